@@ -1,0 +1,150 @@
+"""Files that are either whole or absent.
+
+Everything brainbench writes goes to a temporary name in the same folder, is flushed to disk, and is renamed.
+The temporary name carries the process id, so that a later run can tell a file being written from one left by
+a process that was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from brainbench.core.errors import UserError
+
+_TEMPORARY = re.compile(r"^\.tmp-(\d+)-")
+
+
+def temporary_for(path: Path) -> Path:
+    """Return the temporary name under which this process writes `path`."""
+    return path.with_name(f".tmp-{os.getpid()}-{path.name}")
+
+
+@contextlib.contextmanager
+def explain_os_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a folder that cannot be written into a message that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"no space left on the disk that holds {path.parent}; nothing half-written was kept",
+                hint="free some space (`brainbench cache prune` shows what the cache holds) and run again: "
+                "the run continues where it stopped",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise UserError(
+                f"{path.parent} cannot be written",
+                hint="choose another folder with --out or --cache (or BRAINBENCH_CACHE)",
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path; rename it to `path` when the block ends well, remove it when not."""
+    path = Path(path)
+    temporary = temporary_for(path)
+    with explain_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+@contextlib.contextmanager
+def atomic_open(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open `path` for writing so that it appears whole or not at all."""
+    encoding = None if "b" in mode else "utf-8"
+    with atomic_path(path) as temporary, open(temporary, mode, encoding=encoding) as handle:
+        yield handle
+        handle.flush()
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path` when the block ends well.
+
+    If another process finished the same folder first, its copy is kept: equal names hold equal content.
+    """
+    path = Path(path)
+    temporary = temporary_for(path)
+    with explain_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            try:
+                os.replace(temporary, path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    with atomic_open(path, "w") as handle:
+        json.dump(value, handle, indent=2, sort_keys=True, allow_nan=False)
+        handle.write("\n")
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic_open(path, "w") as handle:
+        handle.write(text)
+
+
+def write_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
+    """Write `array` as ``.npy``, atomically and without pickle."""
+    with atomic_open(path) as handle:
+        np.save(handle, np.asarray(array), allow_pickle=False)
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def remove_stale(folder: str | os.PathLike[str]) -> list[Path]:
+    """Remove temporary files below `folder` whose process is gone, and return them."""
+    removed = []
+    for path in sorted(Path(folder).rglob(".tmp-*")):
+        match = _TEMPORARY.match(path.name)
+        if match is None or _alive(int(match.group(1))):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        removed.append(path)
+    return removed
+
+
+def _alive(pid: int) -> bool:
+    if pid == os.getpid():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

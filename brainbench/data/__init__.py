@@ -1,0 +1,1 @@
+"""Data sets: stimuli, responses, groups and haemodynamics."""

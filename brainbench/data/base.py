@@ -1,0 +1,233 @@
+"""The contract of a data set: stimuli, and for each subject the responses to their presentations.
+
+See :func:`brainbench.data.check.check_dataset`, which every registered data set passes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from brainbench.core.digests import digest, digest_array
+from brainbench.core.registry import Registry
+
+Modality = Literal["image", "text", "word", "array"]
+
+
+class TargetMasker(Protocol):
+    """What turns target values back into an image: a fitted nilearn masker."""
+
+    def inverse_transform(self, X: np.ndarray) -> Any:
+        """Return an image of `X`, ``(n_targets,)`` or ``(n_maps, n_targets)``."""
+
+
+@dataclass(frozen=True)
+class Stimuli:
+    """What the participants saw, heard or read; loaded one at a time.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        One name per stimulus, unique, in the order encoders see them.
+    modality : {"image", "text", "word", "array"}
+        ``image``: `load` gives ``(height, width, 3)`` uint8 RGB. ``text``: a string. ``word``: one word of a
+        continuous story, in order (`load` gives the word; encoders may use the words before it).
+        ``array``: a float array that only array encoders accept (pixels of a pattern, sound power).
+    load : callable
+        ``load(i)`` returns stimulus `i`.
+    content_digests : sequence of str
+        SHA-256 of each stimulus' content, so that equal content under two ids is found.
+    onset, duration : ndarray (n_stimuli,), optional
+        Seconds from the start of the recording; continuous designs (``word``) only.
+    labels : mapping of str to ndarray (n_stimuli,), optional
+        What is known of the stimuli: category, style.
+    source : str
+        Where they come from, for the report.
+    """
+
+    ids: Sequence[str]
+    modality: Modality
+    load: Callable[[int], Any]
+    content_digests: Sequence[str]
+    onset: np.ndarray | None = None
+    duration: np.ndarray | None = None
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def digest(self) -> str:
+        """Return one digest of the stimuli's content, order and timing."""
+        timing = [None if a is None else digest_array(np.asarray(a)) for a in (self.onset, self.duration)]
+        return digest([self.modality, list(self.content_digests), timing])
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """Timing of a continuous recording: row ``k`` was measured at ``row_time[k]`` seconds.
+
+    ``row_time`` and the stimuli's ``onset`` share one clock. ``t_r`` is in seconds.
+    """
+
+    row_time: np.ndarray
+    t_r: float
+
+
+@dataclass
+class Responses:
+    """What was measured of one subject.
+
+    Parameters
+    ----------
+    subject : str
+    data : ndarray or memmap (n_presentations, n_targets)
+        float32 or float64; finite; no flat target.
+    stimulus : int ndarray (n_presentations,) or None
+        Index into the stimuli of each row; None for continuous designs, where rows are time points.
+    run : str ndarray (n_presentations,)
+        The run (group) of each row.
+    rois : mapping of str to bool ndarray (n_targets,)
+    continuous : Continuous, optional
+        Set for continuous designs.
+    masker : TargetMasker, optional
+        Turns target values into an image, when the data has a space.
+    space : str
+        ``"volume"``, ``"fsaverage5"``, ``"roi"`` (targets are ROI means) or ``"none"``.
+    nuisance : ndarray (n_presentations, n_nuisance), optional
+        Regressors of no interest (motion), regressed out inside training folds.
+    labels : mapping of str to ndarray (n_presentations,)
+        Known facts of the rows that a decoder may ask for (``category``) or that the leak certificate checks
+        (``style``).
+    extra_features : mapping of str to ndarray (n_presentations, n_features)
+        Per-row predictors that belong to this subject's recording, such as sound power.
+    ceiling : ndarray (n_targets,), optional
+        A ceiling in units of Pearson r delivered with the data (``ncsnr``, simulations).
+    background : Any, optional
+        An image to draw maps on (nibabel image).
+    notes : list of str
+        Sentences for the report: rows dropped, voxels excluded, files used.
+    """
+
+    subject: str
+    data: np.ndarray
+    stimulus: np.ndarray | None
+    run: np.ndarray
+    rois: Mapping[str, np.ndarray]
+    continuous: Continuous | None = None
+    masker: TargetMasker | None = None
+    space: str = "none"
+    nuisance: np.ndarray | None = None
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    extra_features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    ceiling: np.ndarray | None = None
+    background: Any = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def n_presentations(self) -> int:
+        """Number of rows."""
+        return int(self.data.shape[0])
+
+    @property
+    def n_targets(self) -> int:
+        """Number of columns."""
+        return int(self.data.shape[1])
+
+    def digest(self) -> str:
+        """Return one digest of everything that can change a score."""
+
+        def of(value: np.ndarray | None) -> str | None:
+            return None if value is None else digest_array(np.asarray(value))
+
+        return digest(
+            {
+                "data": of(self.data),
+                "stimulus": of(self.stimulus),
+                "run": of(np.asarray(self.run, dtype=str)),
+                "rois": {name: of(mask) for name, mask in self.rois.items()},
+                "row_time": None if self.continuous is None else of(self.continuous.row_time),
+                "t_r": None if self.continuous is None else self.continuous.t_r,
+                "nuisance": of(self.nuisance),
+                "labels": {name: of(np.asarray(v, dtype=str)) for name, v in self.labels.items()},
+                "extra": {name: of(v) for name, v in self.extra_features.items()},
+                "ceiling": of(self.ceiling),
+            }
+        )
+
+
+class Dataset(ABC):
+    """A data set in its official layout.
+
+    Attributes
+    ----------
+    name : str
+        The name recipes use; also the name of its card ``datasets/<name>.yaml``.
+    simulated : bool
+        True when no brain was measured; said on every page.
+    aligned_targets : bool
+        True when target ``j`` means the same in every subject (ROI time courses, a common space), so that a
+        group mean of responses and between-subject ceilings exist.
+    """
+
+    name: str
+    simulated: bool = False
+    aligned_targets: bool = False
+
+    @classmethod
+    @abstractmethod
+    def open(cls, settings: Any, root: Path | None) -> Dataset:
+        """Open the data set.
+
+        Parameters
+        ----------
+        settings : pydantic model
+            The recipe's ``dataset:`` section (see `brainbench.recipes.datasets`).
+        root : Path or None
+            The resolved folder (None for data sets that need no files).
+        """
+
+    @property
+    @abstractmethod
+    def subjects(self) -> list[str]:
+        """Every subject found, in order."""
+
+    @abstractmethod
+    def stimuli(self, subject: str) -> Stimuli:
+        """Return the stimuli that `subject` was shown (may be shared by all subjects)."""
+
+    @abstractmethod
+    def responses(self, subject: str) -> Responses:
+        """Return the responses of `subject`."""
+
+    @abstractmethod
+    def files(self) -> list[Path]:
+        """Return every file this data set reads, for digests; empty when there are none."""
+
+    def truth(self) -> dict[str, Any]:
+        """Return the planted truth of a simulation; empty for measured data."""
+        return {}
+
+    def notes(self) -> list[str]:
+        """Sentences about the data set for the report: folder taken, subjects refused and why."""
+        return []
+
+
+DATASETS: Registry[type[Dataset]] = Registry(
+    "data set",
+    modules=(
+        "brainbench.data.alice",
+        "brainbench.data.haxby",
+        "brainbench.data.miyawaki",
+        "brainbench.data.folder",
+        "brainbench.data.bids",
+        # A simulation needs encoders, so it lives above this package; it registers itself like any other.
+        "brainbench.simulation.dataset",
+    ),
+    entry_point_group="brainbench.datasets",
+)

@@ -1,0 +1,127 @@
+"""The contract of an encoder: named layers with a depth, and features of all of them from one pass.
+
+Taps are numbered once for all: tap 0 is the input of the first block, tap ``l + 1`` the output of block ``l``;
+the relative depth of tap ``t`` is ``t / L``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from brainbench.core.errors import UserError, did_you_mean
+from brainbench.core.registry import Registry
+from brainbench.data.base import Stimuli
+
+Pool = Literal["cls", "mean", "flatten"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A named tap of an encoder.
+
+    Attributes
+    ----------
+    name : str
+        As users write it and as globs match it: ``blocks.3``, ``encoder.layer.5``.
+    depth : float
+        Relative depth in [0, 1].
+    width : int or None
+        Number of features after ``mean`` or ``cls`` pooling; None where only a forward pass tells.
+    """
+
+    name: str
+    depth: float
+    width: int | None
+
+
+class Encoder(ABC):
+    """Turns stimuli into features, all asked layers from one forward pass.
+
+    Attributes
+    ----------
+    name : str
+        Name of the encoder as the recipe labels it.
+    modalities : tuple of str
+        The modalities of stimuli it accepts.
+    untrained : bool
+        True when its weights are random; said wherever its numbers appear.
+    """
+
+    name: str
+    modalities: tuple[str, ...]
+    untrained: bool = False
+
+    @abstractmethod
+    def layers(self) -> list[Layer]:
+        """Return every layer in order of depth."""
+
+    @abstractmethod
+    def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
+        """Yield batches in the order of the stimuli: ``{layer: float32 (n_in_batch, n_features)}``."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """Return a digest of weights, preprocessing and resolved settings."""
+
+    def select(self, patterns: Sequence[str]) -> list[Layer]:
+        """Return the layers whose names match any of the globs, in order of depth.
+
+        Raises
+        ------
+        UserError
+            If a pattern matches no layer.
+        """
+        layers = self.layers()
+        names = [layer.name for layer in layers]
+        chosen: set[str] = set()
+        for pattern in patterns:
+            matched = {name for name in names if fnmatchcase(name, pattern)}
+            if not matched:
+                raise UserError(
+                    f"encoder '{self.name}': layer pattern '{pattern}' matches none of its {len(names)} layers"
+                    f"{did_you_mean(pattern, names)}",
+                    hint=f"layers: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''} "
+                    "(`brainbench layers MODEL` lists all)",
+                )
+            chosen |= matched
+        return [layer for layer in layers if layer.name in chosen]
+
+    def weight_files(self) -> list[Path]:
+        """Return the files the weights were read from, so that a later run can see them change."""
+        return []
+
+    def check_modality(self, stimuli: Stimuli) -> None:
+        """Raise a UserError when the stimuli are not what this encoder reads."""
+        if stimuli.modality not in self.modalities:
+            raise UserError(
+                f"encoder '{self.name}' reads {' or '.join(self.modalities)} stimuli, "
+                f"the data set has {stimuli.modality} stimuli"
+            )
+
+
+ENCODERS: Registry[Any] = Registry(
+    "encoder",
+    modules=(
+        "brainbench.encoders.image",
+        "brainbench.encoders.text",
+        "brainbench.encoders.gabor",
+        "brainbench.encoders.controls",
+    ),
+    entry_point_group="brainbench.encoders",
+)
+"""Families by name. An entry is called with the recipe's encoder settings (`brainbench.recipes.encoders`),
+the seed, the device and the batch size (None: automatic) and returns an `Encoder`."""
+
+
+def open_encoder(settings: Any, *, seed: int = 0, device: str = "auto", batch_size: int | None = None) -> Encoder:
+    """Return the encoder that one entry of a recipe's ``encoders:`` section describes."""
+    family = settings.family
+    encoder: Encoder = ENCODERS[family](settings, seed=seed, device=device, batch_size=batch_size)
+    return encoder

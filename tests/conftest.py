@@ -1,0 +1,48 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_CANDIDATES = [os.environ.get("BRAINBENCH_DATA"), Path(__file__).resolve().parents[2] / "shared" / "data"]
+_REAL: set[str] = set()
+
+
+def real_data_root() -> Path | None:
+    """Return the folder of real recordings, or None when it is not on this machine."""
+    for candidate in _CANDIDATES:
+        if candidate and Path(candidate, "README.md").exists():
+            return Path(candidate)
+    return None
+
+
+@pytest.fixture
+def real_data(request: pytest.FixtureRequest) -> Path:
+    """Return the folder of real recordings; the test is skipped where there is none."""
+    root = real_data_root()
+    if root is None:
+        pytest.skip("real data not found")
+    _REAL.add(request.node.nodeid)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests away from the user's cache and data."""
+    monkeypatch.setenv("BRAINBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("BRAINBENCH_DATA", raising=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many tests read real recordings; CI fails when none did although they are there."""
+    terminalreporter.write_line(f"real-data tests run: {len(_REAL)}")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a whole CI run in which no real-data test ran although the recordings are there."""
+    whole = os.environ.get("BRAINBENCH_REQUIRE_REAL_DATA") == "1"
+    if whole and real_data_root() is not None and not _REAL:
+        session.exitstatus = 1
