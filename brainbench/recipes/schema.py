@@ -1,0 +1,327 @@
+"""The recipe: one strict model per kind, joined on ``kind:``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, TypeAdapter, field_validator, model_validator
+
+from brainbench.recipes.base import Section
+from brainbench.recipes.datasets import AnyDataset, SimulatedSettings
+from brainbench.recipes.encoders import AnyEncoder
+
+HoldOut = Literal["stimulus", "run"]
+ScoreMetric = Literal["pearson_r", "r2", "explained_variance"]
+
+
+def _distinct_names(values: list[Any], what: str) -> None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{what} '{value}' is given twice")
+        seen.add(value)
+
+
+class Folds(Section):
+    """How rows are dealt into test folds."""
+
+    scheme: Literal["auto", "k-fold", "leave-one-out", "contiguous", "predefined"] = "auto"
+    """`auto`: k-fold over stimuli, leave-one-out over runs, contiguous blocks for continuous designs."""
+    n_splits: int = Field(5, ge=2, le=1000)
+    """Number of folds (k-fold, contiguous)."""
+    trim_s: float = Field(20.0, ge=0)
+    """Seconds dropped from training on both sides of a contiguous test block."""
+    column: str | None = None
+    """Row label that holds the fold (predefined)."""
+
+    @model_validator(mode="after")
+    def _predefined_needs_a_column(self) -> Self:
+        if (self.scheme == "predefined") != (self.column is not None):
+            raise ValueError("`column` is given with `scheme: predefined`, and only then")
+        return self
+
+
+class Scheme(Section):
+    """A further way to hold out, shown beside the main one."""
+
+    hold_out: list[HoldOut] = Field(min_length=1)
+    """What training never sees: [stimulus], [run] or [stimulus, run]."""
+    folds: Folds = Folds()
+    """How rows are dealt into test folds."""
+    note: str = ""
+    """A sentence the report prints beside its scores."""
+
+    @field_validator("hold_out")
+    @classmethod
+    def _each_once(cls, value: list[HoldOut]) -> list[HoldOut]:
+        _distinct_names(value, "hold_out")
+        return value
+
+    @property
+    def label(self) -> str:
+        """Name of the scheme in tables: ``stimulus+run``."""
+        return "+".join(self.hold_out)
+
+
+class ResponseSettings(Section):
+    """What happens to the responses before any fit; nothing here looks at features or labels."""
+
+    average_repeats: bool = True
+    """Average the showings of a stimulus within what is held out together (trial designs)."""
+    center: Literal["none", "run"] = "none"
+    """Subtract every run's own mean from its rows."""
+    scale: Literal["none", "run"] = "none"
+    """Divide by every run's own standard deviation."""
+
+
+class Reduction(Section):
+    """Reduction of features, fitted inside training folds."""
+
+    method: Literal["none", "pca", "random_projection"] = "none"
+    """Principal components, or a sparse random projection."""
+    n_components: int = Field(100, ge=1)
+    """Number of components kept."""
+
+
+class Timing(Section):
+    """From words or frames to volumes; continuous designs only."""
+
+    resample: Literal["sum", "mean", "lanczos"] = "sum"
+    """Sum of impulses at word onsets, mean in each volume's window, or Lanczos interpolation."""
+    hrf: Literal["glover", "spm", "none"] = "glover"
+    """Haemodynamic response that features are convolved with."""
+    delays_s: list[float] = []
+    """FIR delays in seconds; with `hrf: none`."""
+    high_pass_s: float | None = Field(128.0, gt=0)
+    """Longest period kept, in seconds; drifts are projected out inside every fold."""
+    regress_nuisance: bool = True
+    """Regress motion and other nuisance out, fitted on training rows."""
+
+    @model_validator(mode="after")
+    def _delays_or_hrf(self) -> Self:
+        if bool(self.delays_s) == (self.hrf != "none"):
+            raise ValueError("give either an `hrf` or `delays_s` with `hrf: none`")
+        return self
+
+
+class Head(Section):
+    """Ridge regression from features to responses, a penalty per target."""
+
+    name: Literal["ridge"] = "ridge"
+    """Which head."""
+    log10_alphas: list[float] = Field([-1.0, 7.0], min_length=2, max_length=2)
+    """Powers of ten of the smallest and largest penalty."""
+    n_alphas: int = Field(17, ge=2, le=200)
+    """Number of penalties, evenly spaced in the logarithm."""
+    inner_folds: int = Field(4, ge=2, le=50)
+    """Grouped folds inside the training rows that choose the penalty."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.log10_alphas[0] >= self.log10_alphas[1]:
+            raise ValueError("`log10_alphas` must rise: [smallest, largest]")
+        return self
+
+
+class Ceiling(Section):
+    """The best score that the repeats allow."""
+
+    method: Literal["auto", "split_half", "between_subjects", "ncsnr", "none"] = "auto"
+    """`auto` takes repeats where there are any, else other subjects where targets are aligned."""
+    n_splits: int = Field(100, ge=1, le=10_000)
+    """Random halves averaged (split_half)."""
+
+
+class Significance(Section):
+    """Permutation test of every score."""
+
+    n_permutations: int = Field(1000, ge=0, le=1_000_000)
+    """Permutations; p = (b + 1) / (n + 1)."""
+    null: Literal["auto", "block", "within_run", "stimulus", "rows"] = "auto"
+    """What is exchanged: blocks of time, rows within runs, whole stimuli, or rows within folds."""
+    block_s: float = Field(20.0, gt=0)
+    """Length of a block in seconds (block)."""
+
+
+class Bootstrap(Section):
+    """Confidence by resampling stimuli (or blocks of time) and subjects."""
+
+    n_draws: int = Field(1000, ge=0, le=100_000)
+    """Bootstrap draws."""
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    """Coverage of the intervals."""
+
+
+class Unique(Section):
+    """Unique variance of each model layer over a set of controls (nested models)."""
+
+    over: list[str] | Literal["controls"] = "controls"
+    """Names of the encoders in the smaller model, or all controls."""
+
+
+class ZeroShot(Section):
+    """Leave two stimuli out: a 2 vs 2 test of whether features generalise to unseen stimuli."""
+
+    n_shuffles: int = Field(1000, ge=1, le=100_000)
+    """Refitted shuffles of which features belong to which stimulus."""
+
+
+class Decoder(Section):
+    """A classifier from responses to a label."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """How the report calls it; unique in the recipe."""
+    classifier: Literal["shrinkage_lda", "ridge_classifier", "logistic", "linear_svm"] = "shrinkage_lda"
+    """Which scikit-learn classifier; everything it fits is fitted on training rows."""
+
+
+class Decoding(Section):
+    """Decoding of a label from the responses."""
+
+    label: str
+    """Row label to decode, such as `category`."""
+    rois: list[str] = ["*"]
+    """ROIs by name or glob."""
+    decoders: list[Decoder] = Field(min_length=1)
+    """Classifiers."""
+    pairwise: bool = True
+    """Also fit and score every pair of classes."""
+
+    @field_validator("decoders")
+    @classmethod
+    def _distinct(cls, value: list[Decoder]) -> list[Decoder]:
+        _distinct_names([decoder.name for decoder in value], "decoder")
+        return value
+
+
+class Execution(Section):
+    """How the recipe runs; never what it computes."""
+
+    engine: Literal["local"] = "local"
+    """Where units of work run."""
+    jobs: int = Field(0, ge=0)
+    """Processes; 0 takes one per core."""
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """Where encoders run: auto, cpu, mps, cuda or cuda:N."""
+    threads_per_unit: int = Field(1, ge=1)
+    """Threads a unit of work computes with; recorded, since BLAS may round differently with another count."""
+    batch_size: int | None = Field(None, ge=1)
+    """Stimuli per forward pass; None chooses by memory."""
+    memory_gb: float | None = Field(None, gt=0)
+    """Refuse to start above this estimate; None takes what the machine has free."""
+
+
+class _Recipe(Section):
+    title: str = ""
+    """One line that heads the report."""
+    seed: int = Field(0, ge=0)
+    """Seed of everything random."""
+    dataset: AnyDataset
+    """Which data."""
+    hold_out: list[HoldOut] = Field(["stimulus"], min_length=1)
+    """What training never sees: [stimulus], [run] or [stimulus, run]."""
+    folds: Folds = Folds()
+    """How rows are dealt into test folds."""
+    also: list[Scheme] = []
+    """Further ways to hold out, shown beside the main one."""
+    responses: ResponseSettings = ResponseSettings()
+    """What happens to the responses before any fit."""
+    significance: Significance = Significance()
+    """Permutation tests."""
+    bootstrap: Bootstrap = Bootstrap()
+    """Confidence intervals."""
+    execution: Execution = Execution()
+    """How it runs; never changes a result."""
+
+    @field_validator("hold_out")
+    @classmethod
+    def _each_once(cls, value: list[HoldOut]) -> list[HoldOut]:
+        _distinct_names(value, "hold_out")
+        return value
+
+    @property
+    def schemes(self) -> list[Scheme]:
+        """The main way to hold out, then the others."""
+        return [Scheme(hold_out=self.hold_out, folds=self.folds), *self.also]
+
+    @model_validator(mode="after")
+    def _distinct_schemes(self) -> Self:
+        _distinct_names([scheme.label for scheme in self.schemes], "scheme")
+        return self
+
+
+class EncodeRecipe(_Recipe):
+    """Fit encoding models and report which layer explains which region."""
+
+    kind: Literal["encode"] = "encode"
+    """What the recipe does."""
+    encoders: list[AnyEncoder] = Field(min_length=1)
+    """Models and the controls they are held against."""
+    reduction: Reduction = Reduction()
+    """Reduction of features, fitted inside training folds."""
+    timing: Timing = Timing()
+    """From words to volumes; continuous designs only."""
+    head: Head = Head()
+    """From features to responses."""
+    metrics: list[ScoreMetric] = Field(["pearson_r", "r2"], min_length=1)
+    """Scores per target and ROI; the first one leads the report."""
+    ceiling: Ceiling = Ceiling()
+    """Noise ceilings."""
+    unique: Unique | None = None
+    """Unique variance over controls."""
+    similarity: list[Literal["rsa", "cka"]] = []
+    """Similarity of layers and ROIs without a fit (trial designs)."""
+    zero_shot: ZeroShot | None = None
+    """Leave-two-stimuli-out 2 vs 2 test."""
+    decoding: Decoding | None = None
+    """Decoding of a label from the responses, beside the encoding models."""
+
+    @field_validator("encoders")
+    @classmethod
+    def _distinct_encoders(cls, value: list[Any]) -> list[Any]:
+        _distinct_names([encoder.name for encoder in value], "encoder name")
+        return value
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        names = [encoder.name for encoder in self.encoders]
+        if self.unique is not None:
+            wanted = self.unique.over
+            if wanted == "controls":
+                if not any(encoder.role == "control" for encoder in self.encoders):
+                    raise ValueError("`unique: {over: controls}` needs an encoder with `role: control`")
+            else:
+                unknown = [name for name in wanted if name not in names]
+                if unknown:
+                    raise ValueError(f"`unique.over` names unknown encoders {unknown}; known: {names}")
+        if isinstance(self.dataset, SimulatedSettings):
+            for planted in self.dataset.rois:
+                if planted.encoder is not None and planted.encoder not in names:
+                    raise ValueError(
+                        f"`dataset.rois` plants encoder '{planted.encoder}' in {planted.roi}, "
+                        f"which is not one of {names}"
+                    )
+        return self
+
+
+class DecodeRecipe(_Recipe):
+    """Decode a label from the responses."""
+
+    kind: Literal["decode"] = "decode"
+    """What the recipe does."""
+    decoding: Decoding
+    """What is decoded, and with which classifiers."""
+
+
+Recipe = Annotated[EncodeRecipe | DecodeRecipe, Field(discriminator="kind")]
+KINDS: dict[str, type[_Recipe]] = {"encode": EncodeRecipe, "decode": DecodeRecipe}
+
+
+def recipe_adapter() -> TypeAdapter[EncodeRecipe | DecodeRecipe]:
+    """Return the validator of any recipe."""
+    return TypeAdapter(Recipe)
+
+
+def science(recipe: EncodeRecipe | DecodeRecipe) -> dict[str, Any]:
+    """Return every setting that can change a result, with its resolved default."""
+    return recipe.model_dump(mode="json", exclude={"execution"})

@@ -1,0 +1,1 @@
+"""Run folders, units of work, and the engines that decide where units run."""

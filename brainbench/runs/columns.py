@@ -1,0 +1,35 @@
+"""The columns of ``scores.csv``: one schema for every kind of recipe.
+
+Rows are long form: one number each, with its ceiling, confidence and p value beside it. ``fold`` is the number of
+a test fold, or ``all`` for the score over folds, which alone carries a confidence, a p and a q. ``subject`` is a
+participant, ``group`` (the mean response over participants, with its own ceiling) or ``mean`` (the mean of the
+participants' scores, participants being a random effect).
+"""
+
+from __future__ import annotations
+
+COLUMNS: dict[str, str] = {
+    "subject": "participant, `group` (mean response) or `mean` (mean of the participants' scores)",
+    "scheme": "what was held out: stimulus, run, stimulus+run",
+    "encoder": "encoder as the recipe names it; empty for decoding",
+    "role": "model or control",
+    "layer": "layer of the encoder",
+    "depth": "relative depth of the layer in [0, 1]",
+    "pipeline": "classifier as the recipe names it; empty for encoding",
+    "roi": "region, a named set of targets",
+    "fold": "number of the test fold, or `all`",
+    "metric": "pearson_r, median_pearson_r, r2, explained_variance, unique_r2, two_vs_two, rsa, cka, accuracy, ...",
+    "value": "the score, never clipped, squared or divided by the ceiling",
+    "ci_low": "lower end of the confidence interval",
+    "ci_high": "upper end of the confidence interval",
+    "ceiling": "best score the repeats allow, in the unit of the metric",
+    "null_95": "95th percentile of the permutation null",
+    "p": "permutation p = (b + 1) / (n + 1)",
+    "q": "p after Benjamini-Hochberg over all encoder x layer x ROI tests of this metric, subject and scheme",
+    "n_targets": "targets in the ROI",
+    "n_rows": "rows scored",
+}
+"""Column name -> meaning, in order."""
+
+KEY: tuple[str, ...] = ("subject", "scheme", "encoder", "layer", "pipeline", "roi", "fold", "metric")
+"""Columns that together name a row; rows are sorted by them."""
