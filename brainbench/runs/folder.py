@@ -1,0 +1,253 @@
+"""The run folder: everything one recipe produced, readable without brainbench.
+
+::
+
+    recipe.yaml (resolved)   manifest.json   events.jsonl   facts.json
+    units/<digest>.npz       scores.csv      targets/*.npy  maps/*.nii.gz  figures/*.png  report.html
+
+Finished units are content-addressed: a unit whose settings or inputs change has another digest, so nothing stale
+can be taken for it. `events.jsonl` holds one ``unit_done`` record per digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainbench.core.digests import digest_file
+from brainbench.core.errors import UserError
+from brainbench.core.files import atomic_open, explain_os_errors, read_json, remove_stale, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FINISHED = "finished"
+DERIVED = ("targets", "maps", "figures", "scores.csv", "facts.json", "report.html")
+"""What is made anew from the units whenever a recipe runs."""
+
+
+class RunFolder:
+    """One run folder on disk."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._lock: IO[str] | None = None
+        self._recorded: set[str] | None = None
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[RunFolder]:
+        """Hold the folder for one writing process; left-overs of killed ones are removed first.
+
+        Raises
+        ------
+        UserError
+            If another process is writing here, or the folder cannot be written.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"--out {self.path} is a file; a run needs a folder")
+        with explain_os_errors(self.path / "lock"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / ".lock", "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise UserError(
+                f"another process is writing {self.path}", hint="wait for it, or choose another folder with --out"
+            ) from None
+        self._lock = lock
+        try:
+            remove_stale(self.path)
+            self._mend_events()
+            yield self
+        finally:
+            self._lock = None
+            lock.close()
+
+    # Units -----------------------------------------------------------------------------------------------------
+
+    def unit_path(self, digest: str) -> Path:
+        """Return the file of a unit."""
+        return self.path / "units" / f"{digest}.npz"
+
+    def read_unit(self, digest: str) -> dict[str, np.ndarray] | None:
+        """Return the arrays of a finished unit, or None when it is absent or damaged."""
+        path = self.unit_path(digest)
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except FileNotFoundError:
+            return None
+        except Exception:  # a damaged file raises whatever zip, zlib or NumPy think of it
+            path.unlink(missing_ok=True)
+            self.event("unit_damaged", unit=digest)
+            return None
+
+    def has_unit(self, digest: str) -> bool:
+        """Return whether a unit's file is there."""
+        return self.unit_path(digest).is_file()
+
+    def write_unit(self, digest: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write a unit's arrays, whole or not at all."""
+        with atomic_open(self.unit_path(digest)) as handle:
+            np.savez(handle, **arrays)  # type: ignore[arg-type]
+
+    def record_done(self, digest: str, **facts: Any) -> None:
+        """Record a unit's completion, once per digest."""
+        if self._recorded is None:
+            self._recorded = {event["unit"] for event in self.events() if event["event"] == "unit_done"}
+        if digest not in self._recorded:
+            self._recorded.add(digest)
+            self.event("unit_done", unit=digest, **facts)
+
+    # Events ----------------------------------------------------------------------------------------------------
+
+    def event(self, name: str, **facts: Any) -> None:
+        """Append one line to ``events.jsonl``."""
+        line = json.dumps({"event": name, "time": round(time.time(), 3), **facts}, sort_keys=True) + "\n"
+        path = self.path / "events.jsonl"
+        with explain_os_errors(path), open(path, "ab", buffering=0) as handle:
+            handle.write(line.encode())
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return every whole event, oldest first."""
+        path = self.path / "events.jsonl"
+        if not path.exists():
+            return []
+        events = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                events.append(json.loads(line))
+        return events
+
+    def _mend_events(self) -> None:
+        """Cut a line that a killed process left half written."""
+        path = self.path / "events.jsonl"
+        if path.exists():
+            content = path.read_bytes()
+            if content and not content.endswith(b"\n"):
+                with open(path, "r+b") as handle:
+                    handle.truncate(content.rfind(b"\n") + 1)
+        self._recorded = None
+
+    # Manifest --------------------------------------------------------------------------------------------------
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest; empty when there is none or it cannot be read."""
+        try:
+            value = read_json(self.path / "manifest.json")
+        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write the manifest."""
+        write_json(self.path / "manifest.json", manifest)
+
+    def finished(self, recipe_digest: str) -> bool:
+        """Return whether this recipe finished here and none of the files it read has changed since."""
+        manifest = self.manifest
+        if manifest.get("status") != FINISHED or manifest.get("digest") != recipe_digest:
+            return False
+        if not all((self.path / name).is_file() for name in ("scores.csv", "report.html", "facts.json")):
+            return False
+        return all(_unchanged(entry) for entry in manifest.get("inputs", []))
+
+    def clear_derived(self) -> None:
+        """Remove what is made anew from the units."""
+        for name in DERIVED:
+            path = self.path / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def describe_input(path: Path) -> dict[str, Any]:
+    """Return what the manifest says of an input file."""
+    status = path.stat()
+    return {
+        "path": str(path.resolve()),
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "sha256": digest_file(path),
+    }
+
+
+def _unchanged(entry: Mapping[str, Any]) -> bool:
+    path = Path(entry["path"])
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    if status.st_size != entry["size"]:
+        return False
+    return status.st_mtime_ns == entry["mtime_ns"] or digest_file(path) == entry["sha256"]
+
+
+class Run:
+    """A run to read: ``run.scores`` (pandas), ``run.report`` (path), ``run.manifest``, ``run.facts``."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.folder = RunFolder(path)
+        if not (self.folder / "manifest.json").is_file():
+            raise UserError(
+                f"{path} is not a run folder (no manifest.json)",
+                hint="give the folder that `brainbench run` printed",
+            )
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.folder / "report.html"
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Every score in long form; see `brainbench.runs.columns`."""
+        return read_scores(self.folder / "scores.csv")
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Versions, digests, seeds, hardware and timings."""
+        return self.folder.manifest
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the report says besides the scores."""
+        facts: dict[str, Any] = read_json(self.folder / "facts.json")
+        return facts
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Read a ``scores.csv``; names stay text."""
+    import pandas as pd
+
+    from brainbench.runs.columns import KEY
+
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: the run has not finished", hint="run the recipe again to finish it")
+    frame = pd.read_csv(path, dtype=dict.fromkeys((*KEY, "role"), str), keep_default_na=True)
+    for name in (*KEY, "role"):
+        frame[name] = frame[name].fillna("")
+    return frame

@@ -1,0 +1,144 @@
+"""Units of work: the smallest piece that is computed once, written atomically, and never computed again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from brainbench.core.digests import SCHEMA, digest
+from brainbench.core.errors import UserError
+from brainbench.runs.folder import RunFolder
+
+Compute = Callable[[], Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One piece of work.
+
+    Parameters
+    ----------
+    kind : str
+        What is computed: ``fit``, ``score``, ``decode``, ...
+    label : str
+        What progress shows.
+    key : mapping
+        Every setting and input digest that can change the result.
+    compute : callable
+        Returns the arrays to store; called at most once.
+    """
+
+    kind: str
+    label: str
+    key: Mapping[str, Any]
+    compute: Compute
+
+    @cached_property
+    def digest(self) -> str:
+        """The unit's name: kind, settings, inputs and code schema."""
+        return digest({"schema": SCHEMA, "kind": self.kind, "key": dict(self.key)})[:32]
+
+
+def jobs_to_use(jobs: int, threads_per_unit: int) -> int:
+    """Return how many units run at once: `jobs`, or as many as the cores allow."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return jobs or max(1, cores // threads_per_unit)
+
+
+@contextlib.contextmanager
+def one_thread_pool(threads: int) -> Iterator[None]:
+    """Limit BLAS and OpenMP to `threads`, so that jobs never multiply with BLAS threads."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=threads):
+        yield
+
+
+def run_units(
+    units: Sequence[Unit],
+    folder: RunFolder,
+    *,
+    jobs: int = 0,
+    threads_per_unit: int = 1,
+    advance: Callable[[int], None] | None = None,
+) -> int:
+    """Compute every unit that is not there yet; return how many were.
+
+    Units run in threads of one process: arrays are shared without a copy, the linear algebra releases the
+    interpreter lock, and a killed run leaves no orphans. Each unit computes with `threads_per_unit` BLAS threads,
+    whatever `jobs` is, so that results are the same byte for byte.
+
+    Raises
+    ------
+    UserError
+        The first one that a unit raises; units already finished stay.
+    """
+    from joblib import Parallel, delayed
+
+    todo, seen = [], set()
+    for unit in units:
+        if unit.digest in seen:
+            continue
+        seen.add(unit.digest)
+        if folder.has_unit(unit.digest):
+            folder.record_done(unit.digest, kind=unit.kind, label=unit.label)
+        else:
+            todo.append(unit)
+    if advance is not None:
+        advance(len(units) - len(todo))
+    lock = threading.Lock()
+
+    def work(unit: Unit) -> None:
+        with lock:
+            folder.event("unit_started", unit=unit.digest, kind=unit.kind)
+        start = time.perf_counter()
+        try:
+            folder.write_unit(unit.digest, unit.compute())
+        except UserError as error:
+            raise UserError(f"{unit.label}: {error.message}", hint=error.hint) from error
+        except MemoryError:
+            raise UserError(
+                f"{unit.label}: out of memory", hint="use fewer jobs (--jobs 1) or `reduction` with fewer components"
+            ) from None
+        with lock:
+            folder.record_done(
+                unit.digest, kind=unit.kind, label=unit.label, seconds=round(time.perf_counter() - start, 3)
+            )
+
+    with one_thread_pool(threads_per_unit):
+        n_jobs = min(jobs_to_use(jobs, threads_per_unit), max(1, len(todo)))
+        results = Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator_unordered")(
+            delayed(work)(unit) for unit in todo
+        )
+        for _ in results:
+            if advance is not None:
+                advance(1)
+    return len(todo)
+
+
+def read_units(units: Sequence[Unit], folder: RunFolder) -> list[dict[str, np.ndarray]]:
+    """Return the arrays of finished units, in order.
+
+    Raises
+    ------
+    UserError
+        If one is absent or was damaged since it was written; running again computes it.
+    """
+    values = []
+    for unit in units:
+        arrays = folder.read_unit(unit.digest)
+        if arrays is None:
+            raise UserError(
+                f"{unit.label}: its file {folder.unit_path(unit.digest)} was damaged or removed",
+                hint="run the recipe again: only what is missing is computed",
+            )
+        values.append(arrays)
+    return values
