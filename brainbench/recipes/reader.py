@@ -28,7 +28,11 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag not in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")]
+    first: [
+        (tag, regexp)
+        for tag, regexp in resolvers
+        if tag not in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
@@ -36,7 +40,9 @@ _Loader.add_implicit_resolver(
 )
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"),
+    re.compile(
+        r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
+    ),
     list("-+0123456789."),
 )
 
@@ -70,7 +76,12 @@ class _Document:
                     mark = key_node.start_mark
                     first = self.marks[here][0]
                     self.problems.append(
-                        Problem(mark.line + 1, mark.column + 1, key_path(here), f"given twice (first in line {first})")
+                        Problem(
+                            mark.line + 1,
+                            mark.column + 1,
+                            key_path(here),
+                            f"given twice (first in line {first})",
+                        )
                     )
                     continue
                 self.marks[here] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
@@ -119,7 +130,9 @@ def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> EncodeRecipe
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 text (byte {error.start}): a recipe is a YAML text file") from None
+        raise UserError(
+            f"{file}: not UTF-8 text (byte {error.start}): a recipe is a YAML text file"
+        ) from None
     return parse_recipe(text, str(file), overrides)
 
 
@@ -181,7 +194,9 @@ def _plain(text: str, document: _Document) -> Any:
     finally:
         loader.dispose()
     if not isinstance(values, dict):
-        raise RecipeError(document.source, [Problem(1, 1, "(recipe)", "a recipe is a mapping of keys to values")])
+        raise RecipeError(
+            document.source, [Problem(1, 1, "(recipe)", "a recipe is a mapping of keys to values")]
+        )
     return values
 
 
@@ -206,7 +221,9 @@ def _apply(values: Any, override: str, document: _Document) -> None:
                 place[part] = {}
             place = place[part]
         else:
-            raise UserError(f"--set {override}: there is no '{key_path(parts[: depth + 1])}' in {document.source}")
+            raise UserError(
+                f"--set {override}: there is no '{key_path(parts[: depth + 1])}' in {document.source}"
+            )
     last = parts[-1]
     if isinstance(place, list) and isinstance(last, int) and last < len(place):
         place[last] = value
@@ -229,7 +246,9 @@ def _check_tags(values: dict[str, Any], document: _Document) -> None:
                 _check_tag(entry, ("encoders", index), "family", encoders.settings_models(), document)
 
 
-def _check_tag(values: dict[str, Any], path: Path_, tag: str, choices: Iterable[str], document: _Document) -> None:
+def _check_tag(
+    values: dict[str, Any], path: Path_, tag: str, choices: Iterable[str], document: _Document
+) -> None:
     known = list(choices)
     if tag not in values:
         near = [key for key in values if did_you_mean(key, [tag])]
@@ -290,14 +309,17 @@ def _resolve(loc: Sequence[str | int], values: Any) -> tuple[Path_, Any]:
     while parts:
         part = parts.pop(0)
         union = _UNIONS.get(str(path[0])) if path else None
-        at_union = union is not None and (
-            (path == ["dataset"]) or (len(path) == 2 and path[0] == "encoders")
-        )
+        at_union = union is not None and ((path == ["dataset"]) or (len(path) == 2 and path[0] == "encoders"))
         if at_union and union is not None and isinstance(here, dict) and part == here.get(union[0]):
             if part in union[1]():
                 parent = union[1]()[str(part)]
                 continue
-        if isinstance(here, dict) and part not in here and part not in getattr(parent, "model_fields", {}) and parts:
+        if (
+            isinstance(here, dict)
+            and part not in here
+            and part not in getattr(parent, "model_fields", {})
+            and parts
+        ):
             continue  # the name of a union member such as "list[str]"
         if isinstance(here, (str, int, float, bool)) or here is None:
             break  # a location inside a union of plain types

@@ -51,9 +51,15 @@ def write_template(kind: str) -> str:
         If there is no such kind.
     """
     if kind not in KINDS:
-        raise UserError(f"unknown kind of recipe '{kind}'{did_you_mean(kind, KINDS)}", hint=f"kinds: {one_of(KINDS)}")
+        raise UserError(
+            f"unknown kind of recipe '{kind}'{did_you_mean(kind, KINDS)}", hint=f"kinds: {one_of(KINDS)}"
+        )
     model = KINDS[kind]
-    lines = [f"# {model.__doc__}", "# Check it with `brainbench check`, see what it costs with `brainbench plan`.", ""]
+    lines = [
+        f"# {model.__doc__}",
+        "# Check it with `brainbench check`, see what it costs with `brainbench plan`.",
+        "",
+    ]
     example = {"kind": kind, **_EXAMPLES[kind]}
     order = ["kind", *[name for name in model.model_fields if name != "kind"]]
     for name in order:

@@ -1,0 +1,293 @@
+"""The command line. Every command imports what it needs when it runs, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from brainbench import __version__
+from brainbench.core.errors import EXIT_USER_ERROR, Interrupted, UserError
+
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="brainbench",
+    help="Which layer of which model explains which part of the brain.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(
+    help="Data sets: what they are, where they come from, whether yours is whole.", no_args_is_help=True
+)
+cache_app = typer.Typer(help="The feature store: what is in it, and why.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(cache_app, name="cache")
+
+
+class Kind(StrEnum):
+    """Kinds of recipe."""
+
+    encode = "encode"
+    decode = "decode"
+
+
+class Listing(StrEnum):
+    """What can be listed."""
+
+    encoders = "encoders"
+    datasets = "datasets"
+    metrics = "metrics"
+    recipes = "recipes"
+
+
+RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of an installed recipe.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. --set seed=1. Repeatable."),
+]
+CacheOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache", metavar="DIR", help="Feature store [default: BRAINBENCH_CACHE or the user's cache]."
+    ),
+]
+OutOption = Annotated[
+    str | None, typer.Option("--out", metavar="DIR", help="Run folder [default: runs/<recipe>].")
+]
+EngineOption = Annotated[str | None, typer.Option("--engine", help="Where units of work run: local.")]
+JobsOption = Annotated[int | None, typer.Option("--jobs", help="Units at once; 0: one per core.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, mps, cuda or cuda:N.")]
+
+
+def _overrides(
+    settings: list[str] | None, engine: str | None, jobs: int | None, device: str | None
+) -> list[str]:
+    values = list(settings or [])
+    for key, value in (("engine", engine), ("jobs", jobs), ("device", device)):
+        if value is not None:
+            values.append(f"execution.{key}={value}")
+    return values
+
+
+@app.command()
+def new(kind: Annotated[Kind, typer.Argument(help="Kind of recipe.")]) -> None:
+    """Print a commented recipe that runs as it is: `brainbench new encode > my.yaml`."""
+    from brainbench.recipes.template import write_template
+
+    sys.stdout.write(write_template(kind.value))
+
+
+@app.command()
+def check(recipe: RecipeArgument, settings: SetOption = None) -> None:
+    """Report every problem of a recipe with its line, without running anything."""
+    from brainbench.recipes.reader import find_recipe, read_recipe
+
+    read_recipe(recipe, settings or [])
+    typer.echo(f"{find_recipe(recipe)}: no problems")
+
+
+@app.command()
+def plan(
+    recipe: RecipeArgument,
+    settings: SetOption = None,
+    out: OutOption = None,
+    cache: CacheOption = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Show the units of work, what is cached, and the memory and time to expect."""
+    from brainbench.workflows import plan as plan_recipe
+
+    typer.echo(
+        plan_recipe(recipe, overrides=_overrides(settings, None, jobs, device), out=out, cache=cache).render()
+    )
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    settings: SetOption = None,
+    out: OutOption = None,
+    cache: CacheOption = None,
+    engine: EngineOption = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the path of the report and nothing else.")
+    ] = False,
+) -> None:
+    """Run a recipe, or continue where it stopped, and print the path of the report."""
+    from brainbench.workflows import run as run_recipe
+
+    result = run_recipe(
+        recipe, overrides=_overrides(settings, engine, jobs, device), out=out, cache=cache, quiet=quiet
+    )
+    typer.echo(str(result.report))
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Rebuild the report of a run folder."""
+    from brainbench.report import write_report
+    from brainbench.workflows import open_run
+
+    typer.echo(str(write_report(open_run(folder).path)))
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to [default: <run>/export].")
+    ] = None,
+    cache: CacheOption = None,
+    weights: Annotated[bool, typer.Option(help="Also refit on all rows and write the weights.")] = True,
+) -> None:
+    """Write held-out predictions, weights and layer-preference maps of a run."""
+    from brainbench.workflows.export import export_run
+
+    for path in export_run(folder, out=out, cache=cache, weights=weights):
+        typer.echo(str(path))
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="Two or more run folders.")],
+    metric: Annotated[str | None, typer.Option(help="Metric to compare [default: the leading one].")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
+) -> None:
+    """Put the scores of several runs side by side."""
+    from brainbench.workflows.compare import compare_runs, render
+
+    table = compare_runs(folders, metric=metric)
+    if csv is not None:
+        from brainbench.core.files import write_text
+
+        write_text(csv, table.to_csv(index=False))
+    typer.echo(render(table))
+
+
+@app.command()
+def layers(
+    model: Annotated[
+        str, typer.Argument(help="minilm, any timm model, a transformers folder or hub name, or gabor.")
+    ],
+    weights: Annotated[str, typer.Option(help="installed, pretrained, random, or a file.")] = "random",
+    pattern: Annotated[str, typer.Option("--layers", help="Show the layers that this glob matches.")] = "*",
+) -> None:
+    """List an encoder's layers with depth and width."""
+    from brainbench.workflows.catalog import layers_table
+
+    typer.echo(layers_table(model, weights=weights, pattern=pattern))
+
+
+@app.command("list")
+def list_(what: Annotated[Listing, typer.Argument(help="What to list.")]) -> None:
+    """List encoders, data sets, metrics or recipes."""
+    from brainbench.workflows.catalog import listing
+
+    typer.echo(listing(what.value))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what works on this machine, and how to install what does not."""
+    from brainbench.workflows.doctor import examine, render
+
+    findings = examine()
+    typer.echo(render(findings))
+
+
+@data_app.command("show")
+def data_show(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> None:
+    """Show a data set's card: source, licence, citation, files, traps."""
+    from brainbench.data.fetch import describe
+
+    typer.echo(describe(name))
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="Name of a data set.")],
+    root: Annotated[str | None, typer.Option("--root", metavar="DIR", help="Where to put it.")] = None,
+) -> None:
+    """Download a data set, verified, or print the steps where its terms ask for your own hands."""
+    from brainbench.data.fetch import fetch
+
+    typer.echo(fetch(name, root))
+
+
+@data_app.command("check")
+def data_check(
+    name: Annotated[str, typer.Argument(help="Name of a data set.")],
+    root: Annotated[str | None, typer.Option("--root", metavar="DIR", help="Its folder.")] = None,
+) -> None:
+    """Open every subject of a data set and check that it is whole."""
+    from brainbench.data.fetch import check as check_data
+
+    typer.echo(check_data(name, root))
+
+
+@cache_app.command("show")
+def cache_show(cache: CacheOption = None) -> None:
+    """List what the feature store holds."""
+    from brainbench.workflows.catalog import cache_table
+
+    typer.echo(cache_table(cache))
+
+
+@cache_app.command("explain")
+def cache_explain(
+    key: Annotated[str, typer.Argument(help="A key, or its beginning.")], cache: CacheOption = None
+) -> None:
+    """Say what is behind a key: every setting and digest that made it."""
+    from brainbench.features.store import FeatureStore, default_cache
+
+    typer.echo(FeatureStore(default_cache(cache)).explain(key))
+
+
+@cache_app.command("prune")
+def cache_prune(
+    cache: CacheOption = None,
+    days: Annotated[float | None, typer.Option(help="Remove entries not used for so many days.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove every entry.")] = False,
+) -> None:
+    """Remove left-overs of killed runs and, if asked, old entries or all of them."""
+    from brainbench.workflows.catalog import prune
+
+    typer.echo(prune(cache, days=days, everything=everything))
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"brainbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = None,
+) -> None:
+    """Which layer of which model explains which part of the brain."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; a user's error is one message and exit code 2."""
+    try:
+        app(args=arguments)
+    except UserError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(EXIT_USER_ERROR)
+    except (KeyboardInterrupt, Interrupted):
+        typer.echo("interrupted: everything finished is kept; run the same command to continue", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(1)
