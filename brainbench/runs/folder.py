@@ -177,8 +177,14 @@ class RunFolder:
 
 
 def describe_input(path: Path) -> dict[str, Any]:
-    """Return what the manifest says of an input file."""
+    """Return what the manifest says of an input: a file's content, or the names in a folder."""
     status = path.stat()
+    if path.is_dir():
+        return {
+            "path": str(path.resolve()),
+            "mtime_ns": status.st_mtime_ns,
+            "names": sorted(entry.name for entry in path.iterdir()),
+        }
     return {
         "path": str(path.resolve()),
         "size": status.st_size,
@@ -193,6 +199,8 @@ def _unchanged(entry: Mapping[str, Any]) -> bool:
         status = path.stat()
     except OSError:
         return False
+    if "names" in entry:
+        return status.st_mtime_ns == entry["mtime_ns"] or sorted(os.listdir(path)) == entry["names"]
     if status.st_size != entry["size"]:
         return False
     return status.st_mtime_ns == entry["mtime_ns"] or digest_file(path) == entry["sha256"]
