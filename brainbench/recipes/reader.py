@@ -54,6 +54,7 @@ class _Document:
         self.source = source
         self.marks: dict[Path_, tuple[int, int]] = {(): (1, 1)}
         self.problems: list[Problem] = []
+        self.overridden: list[Path_] = []
 
     def place(self, path: Path_) -> tuple[int, int]:
         """Return line and column of `path`, or of its nearest parent that stands in the file."""
@@ -63,6 +64,8 @@ class _Document:
 
     def problem(self, path: Path_, message: str) -> None:
         line, column = self.place(path)
+        if any(path[: len(prefix)] == prefix for prefix in self.overridden):
+            message += " (from --set)"
         self.problems.append(Problem(line, column, key_path(path), message))
 
     def build(self, node: yaml.Node, path: Path_, loader: _Loader) -> Any:
@@ -184,6 +187,8 @@ def _plain(text: str, document: _Document) -> Any:
         values = document.build(node, (), loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if error.context_mark and "end of stream" in str(error.problem):
+            mark = error.context_mark  # what was opened and never closed, not the end of the file
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         text_ = " ".join(part for part in (error.problem, error.context) if part)
         raise RecipeError(document.source, [Problem(line, column, "(YAML)", text_)]) from None
@@ -212,6 +217,7 @@ def _apply(values: Any, override: str, document: _Document) -> None:
         value = yaml.load(raw, Loader=_Loader) if raw else None
     except yaml.YAMLError:
         raise UserError(f"--set {override}: the value is not YAML") from None
+    document.overridden.append(tuple(parts))
     place = values
     for depth, part in enumerate(parts[:-1]):
         if isinstance(place, list) and isinstance(part, int) and part < len(place):
@@ -269,10 +275,9 @@ def _translate(detail: ErrorDetails, values: Any, document: _Document) -> None:
         return  # said by _check_tags, with the nearest choice
     if kind == "extra_forbidden":
         fields = list(model.model_fields) if model is not None else []
-        siblings = [name for name in fields if name not in _at(values, path[:-1], {})]
-        message = f"unknown key{did_you_mean(str(path[-1]), siblings)}"
-        if not did_you_mean(str(path[-1]), siblings):
-            message += f" (allowed: {', '.join(fields)})" if fields else ""
+        near = did_you_mean(str(path[-1]), fields)
+        allowed = f" (allowed: {', '.join(fields)})" if fields and not near else ""
+        message = f"unknown key{near}{allowed}"
     elif kind == "missing":
         message = "is missing"
     elif kind == "literal_error":
