@@ -1,0 +1,115 @@
+"""Confidence by resampling: rows (stimuli or blocks of time), the choice of the best layer, and participants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def row_weights(
+    stimulus: np.ndarray,
+    *,
+    fold: np.ndarray | None = None,
+    block_length: int | None = None,
+    n_draws: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return how often each row is drawn, resampling stimuli or blocks with replacement within folds.
+
+    Parameters
+    ----------
+    stimulus : ndarray (n_rows,)
+        Rows of one stimulus are drawn together.
+    fold : ndarray (n_rows,), optional
+        Resampling stays within folds, so that every fold keeps its size.
+    block_length : int, optional
+        Draw blocks of so many neighbouring rows instead of stimuli (continuous designs).
+    n_draws : int
+    seed : int
+
+    Returns
+    -------
+    float ndarray (n_draws, n_rows)
+    """
+    rng = np.random.default_rng([seed, 23])
+    n_rows = len(stimulus)
+    fold = np.zeros(n_rows, dtype=int) if fold is None else np.asarray(fold)
+    weights = np.zeros((n_draws, n_rows))
+    for value in np.unique(fold):
+        rows = np.flatnonzero(fold == value)
+        units = np.arange(len(rows)) // block_length if block_length else np.unique(stimulus[rows], return_inverse=True)[1]
+        n_units = int(units.max()) + 1
+        counts = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_draws)
+        weights[:, rows] = counts[:, units]
+    return weights
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best layer of one ROI.
+
+    Attributes
+    ----------
+    index : int
+        The layer with the best score.
+    share : ndarray (n_layers,)
+        Share of bootstrap draws in which each layer was best.
+    depth_low, depth_high : float
+        Central 95 % of the best depth over draws.
+    """
+
+    index: int
+    share: np.ndarray
+    depth_low: float
+    depth_high: float
+
+
+def best_layer(values: np.ndarray, draws: np.ndarray, depth: np.ndarray) -> list[Choice]:
+    """Choose the best layer of every ROI, repeating the choice in every bootstrap draw.
+
+    Parameters
+    ----------
+    values : ndarray (n_layers, n_rois)
+    draws : ndarray (n_layers, n_draws, n_rois)
+        Layers share the resampled rows, so that their differences keep their correlation.
+    depth : ndarray (n_layers,)
+    """
+    winners = draws.argmax(axis=0)
+    choices = []
+    for roi in range(values.shape[1]):
+        share = np.bincount(winners[:, roi], minlength=len(values)) / len(winners)
+        low, high = np.quantile(depth[winners[:, roi]], [0.025, 0.975], method="nearest")
+        choices.append(Choice(int(values[:, roi].argmax()), share, float(low), float(high)))
+    return choices
+
+
+@dataclass(frozen=True)
+class GroupMean:
+    """A mean over participants, each participant one draw from the population."""
+
+    value: float
+    ci_low: float
+    ci_high: float
+    p: float
+
+
+def subject_mean(values: np.ndarray, *, chance: float = 0.0, confidence: float = 0.95) -> GroupMean:
+    """Return the mean over participants with a t interval and a one-sided t test against chance.
+
+    Parameters
+    ----------
+    values : ndarray (n_subjects,)
+        One score per participant.
+    chance : float
+    confidence : float
+    """
+    from scipy import stats
+
+    values = np.asarray(values, dtype=float)
+    mean, n = float(values.mean()), len(values)
+    error = float(values.std(ddof=1) / np.sqrt(n))
+    if error == 0:
+        return GroupMean(mean, mean, mean, 0.0 if mean > chance else 1.0)
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
+    return GroupMean(mean, mean - half, mean + half, float(stats.t.sf((mean - chance) / error, n - 1)))

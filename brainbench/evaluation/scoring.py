@@ -1,0 +1,357 @@
+"""From held-out predictions to scores: per target, per ROI and fold, with permutation p and bootstrap draws.
+
+Correlation over folds is written as one inner product. With responses and predictions z-scored inside every fold
+and divided by the square root of (rows in the fold x folds), the mean over folds of Pearson's r is
+
+    r = sum over all held-out rows of  t * p ,
+
+so a permutation inside folds costs one pass over the rows, and nothing is fitted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from brainbench.evaluation.bootstrap import row_weights
+from brainbench.evaluation.significance import permutation_indices
+
+FLAT = 1e-12
+"""A column whose spread inside a fold is below this share of its size counts as constant."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How predictions are scored.
+
+    Parameters
+    ----------
+    metrics : tuple of str
+        ``pearson_r``, ``r2``, ``explained_variance``; the first one is tested and bootstrapped.
+    over : {"folds", "pooled"}
+        Mean over folds, or once over the held-out rows of all folds.
+    null : str
+        See `brainbench.evaluation.significance.permutation_indices`.
+    block_length : int or None
+        Rows in a block (null ``block``); also the unit that the bootstrap resamples.
+    n_permutations, n_draws : int
+    confidence : float
+    seed : int
+    """
+
+    metrics: tuple[str, ...] = ("pearson_r",)
+    over: str = "folds"
+    null: str = "stimulus"
+    block_length: int | None = None
+    n_permutations: int = 1000
+    n_draws: int = 1000
+    confidence: float = 0.95
+    seed: int = 0
+
+
+@dataclass
+class Scored:
+    """Scores of one set of predictions.
+
+    Attributes
+    ----------
+    rois : list of str
+    metrics : list of str
+        Metrics of `roi_values`, with ``median_pearson_r`` beside ``pearson_r``.
+    targets : mapping of str to ndarray (n_targets,)
+        Score of every target.
+    target_p : ndarray (n_targets,) or None
+    roi_values : mapping of str to ndarray (n_rois,)
+    roi_p, roi_null_95 : mapping of str to ndarray (n_rois,)
+        For the tested metrics.
+    folds : mapping of str to ndarray (n_folds, n_rois)
+        Empty when scores are pooled.
+    fold_rows : int ndarray (n_folds,)
+    draws : ndarray (n_draws, n_rois) or None
+        Bootstrap draws of the first metric.
+    """
+
+    rois: list[str]
+    metrics: list[str]
+    n_rows: int
+    confidence: float
+    targets: dict[str, np.ndarray]
+    roi_values: dict[str, np.ndarray]
+    target_p: np.ndarray | None = None
+    roi_p: dict[str, np.ndarray] = field(default_factory=dict)
+    roi_null_95: dict[str, np.ndarray] = field(default_factory=dict)
+    folds: dict[str, np.ndarray] = field(default_factory=dict)
+    fold_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))
+    draws: np.ndarray | None = None
+    edge_share: float = 0.0
+
+    def summary(self, metric: str, roi: str) -> dict[str, Any]:
+        """Return value, confidence interval, p and the null's 95th percentile of one metric and ROI."""
+        index = self.rois.index(roi)
+        found: dict[str, Any] = {"value": float(self.roi_values[metric][index])}
+        if metric in self.roi_p:
+            found["p"] = float(self.roi_p[metric][index])
+            found["null_95"] = float(self.roi_null_95[metric][index])
+        if self.draws is not None and metric == self.metrics[0]:
+            tail = (1 - self.confidence) / 2
+            low, high = np.quantile(self.draws[:, index], [tail, 1 - tail])
+            found |= {"ci_low": float(low), "ci_high": float(high)}
+        return found
+
+    def per_fold(self, metric: str, roi: str) -> Iterator[tuple[int, float, int]]:
+        """Yield number (from 1), score and rows of every fold."""
+        if metric in self.folds:
+            column = self.folds[metric][:, self.rois.index(roi)]
+            for number, (value, rows) in enumerate(zip(column, self.fold_rows, strict=True), start=1):
+                yield number, float(value), int(rows)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return plain arrays to store."""
+        arrays = {
+            "rois": np.array(self.rois),
+            "metrics": np.array(self.metrics),
+            "n_rows": np.array(self.n_rows),
+            "confidence": np.array(self.confidence),
+            "fold_rows": self.fold_rows,
+        }
+        for prefix in ("targets", "roi_values", "roi_p", "roi_null_95", "folds"):
+            for name, values in getattr(self, prefix).items():
+                arrays[f"{prefix}/{name}"] = values
+        if self.target_p is not None:
+            arrays["target_p"] = self.target_p
+        if self.draws is not None:
+            arrays["draws"] = self.draws.astype(np.float32)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Scored:
+        """Rebuild from `to_arrays`."""
+        nested: dict[str, dict[str, np.ndarray]] = {}
+        for name, values in arrays.items():
+            prefix, slash, rest = name.partition("/")
+            if slash:
+                nested.setdefault(prefix, {})[rest] = values
+        return cls(
+            rois=[str(name) for name in arrays["rois"]],
+            metrics=[str(name) for name in arrays["metrics"]],
+            n_rows=int(arrays["n_rows"]),
+            confidence=float(arrays["confidence"]),
+            targets=nested.get("targets", {}),
+            roi_values=nested.get("roi_values", {}),
+            target_p=arrays.get("target_p"),
+            roi_p=nested.get("roi_p", {}),
+            roi_null_95=nested.get("roi_null_95", {}),
+            folds=nested.get("folds", {}),
+            fold_rows=arrays["fold_rows"],
+            draws=arrays.get("draws"),
+            edge_share=float(arrays.get("edge_share", np.array(0.0))),
+        )
+
+
+def score_predictions(
+    y_true: np.ndarray,
+    y_pred: np.ndarray,
+    fold: np.ndarray,
+    how: Scoring,
+    *,
+    rois: Mapping[str, np.ndarray],
+    run: np.ndarray,
+    stimulus: np.ndarray,
+) -> Scored:
+    """Score held-out predictions.
+
+    Parameters
+    ----------
+    y_true, y_pred : ndarray (n_rows, n_targets)
+        Held-out rows of all folds.
+    fold : int ndarray (n_rows,)
+    how : Scoring
+    rois : mapping of str to bool ndarray (n_targets,)
+    run, stimulus : ndarray (n_rows,)
+        For the permutation null and the bootstrap.
+    """
+    y_true, y_pred = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
+    names, masks = list(rois), np.stack([np.asarray(mask, dtype=bool) for mask in rois.values()])
+    group = _score_groups(fold, how.over)
+    t, p = _unit(y_true, group), _unit(y_pred, group)
+    scored = Scored(names, [], len(y_true), how.confidence, {}, {})
+    for metric in how.metrics:
+        per_fold = np.stack([_METRICS[metric](y_true[rows], y_pred[rows]) for rows in _rows_of(group)])
+        scored.targets[metric] = per_fold.mean(axis=0)
+        scored.metrics.append(metric)
+        scored.roi_values[metric] = _roi_means(scored.targets[metric], masks)
+        if metric == "pearson_r":
+            scored.metrics.append("median_pearson_r")
+            scored.roi_values["median_pearson_r"] = _roi_medians(scored.targets[metric], masks)
+        if how.over == "folds":
+            scored.folds[metric] = np.stack([_roi_means(values, masks) for values in per_fold])
+    scored.fold_rows = np.array([len(rows) for rows in _rows_of(group)]) if how.over == "folds" else scored.fold_rows
+    if how.n_permutations:
+        _test(scored, t, p, masks, how, fold=group, run=run, stimulus=stimulus)
+    if how.n_draws:
+        weights = row_weights(
+            stimulus, fold=group, block_length=how.block_length, n_draws=how.n_draws, seed=how.seed
+        )
+        scored.draws = _bootstrap(t, p, weights, group, masks)
+    return scored
+
+
+def score_nested(
+    y_true: np.ndarray,
+    small: np.ndarray,
+    full: np.ndarray,
+    fold: np.ndarray,
+    how: Scoring,
+    *,
+    rois: Mapping[str, np.ndarray],
+    run: np.ndarray,
+    stimulus: np.ndarray,
+) -> Scored:
+    r"""Score what a full model predicts beyond a smaller one: the difference of their held-out R2.
+
+    With :math:`e = y - \hat y_{small}` and :math:`d = \hat y_{full} - \hat y_{small}` the gain in explained sum of
+    squares is :math:`2 e \cdot d - d \cdot d`. Under the null the increment d knows nothing of what the smaller
+    model left over, so e is permuted and d stays.
+
+    Parameters
+    ----------
+    y_true, small, full : ndarray (n_rows, n_targets)
+        Held-out responses and the two models' predictions of them.
+    fold, how, rois, run, stimulus
+        As in `score_predictions`.
+    """
+    y_true = np.asarray(y_true, dtype=np.float64)
+    names, masks = list(rois), np.stack([np.asarray(mask, dtype=bool) for mask in rois.values()])
+    group = _score_groups(fold, how.over)
+    n_groups = len(np.unique(group))
+    total = np.ones_like(y_true)
+    for rows in _rows_of(group):
+        spread = ((y_true[rows] - y_true[rows].mean(axis=0)) ** 2).sum(axis=0)
+        total[rows] = np.where(spread > 0, spread, np.inf)
+    e = y_true - small
+    d = (np.asarray(full, dtype=np.float64) - small) / (total * n_groups)  # carries the division by SS and folds
+    own = (d * (np.asarray(full, dtype=np.float64) - small)).sum(axis=0)
+    gain = 2 * (e * d).sum(axis=0) - own
+    scored = Scored(names, ["unique_r2"], len(y_true), how.confidence, {"unique_r2": gain}, {})
+    scored.roi_values["unique_r2"] = _roi_means(gain, masks)
+    if how.n_permutations:
+        indices = _indices(how, len(y_true), fold=group, run=run, stimulus=stimulus)
+        null = np.empty((len(indices), len(names)))
+        above = np.zeros(y_true.shape[1])
+        for row, order in enumerate(indices):
+            permuted = 2 * np.einsum("nv,nv->v", e[order], d) - own
+            above += permuted >= gain
+            null[row] = _roi_means(permuted, masks)
+        scored.target_p = (above + 1) / (len(indices) + 1)
+        scored.roi_p["unique_r2"] = _p(null, scored.roi_values["unique_r2"])
+        scored.roi_null_95["unique_r2"] = np.quantile(null, 0.95, axis=0)
+    if how.n_draws:
+        weights = row_weights(
+            stimulus, fold=group, block_length=how.block_length, n_draws=how.n_draws, seed=how.seed
+        )
+        per_row = 2 * e * d - d * (np.asarray(full, dtype=np.float64) - small)
+        scored.draws = np.stack([_roi_means(values, masks) for values in weights @ per_row])
+    return scored
+
+
+def _indices(
+    how: Scoring, n_rows: int, *, fold: np.ndarray, run: np.ndarray, stimulus: np.ndarray
+) -> np.ndarray:
+    return permutation_indices(
+        n_rows, null=how.null, run=run, stimulus=stimulus, fold=fold, block_length=how.block_length,
+        n_permutations=how.n_permutations, seed=how.seed,
+    )  # fmt: skip
+
+
+def _test(
+    scored: Scored, t: np.ndarray, p: np.ndarray, masks: np.ndarray, how: Scoring, **design: np.ndarray
+) -> None:
+    """Fill p values of correlation per target and per ROI (mean and median)."""
+    indices = _indices(how, len(t), **design)
+    observed = (t * p).sum(axis=0)
+    above = np.zeros(t.shape[1])
+    means, medians = np.empty((len(indices), len(masks))), np.empty((len(indices), len(masks)))
+    for row, order in enumerate(indices):
+        permuted = np.einsum("nv,nv->v", t[order], p)
+        above += permuted >= observed
+        means[row], medians[row] = _roi_means(permuted, masks), _roi_medians(permuted, masks)
+    scored.target_p = (above + 1) / (len(indices) + 1)
+    for metric, null in (("pearson_r", means), ("median_pearson_r", medians)):
+        scored.roi_p[metric] = _p(null, scored.roi_values[metric])
+        scored.roi_null_95[metric] = np.quantile(null, 0.95, axis=0)
+
+
+def _p(null: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Return (b + 1) / (n + 1), b permutations at least as good as observed."""
+    return ((null >= observed - 1e-12).sum(axis=0) + 1) / (len(null) + 1)
+
+
+def _bootstrap(
+    t: np.ndarray, p: np.ndarray, weights: np.ndarray, group: np.ndarray, masks: np.ndarray
+) -> np.ndarray:
+    """Return draws of the ROI means of Pearson's r, ``(n_draws, n_rois)``, rows resampled by `weights`."""
+    rows_of = _rows_of(group)
+    total = np.zeros((len(weights), t.shape[1]))
+    for rows in rows_of:
+        w = weights[:, rows]
+        n = w.sum(axis=1, keepdims=True)
+        valid = n[:, 0] > 1
+        n = np.where(n > 0, n, 1)
+        a, b = t[rows], p[rows]
+        mean_a, mean_b = w @ a / n, w @ b / n
+        covariance = w @ (a * b) / n - mean_a * mean_b
+        var_a, var_b = w @ (a * a) / n - mean_a**2, w @ (b * b) / n - mean_b**2
+        spread = np.sqrt(np.clip(var_a, 0, None) * np.clip(var_b, 0, None))
+        r = np.divide(covariance, spread, out=np.zeros_like(covariance), where=spread > 1e-15)
+        total += np.where(valid[:, None], r, 0.0)
+    return np.stack([_roi_means(values, masks) for values in total / len(rows_of)])
+
+
+def _score_groups(fold: np.ndarray, over: str) -> np.ndarray:
+    return np.unique(fold, return_inverse=True)[1] if over == "folds" else np.zeros(len(fold), dtype=int)
+
+
+def _rows_of(group: np.ndarray) -> list[np.ndarray]:
+    return [np.flatnonzero(group == value) for value in range(int(group.max()) + 1)]
+
+
+def _unit(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Z-score inside groups and scale so that inner products over all rows are mean correlations over groups."""
+    out = np.zeros_like(values)
+    groups = _rows_of(group)
+    for rows in groups:
+        centered = values[rows] - values[rows].mean(axis=0)
+        norm = np.sqrt((centered**2).sum(axis=0))
+        size = np.sqrt((values[rows] ** 2).sum(axis=0))
+        out[rows] = np.where(norm > FLAT * np.maximum(size, 1e-300), centered / np.where(norm > 0, norm, 1), 0)
+    return out / np.sqrt(len(groups))
+
+
+def _roi_means(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    return np.array([values[mask].mean() for mask in masks])
+
+
+def _roi_medians(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    return np.array([np.median(values[mask]) for mask in masks])
+
+
+def _pearson(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    group = np.zeros(len(y_true), dtype=int)
+    r: np.ndarray = (_unit(y_true, group) * _unit(y_pred, group)).sum(axis=0)
+    return r
+
+
+def _r2(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    total = ((y_true - y_true.mean(axis=0)) ** 2).sum(axis=0)
+    left = ((y_true - y_pred) ** 2).sum(axis=0)
+    return np.where(total > 0, 1 - left / np.where(total > 0, total, 1), 0.0)
+
+
+def _explained_variance(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    return _r2(y_true, y_pred - (y_pred - y_true).mean(axis=0))
+
+
+_METRICS = {"pearson_r": _pearson, "r2": _r2, "explained_variance": _explained_variance}

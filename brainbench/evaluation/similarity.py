@@ -1,0 +1,140 @@
+"""Geometry without a fit: representational dissimilarity (RSA) and linear centered kernel alignment (CKA)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A similarity with its permutation test."""
+
+    value: float
+    p: float
+    null_95: float
+
+
+def rdm(patterns: np.ndarray, metric: str = "correlation") -> np.ndarray:
+    """Return the dissimilarities of all pairs of rows, condensed, ``(n * (n - 1) / 2,)``.
+
+    Parameters
+    ----------
+    patterns : ndarray (n_stimuli, n_features)
+    metric : {"correlation", "euclidean"}
+        One minus Pearson's r (of patterns with at least two features), or the Euclidean distance.
+    """
+    from scipy.spatial.distance import pdist
+
+    patterns = np.asarray(patterns, dtype=np.float64)
+    if metric == "correlation" and patterns.shape[1] < 2:
+        metric = "euclidean"
+    distances: np.ndarray = pdist(patterns, metric)
+    return np.nan_to_num(distances, nan=1.0)
+
+
+def rsa(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Spearman's correlation of two condensed RDMs."""
+    from scipy.stats import rankdata
+
+    return _pearson(rankdata(a), rankdata(b))
+
+
+def linear_cka(x: np.ndarray, y: np.ndarray, *, debiased: bool = True) -> float:
+    r"""Return linear CKA of two sets of patterns over the same stimuli (Kornblith et al. 2019).
+
+    :math:`\langle K, L \rangle / \sqrt{\langle K, K \rangle \langle L, L \rangle}` with centered Gram matrices; the
+    debiased estimator (Nguyen et al. 2021, after Song et al. 2012) does not grow with the number of features.
+
+    Parameters
+    ----------
+    x, y : ndarray (n_stimuli, n_features)
+    debiased : bool
+        Needs four stimuli or more.
+    """
+    center = _debiased_center if debiased else _double_center
+    K, L = center(_gram(x)), center(_gram(y))
+    size = float(np.sqrt(max((K * K).sum(), 0) * max((L * L).sum(), 0)))
+    return float((K * L).sum()) / size if size > 0 else 0.0
+
+
+def rsa_noise_ceiling(rdms: np.ndarray) -> tuple[float, float]:
+    """Return the lower and upper noise ceiling of RSA over participants (Nili et al. 2014), Spearman.
+
+    Lower: every participant's RDM with the mean rank RDM of the others. Upper: with the mean over all, itself in it.
+
+    Parameters
+    ----------
+    rdms : ndarray (n_subjects, n_pairs)
+    """
+    from scipy.stats import rankdata
+
+    ranks = rankdata(rdms, axis=1)
+    total = ranks.sum(axis=0)
+    lower = np.mean([_pearson(rankdata(total - one), one) for one in ranks])
+    upper = np.mean([_pearson(rankdata(total), one) for one in ranks])
+    return float(lower), float(upper)
+
+
+def geometry_test(
+    x: np.ndarray, y: np.ndarray, *, metric: str, n_permutations: int = 1000, seed: int = 0
+) -> Geometry:
+    """Compare two geometries and permute the stimuli of one.
+
+    Parameters
+    ----------
+    x, y : ndarray (n_stimuli, n_features)
+    metric : {"rsa", "cka"}
+    n_permutations : int
+    seed : int
+    """
+    from scipy.spatial.distance import squareform
+    from scipy.stats import rankdata
+
+    if metric == "rsa":
+        a, b = squareform(rankdata(rdm(x))), squareform(rankdata(rdm(y)))
+        upper = np.triu_indices(len(a), 1)
+        a = np.where(np.eye(len(a)) > 0, 0, a - a[upper].mean())
+        b = np.where(np.eye(len(b)) > 0, 0, b - b[upper].mean())
+    else:
+        a, b = _debiased_center(_gram(x)), _debiased_center(_gram(y))
+    size = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    if size <= 0:
+        return Geometry(0.0, 1.0, 0.0)
+    value = float((a * b).sum()) / size
+    rng = np.random.default_rng([seed, 43])
+    null = np.empty(n_permutations)
+    for index in range(n_permutations):
+        order = rng.permutation(len(b))
+        null[index] = (a * b[np.ix_(order, order)]).sum() / size
+    p = float((np.sum(null >= value - 1e-12) + 1) / (n_permutations + 1))
+    return Geometry(value, p, float(np.quantile(null, 0.95)) if n_permutations else float("nan"))
+
+
+def _gram(x: np.ndarray) -> np.ndarray:
+    x = np.asarray(x, dtype=np.float64)
+    x = x - x.mean(axis=0)
+    return x @ x.T
+
+
+def _double_center(K: np.ndarray) -> np.ndarray:
+    row = K.mean(axis=0)
+    return K - row - row[:, None] + row.mean()
+
+
+def _debiased_center(K: np.ndarray) -> np.ndarray:
+    """U-center a Gram matrix (Song et al. 2012, eq. 5)."""
+    n = len(K)
+    if n < 4:
+        raise ValueError(f"debiased CKA needs four stimuli or more, got {n}")
+    K = K - np.diag(np.diag(K))
+    row = K.sum(axis=0) / (n - 2)
+    K = K - row - row[:, None] + K.sum() / ((n - 1) * (n - 2))
+    return K - np.diag(np.diag(K))
+
+
+def _pearson(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / size if size > 0 else 0.0

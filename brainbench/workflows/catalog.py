@@ -1,0 +1,86 @@
+"""What can be chosen: encoders, data sets, metrics, recipes, layers, and what the cache holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from brainbench.core.share import share_folder
+from brainbench.recipes import encoders as encoder_recipes
+from brainbench.recipes.encoders import EncoderSettings
+
+
+def listing(what: str) -> str:
+    """Return the names of one kind, a line each with what it is."""
+    if what == "encoders":
+        lines = {name: _first_line(model.__doc__) for name, model in encoder_recipes.settings_models().items()}
+    elif what == "datasets":
+        from brainbench.recipes.datasets import settings_models
+
+        lines = {name: _first_line(model.__doc__) for name, model in settings_models().items()}
+    elif what == "metrics":
+        from brainbench.evaluation.metrics import METRICS
+
+        lines = {name: _first_line(METRICS[name].__doc__) for name in METRICS}
+    else:
+        lines = {}
+        for path in sorted(share_folder("recipes").glob("*.yaml")):
+            lines[path.stem] = str(yaml.safe_load(path.read_text(encoding="utf-8")).get("title", ""))
+    return _columns(lines)
+
+
+def layers_table(model: str, *, weights: str, pattern: str) -> str:
+    """Return the layers of an encoder with depth and width; needs no trained weights."""
+    from brainbench.encoders.base import open_encoder
+
+    encoder = open_encoder(_guess(model, weights), seed=0, device="cpu")
+    rows = [("layer", "depth", "width")]
+    for layer in encoder.select([pattern]):
+        rows.append((layer.name, f"{layer.depth:.3f}", "?" if layer.width is None else str(layer.width)))
+    width = max(len(row[0]) for row in rows)
+    return "\n".join(f"{name:<{width}}  {depth:>5}  {size:>6}" for name, depth, size in rows)
+
+
+def _guess(model: str, weights: str) -> EncoderSettings:
+    """Return settings for a model given by name alone: a family, a text model, or else a timm model."""
+    families = encoder_recipes.settings_models()
+    if model in families and model not in ("image", "text", "recorded"):
+        return encoder_recipes.encoder_settings({"name": model, "family": model})
+    if model == "minilm" or "/" in model or Path(model).is_dir():
+        kind = "random" if weights == "random" and model != "minilm" and not Path(model).is_dir() else "pretrained"
+        return encoder_recipes.encoder_settings(
+            {"name": "model", "family": "text", "model": model, "weights": kind}
+        )
+    return encoder_recipes.encoder_settings({"name": model, "family": "image", "model": model, "weights": weights})
+
+
+def cache_table(cache: str | None) -> str:
+    """Return what the feature store holds, a line an entry."""
+    from brainbench.features.store import FeatureStore, default_cache
+
+    folder = default_cache(cache)
+    entries = FeatureStore(folder).entries()
+    if not entries:
+        return f"{folder}: empty"
+    lines = [f"{entry.key[:12]}  {entry.n_bytes / 1e6:9.1f} MB  {entry.encoder}  {entry.layer}" for entry in entries]
+    total = sum(entry.n_bytes for entry in entries)
+    return "\n".join([*lines, f"{len(entries)} entries, {total / 1e6:.1f} MB in {folder}"])
+
+
+def prune(cache: str | None, *, days: float | None, everything: bool) -> str:
+    """Remove left-overs, old entries or everything, and say what went."""
+    from brainbench.features.store import FeatureStore, default_cache
+
+    folder = default_cache(cache)
+    removed = FeatureStore(folder).prune(keep_days=days, everything=everything)
+    return f"{len(removed)} removed from {folder}"
+
+
+def _columns(lines: dict[str, str]) -> str:
+    width = max((len(name) for name in lines), default=0)
+    return "\n".join(f"{name:<{width}}  {text}".rstrip() for name, text in sorted(lines.items()))
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().splitlines()[0] if text else ""

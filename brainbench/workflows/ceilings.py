@@ -1,0 +1,104 @@
+"""Which noise ceiling stands beside which score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from brainbench.core.errors import UserError
+from brainbench.data.base import Responses
+from brainbench.evaluation import ceilings
+from brainbench.features.drift import remove_drift, segments_of
+from brainbench.recipes.schema import EncodeRecipe
+from brainbench.workflows.rows import GROUP, Rows, normalize_runs, zscore
+
+
+class CeilingBook:
+    """Noise ceilings of every participant and of the group, in units of Pearson r, computed once.
+
+    Repeats give split-half ceilings (Spearman-Brown); aligned participants give each participant's correlation
+    with the mean of the others, and the group the reliability of its mean over split halves of participants.
+
+    Parameters
+    ----------
+    recipe : EncodeRecipe
+    members : sequence of Responses
+        The participants, without the group.
+    """
+
+    def __init__(self, recipe: EncodeRecipe, members: Sequence[Responses]) -> None:
+        self.recipe = recipe
+        self.members = list(members)
+        self._known: dict[tuple[str, str], np.ndarray | None] = {}
+
+    def targets(self, responses: Responses, rows: Rows) -> np.ndarray | None:
+        """Return the ceiling of every target of one subject under one scheme, or None where there is none."""
+        key = (responses.subject, rows.scheme.label)
+        if key not in self._known:
+            self._known[key] = self._compute(responses, rows)
+        return self._known[key]
+
+    def of(self, responses: Responses, rows: Rows, mask: np.ndarray) -> float | None:
+        """Return the mean ceiling of an ROI, or None where it cannot be estimated."""
+        values = self.targets(responses, rows)
+        if values is None or not np.isfinite(values[mask]).any():
+            return None
+        return float(np.nanmean(values[mask]))
+
+    def in_unit(self, ceiling: float | None, metric: str) -> float | None:
+        """Return a ceiling in the unit of a metric: r, or r squared."""
+        if ceiling is None or metric not in ("pearson_r", "median_pearson_r", "r2", "explained_variance"):
+            return None
+        return ceiling if metric.endswith("pearson_r") else ceiling**2
+
+    def _compute(self, responses: Responses, rows: Rows) -> np.ndarray | None:
+        method = self._method(responses)
+        if method == "none":
+            return None
+        if method == "ncsnr":
+            if responses.ceiling is None:
+                raise UserError(f"ceiling.method: {responses.subject} comes without a recorded ceiling (ncsnr)")
+            return responses.ceiling
+        if method == "split_half":
+            assert responses.stimulus is not None
+            data = normalize_runs(responses.data, np.asarray(responses.run, dtype=str), self.recipe.responses)
+            found = ceilings.split_half(
+                data, responses.stimulus, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed
+            )
+            return found.of_mean(float(np.mean(rows.n_averaged)))
+        stack = np.stack([self._clean(member) for member in self.members])
+        if responses.subject == GROUP:
+            return ceilings.group_split_half(stack, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed)
+        names = [member.subject for member in self.members]
+        return ceilings.leave_one_out(stack)[names.index(responses.subject)]
+
+    def _method(self, responses: Responses) -> str:
+        wanted = self.recipe.ceiling.method
+        repeats = responses.stimulus is not None and int(np.bincount(responses.stimulus).max(initial=0)) > 1
+        aligned = len(self.members) > 2 and all(
+            member.data.shape == self.members[0].data.shape for member in self.members
+        )
+        if wanted == "auto":
+            if responses.ceiling is not None:
+                return "ncsnr"
+            return "split_half" if repeats else "between_subjects" if self._shared(aligned) else "none"
+        if wanted == "split_half" and not repeats:
+            raise UserError(f"ceiling.method: {responses.subject} has no repeated stimulus for 'split_half'")
+        if wanted == "between_subjects" and not self._shared(aligned):
+            raise UserError(
+                "ceiling.method: 'between_subjects' needs three or more participants whose rows and targets match"
+            )
+        return wanted
+
+    def _shared(self, aligned: bool) -> bool:
+        return aligned and self.members[0].continuous is not None
+
+    def _clean(self, member: Responses) -> np.ndarray:
+        """Return a participant's z-scored responses without the drifts that no fold scores."""
+        data = np.asarray(member.data, dtype=np.float64)
+        if member.continuous is not None:
+            rows = np.arange(len(data))
+            segments = segments_of(rows, np.asarray(member.run, dtype=str))
+            data = remove_drift(data, segments, member.continuous.t_r, self.recipe.timing.high_pass_s)
+        return zscore(data)

@@ -1,0 +1,126 @@
+"""The findings in plain words: what beats its controls, and what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from brainbench.recipes.schema import EncodeRecipe
+from brainbench.workflows.across import MEAN
+from brainbench.workflows.opening import Opened
+from brainbench.workflows.outcome import ALL, Outcome
+from brainbench.workflows.rows import GROUP
+
+LEVEL = 0.05
+"""False discovery rate under which a score is called above chance."""
+
+Row = dict[str, Any]
+
+
+def claims(opened: Opened, outcome: Outcome) -> list[str]:
+    """Return sentences about the main scheme, for the subject whose scores head the report."""
+    sentences: list[str] = []
+    subject = lead_subject(outcome)
+    scheme = opened.recipe.schemes[0].label
+    rows = [row for row in outcome.rows if row["fold"] == ALL and row["subject"] == subject]
+    main = [row for row in rows if row.get("scheme", "") == scheme]
+    if isinstance(opened.recipe, EncodeRecipe):
+        unique = [row for row in main if row["metric"] == "unique_r2"]
+        if unique:
+            sentences += _unique(subject, unique)
+        sentences += _against_controls(subject, [row for row in main if row["metric"] == opened.recipe.metrics[0]])
+        sentences += _zero_shot([row for row in outcome.rows if row["metric"] == "two_vs_two" and row["fold"] == ALL])
+    sentences += _decoding(outcome, [row for row in rows if row["metric"] == "accuracy"], subject)
+    return sentences
+
+
+def _unique(subject: str, rows: Sequence[Row]) -> list[str]:
+    sentences = []
+    for roi in _distinct(rows, "roi"):
+        for encoder in _distinct(rows, "encoder"):
+            layers = [row for row in rows if row["roi"] == roi and row["encoder"] == encoder]
+            best = max(layers, key=lambda row: row["value"])
+            above = [row for row in layers if _significant(row) and row["value"] > 0]
+            detail = f"best {best['layer']}: unique R2 {number(best['value'])}, q {number(best.get('q'))}"
+            if above:
+                text = f"{len(above)} of {len(layers)} {encoder} layers explain variance that the controls do not"
+            else:
+                text = f"no {encoder} layer explains variance beyond the controls"
+            sentences.append(f"{roi} ({subject}): {text} ({detail}).")
+    return sentences
+
+
+def _against_controls(subject: str, rows: Sequence[Row]) -> list[str]:
+    sentences = []
+    for roi in _distinct(rows, "roi"):
+        here = [row for row in rows if row["roi"] == roi and row["value"] is not None and np.isfinite(row["value"])]
+        models = [row for row in here if row["role"] == "model"]
+        controls = [row for row in here if row["role"] == "control"]
+        if not models:
+            continue
+        best = max(models, key=lambda row: row["value"])
+        ceiling = f" of a ceiling of {number(best['ceiling'], 2)}" if best.get("ceiling") is not None else ""
+        text = f"{roi} ({subject}): {best['encoder']} {best['layer']} reaches {number(best['value'], 2)}{ceiling}"
+        text += f" (q {number(best.get('q'))})" if best.get("q") is not None else ""
+        if not _significant(best):
+            text += ", which is not above chance"
+        if controls:
+            rival = max(controls, key=lambda row: row["value"])
+            reached = f"{rival['encoder']} at {number(rival['value'], 2)}"
+            if best["value"] <= rival["value"]:
+                text += f"; it does not beat its control {reached}"
+            elif best.get("ci_low") is not None and best["ci_low"] > rival["value"]:
+                text += f"; its confidence interval lies above the best control, {reached}"
+            else:
+                text += f"; its confidence interval includes the best control, {reached}"
+        sentences.append(text + ".")
+    return sentences
+
+
+def _zero_shot(rows: Sequence[Row]) -> list[str]:
+    sentences = []
+    for row in rows:
+        verdict = "above" if row.get("p") is not None and row["p"] < LEVEL else "not above"
+        sentences.append(
+            f"{row['roi']} ({row['subject']}): {row['encoder']} {row['layer']} tells two unseen stimuli apart in "
+            f"{number(row['value'], 2)} of pairs, {verdict} its refitted shuffles "
+            f"(95th percentile {number(row.get('null_95'), 2)}, p {number(row.get('p'))})."
+        )
+    return sentences
+
+
+def _decoding(outcome: Outcome, rows: Sequence[Row], subject: str) -> list[str]:
+    sentences = []
+    for row in rows:
+        chance = outcome.chance.get("accuracy", 0.0)
+        verdict = "above" if _significant(row) and row["value"] > chance else "not above"
+        sentences.append(
+            f"{row['roi']} ({subject}): {row['pipeline']} is right in {number(row['value'], 2)} of rows, {verdict} "
+            f"chance ({number(chance)}; p {number(row.get('p'))})."
+        )
+    return sentences
+
+
+def _significant(row: Row) -> bool:
+    q = row.get("q")
+    return q is not None and bool(q < LEVEL)
+
+
+def _distinct(rows: Sequence[Row], name: str) -> list[str]:
+    return list(dict.fromkeys(str(row[name]) for row in rows))
+
+
+def lead_subject(outcome: Outcome) -> str:
+    """Return whose scores head the report: the group, else the mean, else the only participant."""
+    present = {row["subject"] for row in outcome.rows}
+    for name in (GROUP, MEAN):
+        if name in present:
+            return name
+    return min(present) if present else ""
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Return a number as the report writes it."""
+    return "not estimable" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"

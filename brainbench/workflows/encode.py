@@ -1,0 +1,373 @@
+"""``kind: encode``: features, fits, scores, unique variance, similarity; layer by layer and region by region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from brainbench.core.digests import digest, digest_array
+from brainbench.core.progress import Stages
+from brainbench.data.base import Responses, Stimuli
+from brainbench.encoders.base import Layer
+from brainbench.evaluation.scoring import Scored, Scoring, score_nested, score_predictions
+from brainbench.heads.encoding import FoldSettings, fit_fold
+from brainbench.recipes.schema import EncodeRecipe, Scheme
+from brainbench.runs.folder import RunFolder
+from brainbench.runs.units import Unit, read_units, run_units
+from brainbench.workflows.across import best_layers, mean_over_subjects
+from brainbench.workflows.ceilings import CeilingBook
+from brainbench.workflows.folds import Split, split_rows
+from brainbench.workflows.opening import Features, OpenEncoder, Opened
+from brainbench.workflows.outcome import ALL, Outcome, TargetMap
+from brainbench.workflows.rows import GROUP, Rows, group_responses, make_rows
+
+MAX_CHUNKS = 16
+"""Folds are gathered into at most so many units per layer."""
+
+
+@dataclass
+class Case:
+    """One subject under one scheme."""
+
+    responses: Responses
+    features: Features
+    rows: Rows
+    split: Split
+
+
+@dataclass
+class Fits:
+    """Units of one feature set of a case, and the name under which it is scored."""
+
+    case: Case
+    encoder: OpenEncoder | None
+    layer: Layer | None
+    units: list[Unit]
+
+
+def encode(opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome) -> None:
+    """Run the encoding part of a recipe into `outcome`."""
+    recipe = opened.recipe
+    assert isinstance(recipe, EncodeRecipe)
+    with stages.stage("responses", total=len(opened.subjects)) as advance:
+        members = []
+        for subject in opened.subjects:
+            members.append((opened.dataset.stimuli(subject), opened.dataset.responses(subject)))
+            advance(1)
+    extract_features(opened, [stimuli for stimuli, _ in members], stages)
+    everyone = with_group(opened, members)
+    cases = [case for stimuli, responses in everyone for case in open_cases(opened, stimuli, responses)]
+    ceilings = CeilingBook(recipe, [responses for _, responses in members])
+    for case in cases:
+        note_case(outcome, case, is_main=case.rows.scheme.label == recipe.schemes[0].label)
+
+    fits = [fit for case in cases for fit in plan_fits(opened, case)]
+    nested = [pair for case in cases for pair in plan_nested(opened, case)]
+    jobs, threads = recipe.execution.jobs, recipe.execution.threads_per_unit
+    units = [unit for fit in [*fits, *[fit for pair in nested for fit in pair]] for unit in fit.units]
+    with stages.stage("fit", total=len(units)) as advance:
+        run_units(units, folder, jobs=jobs, threads_per_unit=threads, advance=advance)
+
+    scores = [score_unit(recipe, folder, fit) for fit in fits]
+    nested_scores = [nested_unit(recipe, folder, small, full) for small, full in nested]
+    with stages.stage("score", total=len(scores) + len(nested_scores)) as advance:
+        run_units([*scores, *nested_scores], folder, jobs=jobs, threads_per_unit=threads, advance=advance)
+
+    draws: dict[tuple[str, str, str], list[tuple[Layer, Scored]]] = {}
+    for fit, unit in zip(fits, scores, strict=True):
+        scored = Scored.from_arrays(read_units([unit], folder)[0])
+        report_fit(recipe, outcome, fit, scored, ceilings)
+        assert fit.encoder is not None and fit.layer is not None
+        key = (fit.case.rows.subject, fit.case.rows.scheme.label, fit.encoder.name)
+        draws.setdefault(key, []).append((fit.layer, scored))
+    for (_, full), unit in zip(nested, nested_scores, strict=True):
+        report_nested(outcome, full, Scored.from_arrays(read_units([unit], folder)[0]))
+    best_layers(outcome, draws)
+    if recipe.similarity:
+        from brainbench.workflows.similarity import compare_geometry
+
+        compare_geometry(opened, folder, stages, outcome, cases, ceilings)
+    if recipe.zero_shot is not None:
+        from brainbench.workflows.zero_shot import test_unseen
+
+        test_unseen(opened, folder, stages, outcome, [case for case in cases if case.rows.subject != GROUP])
+    mean_over_subjects(recipe, outcome, [responses.subject for _, responses in members])
+
+
+def extract_features(opened: Opened, stimuli: Sequence[Stimuli], stages: Stages) -> None:
+    """Bring every asked layer of every stimulus into the store, one pass per encoder."""
+    distinct = {one.digest(): one for one in stimuli}.values()
+    for entry in opened.encoders:
+        if entry.encoder is None:
+            continue
+        for one in distinct:
+            entry.encoder.check_modality(one)
+            with stages.stage(f"features: {entry.name}", total=len(one)) as advance:
+                done = 0
+
+                def show(now: int, _total: int, advance: Any = advance) -> None:
+                    nonlocal done
+                    advance(now - done)
+                    done = now
+
+                names = [layer.name for layer in entry.layers]
+                opened.store.features(entry.encoder, one, names, entry.settings.pool, progress=show)
+
+
+def with_group(
+    opened: Opened, members: list[tuple[Stimuli, Responses]]
+) -> list[tuple[Stimuli, Responses]]:
+    """Add the mean over participants where their targets mean the same."""
+    if not opened.dataset.aligned_targets or len(members) < 2:
+        return members
+    return [*members, (members[0][0], group_responses([responses for _, responses in members]))]
+
+
+def open_cases(opened: Opened, stimuli: Stimuli, responses: Responses) -> Iterator[Case]:
+    """Yield one case per scheme."""
+    recipe = opened.recipe
+    for scheme in recipe.schemes:
+        rows = make_rows(responses, scheme, recipe.responses)
+        split = split_rows(rows, recipe, stimuli)
+        yield Case(responses, Features(opened, stimuli, responses), rows, split)
+
+
+def note_case(outcome: Outcome, case: Case, is_main: bool) -> None:
+    """Write down what the report says of a subject and of a scheme."""
+    rows, responses = case.rows, case.responses
+    if is_main:
+        repeats = np.bincount(responses.stimulus) if responses.stimulus is not None else np.ones(1, int)
+        outcome.subjects.append(
+            {
+                "subject": responses.subject,
+                "n_rows": responses.n_presentations,
+                "n_targets": responses.n_targets,
+                "n_stimuli": len(case.features.stimuli),
+                "n_repeats": float(np.median(repeats[repeats > 0])),
+                "n_runs": len(np.unique(responses.run)),
+                "rois": {name: int(np.sum(mask)) for name, mask in responses.rois.items()},
+                "notes": responses.notes,
+            }
+        )
+        if responses.masker is not None:
+            outcome.images[responses.subject] = (responses.masker, responses.background, responses.space)
+    known = outcome.schemes.setdefault(rows.scheme.label, case.split.facts(rows.scheme, is_main))
+    for finding in case.split.certificate.findings:
+        if finding not in known["certificate"]["findings"]:
+            known["certificate"]["findings"].append(finding)
+    known["certificate"]["ok"] = known["certificate"]["ok"] and case.split.certificate.ok
+
+
+# Fits -------------------------------------------------------------------------------------------------------------
+
+
+def fold_settings(recipe: EncodeRecipe, case: Case) -> FoldSettings:
+    """Return the settings of every fold's fit."""
+    low, high = recipe.head.log10_alphas
+    continuous = case.rows.continuous
+    return FoldSettings(
+        alphas=np.logspace(low, high, recipe.head.n_alphas),
+        reduction=recipe.reduction.method,
+        n_components=recipe.reduction.n_components,
+        inner_folds=recipe.head.inner_folds,
+        high_pass_s=recipe.timing.high_pass_s if continuous is not None else None,
+        t_r=continuous.t_r if continuous is not None else None,
+        seed=recipe.seed,
+    )
+
+
+def fit_units(opened: Opened, case: Case, sources: Sequence[tuple[str, str]], label: str) -> list[Unit]:
+    """Return the units that fit `sources` (encoder, layer), each its own band, over chunks of folds."""
+    recipe = opened.recipe
+    assert isinstance(recipe, EncodeRecipe)
+    settings = fold_settings(recipe, case)
+    nuisance = case.rows.nuisance if recipe.timing.regress_nuisance else None
+    shared = {
+        "rows": case.rows.digest,
+        "features": [case.features.digest(*source) for source in sources],
+        "settings": {**vars(settings), "alphas": settings.alphas.tolist()},
+        "nuisance": nuisance is not None,
+    }
+    chunks = np.array_split(np.arange(len(case.split.folds)), min(MAX_CHUNKS, len(case.split.folds)))
+
+    def compute(chunk: np.ndarray) -> dict[str, np.ndarray]:
+        bands = [case.features.rows(*source)[case.rows.first] for source in sources]
+        results = []
+        for index in chunk:
+            train, test = case.split.folds[index]
+            results.append(
+                fit_fold(
+                    bands, case.rows.Y, train, test, settings,
+                    inner_groups=case.split.inner_groups(train), run=case.rows.run, nuisance=nuisance,
+                )
+            )  # fmt: skip
+        return {
+            "row": np.concatenate([case.split.folds[index][1] for index in chunk]),
+            "fold": np.concatenate([np.full(len(case.split.folds[index][1]), index) for index in chunk]),
+            "y_true": np.concatenate([result.y_true for result in results]),
+            "y_pred": np.concatenate([result.y_pred for result in results]),
+            "log10_alpha": np.log10(np.stack([result.best_alphas for result in results])).astype(np.float32),
+            "at_edge": np.stack([result.at_edge for result in results]),
+        }
+
+    units = []
+    for chunk in chunks:
+        key = {**shared, "folds": [[digest_array(part) for part in case.split.folds[index]] for index in chunk]}
+        where = f"{case.rows.subject}, {label}, fold {chunk[0] + 1}" + (f"-{chunk[-1] + 1}" if len(chunk) > 1 else "")
+        units.append(Unit("fit", where, key, lambda chunk=chunk: compute(chunk)))
+    return units
+
+
+def plan_fits(opened: Opened, case: Case) -> Iterator[Fits]:
+    """Yield the fits of every layer of every encoder."""
+    for entry in opened.encoders:
+        for layer in entry.layers:
+            label = f"{entry.name}.{layer.name}"
+            yield Fits(case, entry, layer, fit_units(opened, case, [(entry.name, layer.name)], label))
+
+
+def plan_nested(opened: Opened, case: Case) -> Iterator[tuple[Fits, Fits]]:
+    """Yield, for every layer of every model, the fit of the controls alone and of controls and layer."""
+    recipe = opened.recipe
+    assert isinstance(recipe, EncodeRecipe)
+    if recipe.unique is None or case.rows.scheme.label != recipe.schemes[0].label:
+        return
+    over = recipe.unique.over
+    names = [e.name for e in opened.encoders if not e.is_model] if over == "controls" else list(over)
+    base = [(name, opened.encoder(name).layers[-1].name) for name in names]
+    small = Fits(case, None, None, fit_units(opened, case, base, "controls"))
+    for entry in opened.encoders:
+        if entry.name in names or not entry.is_model:
+            continue
+        for layer in entry.layers:
+            sources = [*base, (entry.name, layer.name)]
+            full = fit_units(opened, case, sources, f"controls + {entry.name}.{layer.name}")
+            yield small, Fits(case, entry, layer, full)
+
+
+# Scores -----------------------------------------------------------------------------------------------------------
+
+
+def scoring(recipe: EncodeRecipe, case: Case) -> Scoring:
+    """Return how the predictions of a case are scored."""
+    return Scoring(
+        metrics=tuple(recipe.metrics),
+        over=case.split.over,
+        null=case.split.null,
+        block_length=case.split.block_length,
+        n_permutations=recipe.significance.n_permutations,
+        n_draws=recipe.bootstrap.n_draws,
+        confidence=recipe.bootstrap.confidence,
+        seed=recipe.seed,
+    )
+
+
+def _gather(fit: Fits, folder: RunFolder) -> dict[str, np.ndarray]:
+    """Return the held-out rows of a fit in row order."""
+    parts = read_units(fit.units, folder)
+    row = np.concatenate([part["row"] for part in parts])
+    order = np.lexsort((np.concatenate([part["fold"] for part in parts]), row))
+    gathered = {name: np.concatenate([part[name] for part in parts])[order] for name in ("fold", "y_true", "y_pred")}
+    gathered["row"] = row[order]
+    gathered["at_edge"] = np.concatenate([part["at_edge"] for part in parts])
+    return gathered
+
+
+def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: Fits) -> Unit:
+    """Return the unit that scores a fit."""
+    case, how = fit.case, scoring(recipe, fit.case)
+
+    def compute() -> dict[str, np.ndarray]:
+        held_out = _gather(fit, folder)
+        scored = score_predictions(
+            held_out["y_true"], held_out["y_pred"], held_out["fold"], how,
+            rois=case.responses.rois,
+            run=case.rows.run[held_out["row"]],
+            stimulus=case.rows.stimulus[held_out["row"]],
+        )  # fmt: skip
+        return {**scored.to_arrays(), "edge_share": np.array(held_out["at_edge"].mean())}
+
+    assert fit.encoder is not None and fit.layer is not None
+    key = {"fits": [unit.digest for unit in fit.units], "scoring": vars(how), "rois": _rois_digest(case.responses)}
+    return Unit("score", f"{case.rows.subject}, {fit.encoder.name}.{fit.layer.name}", key, compute)
+
+
+def nested_unit(recipe: EncodeRecipe, folder: RunFolder, small: Fits, full: Fits) -> Unit:
+    """Return the unit that scores what a layer adds to the controls."""
+    case, how = full.case, scoring(recipe, full.case)
+
+    def compute() -> dict[str, np.ndarray]:
+        alone, both = _gather(small, folder), _gather(full, folder)
+        return score_nested(
+            both["y_true"], alone["y_pred"], both["y_pred"], both["fold"], how,
+            rois=case.responses.rois,
+            run=case.rows.run[both["row"]],
+            stimulus=case.rows.stimulus[both["row"]],
+        ).to_arrays()  # fmt: skip
+
+    assert full.encoder is not None and full.layer is not None
+    key = {
+        "small": [unit.digest for unit in small.units],
+        "full": [unit.digest for unit in full.units],
+        "scoring": vars(how),
+        "rois": _rois_digest(case.responses),
+    }
+    return Unit("unique", f"{case.rows.subject}, unique {full.encoder.name}.{full.layer.name}", key, compute)
+
+
+def _rois_digest(responses: Responses) -> str:
+    return digest({name: digest_array(np.asarray(mask)) for name, mask in responses.rois.items()})
+
+
+# Tables -----------------------------------------------------------------------------------------------------------
+
+
+def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: Fits, scored: Scored, ceilings: CeilingBook) -> None:
+    """Add the rows and target arrays of one layer."""
+    case, entry, layer = fit.case, fit.encoder, fit.layer
+    assert entry is not None and layer is not None
+    common = {
+        "subject": case.rows.subject,
+        "scheme": case.rows.scheme.label,
+        "encoder": entry.name,
+        "role": entry.settings.role,
+        "layer": layer.name,
+        "depth": layer.depth,
+    }
+    for roi, mask in case.responses.rois.items():
+        ceiling = ceilings.of(case.responses, case.rows, mask)
+        for metric in scored.metrics:
+            row = {**common, "roi": roi, "metric": metric, "n_targets": int(np.sum(mask))}
+            outcome.add(
+                **row, fold=ALL, n_rows=scored.n_rows, ceiling=ceilings.in_unit(ceiling, metric), **scored.summary(metric, roi)
+            )
+            for fold, value, n_rows in scored.per_fold(metric, roi):
+                outcome.add(**row, fold=str(fold), value=value, n_rows=n_rows)
+    lead = recipe.metrics[0]
+    facts = (case.rows.subject, case.rows.scheme.label, entry.name, layer.name)
+    outcome.maps.append(TargetMap(*facts, lead, scored.targets[lead]))
+    if scored.target_p is not None:
+        outcome.maps.append(TargetMap(*facts, "p", scored.target_p))
+    share = scored.edge_share
+    if share > 0.2:
+        outcome.warn(
+            f"{entry.name}.{layer.name}, {case.rows.subject} ({case.rows.scheme.label}): {share:.0%} of the chosen "
+            "penalties stand at the edge of the grid; widen `head.log10_alphas`"
+        )
+
+
+def report_nested(outcome: Outcome, fit: Fits, scored: Scored) -> None:
+    """Add the rows of what one layer adds to the controls."""
+    case, entry, layer = fit.case, fit.encoder, fit.layer
+    assert entry is not None and layer is not None
+    for roi, mask in case.responses.rois.items():
+        outcome.add(
+            subject=case.rows.subject, scheme=case.rows.scheme.label, encoder=entry.name, role=entry.settings.role,
+            layer=layer.name, depth=layer.depth, roi=roi, fold=ALL, metric="unique_r2", n_targets=int(np.sum(mask)),
+            n_rows=scored.n_rows, **scored.summary("unique_r2", roi),
+        )  # fmt: skip
+
+

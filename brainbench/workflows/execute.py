@@ -1,0 +1,134 @@
+"""Runs a recipe of any kind: opens it, computes its units, and writes tables, maps, facts and the report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from brainbench import __version__
+from brainbench.core.files import write_json, write_text
+from brainbench.core.progress import Stages, peak_memory_mb
+from brainbench.features.store import default_cache
+from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
+from brainbench.runs.folder import FINISHED, RunFolder, describe_input
+from brainbench.workflows.facts import describe
+from brainbench.workflows.opening import Opened, open_all
+from brainbench.workflows.outcome import Outcome
+
+PACKAGES = (
+    "numpy", "scipy", "scikit-learn", "pandas", "torch", "timm", "transformers", "nibabel", "nilearn", "mne",
+)  # fmt: skip
+
+
+def execute(
+    recipe: EncodeRecipe | DecodeRecipe,
+    folder: RunFolder,
+    recipe_digest: str,
+    stages: Stages,
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    command: str = "",
+) -> None:
+    """Compute everything a recipe asks for into a run folder that this process holds."""
+    cache_folder = default_cache(None if cache is None else str(cache))
+    with stages.stage("open data and encoders") as advance:
+        opened = open_all(recipe, cache_folder)
+        advance(1)
+    inputs = _inputs(opened)
+    manifest = {
+        "status": "running",
+        "digest": recipe_digest,
+        "brainbench": __version__,
+        "python": platform.python_version(),
+        "versions": _versions(),
+        "seed": recipe.seed,
+        "hardware": _hardware(recipe.execution.device),
+        "execution": recipe.execution.model_dump(mode="json"),
+        "command": command,
+        "cache": str(cache_folder),
+        "inputs": inputs,
+    }
+    folder.write_manifest(manifest)
+    folder.clear_derived()
+    write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=100))
+
+    outcome = _compute(opened, folder, stages)
+
+    with stages.stage("tables and maps") as advance:
+        outcome.write(folder)
+        write_json(folder / "facts.json", describe(opened, outcome))
+        advance(1)
+    manifest |= _timings(stages)
+    folder.write_manifest(manifest)
+    with stages.stage("report") as advance:
+        from brainbench.report import write_report
+
+        write_report(folder.path)
+        advance(1)
+    folder.write_manifest(manifest | _timings(stages) | {"status": FINISHED})
+
+
+def _compute(opened: Opened, folder: RunFolder, stages: Stages) -> Outcome:
+    outcome = Outcome(opened.recipe)
+    if isinstance(opened.recipe, EncodeRecipe):
+        from brainbench.workflows.encode import encode
+
+        encode(opened, folder, stages, outcome)
+    if opened.recipe.decoding is not None:
+        from brainbench.workflows.decode import decode
+
+        decode(opened, folder, stages, outcome)
+    outcome.correct()
+    return outcome
+
+
+def _inputs(opened: Opened) -> list[dict[str, Any]]:
+    files = opened.input_files
+    folders = sorted({file.parent for file in files})
+    return [describe_input(path) for path in (*folders, *files)]
+
+
+def _timings(stages: Stages) -> dict[str, Any]:
+    return {
+        "stages": stages.records,
+        "total_seconds": round(sum(record["seconds"] for record in stages.records), 3),
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _hardware(device: str) -> dict[str, Any]:
+    import psutil
+
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.split(":", 1)[1].strip()
+                break
+    if device == "auto":
+        torch = sys.modules.get("torch")
+        device = "cuda" if torch is not None and torch.cuda.is_available() else "cpu"
+    return {
+        "cpu": name,
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "device": device,
+        "platform": platform.platform(),
+    }

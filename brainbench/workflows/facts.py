@@ -1,0 +1,81 @@
+"""``facts.json``: what the report says besides the scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brainbench.data.cards import load_card
+from brainbench.recipes.schema import EncodeRecipe
+from brainbench.workflows.claims import claims
+from brainbench.workflows.opening import Opened
+from brainbench.workflows.outcome import Outcome
+
+
+def describe(opened: Opened, outcome: Outcome) -> dict[str, Any]:
+    """Return the facts of a finished run."""
+    recipe = opened.recipe
+    card = load_card(recipe.dataset.name)
+    metrics = list(dict.fromkeys(row["metric"] for row in outcome.rows))
+    lead = recipe.metrics[0] if isinstance(recipe, EncodeRecipe) else "accuracy"
+    return {
+        "kind": recipe.kind,
+        "title": recipe.title,
+        "question": question(opened),
+        "simulated": bool(opened.dataset.simulated),
+        "untrained": [entry.name for entry in opened.encoders if entry.untrained],
+        "dataset": {
+            "name": recipe.dataset.name,
+            "title": card.title,
+            "licence": card.licence,
+            "citation": card.citation,
+            "source": card.source,
+            "root": opened.root_note,
+            "notes": opened.dataset.notes(),
+            "truth": opened.dataset.truth(),
+        },
+        "subjects": outcome.subjects,
+        "schemes": list(outcome.schemes.values()),
+        "encoders": [
+            {
+                "name": entry.name,
+                "family": entry.settings.family,
+                "role": entry.settings.role,
+                "untrained": entry.untrained,
+                "shuffled": entry.settings.shuffle,
+                "pool": entry.settings.pool,
+                "layers": [vars(layer) for layer in entry.layers],
+            }
+            for entry in opened.encoders
+        ],
+        "metric": lead,
+        "metrics": metrics,
+        "best_layer": outcome.best_layer,
+        "claims": claims(opened, outcome),
+        "warnings": outcome.warnings,
+        "confusion": outcome.confusion,
+        "maps": outcome.map_files,
+        "target_summaries": outcome.target_files,
+    }
+
+
+def question(opened: Opened) -> str:
+    """Return what was asked, in one sentence."""
+    recipe = opened.recipe
+    people = f"{len(opened.subjects)} {'simulated ' if opened.dataset.simulated else ''}participant"
+    people += "" if len(opened.subjects) == 1 else "s"
+    held = " and ".join({"stimulus": "stimuli", "run": "runs"}[part] for part in recipe.hold_out)
+    if isinstance(recipe, EncodeRecipe):
+        models = _join([entry.name for entry in opened.encoders if entry.is_model])
+        controls = _join([entry.name for entry in opened.encoders if not entry.is_model])
+        against = f", held against {controls}" if controls else ""
+        subject = f"Which layer of {models}" if models else f"How much do {controls}"
+        verb = "explains" if models else "explain of"
+        return f"{subject} {verb} which region in {people}{against if models else ''}, on {held} never trained on?"
+    decoders = _join([decoder.name for decoder in recipe.decoding.decoders])
+    return f"Can {decoders} read {recipe.decoding.label} from the responses of {people}, on {held} never trained on?"
+
+
+def _join(names: list[str]) -> str:
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,148 @@
+"""From a recipe's ``hold_out`` and ``folds`` to test folds, inner groups, the null and the leak certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.data.base import Stimuli
+from brainbench.evaluation.certificate import Certificate, leak_certificate
+from brainbench.evaluation.splitters import inner_groups, make_splitter
+from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, Scheme
+from brainbench.workflows.rows import Rows
+
+MIN_ROWS_PER_FOLD = 10
+"""Below so many test rows a fold has no score of its own: predictions are pooled over folds before scoring."""
+
+NULLS = {
+    "block": "blocks of {seconds:g} s of the responses are exchanged within each test fold; predictions stay",
+    "within_run": "responses are exchanged within runs; predictions stay",
+    "stimulus": "the responses of whole stimuli are exchanged within each test fold; predictions stay",
+    "rows": "rows of the responses are exchanged within each test fold; predictions stay",
+}
+
+
+@dataclass
+class Split:
+    """Test folds of one subject under one scheme, and how their scores are tested.
+
+    Attributes
+    ----------
+    folds : list of (train, test)
+        Row indices.
+    over : {"folds", "pooled"}
+        Whether scores are means over folds or computed once on the held-out rows of all folds.
+    null : str
+    block_length : int or None
+        Rows in a block (``block``).
+    certificate : Certificate
+    """
+
+    rows: Rows
+    folds: list[tuple[np.ndarray, np.ndarray]]
+    over: str
+    null: str
+    block_length: int | None
+    block_s: float
+    certificate: Certificate
+
+    def inner_groups(self, train: np.ndarray) -> np.ndarray | None:
+        """Return the groups that inner folds keep together; None gives contiguous inner folds."""
+        if self.rows.continuous is not None:
+            return None
+        groups: np.ndarray = inner_groups(
+            self.rows.scheme.hold_out, stimulus=self.rows.stimulus[train], run=self.rows.run[train]
+        )
+        return groups
+
+    def facts(self, scheme: Scheme, is_main: bool) -> dict[str, Any]:
+        """Return what the report says of the scheme."""
+        return {
+            "label": scheme.label,
+            "hold_out": list(scheme.hold_out),
+            "n_folds": len(self.folds),
+            "note": scheme.note,
+            "main": is_main,
+            "certificate": self.certificate.to_dict(),
+            "null": NULLS[self.null].format(seconds=self.block_s),
+            "over": self.over,
+        }
+
+
+def split_rows(rows: Rows, recipe: EncodeRecipe | DecodeRecipe, stimuli: Stimuli) -> Split:
+    """Deal rows into folds as the scheme says.
+
+    Raises
+    ------
+    UserError
+        If the rows cannot be dealt so.
+    """
+    scheme, settings = rows.scheme, rows.scheme.folds
+    continuous = rows.continuous
+    kind = settings.scheme
+    if continuous is not None and kind == "auto":
+        kind = "contiguous"
+    if continuous is not None and kind not in ("contiguous", "predefined", "leave-one-out"):
+        raise UserError(
+            f"folds.scheme: '{kind}' would put neighbouring volumes into training and test; continuous designs take "
+            "'contiguous', 'predefined', or 'leave-one-out' over runs"
+        )
+    if continuous is None and kind == "contiguous":
+        raise UserError("folds.scheme: 'contiguous' is for continuous designs; trial designs take 'k-fold'")
+    trim = int(np.ceil(settings.trim_s / continuous.t_r)) if continuous is not None else 0
+    predefined = None
+    if settings.column is not None:
+        if settings.column not in rows.labels:
+            raise UserError(
+                f"folds.column: the data has no row label '{settings.column}'"
+                f"{did_you_mean(settings.column, rows.labels)}",
+                hint=f"row labels: {one_of(rows.labels) or 'none'}",
+            )
+        predefined = rows.labels[settings.column]
+    try:
+        splitter = make_splitter(
+            list(scheme.hold_out), scheme=kind, n_splits=settings.n_splits, trim=trim, seed=recipe.seed,
+            predefined=predefined,
+        )  # fmt: skip
+        folds = list(splitter.split(rows.Y, stimulus=rows.stimulus, run=rows.run))
+    except ValueError as error:
+        raise UserError(f"{rows.subject}, hold_out {list(scheme.hold_out)}: {error}") from error
+    row_time = continuous.row_time if continuous is not None else None
+    certificate = leak_certificate(
+        folds,
+        stimulus=rows.stimulus,
+        run=rows.run,
+        row_time=row_time,
+        content_digest=None
+        if continuous is not None
+        else np.asarray([stimuli.content_digests[i] for i in rows.stimulus]),
+        labels={**stimulus_labels(rows, stimuli), **rows.labels},
+    )
+    smallest = min(len(test) for _, test in folds)
+    null = choose_null(rows, recipe)
+    block_length = None
+    if null == "block":
+        if continuous is None:
+            raise UserError("significance.null: 'block' is for continuous designs, whose rows have a time")
+        block_length = max(1, round(recipe.significance.block_s / continuous.t_r))
+    over = "folds" if smallest >= MIN_ROWS_PER_FOLD else "pooled"
+    return Split(rows, folds, over, null, block_length, recipe.significance.block_s, certificate)
+
+
+def choose_null(rows: Rows, recipe: EncodeRecipe | DecodeRecipe) -> str:
+    """Return the null of the permutation test: the recipe's, or the one that fits the design."""
+    if recipe.significance.null != "auto":
+        return recipe.significance.null
+    if rows.continuous is not None:
+        return "block"
+    return "within_run" if "run" in rows.scheme.hold_out else "stimulus"
+
+
+def stimulus_labels(rows: Rows, stimuli: Stimuli) -> dict[str, np.ndarray]:
+    """Return the stimuli's labels, one value a row."""
+    if rows.continuous is not None:
+        return {}
+    return {name: np.asarray(values)[rows.stimulus] for name, values in stimuli.labels.items()}

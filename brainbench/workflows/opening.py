@@ -1,0 +1,201 @@
+"""Opens what a recipe names: the data set, its subjects, the encoders and their layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainbench.core.digests import digest, digest_array
+from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
+from brainbench.data.roots import resolve_root
+from brainbench.encoders.base import Encoder, Layer, open_encoder
+from brainbench.features.store import FeatureStore
+from brainbench.recipes.encoders import EncoderSettings
+from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
+
+WITHOUT_FILES = ("simulated",)
+"""Data sets that need no folder."""
+
+
+@dataclass
+class OpenEncoder:
+    """An encoder of the recipe with the layers asked for.
+
+    `encoder` is None for predictors that came with the recording (``family: recorded``).
+    """
+
+    settings: EncoderSettings
+    encoder: Encoder | None
+    layers: list[Layer]
+
+    @property
+    def name(self) -> str:
+        """Its name in the recipe."""
+        return self.settings.name
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it makes a claim."""
+        return self.settings.role == "model"
+
+    @property
+    def untrained(self) -> bool:
+        """Whether its weights are random."""
+        return self.encoder is not None and self.encoder.untrained
+
+
+@dataclass
+class Opened:
+    """Everything a recipe names, opened."""
+
+    recipe: EncodeRecipe | DecodeRecipe
+    dataset: Dataset
+    root_note: str
+    subjects: list[str]
+    store: FeatureStore
+    encoders: list[OpenEncoder] = field(default_factory=list)
+
+    @cached_property
+    def input_files(self) -> list[Path]:
+        """Files whose content decides the result: the data's and the weights'."""
+        files = list(self.dataset.files())
+        for entry in self.encoders:
+            if entry.encoder is not None:
+                files += entry.encoder.weight_files()
+        return sorted(set(files))
+
+    def encoder(self, name: str) -> OpenEncoder:
+        """Return one of the recipe's encoders."""
+        return next(entry for entry in self.encoders if entry.name == name)
+
+
+def open_dataset(recipe: EncodeRecipe | DecodeRecipe, cache: Path) -> tuple[Dataset, str]:
+    """Open the recipe's data set; return it with a sentence that says which folder was taken."""
+    settings: Any = recipe.dataset
+    if settings.name in WITHOUT_FILES:
+        root, note = None, "no files: everything is simulated"
+    else:
+        root, note = resolve_root(settings.name, settings.root)
+    encoders = {entry.name: entry for entry in recipe.encoders} if isinstance(recipe, EncodeRecipe) else {}
+    context = Context(seed=recipe.seed, cache=cache, encoders=encoders, device=recipe.execution.device)
+    return DATASETS[settings.name].open(settings, root, context), note
+
+
+def choose_subjects(dataset: Dataset, wanted: str | Sequence[str]) -> list[str]:
+    """Return the subjects asked for, in the data set's order.
+
+    Raises
+    ------
+    UserError
+        If a subject does not exist, with the nearest that does.
+    """
+    known = dataset.subjects
+    if wanted == "all":
+        if not known:
+            raise UserError("dataset: no subject was found")
+        return known
+    for subject in wanted:
+        if subject not in known:
+            reasons = [note for note in dataset.notes() if subject in note]
+            raise UserError(
+                f"dataset.subjects: '{subject}' is not a subject of this data set"
+                f"{did_you_mean(subject, known)}{' (' + reasons[0] + ')' if reasons else ''}",
+                hint=f"subjects: {one_of(known)}",
+            )
+    return [subject for subject in known if subject in set(wanted)]
+
+
+def open_all(recipe: EncodeRecipe | DecodeRecipe, cache: Path) -> Opened:
+    """Open everything a recipe names; heavy libraries are imported here and not before."""
+    dataset, note = open_dataset(recipe, cache)
+    opened = Opened(
+        recipe, dataset, note, choose_subjects(dataset, recipe.dataset.subjects), FeatureStore(cache)
+    )
+    if isinstance(recipe, EncodeRecipe):
+        execution = recipe.execution
+        for settings in recipe.encoders:
+            if settings.family == "recorded":
+                opened.encoders.append(OpenEncoder(settings, None, [Layer(settings.feature, 0.0, None)]))
+                continue
+            encoder = open_encoder(
+                settings, seed=recipe.seed, device=execution.device, batch_size=execution.batch_size
+            )
+            opened.encoders.append(OpenEncoder(settings, encoder, encoder.select(settings.layers)))
+    return opened
+
+
+class Features:
+    """Features of one subject's stimuli, one row per presentation or time point, with their digests.
+
+    Parameters
+    ----------
+    opened : Opened
+    stimuli : Stimuli
+    responses : Responses
+    """
+
+    def __init__(self, opened: Opened, stimuli: Stimuli, responses: Responses) -> None:
+        self.opened = opened
+        self.stimuli = stimuli
+        self.responses = responses
+
+    def digest(self, name: str, layer: str) -> str:
+        """Return the digest of one layer's features, without computing them."""
+        entry = self.opened.encoder(name)
+        if entry.encoder is None:
+            return digest_array(self._recorded(entry))
+        store = self.opened.store
+        recipe = self.opened.recipe
+        assert isinstance(recipe, EncodeRecipe)
+        timing = recipe.timing.model_dump() if self.responses.continuous is not None else None
+        return digest([store.key(entry.encoder, self.stimuli, layer, entry.settings.pool), timing])
+
+    def rows(self, name: str, layer: str) -> np.ndarray:
+        """Return the features of every row of the responses, ``(n_presentations, n_features)``."""
+        entry = self.opened.encoder(name)
+        if entry.encoder is None:
+            return self._recorded(entry)
+        features = self.stored(name, layer)
+        continuous = self.responses.continuous
+        if continuous is None:
+            assert self.responses.stimulus is not None
+            return features[self.responses.stimulus]
+        from brainbench.features.timing import to_rows
+
+        recipe = self.opened.recipe
+        assert isinstance(recipe, EncodeRecipe) and self.stimuli.onset is not None
+        timing = recipe.timing
+        return to_rows(
+            features,
+            self.stimuli.onset,
+            self.stimuli.duration,
+            continuous.row_time,
+            continuous.t_r,
+            resample=timing.resample,
+            hrf=timing.hrf,
+            delays_s=tuple(timing.delays_s),
+        )
+
+    def stored(self, name: str, layer: str) -> np.ndarray:
+        """Return the features of every stimulus, ``(n_stimuli, n_features)``, from the store."""
+        entry = self.opened.encoder(name)
+        assert entry.encoder is not None
+        return self.opened.store.features(entry.encoder, self.stimuli, [layer], entry.settings.pool)[layer]
+
+    def _recorded(self, entry: OpenEncoder) -> np.ndarray:
+        feature: str = entry.settings.feature  # type: ignore[attr-defined]
+        extra = self.responses.extra_features
+        if feature not in extra:
+            raise UserError(
+                f"encoder '{entry.name}': the data set has no recorded predictor '{feature}'"
+                f"{did_you_mean(feature, extra)}",
+                hint=f"recorded predictors: {one_of(extra) or 'none'}",
+            )
+        values = np.asarray(extra[feature], dtype=np.float32)
+        return values if values.ndim == 2 else values[:, None]

@@ -1,0 +1,140 @@
+"""What a recipe found, gathered while it runs and written at the end: score rows, arrays per target, findings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from brainbench.core.files import atomic_path, write_array, write_text
+from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
+from brainbench.runs.columns import COLUMNS, KEY
+from brainbench.runs.folder import RunFolder
+
+ALL = "all"
+"""The ``fold`` of a score over folds."""
+
+
+@dataclass
+class TargetMap:
+    """One number per target, to be stored and, where the data has a space, drawn."""
+
+    subject: str
+    scheme: str
+    encoder: str
+    layer: str
+    metric: str
+    values: np.ndarray
+
+    @property
+    def stem(self) -> str:
+        """File name without its ending, after BIDS derivatives."""
+        parts = [
+            f"sub-{_plain(self.subject)}",
+            f"scheme-{_plain(self.scheme)}",
+            f"encoder-{_plain(self.encoder)}",
+            *([f"layer-{_plain(self.layer)}"] if self.layer else []),
+            f"stat-{_plain(self.metric)}",
+        ]
+        return "_".join(parts)
+
+
+@dataclass
+class Outcome:
+    """Gathers what a recipe found."""
+
+    recipe: EncodeRecipe | DecodeRecipe
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    maps: list[TargetMap] = field(default_factory=list)
+    images: dict[str, Any] = field(default_factory=dict)
+    """Subject -> (masker, background, space) of subjects whose targets have a place in the brain."""
+    subjects: list[dict[str, Any]] = field(default_factory=list)
+    schemes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    best_layer: list[dict[str, Any]] = field(default_factory=list)
+    confusion: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    chance: dict[str, float] = field(default_factory=dict)
+    """Chance level of metrics where it is not 0."""
+    map_files: list[dict[str, Any]] = field(default_factory=list)
+    target_files: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, **values: Any) -> None:
+        """Add one row of ``scores.csv``; columns that are not given are empty."""
+        unknown = set(values) - set(COLUMNS)
+        if unknown:
+            raise KeyError(f"not columns of scores.csv: {sorted(unknown)}")
+        self.rows.append(values)
+
+    def warn(self, sentence: str) -> None:
+        """Add a sentence to the report's warnings, once."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
+
+    def correct(self) -> None:
+        """Fill ``q``: Benjamini-Hochberg over all encoder x layer x ROI tests of a subject, scheme and metric."""
+        from brainbench.evaluation.significance import fdr
+
+        families: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for row in self.rows:
+            if row.get("p") is not None and np.isfinite(row["p"]):
+                family = (row["subject"], row.get("scheme", ""), _family(row["metric"]))
+                families.setdefault(family, []).append(row)
+        for rows in families.values():
+            for row, q in zip(rows, fdr(np.array([row["p"] for row in rows])), strict=True):
+                row["q"] = float(q)
+
+    def scores_csv(self) -> str:
+        """Return ``scores.csv``: rows sorted by key, numbers in shortest exact form, nothing that varies by run."""
+        import pandas as pd
+
+        frame = pd.DataFrame(self.rows, columns=list(COLUMNS))
+        for name in KEY:
+            frame[name] = frame[name].fillna("").astype(str)
+        frame = frame.sort_values(list(KEY), key=_natural, kind="stable")
+        for name in ("n_targets", "n_rows"):
+            frame[name] = frame[name].astype("Int64")
+        return frame.to_csv(index=False, float_format="%.8g", lineterminator="\n")
+
+    def write(self, folder: RunFolder) -> None:
+        """Write scores, arrays per target, and maps."""
+        write_text(folder / "scores.csv", self.scores_csv())
+        for item in self.maps:
+            facts = {
+                "subject": item.subject, "scheme": item.scheme, "encoder": item.encoder, "layer": item.layer,
+                "metric": item.metric,
+            }  # fmt: skip
+            file = f"targets/{item.stem}.npy"
+            write_array(folder / file, item.values.astype(np.float32))
+            self.target_files.append({**facts, "file": file})
+            if item.subject in self.images:
+                self._write_map(folder, item, facts)
+
+    def _write_map(self, folder: RunFolder, item: TargetMap, facts: Mapping[str, Any]) -> None:
+        masker, background, space = self.images[item.subject]
+        file = f"maps/{item.stem}.nii.gz" if space == "volume" else f"maps/{item.stem}.gii"
+        with atomic_path(folder / file) as path:
+            masker.inverse_transform(item.values.astype(np.float32)).to_filename(str(path))
+        background_file = None
+        if background is not None:
+            background_file = f"maps/sub-{_plain(item.subject)}_background.nii.gz"
+            if not (folder / background_file).exists():
+                with atomic_path(folder / background_file) as path:
+                    background.to_filename(str(path))
+        self.map_files.append({**facts, "file": file, "background": background_file, "space": space})
+
+
+def _plain(name: str) -> str:
+    return "".join(ch for ch in name if ch.isalnum() or ch in ".+") or "x"
+
+
+def _family(metric: str) -> str:
+    """Pairwise accuracies are one family; every other metric is its own."""
+    return "accuracy_pair" if metric.startswith("accuracy_") else metric
+
+
+def _natural(column: Any) -> Any:
+    """Sort ``blocks.10`` after ``blocks.9`` and ``all`` after every fold."""
+    return column.map(lambda text: re.sub(r"\d+", lambda number: number.group().zfill(9), str(text)))

@@ -1,0 +1,195 @@
+"""From responses to the rows that are fitted and scored under one scheme: centering, averaging, group means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from brainbench.core.digests import digest, digest_array
+from brainbench.core.errors import UserError
+from brainbench.data.base import Continuous, Responses
+from brainbench.recipes.schema import ResponseSettings, Scheme
+
+GROUP = "group"
+"""The pseudo-subject whose responses are the mean over participants."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is fitted and scored under one scheme.
+
+    Parameters
+    ----------
+    subject : str
+    scheme : Scheme
+    Y : ndarray (n_rows, n_targets)
+    first : int ndarray (n_rows,)
+        A presentation that each row stands for; its features and labels are the row's.
+    stimulus : int ndarray (n_rows,)
+        Index of the stimulus; for continuous designs every row is its own.
+    run : str ndarray (n_rows,)
+    n_averaged : int ndarray (n_rows,)
+        Showings averaged into each row.
+    continuous : Continuous, optional
+    nuisance : ndarray (n_rows, n_nuisance), optional
+    labels : mapping of str to ndarray (n_rows,)
+    """
+
+    subject: str
+    scheme: Scheme
+    Y: np.ndarray
+    first: np.ndarray
+    stimulus: np.ndarray
+    run: np.ndarray
+    n_averaged: np.ndarray
+    continuous: Continuous | None
+    nuisance: np.ndarray | None
+    labels: Mapping[str, np.ndarray]
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of everything that can change a fit on these rows."""
+        return digest(
+            {
+                "Y": digest_array(self.Y),
+                "stimulus": digest_array(self.stimulus),
+                "run": digest_array(np.asarray(self.run, dtype=str)),
+                "nuisance": None if self.nuisance is None else digest_array(self.nuisance),
+                "t_r": None if self.continuous is None else self.continuous.t_r,
+                "labels": {name: digest_array(np.asarray(v, dtype=str)) for name, v in self.labels.items()},
+            }
+        )
+
+    def __len__(self) -> int:
+        return len(self.Y)
+
+
+def normalize_runs(data: np.ndarray, run: np.ndarray, settings: ResponseSettings) -> np.ndarray:
+    """Center and scale every run by its own rows, as the recipe asks; ``(n_presentations, n_targets)``."""
+    if settings.center == "none" and settings.scale == "none":
+        return data
+    out = np.array(data, dtype=data.dtype if data.dtype.kind == "f" else np.float32)
+    for name in np.unique(run):
+        rows = run == name
+        if settings.center == "run":
+            out[rows] -= out[rows].mean(axis=0)
+        if settings.scale == "run":
+            spread = out[rows].std(axis=0)
+            out[rows] /= np.where(spread > 0, spread, 1)
+    return out
+
+
+def make_rows(responses: Responses, scheme: Scheme, settings: ResponseSettings) -> Rows:
+    """Prepare the rows of one subject under one scheme.
+
+    Showings of a stimulus are averaged within what is held out together: within a run when runs are held out,
+    over the whole recording otherwise. Nothing here looks at features.
+    """
+    run = np.asarray(responses.run, dtype=str)
+    data = normalize_runs(responses.data, run, settings)
+    n = len(data)
+    if responses.continuous is not None:
+        return Rows(
+            subject=responses.subject,
+            scheme=scheme,
+            Y=np.asarray(data),
+            first=np.arange(n),
+            stimulus=np.arange(n),
+            run=run,
+            n_averaged=np.ones(n, dtype=int),
+            continuous=responses.continuous,
+            nuisance=responses.nuisance,
+            labels=dict(responses.labels),
+        )
+    assert responses.stimulus is not None
+    stimulus = np.asarray(responses.stimulus)
+    if not settings.average_repeats:
+        return Rows(
+            responses.subject, scheme, np.asarray(data), np.arange(n), stimulus, run, np.ones(n, dtype=int), None,
+            responses.nuisance, dict(responses.labels),
+        )
+    by_run = "run" in scheme.hold_out
+    keys = np.char.add(np.char.add(stimulus.astype(str), "|"), run if by_run else np.full(n, ""))
+    _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")  # keep the order of first showing
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    group = rank[group]
+    first = first[order]
+    counts = np.bincount(group)
+    Y = group_means(np.asarray(data), group, counts)
+    return Rows(
+        subject=responses.subject,
+        scheme=scheme,
+        Y=Y,
+        first=first,
+        stimulus=stimulus[first],
+        run=run[first] if by_run else np.where(counts == 1, run[first], "averaged"),
+        n_averaged=counts,
+        continuous=None,
+        nuisance=None
+        if responses.nuisance is None
+        else group_means(np.asarray(responses.nuisance, dtype=np.float64), group, counts),
+        labels={
+            name: np.asarray(values)[first]
+            for name, values in responses.labels.items()
+            if _constant_within(np.asarray(values), group)
+        },
+    )
+
+
+def group_means(data: np.ndarray, group: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the mean of the rows of each group, ``(n_groups, n_columns)``, in float precision of `data`."""
+    if len(counts) == len(data):
+        return data[np.argsort(group, kind="stable")]
+    order = np.argsort(group, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    sums = np.add.reduceat(data[order].astype(np.float64), starts, axis=0)
+    return np.asarray(sums / counts[:, None], dtype=data.dtype if data.dtype.kind == "f" else np.float32)
+
+
+def _constant_within(values: np.ndarray, group: np.ndarray) -> bool:
+    values = values.astype(str)
+    return len(np.unique(np.char.add(np.char.add(group.astype(str), "|"), values))) == len(np.unique(group))
+
+
+def group_responses(members: Sequence[Responses]) -> Responses:
+    """Return the mean of the participants' z-scored responses as one pseudo-subject.
+
+    Nuisance regressors belong to single participants and are not carried over.
+
+    Raises
+    ------
+    UserError
+        If rows or targets of the participants do not match.
+    """
+    first = members[0]
+    for other in members[1:]:
+        if other.data.shape != first.data.shape or not np.array_equal(other.run, first.run):
+            raise UserError(
+                f"group mean: {other.subject} has {other.data.shape[0]} rows x {other.data.shape[1]} targets, "
+                f"{first.subject} has {first.data.shape[0]} x {first.data.shape[1]}",
+                hint="choose `dataset.subjects` that were recorded alike",
+            )
+    shared = set.intersection(*(set(member.extra_features) for member in members))
+    return replace(
+        first,
+        subject=GROUP,
+        data=np.mean([zscore(member.data) for member in members], axis=0),
+        nuisance=None,
+        extra_features={
+            name: np.mean([np.asarray(member.extra_features[name], dtype=np.float64) for member in members], axis=0)
+            for name in sorted(shared)
+        },
+        ceiling=None,
+        notes=[f"mean of the z-scored responses of {len(members)} participants"],
+    )
+
+
+def zscore(data: np.ndarray) -> np.ndarray:
+    """Return columns with mean 0 and standard deviation 1, float64."""
+    data = np.asarray(data, dtype=np.float64)
+    return (data - data.mean(axis=0)) / data.std(axis=0)

@@ -1,0 +1,84 @@
+"""Geometry of layers and regions, compared without a fit: RSA and linear CKA."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from brainbench.core.digests import digest_array
+from brainbench.core.progress import Stages
+from brainbench.evaluation.similarity import geometry_test
+from brainbench.recipes.schema import EncodeRecipe
+from brainbench.runs.folder import RunFolder
+from brainbench.runs.units import Unit, read_units, run_units
+from brainbench.workflows.encode import Case
+from brainbench.workflows.opening import Opened
+from brainbench.workflows.outcome import ALL, Outcome
+from brainbench.workflows.rows import group_means
+
+SCHEME = "all stimuli"
+"""The ``scheme`` of its scores: nothing is fitted, so nothing is held out."""
+
+
+def compare_geometry(
+    opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome, cases: Sequence[Case]
+) -> None:
+    """Add RSA and CKA of every layer and ROI to `outcome`."""
+    recipe = opened.recipe
+    assert isinstance(recipe, EncodeRecipe)
+    main = recipe.schemes[0].label
+    plans = []
+    for case in cases:
+        if case.rows.scheme.label != main or case.rows.continuous is not None:
+            continue
+        for entry in opened.encoders:
+            for layer in entry.layers:
+                for roi, mask in case.responses.rois.items():
+                    unit = _unit(recipe, case, entry.name, layer.name, np.asarray(mask))
+                    plans.append((case, entry, layer, roi, unit))
+    with stages.stage("geometry (RSA, CKA)", total=len(plans)) as advance:
+        execution = recipe.execution
+        run_units(
+            [plan[-1] for plan in plans], folder, jobs=execution.jobs, threads_per_unit=execution.threads_per_unit,
+            advance=advance,
+        )  # fmt: skip
+    for case, entry, layer, roi, unit in plans:
+        found = read_units([unit], folder)[0]
+        for metric in recipe.similarity:
+            outcome.add(
+                subject=case.rows.subject, scheme=SCHEME, encoder=entry.name, role=entry.settings.role,
+                layer=layer.name, depth=layer.depth, roi=roi, fold=ALL, metric=metric,
+                value=float(found[f"{metric}_value"]), p=float(found[f"{metric}_p"]),
+                null_95=float(found[f"{metric}_null_95"]), n_targets=int(np.sum(case.responses.rois[roi])),
+                n_rows=int(found["n_stimuli"]),
+            )  # fmt: skip
+
+
+def _unit(recipe: EncodeRecipe, case: Case, encoder: str, layer: str, mask: np.ndarray) -> Unit:
+    def compute() -> dict[str, np.ndarray]:
+        features = case.features.rows(encoder, layer)[case.rows.first]
+        _, first, stimulus = np.unique(case.rows.stimulus, return_index=True, return_inverse=True)
+        responses = group_means(np.asarray(case.rows.Y[:, mask]), stimulus, np.bincount(stimulus))
+        arrays: dict[str, np.ndarray] = {"n_stimuli": np.array(len(first))}
+        for metric in recipe.similarity:
+            found = geometry_test(
+                features[first], responses, metric=metric, n_permutations=recipe.significance.n_permutations,
+                seed=recipe.seed,
+            )  # fmt: skip
+            arrays |= {
+                f"{metric}_value": np.array(found.value),
+                f"{metric}_p": np.array(found.p),
+                f"{metric}_null_95": np.array(found.null_95),
+            }
+        return arrays
+
+    key = {
+        "rows": case.rows.digest,
+        "features": case.features.digest(encoder, layer),
+        "roi": digest_array(mask),
+        "metrics": list(recipe.similarity),
+        "n_permutations": recipe.significance.n_permutations,
+        "seed": recipe.seed,
+    }
+    return Unit("geometry", f"{case.rows.subject}, {encoder}.{layer}", key, compute)
