@@ -109,6 +109,8 @@ class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         X, Y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=np.float64)
         self._single = Y.ndim == 1
         Y = Y.reshape(len(Y), -1).astype(np.float64)
+        if len(X) < 2:
+            raise ValueError(f"banded ridge needs two rows or more, got n_samples = {len(X)}")
         alphas, mixtures = np.asarray(self.alphas, dtype=float), self.mixtures()
         scores = np.zeros((len(mixtures), len(alphas), Y.shape[1]))
         folds = inner_splits(self.cv, len(X), groups)

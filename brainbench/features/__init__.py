@@ -1,0 +1,1 @@
+"""From encoders to design matrices: the store, timing, drifts, reduction."""
