@@ -195,9 +195,12 @@ class Dataset(ABC):
     aligned_targets : bool
         True when target ``j`` means the same in every subject (ROI time courses, a common space), so that a
         group mean of responses and between-subject ceilings exist.
+    expected : str
+        The files by which its folder is known, for messages.
     """
 
     name: str
+    expected: str = "files in the official layout"
     simulated: bool = False
     aligned_targets: bool = False
 
@@ -215,6 +218,11 @@ class Dataset(ABC):
         context : Context
             Seed, cache and encoders of the recipe.
         """
+
+    @classmethod
+    def looks_like(cls, path: Path) -> bool:
+        """Return whether a folder holds this data set."""
+        return path.is_dir()
 
     @property
     @abstractmethod

@@ -15,11 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.core.registry import Registry
 from brainbench.data.base import Stimuli
 
 Pool = Literal["cls", "mean", "flatten"]
+POOLS: tuple[Pool, ...] = ("cls", "mean", "flatten")
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,17 @@ class Encoder(ABC):
         The modalities of stimuli it accepts.
     untrained : bool
         True when its weights are random; said wherever its numbers appear.
+    pools : tuple of str
+        The poolings that mean something for it; an encoder without positions gives the same under each.
+    device : str
+        Where it runs; its class (``cpu``, ``cuda``, ``mps``) is part of a feature's key.
     """
 
     name: str
     modalities: tuple[str, ...]
     untrained: bool = False
+    pools: tuple[Pool, ...] = POOLS
+    device: str = "cpu"
 
     @abstractmethod
     def layers(self) -> list[Layer]:
@@ -67,8 +75,15 @@ class Encoder(ABC):
         """Yield batches in the order of the stimuli: ``{layer: float32 (n_in_batch, n_features)}``."""
 
     @abstractmethod
+    def parameters(self) -> dict[str, Any]:
+        """Return what decides its features, readable: resolved settings, preprocessing, digest of weights.
+
+        `brainbench cache explain` prints it. The name in the recipe, layers, pool and batch size are no part.
+        """
+
     def digest(self) -> str:
         """Return a digest of weights, preprocessing and resolved settings."""
+        return digest({"encoder": type(self).__qualname__, **self.parameters()})
 
     def select(self, patterns: Sequence[str]) -> list[Layer]:
         """Return the layers whose names match any of the globs, in order of depth.
@@ -105,6 +120,14 @@ class Encoder(ABC):
                 f"the data set has {stimuli.modality} stimuli"
             )
 
+    def check_pool(self, pool: Pool) -> None:
+        """Raise a UserError when this encoder has no such pooling."""
+        if pool not in self.pools:
+            raise UserError(
+                f"encoder '{self.name}' cannot pool by '{pool}'; allowed: {', '.join(self.pools)}",
+                hint="`cls` needs a class token, `flatten` stimuli of one size",
+            )
+
 
 ENCODERS: Registry[Any] = Registry(
     "encoder",
@@ -122,6 +145,9 @@ the seed, the device and the batch size (None: automatic) and returns an `Encode
 
 def open_encoder(settings: Any, *, seed: int = 0, device: str = "auto", batch_size: int | None = None) -> Encoder:
     """Return the encoder that one entry of a recipe's ``encoders:`` section describes."""
-    family = settings.family
-    encoder: Encoder = ENCODERS[family](settings, seed=seed, device=device, batch_size=batch_size)
+    encoder: Encoder = ENCODERS[settings.family](settings, seed=seed, device=device, batch_size=batch_size)
+    if settings.shuffle:
+        from brainbench.encoders.shuffle import ShuffledEncoder
+
+        return ShuffledEncoder(encoder, seed=seed)
     return encoder

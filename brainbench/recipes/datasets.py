@@ -46,8 +46,8 @@ class HaxbySettings(DatasetSettings):
     """Trend removed from every run."""
     standardize_runs: bool = True
     """Z-score every voxel within every run."""
-    shift_s: float = Field(5.0, ge=0, le=15)
-    """Haemodynamic delay in seconds by which a block's window is moved."""
+    shift_s: float = Field(0.0, ge=0, le=15)
+    """Seconds by which a block's window is moved; the events of this data set already lag the pictures by 3 s."""
     rows: Literal["block", "volume"] = "block"
     """One row per block (mean of its volumes) or per volume."""
 

@@ -1,0 +1,355 @@
+"""`haxby2001`: object viewing (Haxby et al. 2001), eight categories in blocks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainbench.core.digests import digest
+from brainbench.core.errors import UserError, did_you_mean
+from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
+from brainbench.recipes.datasets import HaxbySettings
+
+T_R = 2.5
+WORDS = {
+    "bottle": "bottle",
+    "cat": "cat",
+    "chair": "chair",
+    "face": "face",
+    "house": "house",
+    "scissors": "scissors",
+    "scrambledpix": "scrambled picture",
+    "shoe": "shoe",
+}
+"""Category as the events name it -> words that a text encoder reads."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: image, and which category each volume belongs to (empty: rest)."""
+
+    name: str
+    image: Any
+    onsets: list[tuple[float, float, str]]
+
+
+@DATASETS.register("haxby2001")
+class Haxby(Dataset):
+    """Participants look at blocks of pictures of eight categories.
+
+    Reads the BIDS-like folder (``sub001/BOLD/task001_run001/bold_1slice.nii.gz`` with ``bold_events.tsv``) and the
+    folder of nilearn's ``fetch_haxby`` (``subj1/bold.nii.gz``, ``labels.txt``, ``mask4_vt.nii.gz``). The stimuli are
+    the category names (`WORDS`); the pictures themselves are not part of the data.
+    """
+
+    name = "haxby2001"
+    expected = "sub*/BOLD/task001_run*/ or nilearn's subj*/bold.nii.gz"
+
+    def __init__(self, settings: HaxbySettings, root: Path) -> None:
+        self.settings = settings
+        self.root = root
+        self._bids_like = {path.parent.name: path.parent for path in sorted(root.glob("sub[0-9]*/BOLD"))}
+        self._nilearn = {path.parent.name: path.parent for path in sorted(root.glob("subj[0-9]*/bold.nii.gz"))}
+        self._known: dict[str, Responses] = {}
+
+    @classmethod
+    def open(cls, settings: HaxbySettings, root: Path | None, context: Context) -> Haxby:
+        """Open the folder; see `Dataset.open`."""
+        assert root is not None
+        return cls(settings, root)
+
+    @classmethod
+    def looks_like(cls, path: Path) -> bool:
+        """Return whether a folder holds this data set."""
+        return any(path.glob("sub[0-9]*/BOLD/task001_run*")) or any(path.glob("subj[0-9]*/bold.nii.gz"))
+
+    @property
+    def subjects(self) -> list[str]:
+        """Participants found."""
+        return sorted({**self._bids_like, **self._nilearn})
+
+    def files(self) -> list[Path]:
+        """Return recordings, events and masks."""
+        files = []
+        for subject in self.subjects:
+            if self.settings.subjects != "all" and subject not in self.settings.subjects:
+                continue
+            if subject in self._bids_like:
+                for folder in self._run_folders(subject):
+                    files += [self._image(folder), self._events(folder)]
+            else:
+                files += [self._nilearn[subject] / "bold.nii.gz", self._nilearn[subject] / "labels.txt"]
+            files += list(self._mask_files(subject).values())
+        return sorted(set(files))
+
+    def stimuli(self, subject: str) -> Stimuli:
+        """Return the eight category names."""
+        names = sorted(WORDS)
+        return Stimuli(
+            ids=names,
+            modality="text",
+            load=lambda index: WORDS[names[index]],
+            content_digests=[digest(WORDS[name]) for name in names],
+            labels={"category": np.array(names)},
+            source="category names",
+        )
+
+    def responses(self, subject: str) -> Responses:
+        """Return one row per block (or volume)."""
+        if subject not in self._known:
+            self._known[subject] = self._read(subject)
+        return self._known[subject]
+
+    def _read(self, subject: str) -> Responses:
+        from nilearn.maskers import NiftiMasker
+
+        settings = self.settings
+        runs = list(self._runs(subject))
+        if not runs:
+            raise UserError(f"{self.root}: {subject} has no run with {settings.image}")
+        mask, mask_name = self._mask(subject, runs[0].image)
+        masker = NiftiMasker(
+            mask_img=mask,
+            detrend=settings.detrend == "linear",
+            standardize="zscore_sample" if settings.standardize_runs else None,
+            t_r=T_R,
+        ).fit()
+        raw = NiftiMasker(mask_img=mask, standardize=None).fit()
+        rows, categories, names, volumes = [], [], [], []
+        flat = np.zeros(int(np.sum(np.asarray(mask.dataobj) > 0)), dtype=bool)
+        for run in runs:
+            self._check_grid(subject, run, mask)
+            values = raw.transform(run.image)
+            if not np.isfinite(values).all():
+                volume, voxel = np.argwhere(~np.isfinite(values))[0]
+                raise UserError(f"{subject} {run.name}: volume {volume}, voxel {voxel} is not finite")
+            flat |= np.ptp(values, axis=0) == 0
+            data = np.nan_to_num(masker.transform(run.image)).astype(np.float32)
+            for category, window in self._windows(run, len(data)):
+                chosen = [data[window].mean(axis=0)] if settings.rows == "block" else list(data[window])
+                rows += chosen
+                categories += [category] * len(chosen)
+                names += [run.name] * len(chosen)
+                volumes.append(window.stop - window.start)
+        keep = ~flat
+        notes = [
+            f"{len(runs)} runs of {settings.image}, mask '{mask_name}', {keep.sum()} voxels",
+            f"rows are {'means of' if settings.rows == 'block' else 'the'} volumes of a block, {settings.shift_s:g} s "
+            f"after its events ({min(volumes)}-{max(volumes)} volumes)",
+        ]
+        if flat.any():
+            notes.append(f"{flat.sum()} voxels that never change in some run were dropped")
+        order = sorted(WORDS)
+        return Responses(
+            subject=subject,
+            data=np.stack(rows)[:, keep],
+            stimulus=np.array([order.index(category) for category in categories]),
+            run=np.array(names),
+            rois=self._rois(subject, mask, keep),
+            masker=_Subset(masker, keep),
+            space="volume",
+            labels={"category": np.array(categories)},
+            background=_mean_image(runs[0].image),
+            notes=notes,
+        )
+
+    def _windows(self, run: Run, n_volumes: int) -> Iterator[tuple[str, slice]]:
+        """Yield category and volumes of every block, moved by the haemodynamic delay."""
+        shift = self.settings.shift_s
+        for onset, duration, category in run.onsets:
+            start = round((onset + shift) / T_R)
+            stop = min(round((onset + duration + shift) / T_R), n_volumes)
+            if start < stop:
+                yield category, slice(start, stop)
+
+    # Layouts ---------------------------------------------------------------------------------------------------
+
+    def _runs(self, subject: str) -> Iterator[Run]:
+        import nibabel
+
+        if subject in self._bids_like:
+            for folder in self._run_folders(subject):
+                number = re.sub(r".*run0*", "run-", folder.name)
+                yield Run(number, nibabel.load(self._image(folder)), _read_events(self._events(folder)))
+            return
+        folder = self._nilearn[subject]
+        image = nibabel.load(folder / "bold.nii.gz")
+        labels = _read_labels(folder / "labels.txt")
+        if len(labels) != image.shape[3]:
+            raise UserError(f"{folder / 'labels.txt'}: {len(labels)} rows, bold.nii.gz has {image.shape[3]} volumes")
+        chunks = np.array([int(chunk) for _, chunk in labels])
+        names = np.array([name for name, _ in labels])
+        for chunk in np.unique(chunks):
+            at = np.flatnonzero(chunks == chunk)
+            yield Run(f"run-{chunk + 1}", image.slicer[..., at[0] : at[-1] + 1], _blocks(names[at]))
+
+    def _run_folders(self, subject: str) -> list[Path]:
+        return sorted((self._bids_like[subject] / "BOLD").glob("task001_run*"))
+
+    def _image(self, folder: Path) -> Path:
+        path = folder / f"{self.settings.image}.nii.gz"
+        if not path.is_file():
+            found = sorted(p.name.removesuffix(".nii.gz") for p in folder.glob("*.nii.gz"))
+            raise UserError(
+                f"dataset.image: {folder} has no {path.name}{did_you_mean(self.settings.image, found)}",
+                hint=f"it has {', '.join(found) or 'no image'}",
+            )
+        return path
+
+    def _events(self, folder: Path) -> Path:
+        path = folder / "bold_events.tsv"
+        if not path.is_file():
+            raise UserError(f"{folder}: no bold_events.tsv, so its blocks are unknown")
+        return path
+
+    # Masks -----------------------------------------------------------------------------------------------------
+
+    def _mask_files(self, subject: str) -> dict[str, Path]:
+        if subject in self._nilearn and subject not in self._bids_like:
+            folder = self._nilearn[subject]
+            return {path.name.split(".")[0]: path for path in sorted(folder.glob("mask*.nii.gz"))}
+        files = {path.name.split(".")[0]: path for path in sorted(self.root.glob("*mask.nii.gz"))}
+        for path in sorted((self._bids_like[subject] / "masks").rglob("*.nii.gz")):
+            files[path.name.split(".")[0]] = path
+        return files
+
+    def _mask(self, subject: str, image: Any) -> tuple[Any, str]:
+        """Return the binarised mask on the recording's grid, and its name."""
+        files = self._mask_files(subject)
+        wanted = self.settings.mask
+        if wanted == "auto":
+            names = [name for name in ("slice_mask", "brain", "mask", "mask4_vt") if name in files]
+            fitting = [name for name in names if _same_grid(_load(files[name]), image)]
+            if not fitting:
+                raise UserError(f"{subject}: none of the masks {', '.join(files) or '(none)'} lies on the grid of {self.settings.image}")
+            wanted = fitting[0]
+        if wanted not in files:
+            raise UserError(
+                f"dataset.mask: {subject} has no mask '{wanted}'{did_you_mean(wanted, files)}",
+                hint=f"masks: {', '.join(files)}",
+            )
+        mask = _load(files[wanted])
+        if not _same_grid(mask, image):
+            raise UserError(
+                f"dataset.mask: {files[wanted]} has shape {mask.shape[:3]}, {self.settings.image} has "
+                f"{image.shape[:3]}, or their affines differ"
+            )
+        binary = _binary(mask)
+        if not np.any(np.asarray(binary.dataobj)):
+            raise UserError(f"dataset.mask: {files[wanted]} is empty")
+        return binary, wanted
+
+    def _check_grid(self, subject: str, run: Run, mask: Any) -> None:
+        if not _same_grid(mask, run.image):
+            raise UserError(f"{subject} {run.name}: shape or affine differ from those of the mask")
+
+    def _rois(self, subject: str, mask: Any, keep: np.ndarray) -> dict[str, np.ndarray]:
+        """Return every mask on this grid as an ROI of the voxels that are kept."""
+        inside = np.asarray(mask.dataobj) > 0
+        rois = {"all": np.ones(int(keep.sum()), dtype=bool)}
+        for name, path in self._mask_files(subject).items():
+            image = _load(path)
+            if not _same_grid(image, mask) or name in ("brain", "slice_mask", "mask"):
+                continue
+            chosen = (np.asarray(_binary(image).dataobj)[inside] > 0)[keep]
+            if chosen.any() and not chosen.all():
+                rois[name] = chosen
+        return rois
+
+
+class _Subset:
+    """A masker that puts back the voxels that were dropped, as zeros."""
+
+    def __init__(self, masker: Any, keep: np.ndarray) -> None:
+        self.masker = masker
+        self.keep = keep
+
+    def inverse_transform(self, X: np.ndarray) -> Any:
+        full = np.zeros((*X.shape[:-1], len(self.keep)), dtype=X.dtype)
+        full[..., self.keep] = X
+        return self.masker.inverse_transform(full)
+
+
+def _load(path: Path) -> Any:
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        return nibabel.load(path)
+    except (ImageFileError, OSError, EOFError) as error:
+        raise UserError(f"{path}: not a readable image ({error})") from None
+
+
+def _binary(image: Any) -> Any:
+    """Return an image of 0 and 1; masks with negative values (NSD) or a fourth axis are made plain."""
+    import nibabel
+
+    data = np.asarray(image.dataobj)
+    if data.ndim == 4:
+        data = data[..., 0]
+    return nibabel.Nifti1Image((data > 0).astype(np.uint8), image.affine)
+
+
+def _same_grid(one: Any, other: Any) -> bool:
+    return one.shape[:3] == other.shape[:3] and np.allclose(one.affine, other.affine, atol=1e-2)
+
+
+def _mean_image(image: Any) -> Any:
+    from nilearn.image import mean_img
+
+    return mean_img(image, copy_header=True)
+
+
+def _read_events(path: Path) -> list[tuple[float, float, str]]:
+    """Read onset, duration and category of every block, naming the row that is wrong."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    header = lines[0].split("\t") if lines else []
+    if not {"onset", "duration", "trial_type"} <= set(header):
+        raise UserError(f"{path}:1: columns onset, duration and trial_type are needed, found {header}")
+    events = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        cells = dict(zip(header, line.split("\t"), strict=False))
+        try:
+            onset, duration = float(cells["onset"]), float(cells["duration"])
+            name = cells["trial_type"].strip()
+        except (KeyError, ValueError):
+            raise UserError(f"{path}:{number}: '{line}' is not onset, duration and category") from None
+        if name == "rest":
+            continue
+        if name not in WORDS:
+            raise UserError(f"{path}:{number}: unknown category '{name}'{did_you_mean(name, WORDS)}")
+        events.append((onset, duration, name))
+    if not events:
+        raise UserError(f"{path}: no block")
+    return sorted(events)
+
+
+def _read_labels(path: Path) -> list[tuple[str, str]]:
+    """Read nilearn's labels.txt: a header, then category and chunk of every volume."""
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[1:], start=2):
+        cells = line.split()
+        if len(cells) != 2 or not cells[1].isdigit():
+            raise UserError(f"{path}:{number}: '{line}' is not a category and a run number")
+        if cells[0] not in WORDS and cells[0] != "rest":
+            raise UserError(f"{path}:{number}: unknown category '{cells[0]}'{did_you_mean(cells[0], WORDS)}")
+        rows.append((cells[0], cells[1]))
+    return rows
+
+
+def _blocks(names: np.ndarray) -> list[tuple[float, float, str]]:
+    """Return onset, duration (s) and category of every stretch of equal labels; labels follow the stimulus."""
+    change = np.flatnonzero(names[1:] != names[:-1]) + 1
+    edges = [0, *change.tolist(), len(names)]
+    return [
+        (a * T_R, (b - a) * T_R, str(names[a]))
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        if names[a] != "rest"
+    ]

@@ -1,0 +1,78 @@
+"""Reads the word tier of a Praat TextGrid (long or short text format)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainbench.core.errors import UserError
+
+_VALUE = re.compile(r'"(?:[^"]|"")*"|<exists>|<absent>|[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w:\]])')
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A labelled stretch of time, in seconds."""
+
+    start: float
+    end: float
+    text: str
+
+
+def read_intervals(path: Path, tier: str | None = None) -> list[Interval]:
+    """Return the intervals of one tier.
+
+    Parameters
+    ----------
+    path : Path
+    tier : str, optional
+        Name of an interval tier; the first one without it.
+
+    Raises
+    ------
+    UserError
+        If the file is no TextGrid, or has no such tier.
+    """
+    raw = path.read_bytes()
+    text = raw.decode("utf-16") if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else raw.decode("utf-8-sig", errors="replace")
+    if "ooTextFile" not in text[:200]:
+        raise UserError(f"{path}: not a Praat TextGrid in text format (its first line names no ooTextFile)")
+    # Long format says `xmin = 1.5`, short format `1.5`: without the names and indices both are the same stream.
+    body = re.sub(r"^[^\n]*\n[^\n]*\n", "", text, count=1)
+    body = re.sub(r"\b(?:xmin|xmax|size|name|class|text|mark|number|points|intervals|item|tiers\?)\b\s*(?:\[\d*\])?\s*[:=]?", " ", body)
+    tokens = _VALUE.findall(body)
+    position = 0
+
+    def take() -> str:
+        nonlocal position
+        if position >= len(tokens):
+            raise UserError(f"{path}: the TextGrid ends in the middle of a tier")
+        position += 1
+        return tokens[position - 1]
+
+    try:
+        take(), take()  # start and end of the file
+        take()  # <exists>
+        names = []
+        for _ in range(int(take())):
+            kind, name = _unquote(take()), _unquote(take())
+            take(), take()
+            size = int(take())
+            names.append(name)
+            if kind == "IntervalTier":
+                intervals = [Interval(float(take()), float(take()), _unquote(take())) for _ in range(size)]
+                if tier is None or name == tier:
+                    return intervals
+            else:
+                for _ in range(size):
+                    take(), take()
+    except ValueError as error:
+        raise UserError(f"{path}: token {position} of the TextGrid is not what it should be: {error}") from None
+    raise UserError(f"{path}: no interval tier '{tier}'; it has {', '.join(names) or 'none'}")
+
+
+def _unquote(token: str) -> str:
+    if not token.startswith('"'):
+        raise ValueError(f"{token} is not a text")
+    return token[1:-1].replace('""', '"')

@@ -1,0 +1,272 @@
+"""The feature store: every layer of every stimulus set, computed once.
+
+An entry is a folder named by its key, with ``features.npy`` and ``manifest.json`` (everything that made it). The key
+is the digest of encoder, stimuli, layer, pooling, kind of device and code schema. An entry appears by one rename,
+its bytes are hashed, and a damaged one is thrown away and computed again, never served.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from brainbench import __version__
+from brainbench.core.digests import SCHEMA, digest, digest_file
+from brainbench.core.errors import UserError
+from brainbench.core.files import atomic_folder, explain_os_errors, read_json, remove_stale, write_json
+from brainbench.data.base import Stimuli
+from brainbench.encoders.base import Encoder, Pool
+
+VARIABLE = "BRAINBENCH_CACHE"
+
+
+def default_cache(folder: str | None) -> Path:
+    """Return the folder of the feature store: the one given, else BRAINBENCH_CACHE, else the user's cache."""
+    chosen = folder or os.environ.get(VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("brainbench"))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored layer."""
+
+    key: str
+    path: Path
+    encoder: str
+    layer: str
+    n_bytes: int
+    used: float
+
+
+class FeatureStore:
+    """Features on disk.
+
+    Parameters
+    ----------
+    root : Path
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
+        self.folder = self.root / "features"
+        self._verified: set[str] = set()
+
+    # Keys ------------------------------------------------------------------------------------------------------
+
+    def describe(self, encoder: Encoder, stimuli: Stimuli, layer: str, pool: Pool) -> dict[str, Any]:
+        """Return everything that decides an entry's content."""
+        return {
+            "schema": SCHEMA,
+            "encoder": encoder.digest(),
+            "parameters": encoder.parameters(),
+            "stimuli": stimuli.digest(),
+            "n_stimuli": len(stimuli),
+            "layer": layer,
+            "pool": pool,
+            "device": encoder.device.split(":")[0],
+        }
+
+    def key(self, encoder: Encoder, stimuli: Stimuli, layer: str, pool: Pool) -> str:
+        """Return the name of an entry, without computing anything."""
+        return digest(self.describe(encoder, stimuli, layer, pool))[:40]
+
+    def missing(self, encoder: Encoder, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> list[str]:
+        """Return the layers that are not stored."""
+        return [layer for layer in layers if not self._has(self.key(encoder, stimuli, layer, pool))]
+
+    def _has(self, key: str) -> bool:
+        return (self.folder / key / "manifest.json").is_file()
+
+    # Reading and computing -------------------------------------------------------------------------------------
+
+    def features(
+        self,
+        encoder: Encoder,
+        stimuli: Stimuli,
+        layers: Sequence[str],
+        pool: Pool,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Return features of every stimulus, computing the layers that are missing in one pass.
+
+        Parameters
+        ----------
+        encoder : Encoder
+        stimuli : Stimuli
+        layers : sequence of str
+        pool : {"cls", "mean", "flatten"}
+        progress : callable, optional
+            Called with (stimuli done, stimuli in all).
+
+        Returns
+        -------
+        mapping of layer to read-only memmap (n_stimuli, n_features), float32
+
+        Raises
+        ------
+        UserError
+            If something is missing and the store cannot be written.
+        """
+        keys = {layer: self.key(encoder, stimuli, layer, pool) for layer in layers}
+        found = {layer: self._open(key) for layer, key in keys.items()}
+        if any(value is None for value in found.values()):
+            with self._lock(digest([encoder.digest(), stimuli.digest(), pool])[:16]):
+                # Another process may have finished them while this one waited.
+                found = {layer: value if value is not None else self._open(keys[layer]) for layer, value in found.items()}
+                todo = [layer for layer, value in found.items() if value is None]
+                if todo:
+                    self._compute(encoder, stimuli, todo, pool, keys, progress)
+                    found |= {layer: self._open(keys[layer]) for layer in todo}
+        if progress is not None:
+            progress(len(stimuli), len(stimuli))
+        return {layer: value for layer, value in found.items() if value is not None}
+
+    def _open(self, key: str) -> np.ndarray | None:
+        """Return an entry, or None when it is absent or damaged (then it is removed)."""
+        folder = self.folder / key
+        try:
+            manifest = read_json(folder / "manifest.json")
+            path = folder / "features.npy"
+            if key not in self._verified:
+                if digest_file(path) != manifest["sha256"]:
+                    raise ValueError("its bytes are not those that were written")
+                self._verified.add(key)
+                with contextlib.suppress(OSError):
+                    os.utime(folder / "manifest.json")
+            array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            return array
+        except FileNotFoundError:
+            if folder.exists():
+                self._discard(folder, "a file of it is missing")
+            return None
+        except (ValueError, KeyError, TypeError, EOFError, json.JSONDecodeError) as error:
+            self._discard(folder, str(error))
+            return None
+
+    def _discard(self, folder: Path, why: str) -> None:
+        warnings.warn(f"cache entry {folder} is damaged ({why}); it is computed again", stacklevel=4)
+        with explain_os_errors(folder):
+            shutil.rmtree(folder)
+
+    def _compute(
+        self,
+        encoder: Encoder,
+        stimuli: Stimuli,
+        layers: Sequence[str],
+        pool: Pool,
+        keys: dict[str, str],
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        """Stream batches to disk, one file a layer, and make each an entry when the pass is complete."""
+        n = len(stimuli)
+        with contextlib.ExitStack() as stack:
+            folders = {layer: stack.enter_context(atomic_folder(self.folder / keys[layer])) for layer in layers}
+            files: dict[str, np.memmap] = {}
+            done = 0
+            for batch in encoder.encode(stimuli, layers, pool):
+                size = len(next(iter(batch.values())))
+                for layer, values in batch.items():
+                    if not np.isfinite(values).all():
+                        row = done + int(np.argwhere(~np.isfinite(values))[0][0])
+                        raise UserError(
+                            f"encoder '{encoder.name}', layer '{layer}': features of stimulus "
+                            f"'{stimuli.ids[row]}' are not finite"
+                        )
+                    if layer not in files:
+                        shape = (n, values.shape[1])
+                        files[layer] = open_memmap(folders[layer] / "features.npy", mode="w+", dtype=np.float32, shape=shape)
+                    files[layer][done : done + size] = values
+                done += size
+                if progress is not None:
+                    progress(done, n)
+            if done != n:
+                raise RuntimeError(f"encoder '{encoder.name}' gave {done} rows for {n} stimuli")
+            for layer in layers:
+                files.pop(layer).flush()
+                path = folders[layer] / "features.npy"
+                write_json(
+                    folders[layer] / "manifest.json",
+                    {
+                        "key": keys[layer],
+                        "made_of": self.describe(encoder, stimuli, layer, pool),
+                        "encoder": encoder.name,
+                        "stimuli": stimuli.source,
+                        "sha256": digest_file(path),
+                        "shape": list(np.load(path, mmap_mode="r").shape),
+                        "brainbench": __version__,
+                        "created": time.strftime("%Y-%m-%dT%H:%M:%S"),
+                    },
+                )
+
+    @contextlib.contextmanager
+    def _lock(self, name: str) -> Iterator[None]:
+        """Let one process at a time compute the same features."""
+        path = self.root / "locks" / name
+        with explain_os_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = open(path, "w")
+        with handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            remove_stale(self.folder)
+            yield
+
+    # Housekeeping ----------------------------------------------------------------------------------------------
+
+    def entries(self) -> list[Entry]:
+        """Return what is stored, newest use first."""
+        found = []
+        for manifest in self.folder.glob("*/manifest.json"):
+            try:
+                facts = read_json(manifest)
+                size = (manifest.parent / "features.npy").stat().st_size
+                found.append(
+                    Entry(
+                        manifest.parent.name, manifest.parent, facts["encoder"], facts["made_of"]["layer"], size,
+                        manifest.stat().st_mtime,
+                    )
+                )  # fmt: skip
+            except (OSError, KeyError, json.JSONDecodeError):
+                continue
+        return sorted(found, key=lambda entry: -entry.used)
+
+    def explain(self, key: str) -> str:
+        """Return everything that made an entry, as indented JSON.
+
+        Raises
+        ------
+        UserError
+            If no entry, or more than one, begins so.
+        """
+        found = [entry for entry in self.entries() if entry.key.startswith(key)]
+        if len(found) != 1:
+            what = "no entry" if not found else f"{len(found)} entries"
+            raise UserError(f"{what} of {self.root} begin with '{key}'", hint="`brainbench cache show` lists keys")
+        return json.dumps(read_json(found[0].path / "manifest.json"), indent=2)
+
+    def prune(self, keep_days: float | None = None, everything: bool = False) -> list[Path]:
+        """Remove left-overs of killed processes, entries unused for `keep_days`, or all of them."""
+        removed = remove_stale(self.root) if self.root.exists() else []
+        for entry in self.entries():
+            old = keep_days is not None and time.time() - entry.used > keep_days * 86400
+            if everything or old:
+                with explain_os_errors(entry.path):
+                    shutil.rmtree(entry.path)
+                removed.append(entry.path)
+        return removed
