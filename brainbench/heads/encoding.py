@@ -17,6 +17,10 @@ from brainbench.heads.banded import BandedRidgeCV
 from brainbench.heads.ridge import RidgeCV
 
 
+PREDICTED = 0.01
+"""Inner R2 from which a target counts as predicted."""
+
+
 @dataclass(frozen=True)
 class FoldSettings:
     """Settings of the fit that are the same in every fold.
@@ -52,10 +56,13 @@ class FoldResult:
     Attributes
     ----------
     y_true, y_pred : ndarray (n_test, n_targets)
-        float32; `y_true` has drift and nuisance removed as in training.
+        float32, as deviations from the mean of the training rows: where folds are small enough to be pooled, that
+        mean moves against the row left out and would be scored as if the features had said it. `y_true` has drift
+        and nuisance removed as in training.
     best_alphas : ndarray (n_targets,)
     at_edge : bool ndarray (n_targets,)
-        Whether the chosen penalty is the smallest or largest of the grid.
+        Whether a better penalty may lie outside the grid: the smallest one was chosen, or the largest one by a
+        target that it predicts (a target that nothing predicts always takes the largest).
     """
 
     y_true: np.ndarray
@@ -108,11 +115,14 @@ def fit_fold(
             bands=slices, alphas=settings.alphas, cv=settings.inner_folds, random_state=settings.seed
         )
     y_pred = head.fit_then_predict(X_train, y_train, X_test, groups=inner_groups)
+    center = y_train.mean(axis=0)
+    best_score = head.cv_scores_.reshape(-1, y_train.shape[1]).max(axis=0)
+    smallest = head.best_alphas_ == settings.alphas.min()
     return FoldResult(
-        np.asarray(y_test, dtype=np.float32),
-        np.asarray(y_pred, dtype=np.float32),
+        np.asarray(y_test - center, dtype=np.float32),
+        np.asarray(y_pred - center, dtype=np.float32),
         np.asarray(head.best_alphas_),
-        np.asarray(head.alpha_at_edge_),
+        np.asarray(head.alpha_at_edge_ & (smallest | (best_score > PREDICTED))),
     )
 
 

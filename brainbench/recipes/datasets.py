@@ -5,11 +5,13 @@ A third party adds a model under the entry point ``brainbench.recipes.datasets``
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, Self, Union
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from brainbench.core.errors import did_you_mean
 from brainbench.recipes.base import Section
 
 
@@ -61,35 +63,89 @@ class MiyawakiSettings(DatasetSettings):
 
 
 class FolderSettings(DatasetSettings):
-    """The user's own data: a `stimuli.csv` and responses, one folder per subject."""
+    """The user's own data: a `stimuli.csv`, responses, and a table of their rows per subject."""
 
     name: Literal["folder"] = "folder"
+    stimuli: str = "stimuli.csv"
+    """Table of the stimuli, relative to root: `id`, `path` or `text`, any labels; `onset` when continuous."""
     modality: Literal["image", "text", "word"] = "image"
-    """What the column `path` or `text` of stimuli.csv holds."""
+    """What a stimulus is: an image, a text of its own, or one word of a story."""
     responses: str = "{subject}/responses.npy"
-    """Responses of a subject, relative to root: .npy, .csv, .nii/.nii.gz, or .gii."""
-    design: str = "{subject}/design.csv"
-    """Rows of the responses, relative to root: `stimulus`, `run` and any labels (continuous designs: `time`)."""
+    """Responses, relative to root: .npy, .csv, .tsv, .nii, .nii.gz or, with {hemi}, .gii."""
+    design: str | None = "{subject}/design.csv"
+    """Rows of the responses, relative to root: `stimulus`, `run`, any labels (continuous: `time`, `run`)."""
     mask: str | None = None
-    """Mask image for NIfTI responses, relative to root."""
+    """Mask image, relative to root; NIfTI responses need one, others may have one, for maps."""
     rois: str | None = None
-    """ROIs, relative to root: an atlas image with a label table beside it, or a CSV with columns target, roi."""
+    """ROIs, relative to root: a table with columns target and roi, an atlas image, or label.gii with {hemi}."""
+    ceiling: str | None = None
+    """One ceiling per target, in units of Pearson r, relative to root."""
+    ncsnr: str | None = None
+    """One noise-ceiling SNR per target (Allen et al. 2022), relative to root."""
+    nuisance: str | None = None
+    """Regressors of no interest, one row per response, relative to root."""
+    background: str | None = None
+    """Image that maps are drawn on, relative to root."""
     continuous: bool = False
-    """True when rows are time points and stimuli.csv has onset and duration."""
+    """True when rows are time points and stimuli.csv has `onset`."""
     t_r: float | None = Field(None, gt=0)
-    """Seconds between volumes; continuous designs only."""
+    """Seconds between rows; continuous designs only, and needed there when the design has no `time`."""
+    flat_targets: Literal["refuse", "drop"] = "refuse"
+    """What happens to targets that never change."""
+    empty_rois: Literal["refuse", "drop"] = "refuse"
+    """What happens to ROIs without a target."""
+    aligned_targets: bool = False
+    """True when targets and rows mean the same in every subject, so that their mean is a subject too."""
     simulated: bool = False
     """Say that no brain was measured."""
+
+    @field_validator("stimuli", "responses", "design", "mask", "rois", "ceiling", "ncsnr", "nuisance", "background")
+    @classmethod
+    def _placeholders_known(cls, value: str | None, info: ValidationInfo) -> str | None:
+        allowed = {"stimuli": (), "responses": ("subject", "hemi"), "rois": ("subject", "hemi")}
+        allowed |= dict.fromkeys(("ceiling", "ncsnr"), ("subject", "hemi"))
+        return _check_pattern(value, allowed.get(str(info.field_name), ("subject",)))
+
+    @field_validator("responses")
+    @classmethod
+    def _format_known(cls, value: str) -> str:
+        if not value.endswith((".npy", ".csv", ".tsv", ".nii", ".nii.gz", ".gii")):
+            raise ValueError(f"'{value}' is none of .npy, .csv, .tsv, .nii, .nii.gz, .gii")
+        if value.endswith(".gii") != ("{hemi}" in value):
+            raise ValueError("GIFTI responses come as a pair: write {hemi} where the files say L and R, and only there")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.modality == "word" and not self.continuous:
+            raise ValueError("`modality: word` is one word of a story: it needs `continuous: true` (or `modality: text`)")
+        if self.t_r is not None and not self.continuous:
+            raise ValueError("`t_r` is for `continuous: true`")
+        if self.design is None and self.t_r is None:
+            raise ValueError("`design: null` leaves only `continuous: true` with `t_r` to say when rows were measured")
+        if self.responses.endswith((".nii", ".nii.gz")) and self.mask is None:
+            raise ValueError("NIfTI responses need a `mask`")
+        if self.responses.endswith(".gii") and self.mask is not None:
+            raise ValueError("GIFTI responses take no `mask`")
+        if self.ceiling is not None and self.ncsnr is not None:
+            raise ValueError("give `ceiling` or `ncsnr`, not both")
+        if self.ncsnr is not None and self.continuous:
+            raise ValueError("`ncsnr` is for repeated trials; continuous designs take `ceiling`")
+        if self.aligned_targets and self.flat_targets == "drop":
+            raise ValueError("`aligned_targets: true` needs `flat_targets: refuse`: dropping moves the targets of a subject")
+        return self
 
 
 class BidsSettings(DatasetSettings):
     """A BIDS-derivatives folder as fMRIPrep leaves it, or GLMsingle outputs beside it."""
 
     name: Literal["bids"] = "bids"
-    task: str
+    task: str = Field(pattern=r"^[A-Za-z0-9+]+$")
     """Task label."""
-    space: str = "MNI152NLin2009cAsym"
-    """Space label of the preprocessed images."""
+    space: str = Field("MNI152NLin2009cAsym", pattern=r"^[A-Za-z0-9+]+$")
+    """Space label of the preprocessed images (volumes)."""
+    resolution: str | None = None
+    """Label after `res-`, where a space comes in several resolutions."""
     derivatives: str = "derivatives/fmriprep"
     """Folder of the preprocessed images, relative to root."""
     stimuli: str = "stimuli.csv"
@@ -97,11 +153,20 @@ class BidsSettings(DatasetSettings):
     modality: Literal["image", "text"] = "image"
     """What the stimuli are."""
     stimulus_column: str = "stim_file"
-    """Column of events.tsv that names the stimulus of each event."""
+    """Column of events.tsv that names the stimulus of each event; n/a marks events that show none."""
     betas: Literal["trial", "block", "glmsingle"] = "trial"
     """One beta per event (least squares all), one per stimulus and run, or GLMsingle's files."""
-    confounds: list[str] = ["motion", "wm_csf"]
-    """Strategy for nilearn's `load_confounds`."""
+    glmsingle: str = "derivatives/glmsingle/{subject}/betas.npy"
+    """GLMsingle's betas, relative to root: .npy, .hdf5 or NIfTI (`betas: glmsingle`)."""
+    confounds: list[Literal["motion", "wm_csf", "global_signal", "compcor", "scrub", "high_pass"]] = [
+        "motion",
+        "wm_csf",
+    ]
+    """Strategy for nilearn's `load_confounds`; [] for none."""
+    motion: Literal["basic", "power2", "derivatives", "full"] = "basic"
+    """Motion regressors: 6, 12 (squares), 12 (derivatives) or 24."""
+    n_compcor: int = Field(6, ge=1)
+    """Components of `compcor`."""
     high_pass_s: float | None = Field(128.0, gt=0)
     """Longest period kept by the drift model, in seconds."""
     smoothing_fwhm_mm: float | None = Field(None, gt=0)
@@ -109,9 +174,39 @@ class BidsSettings(DatasetSettings):
     hrf_model: Literal["glover", "spm"] = "glover"
     """Haemodynamic response of the GLM."""
     atlas: str | None = None
-    """Atlas image with integer labels, relative to root; its table lies beside it (.tsv or .csv: index, name)."""
+    """Atlas image with whole-number labels, relative to root; its table (index, name) lies beside it."""
+    empty_rois: Literal["refuse", "drop"] = "drop"
+    """What happens to regions of the atlas without a voxel in the mask."""
     mask: str | None = None
-    """Brain mask, relative to root; without it fMRIPrep's own."""
+    """Brain mask, relative to root; without it the voxels that are in fMRIPrep's mask of every run."""
+
+    @field_validator("atlas", "mask", "glmsingle")
+    @classmethod
+    def _placeholders_known(cls, value: str | None) -> str | None:
+        return _check_pattern(value, ("subject",))
+
+    @model_validator(mode="after")
+    def _drift_once(self) -> Self:
+        if self.betas == "glmsingle":
+            return self
+        if "high_pass" in self.confounds and self.high_pass_s is not None:
+            raise ValueError("drifts would be modeled twice: take `high_pass` out of `confounds`, or set `high_pass_s: null`")
+        if "compcor" in self.confounds and "high_pass" not in self.confounds:
+            raise ValueError(
+                "fMRIPrep computes `compcor` after its own high-pass: add `high_pass` to `confounds` and set `high_pass_s: null`"
+            )
+        return self
+
+
+def _check_pattern(value: str | None, allowed: tuple[str, ...]) -> str | None:
+    """Refuse placeholders that a path may not have."""
+    for name in re.findall(r"\{([^{}]*)\}", value or ""):
+        if name not in allowed:
+            known = ", ".join(f"{{{one}}}" for one in allowed) or "none"
+            raise ValueError(f"unknown placeholder '{{{name}}}'{did_you_mean(name, allowed)} (allowed: {known})")
+    if value is not None and not value.strip():
+        raise ValueError("a path cannot be empty")
+    return value
 
 
 class PlantedRoi(Section):

@@ -82,11 +82,11 @@ def _against_controls(subject: str, rows: Sequence[Row]) -> list[str]:
 def _zero_shot(rows: Sequence[Row]) -> list[str]:
     sentences = []
     for row in rows:
-        verdict = "above" if row.get("p") is not None and row["p"] < LEVEL else "not above"
+        verdict = "above" if _significant(row) else "not above"
         sentences.append(
             f"{row['roi']} ({row['subject']}): {row['encoder']} {row['layer']} tells two unseen stimuli apart in "
             f"{number(row['value'], 2)} of pairs, {verdict} its refitted shuffles "
-            f"(95th percentile {number(row.get('null_95'), 2)}, p {number(row.get('p'))})."
+            f"(95th percentile {number(row.get('null_95'), 2)}, p {number(row.get('p'))}, q {number(row.get('q'))})."
         )
     return sentences
 

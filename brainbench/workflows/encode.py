@@ -131,7 +131,7 @@ def open_cases(opened: Opened, stimuli: Stimuli, responses: Responses) -> Iterat
     recipe = opened.recipe
     for scheme in recipe.schemes:
         rows = make_rows(responses, scheme, recipe.responses)
-        split = split_rows(rows, recipe, stimuli)
+        split = split_rows(rows, recipe, responses, stimuli)
         yield Case(responses, Features(opened, stimuli, responses), rows, split)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.base import Stimuli
+from brainbench.data.base import Responses, Stimuli
 from brainbench.evaluation.certificate import Certificate, leak_certificate
 from brainbench.evaluation.splitters import inner_groups, make_splitter
 from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, Scheme
@@ -72,7 +73,9 @@ class Split:
         }
 
 
-def split_rows(rows: Rows, recipe: EncodeRecipe | DecodeRecipe, stimuli: Stimuli) -> Split:
+def split_rows(
+    rows: Rows, recipe: EncodeRecipe | DecodeRecipe, responses: Responses, stimuli: Stimuli
+) -> Split:
     """Deal rows into folds as the scheme says.
 
     Raises
@@ -110,17 +113,7 @@ def split_rows(rows: Rows, recipe: EncodeRecipe | DecodeRecipe, stimuli: Stimuli
         folds = list(splitter.split(rows.Y, stimulus=rows.stimulus, run=rows.run))
     except ValueError as error:
         raise UserError(f"{rows.subject}, hold_out {list(scheme.hold_out)}: {error}") from error
-    row_time = continuous.row_time if continuous is not None else None
-    certificate = leak_certificate(
-        folds,
-        stimulus=rows.stimulus,
-        run=rows.run,
-        row_time=row_time,
-        content_digest=None
-        if continuous is not None
-        else np.asarray([stimuli.content_digests[i] for i in rows.stimulus]),
-        labels={**stimulus_labels(rows, stimuli), **rows.labels},
-    )
+    certificate = certify(rows, folds, responses, stimuli)
     smallest = min(len(test) for _, test in folds)
     null = choose_null(rows, recipe)
     block_length = None
@@ -141,8 +134,23 @@ def choose_null(rows: Rows, recipe: EncodeRecipe | DecodeRecipe) -> str:
     return "within_run" if "run" in rows.scheme.hold_out else "stimulus"
 
 
-def stimulus_labels(rows: Rows, stimuli: Stimuli) -> dict[str, np.ndarray]:
-    """Return the stimuli's labels, one value a row."""
+def certify(
+    rows: Rows, folds: Sequence[tuple[np.ndarray, np.ndarray]], responses: Responses, stimuli: Stimuli
+) -> Certificate:
+    """Examine the folds presentation by presentation: averaging must not hide what a run shares."""
+    presentations = [
+        (np.flatnonzero(np.isin(rows.group, train)), np.flatnonzero(np.isin(rows.group, test))) for train, test in folds
+    ]
+    run = np.asarray(responses.run, dtype=str)
     if rows.continuous is not None:
-        return {}
-    return {name: np.asarray(values)[rows.stimulus] for name, values in stimuli.labels.items()}
+        return leak_certificate(presentations, stimulus=rows.stimulus, run=run, row_time=rows.continuous.row_time)
+    assert responses.stimulus is not None
+    stimulus = np.asarray(responses.stimulus)
+    of_stimuli = {name: np.asarray(values)[stimulus] for name, values in stimuli.labels.items()}
+    return leak_certificate(
+        presentations,
+        stimulus=stimulus,
+        run=run,
+        content_digest=np.asarray(stimuli.content_digests)[stimulus],
+        labels={**of_stimuli, **responses.labels},
+    )

@@ -31,8 +31,8 @@ class Rows:
     stimulus : int ndarray (n_rows,)
         Index of the stimulus; for continuous designs every row is its own.
     run : str ndarray (n_rows,)
-    n_averaged : int ndarray (n_rows,)
-        Showings averaged into each row.
+    group : int ndarray (n_presentations,)
+        The row that each presentation went into.
     continuous : Continuous, optional
     nuisance : ndarray (n_rows, n_nuisance), optional
     labels : mapping of str to ndarray (n_rows,)
@@ -44,7 +44,7 @@ class Rows:
     first: np.ndarray
     stimulus: np.ndarray
     run: np.ndarray
-    n_averaged: np.ndarray
+    group: np.ndarray
     continuous: Continuous | None
     nuisance: np.ndarray | None
     labels: Mapping[str, np.ndarray]
@@ -62,6 +62,11 @@ class Rows:
                 "labels": {name: digest_array(np.asarray(v, dtype=str)) for name, v in self.labels.items()},
             }
         )
+
+    @property
+    def n_averaged(self) -> np.ndarray:
+        """Showings averaged into each row, ``(n_rows,)``."""
+        return np.bincount(self.group)
 
     def __len__(self) -> int:
         return len(self.Y)
@@ -99,7 +104,7 @@ def make_rows(responses: Responses, scheme: Scheme, settings: ResponseSettings) 
             first=np.arange(n),
             stimulus=np.arange(n),
             run=run,
-            n_averaged=np.ones(n, dtype=int),
+            group=np.arange(n),
             continuous=responses.continuous,
             nuisance=responses.nuisance,
             labels=dict(responses.labels),
@@ -108,7 +113,7 @@ def make_rows(responses: Responses, scheme: Scheme, settings: ResponseSettings) 
     stimulus = np.asarray(responses.stimulus)
     if not settings.average_repeats:
         return Rows(
-            responses.subject, scheme, np.asarray(data), np.arange(n), stimulus, run, np.ones(n, dtype=int), None,
+            responses.subject, scheme, np.asarray(data), np.arange(n), stimulus, run, np.arange(n), None,
             responses.nuisance, dict(responses.labels),
         )
     by_run = "run" in scheme.hold_out
@@ -128,7 +133,7 @@ def make_rows(responses: Responses, scheme: Scheme, settings: ResponseSettings) 
         first=first,
         stimulus=stimulus[first],
         run=run[first] if by_run else np.where(counts == 1, run[first], "averaged"),
-        n_averaged=counts,
+        group=group,
         continuous=None,
         nuisance=None
         if responses.nuisance is None

@@ -1,0 +1,327 @@
+"""Volumes: opening images, masks and atlases, and refusing those that lie on different grids."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from brainbench.core.errors import UserError, did_you_mean
+from brainbench.data.base import TargetMasker
+from brainbench.data.matrices import check_finite, name_some
+from brainbench.data.tables import Problems, read_table
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Image
+
+ALL = "all"
+"""The ROI that holds every target."""
+
+EmptyRois = Literal["refuse", "drop"]
+
+
+class SubsetMasker:
+    """A masker that puts back the targets that were dropped, as zeros.
+
+    Parameters
+    ----------
+    masker : TargetMasker
+        A fitted masker of all targets.
+    keep : bool ndarray (n_all_targets,)
+    """
+
+    def __init__(self, masker: TargetMasker, keep: np.ndarray) -> None:
+        self.masker = masker
+        self.keep = keep
+
+    def inverse_transform(self, X: np.ndarray) -> Any:
+        """Return an image of `X`, ``(n_kept,)`` or ``(n_maps, n_kept)``."""
+        full = np.zeros((*X.shape[:-1], len(self.keep)), dtype=X.dtype)
+        full[..., self.keep] = X
+        return self.masker.inverse_transform(full)
+
+
+def is_image(path: Path) -> bool:
+    """Return whether a name is that of a NIfTI image."""
+    return path.name.endswith((".nii", ".nii.gz"))
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn a damaged or foreign image file into a message that names it."""
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        yield
+    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: not a readable image, or cut short ({str(error).splitlines()[0]})") from None
+
+
+def open_image(path: Path) -> Any:
+    """Return an image whose values are read when they are asked for.
+
+    Raises
+    ------
+    UserError
+        If there is no such file or it is no image.
+    """
+    import nibabel
+
+    if not path.is_file():
+        near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UserError(f"{path}: no such file{did_you_mean(path.name, near)}")
+    with readable(path):
+        return nibabel.load(path)
+
+
+def grid_difference(image: Any, reference: Any) -> str:
+    """Return how the grid of an image differs from another's; empty when it does not."""
+    if image.shape[:3] != reference.shape[:3]:
+        return f"its shape is {_by(image.shape[:3])}, not {_by(reference.shape[:3])}"
+    apart = np.abs(np.asarray(image.affine) - np.asarray(reference.affine)).max()
+    if apart > 1e-2:
+        return f"its affine differs by up to {apart:.3g} mm"
+    return ""
+
+
+def check_grid(image: Any, path: Path, reference: Any, reference_path: Path) -> None:
+    """Refuse an image that lies on another grid than its reference."""
+    difference = grid_difference(image, reference)
+    if difference:
+        raise UserError(
+            f"{path}: does not lie on the grid of {reference_path}: {difference}",
+            hint="resample it: nilearn.image.resample_to_img(image, reference, interpolation='nearest')",
+        )
+
+
+def read_mask(path: Path) -> Nifti1Image:
+    """Return a mask as an image of 0 and 1; values of 0 and below are outside.
+
+    Raises
+    ------
+    UserError
+        If it is not one volume, not finite, empty, or holds more than one value inside (an atlas, probabilities).
+    """
+    import nibabel
+
+    image = open_image(path)
+    values = _volume(image, path)
+    inside = np.unique(values[values > 0])
+    if not len(inside):
+        raise UserError(f"{path}: the mask is empty")
+    if len(inside) > 1:
+        raise UserError(
+            f"{path}: a mask has one value inside, this image has {len(inside)} ({name_some([f'{v:g}' for v in inside])})",
+            hint="an atlas belongs to `rois` or `atlas`; threshold a probability map first",
+        )
+    return nibabel.Nifti1Image((values > 0).astype(np.uint8), image.affine)
+
+
+def fitted_masker(mask: Nifti1Image) -> Any:
+    """Return a nilearn masker that only selects the voxels of a mask."""
+    from nilearn.maskers import NiftiMasker
+
+    return NiftiMasker(mask_img=mask, standardize=None).fit()
+
+
+def read_volumes(path: Path, mask: Nifti1Image, mask_path: Path) -> np.ndarray:
+    """Return the voxels of a mask, one row per volume, ``(n_volumes, n_voxels)`` float32.
+
+    Raises
+    ------
+    UserError
+        If the image cannot be read, lies on another grid, or a value inside the mask is not finite.
+    """
+    from nilearn.masking import apply_mask
+
+    image = open_image(path)
+    if len(image.shape) not in (3, 4):
+        raise UserError(f"{path}: {len(image.shape)} axes; one volume has 3, one volume per row 4")
+    check_grid(image, path, mask, mask_path)
+    with readable(path):
+        values = np.atleast_2d(np.asarray(apply_mask(image, mask, ensure_finite=False), dtype=np.float32))
+    check_finite(values, path, "volume", "voxel of the mask")
+    return values
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """An image of whole-numbered labels and what they are called.
+
+    Attributes
+    ----------
+    image : Nifti1Image
+        Three axes; 0 is outside.
+    names : mapping of int to str
+        Several labels may share a name: together they make one ROI.
+    path : Path
+    """
+
+    image: Any
+    names: Mapping[int, str]
+    path: Path
+
+
+def label_table_of(path: Path) -> Path:
+    """Return the label table that lies beside an atlas image: same name, .tsv or .csv.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    for suffix in (".tsv", ".csv"):
+        if (path.parent / f"{stem}{suffix}").is_file():
+            return path.parent / f"{stem}{suffix}"
+    raise UserError(
+        f"{path}: no label table beside it ({stem}.tsv or {stem}.csv)",
+        hint="a table with the columns index and name",
+    )
+
+
+def read_label_table(path: Path) -> dict[int, str]:
+    """Read a label table (columns ``index`` and ``name``, as BIDS has them); label 0 is the outside."""
+    table = read_table(path)
+    table.require("index", "name")
+    numbers, names = table.numbers("index", minimum=0), table.texts("name")
+    table.unique("index")
+    for line, number, name in zip(table.lines, numbers, names, strict=True):
+        if number != round(number):
+            table.problems.add(f"column 'index': {number:g} is not a whole number", line)
+        if name == ALL and number != 0:
+            table.problems.add(f"'{ALL}' is the name of the ROI of all targets; choose another", line)
+    table.finish()
+    return {int(number): name for number, name in zip(numbers, names, strict=True) if number != 0}
+
+
+def read_atlas(path: Path) -> Atlas:
+    """Read an atlas image and the label table beside it.
+
+    Raises
+    ------
+    UserError
+        If the image has values between labels, more than one volume, or the table is wrong.
+    """
+    import nibabel
+
+    image = open_image(path)
+    if len(image.shape) == 4 and image.shape[3] > 1:
+        raise UserError(
+            f"{path}: {image.shape[3]} volumes: a probabilistic atlas; one label per voxel is needed",
+            hint="take the most likely label of every voxel",
+        )
+    values = _volume(image, path)
+    between = values[values != np.round(values)]
+    if between.size:
+        raise UserError(
+            f"{path}: {between.size} voxels lie between labels (such as {between.flat[0]:.4g}): probabilities, "
+            "or an atlas that was resampled with interpolation"
+        )
+    names = read_label_table(label_table_of(path))
+    return Atlas(nibabel.Nifti1Image(values.astype(np.int32), image.affine), names, path)
+
+
+def atlas_rois(
+    atlas: Atlas, mask: Nifti1Image, mask_path: Path, *, resample: bool, empty: EmptyRois
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the voxels of a mask that lie in each region of an atlas.
+
+    Parameters
+    ----------
+    atlas : Atlas
+    mask : Nifti1Image
+    mask_path : Path
+        For messages.
+    resample : bool
+        Bring the atlas to the mask's grid (nearest neighbour) instead of refusing another grid.
+    empty : {"refuse", "drop"}
+        What happens to regions without a voxel.
+
+    Returns
+    -------
+    rois : mapping of str to bool ndarray (n_voxels,)
+    notes : list of str
+    """
+    image, notes = atlas.image, []
+    if resample and grid_difference(image, mask):
+        from nilearn.image import resample_to_img
+
+        notes.append(
+            f"{atlas.path.name} was resampled from {_size(image)} to {_size(mask)} mm with nearest neighbor"
+        )
+        image = resample_to_img(image, mask, interpolation="nearest", force_resample=True, copy_header=True)
+    else:
+        check_grid(image, atlas.path, mask, mask_path)
+    labels = np.asarray(image.dataobj).reshape(mask.shape)[np.asarray(mask.dataobj) > 0]
+    rois, more = named_labels(labels, atlas.names, atlas.path, empty)
+    return rois, notes + more
+
+
+def named_labels(
+    labels: np.ndarray, names: Mapping[int, str], path: Path, empty: EmptyRois
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Turn one label per target into named masks; labels without a name are left out and counted.
+
+    Raises
+    ------
+    UserError
+        If an ROI has no target (``empty="refuse"``), or none has any.
+    """
+    labels = np.asarray(labels).astype(np.int64)
+    rois: dict[str, np.ndarray] = {}
+    for index, name in names.items():
+        rois[name] = rois.get(name, np.zeros(len(labels), dtype=bool)) | (labels == index)
+    nameless = np.setdiff1d(np.unique(labels[labels > 0]), list(names))
+    notes = []
+    if len(nameless):
+        notes.append(f"{path.name}: labels {name_some(nameless.tolist())} have no name and are no ROI")
+    kept, more = without_empty(rois, path, empty)
+    return kept, notes + more
+
+
+def without_empty(
+    rois: Mapping[str, np.ndarray], path: Path, empty: EmptyRois
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Refuse or drop ROIs without a target; at least one must have some."""
+    bare = [name for name, mask in rois.items() if not mask.any()]
+    if bare and (empty == "refuse" or len(bare) == len(rois)):
+        problems = Problems(path)
+        for name in bare:
+            problems.add(f"ROI '{name}' has no target in the data")
+        problems.finish(
+            "mask, atlas and data do not overlap"
+            if len(bare) == len(rois)
+            else "take it out of the table, or set `dataset.empty_rois: drop`"
+        )
+    notes = [f"{path.name}: ROIs without a target are left out: {name_some(bare)}"] if bare else []
+    return {name: mask for name, mask in rois.items() if name not in bare}, notes
+
+
+def _volume(image: Any, path: Path) -> np.ndarray:
+    """Return the values of an image of one volume, three axes."""
+    if len(image.shape) == 4 and image.shape[3] == 1 or len(image.shape) == 3:
+        with readable(path):
+            values = np.asarray(image.dataobj).reshape(image.shape[:3])
+    else:
+        raise UserError(f"{path}: shape {_by(image.shape)}; one volume has three axes")
+    if not np.isfinite(values).all():
+        place = np.argwhere(~np.isfinite(values))
+        raise UserError(f"{path}: {len(place)} voxels are not finite, the first at {_by(place[0])}")
+    return values
+
+
+def _by(shape: Any) -> str:
+    return " x ".join(str(int(n)) for n in shape)
+
+
+def _size(image: Any) -> str:
+    from nibabel.affines import voxel_sizes
+
+    return " x ".join(f"{size:.3g}" for size in voxel_sizes(image.affine))
