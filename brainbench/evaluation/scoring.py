@@ -10,7 +10,7 @@ so a permutation inside folds costs one pass over the rows, and nothing is fitte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -187,7 +187,7 @@ def score_predictions(
             scored.metrics.append("median_pearson_r")
             scored.roi_values["median_pearson_r"] = _roi_medians(scored.targets[metric], masks)
         if how.over == "folds":
-            scored.folds[metric] = np.stack([_roi_means(values, masks) for values in per_fold])
+            scored.folds[metric] = _roi_means(per_fold, masks)
     scored.fold_rows = np.array([len(rows) for rows in _rows_of(group)]) if how.over == "folds" else scored.fold_rows
     if how.n_permutations:
         _test(scored, t, p, masks, how, fold=group, run=run, stimulus=stimulus)
@@ -201,7 +201,7 @@ def score_predictions(
 
 def score_nested(
     y_true: np.ndarray,
-    small: np.ndarray,
+    smaller: Sequence[np.ndarray],
     full: np.ndarray,
     fold: np.ndarray,
     how: Scoring,
@@ -231,6 +231,8 @@ def score_nested(
     for rows in _rows_of(group):
         spread = ((y_true[rows] - y_true[rows].mean(axis=0)) ** 2).sum(axis=0)
         total[rows] = np.where(spread > 0, spread, np.inf)
+    losses = np.stack([((y_true - one) ** 2 / total).sum(axis=0) for one in smaller])
+    small = np.take_along_axis(np.stack(smaller), losses.argmin(axis=0)[None, None, :], axis=0)[0]
     e = y_true - small
     d = (np.asarray(full, dtype=np.float64) - small) / (total * n_groups)  # carries the division by SS and folds
     own = (d * (np.asarray(full, dtype=np.float64) - small)).sum(axis=0)
@@ -239,13 +241,9 @@ def score_nested(
     scored.roi_values["unique_r2"] = _roi_means(gain, masks)
     if how.n_permutations:
         indices = _indices(how, len(y_true), fold=group, run=run, stimulus=stimulus)
-        null = np.empty((len(indices), len(names)))
-        above = np.zeros(y_true.shape[1])
-        for row, order in enumerate(indices):
-            permuted = 2 * np.einsum("nv,nv->v", e[order], d) - own
-            above += permuted >= gain
-            null[row] = _roi_means(permuted, masks)
-        scored.target_p = (above + 1) / (len(indices) + 1)
+        permuted = np.stack([2 * np.einsum("nv,nv->v", e[order], d) - own for order in indices])
+        null = _roi_means(permuted, masks)
+        scored.target_p = ((permuted >= gain - 1e-12).sum(axis=0) + 1) / (len(indices) + 1)
         scored.roi_p["unique_r2"] = _p(null, scored.roi_values["unique_r2"])
         scored.roi_null_95["unique_r2"] = np.quantile(null, 0.95, axis=0)
     if how.n_draws:
@@ -253,7 +251,7 @@ def score_nested(
             stimulus, fold=group, block_length=how.block_length, n_draws=how.n_draws, seed=how.seed
         )
         per_row = 2 * e * d - d * (np.asarray(full, dtype=np.float64) - small)
-        scored.draws = np.stack([_roi_means(values, masks) for values in weights @ per_row])
+        scored.draws = _roi_means(weights @ per_row, masks)
     return scored
 
 
@@ -272,14 +270,9 @@ def _test(
     """Fill p values of correlation per target and per ROI (mean and median)."""
     indices = _indices(how, len(t), **design)
     observed = (t * p).sum(axis=0)
-    above = np.zeros(t.shape[1])
-    means, medians = np.empty((len(indices), len(masks))), np.empty((len(indices), len(masks)))
-    for row, order in enumerate(indices):
-        permuted = np.einsum("nv,nv->v", t[order], p)
-        above += permuted >= observed
-        means[row], medians[row] = _roi_means(permuted, masks), _roi_medians(permuted, masks)
-    scored.target_p = (above + 1) / (len(indices) + 1)
-    for metric, null in (("pearson_r", means), ("median_pearson_r", medians)):
+    permuted = np.stack([np.einsum("nv,nv->v", t[order], p) for order in indices])
+    scored.target_p = ((permuted >= observed - 1e-12).sum(axis=0) + 1) / (len(indices) + 1)
+    for metric, null in (("pearson_r", _roi_means(permuted, masks)), ("median_pearson_r", _roi_medians(permuted, masks))):
         scored.roi_p[metric] = _p(null, scored.roi_values[metric])
         scored.roi_null_95[metric] = np.quantile(null, 0.95, axis=0)
 
@@ -307,7 +300,7 @@ def _bootstrap(
         spread = np.sqrt(np.clip(var_a, 0, None) * np.clip(var_b, 0, None))
         r = np.divide(covariance, spread, out=np.zeros_like(covariance), where=spread > 1e-15)
         total += np.where(valid[:, None], r, 0.0)
-    return np.stack([_roi_means(values, masks) for values in total / len(rows_of)])
+    return _roi_means(total / len(rows_of), masks)
 
 
 def _score_groups(fold: np.ndarray, over: str) -> np.ndarray:
@@ -331,11 +324,12 @@ def _unit(values: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def _roi_means(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    return np.array([values[mask].mean() for mask in masks])
+    """Return means over the targets of each ROI, ``(..., n_rois)``."""
+    return np.stack([values[..., mask].mean(axis=-1) for mask in masks], axis=-1)
 
 
 def _roi_medians(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    return np.array([np.median(values[mask]) for mask in masks])
+    return np.stack([np.median(values[..., mask], axis=-1) for mask in masks], axis=-1)
 
 
 def _pearson(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:

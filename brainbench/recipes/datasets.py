@@ -77,7 +77,7 @@ class FolderSettings(DatasetSettings):
     mask: str | None = None
     """Mask image, relative to root; NIfTI responses need one, others may have one, for maps."""
     rois: str | None = None
-    """ROIs, relative to root: a table with columns target and roi, an atlas image, or label.gii with {hemi}."""
+    """ROIs, relative to root: a table (target, roi), an atlas image, or label.gii with {hemi}."""
     ceiling: str | None = None
     """One ceiling per target, in units of Pearson r, relative to root."""
     ncsnr: str | None = None
@@ -99,7 +99,9 @@ class FolderSettings(DatasetSettings):
     simulated: bool = False
     """Say that no brain was measured."""
 
-    @field_validator("stimuli", "responses", "design", "mask", "rois", "ceiling", "ncsnr", "nuisance", "background")
+    @field_validator(
+        "stimuli", "responses", "design", "mask", "rois", "ceiling", "ncsnr", "nuisance", "background"
+    )
     @classmethod
     def _placeholders_known(cls, value: str | None, info: ValidationInfo) -> str | None:
         allowed = {"stimuli": (), "responses": ("subject", "hemi"), "rois": ("subject", "hemi")}
@@ -112,17 +114,17 @@ class FolderSettings(DatasetSettings):
         if not value.endswith((".npy", ".csv", ".tsv", ".nii", ".nii.gz", ".gii")):
             raise ValueError(f"'{value}' is none of .npy, .csv, .tsv, .nii, .nii.gz, .gii")
         if value.endswith(".gii") != ("{hemi}" in value):
-            raise ValueError("GIFTI responses come as a pair: write {hemi} where the files say L and R, and only there")
+            raise ValueError("GIFTI responses are a pair of files: write {hemi} where they say L and R")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.modality == "word" and not self.continuous:
-            raise ValueError("`modality: word` is one word of a story: it needs `continuous: true` (or `modality: text`)")
+            raise ValueError("`modality: word` is for stories: it needs `continuous: true`; trials take `text`")
         if self.t_r is not None and not self.continuous:
             raise ValueError("`t_r` is for `continuous: true`")
         if self.design is None and self.t_r is None:
-            raise ValueError("`design: null` leaves only `continuous: true` with `t_r` to say when rows were measured")
+            raise ValueError("`design: null` needs `continuous: true` and `t_r`, which say when rows were measured")
         if self.responses.endswith((".nii", ".nii.gz")) and self.mask is None:
             raise ValueError("NIfTI responses need a `mask`")
         if self.responses.endswith(".gii") and self.mask is not None:
@@ -132,7 +134,7 @@ class FolderSettings(DatasetSettings):
         if self.ncsnr is not None and self.continuous:
             raise ValueError("`ncsnr` is for repeated trials; continuous designs take `ceiling`")
         if self.aligned_targets and self.flat_targets == "drop":
-            raise ValueError("`aligned_targets: true` needs `flat_targets: refuse`: dropping moves the targets of a subject")
+            raise ValueError("`aligned_targets: true` needs `flat_targets: refuse`: dropping moves targets")
         return self
 
 
@@ -190,10 +192,13 @@ class BidsSettings(DatasetSettings):
         if self.betas == "glmsingle":
             return self
         if "high_pass" in self.confounds and self.high_pass_s is not None:
-            raise ValueError("drifts would be modeled twice: take `high_pass` out of `confounds`, or set `high_pass_s: null`")
+            raise ValueError(
+                "drifts would be modeled twice: take `high_pass` out of `confounds`, or set `high_pass_s: null`"
+            )
         if "compcor" in self.confounds and "high_pass" not in self.confounds:
             raise ValueError(
-                "fMRIPrep computes `compcor` after its own high-pass: add `high_pass` to `confounds` and set `high_pass_s: null`"
+                "fMRIPrep computes `compcor` after its own high-pass: add `high_pass` to `confounds` and set "
+                "`high_pass_s: null`"
             )
         return self
 
@@ -203,7 +208,8 @@ def _check_pattern(value: str | None, allowed: tuple[str, ...]) -> str | None:
     for name in re.findall(r"\{([^{}]*)\}", value or ""):
         if name not in allowed:
             known = ", ".join(f"{{{one}}}" for one in allowed) or "none"
-            raise ValueError(f"unknown placeholder '{{{name}}}'{did_you_mean(name, allowed)} (allowed: {known})")
+            near = did_you_mean(name, allowed)
+            raise ValueError(f"unknown placeholder '{{{name}}}'{near} (allowed: {known})")
     if value is not None and not value.strip():
         raise ValueError("a path cannot be empty")
     return value

@@ -109,7 +109,7 @@ class Head(Section):
 
     name: Literal["ridge"] = "ridge"
     """Which head."""
-    log10_alphas: list[float] = Field([-1.0, 7.0], min_length=2, max_length=2)
+    log10_alphas: list[float] = Field([-3.0, 5.0], min_length=2, max_length=2)
     """Powers of ten of the smallest and largest penalty."""
     n_alphas: int = Field(17, ge=2, le=200)
     """Number of penalties, evenly spaced in the logarithm."""

@@ -52,14 +52,15 @@ def encode(opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome) 
     """Run the encoding part of a recipe into `outcome`."""
     recipe = opened.recipe
     assert isinstance(recipe, EncodeRecipe)
+    stimuli = [opened.dataset.stimuli(subject) for subject in opened.subjects]
+    extract_features(opened, stimuli, stages)
     with stages.stage("responses", total=len(opened.subjects)) as advance:
         members = []
-        for subject in opened.subjects:
-            members.append((opened.dataset.stimuli(subject), opened.dataset.responses(subject)))
+        for subject, shown in zip(opened.subjects, stimuli, strict=True):
+            members.append((shown, opened.dataset.responses(subject)))
             advance(1)
-    extract_features(opened, [stimuli for stimuli, _ in members], stages)
     everyone = with_group(opened, members)
-    cases = [case for stimuli, responses in everyone for case in open_cases(opened, stimuli, responses)]
+    cases = [case for shown, responses in everyone for case in open_cases(opened, shown, responses)]
     ceilings = CeilingBook(recipe, [responses for _, responses in members])
     for case in cases:
         note_case(outcome, case, is_main=case.rows.scheme.label == recipe.schemes[0].label)
@@ -67,7 +68,7 @@ def encode(opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome) 
     fits = [fit for case in cases for fit in plan_fits(opened, case)]
     nested = [pair for case in cases for pair in plan_nested(opened, case)]
     jobs, threads = recipe.execution.jobs, recipe.execution.threads_per_unit
-    units = [unit for fit in [*fits, *[fit for pair in nested for fit in pair]] for unit in fit.units]
+    units = [unit for fit in [*fits, *[fit for small, full in nested for fit in [*small, full]]] for unit in fit.units]
     with stages.stage("fit", total=len(units)) as advance:
         run_units(units, folder, jobs=jobs, threads_per_unit=threads, advance=advance)
 
@@ -229,8 +230,8 @@ def plan_fits(opened: Opened, case: Case) -> Iterator[Fits]:
             yield Fits(case, entry, layer, fit_units(opened, case, [(entry.name, layer.name)], label))
 
 
-def plan_nested(opened: Opened, case: Case) -> Iterator[tuple[Fits, Fits]]:
-    """Yield, for every layer of every model, the fit of the controls alone and of controls and layer."""
+def plan_nested(opened: Opened, case: Case) -> Iterator[tuple[list[Fits], Fits]]:
+    """Yield, for every layer of every model, the fits of the controls (together, and each alone) and of all."""
     recipe = opened.recipe
     assert isinstance(recipe, EncodeRecipe)
     if recipe.unique is None or case.rows.scheme.label != recipe.schemes[0].label:
@@ -238,7 +239,9 @@ def plan_nested(opened: Opened, case: Case) -> Iterator[tuple[Fits, Fits]]:
     over = recipe.unique.over
     names = [e.name for e in opened.encoders if not e.is_model] if over == "controls" else list(over)
     base = [(name, opened.encoder(name).layers[-1].name) for name in names]
-    small = Fits(case, None, None, fit_units(opened, case, base, "controls"))
+    small = [Fits(case, None, None, fit_units(opened, case, [one], f"{one[0]}.{one[1]}")) for one in base]
+    if len(base) > 1:
+        small.append(Fits(case, None, None, fit_units(opened, case, base, "controls")))
     for entry in opened.encoders:
         if entry.name in names or not entry.is_model:
             continue
@@ -265,7 +268,7 @@ def scoring(recipe: EncodeRecipe, case: Case) -> Scoring:
     )
 
 
-def _gather(fit: Fits, folder: RunFolder) -> dict[str, np.ndarray]:
+def gather(fit: Fits, folder: RunFolder) -> dict[str, np.ndarray]:
     """Return the held-out rows of a fit in row order."""
     parts = read_units(fit.units, folder)
     row = np.concatenate([part["row"] for part in parts])
@@ -281,7 +284,7 @@ def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: Fits) -> Unit:
     case, how = fit.case, scoring(recipe, fit.case)
 
     def compute() -> dict[str, np.ndarray]:
-        held_out = _gather(fit, folder)
+        held_out = gather(fit, folder)
         scored = score_predictions(
             held_out["y_true"], held_out["y_pred"], held_out["fold"], how,
             rois=case.responses.rois,
@@ -295,14 +298,14 @@ def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: Fits) -> Unit:
     return Unit("score", f"{case.rows.subject}, {fit.encoder.name}.{fit.layer.name}", key, compute)
 
 
-def nested_unit(recipe: EncodeRecipe, folder: RunFolder, small: Fits, full: Fits) -> Unit:
+def nested_unit(recipe: EncodeRecipe, folder: RunFolder, small: Sequence[Fits], full: Fits) -> Unit:
     """Return the unit that scores what a layer adds to the controls."""
     case, how = full.case, scoring(recipe, full.case)
 
     def compute() -> dict[str, np.ndarray]:
-        alone, both = _gather(small, folder), _gather(full, folder)
+        both = gather(full, folder)
         return score_nested(
-            both["y_true"], alone["y_pred"], both["y_pred"], both["fold"], how,
+            both["y_true"], [gather(one, folder)["y_pred"] for one in small], both["y_pred"], both["fold"], how,
             rois=case.responses.rois,
             run=case.rows.run[both["row"]],
             stimulus=case.rows.stimulus[both["row"]],
@@ -310,7 +313,7 @@ def nested_unit(recipe: EncodeRecipe, folder: RunFolder, small: Fits, full: Fits
 
     assert full.encoder is not None and full.layer is not None
     key = {
-        "small": [unit.digest for unit in small.units],
+        "small": [[unit.digest for unit in one.units] for one in small],
         "full": [unit.digest for unit in full.units],
         "scoring": vars(how),
         "rois": _rois_digest(case.responses),

@@ -1,0 +1,1 @@
+"""Participants with planted layers and known ceilings. Nothing here was measured."""

@@ -1,0 +1,168 @@
+"""Photographs that simulated participants look at: crops of installed sample photographs, or a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainbench.core.digests import digest, digest_array
+from brainbench.core.errors import UserError
+from brainbench.data.base import Stimuli
+
+SIDE = 128
+"""Side of a crop in pixels."""
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+def sample_crops(n: int, seed: int) -> Stimuli:
+    """Return crops of the two photographs that scikit-learn installs (a temple and a flower).
+
+    Crops are squares of 96 to 320 pixels, brought to `SIDE` pixels, half of them mirrored; a new one overlaps an
+    earlier one of like size as little as its photograph allows.
+
+    Parameters
+    ----------
+    n : int
+    seed : int
+    """
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    photographs = load_sample_images()
+    rng = np.random.default_rng([seed, 71])
+    boxes: list[tuple[int, int, int, int]] = []
+    crops, ids = [], []
+    for index in range(n):
+        which = index % len(photographs.images)
+        image = photographs.images[which]
+        box = _least_overlap(image.shape[:2], [b[1:] for b in boxes if b[0] == which], rng)
+        boxes.append((which, *box))
+        top, left, side = box
+        crop = Image.fromarray(image[top : top + side, left : left + side]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        pixels = np.asarray(crop)
+        crops.append(np.ascontiguousarray(pixels[:, ::-1] if rng.random() < 0.5 else pixels))
+        ids.append(f"{Path(photographs.filenames[which]).stem}-{index:04d}")
+    return Stimuli(
+        ids=ids,
+        modality="image",
+        load=crops.__getitem__,
+        content_digests=[digest_array(crop) for crop in crops],
+        source=f"{n} crops of scikit-learn's sample photographs (china.jpg, flower.jpg)",
+    )
+
+
+def _least_overlap(
+    shape: tuple[int, int], taken: list[tuple[int, int, int]], rng: np.random.Generator, tries: int = 12
+) -> tuple[int, int, int]:
+    """Return top, left and side of a square that overlaps those taken as little as `tries` random ones allow."""
+    best, best_overlap = None, np.inf
+    for _ in range(tries):
+        side = int(rng.integers(96, min(320, *shape) + 1))
+        top, left = int(rng.integers(shape[0] - side + 1)), int(rng.integers(shape[1] - side + 1))
+        overlap = max((_shared(top, left, side, other) for other in taken), default=0.0)
+        if overlap < best_overlap:
+            best, best_overlap = (top, left, side), overlap
+    assert best is not None
+    return best
+
+
+def _shared(top: int, left: int, side: int, other: tuple[int, int, int]) -> float:
+    """Return intersection over union of two squares."""
+    t, l, s = other
+    height = min(top + side, t + s) - max(top, t)
+    width = min(left + side, l + s) - max(left, l)
+    inside = max(height, 0) * max(width, 0)
+    return inside / (side**2 + s**2 - inside)
+
+
+def folder_images(folder: str, n: int, seed: int) -> Stimuli:
+    """Return `n` images of a folder (all of them when it holds fewer), chosen by `seed`, in sorted order.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no image, or one cannot be read.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise UserError(f"dataset.images: {root} is not a folder")
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in ENDINGS)
+    if not files:
+        raise UserError(f"dataset.images: {root} holds no image ({', '.join(sorted(ENDINGS))})")
+    if len(files) > n:
+        files = [files[i] for i in np.sort(np.random.default_rng([seed, 73]).permutation(len(files))[:n])]
+
+    def load(index: int) -> np.ndarray:
+        return read_image(files[index])
+
+    return Stimuli(
+        ids=[str(path.relative_to(root)) for path in files],
+        modality="image",
+        load=load,
+        content_digests=[digest_array(load(index)) for index in range(len(files))],
+        source=f"{len(files)} images of {root}",
+    )
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read an image as ``(height, width, 3)`` uint8.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError, ValueError) as error:
+        raise UserError(f"{path}: not a readable image ({error})") from None
+
+
+def sentences(text: str | None, n: int) -> Stimuli:
+    """Return the first `n` lines of a text file (without it, of the installed sentences) as text stimuli."""
+    lines = _lines(text)[:n]
+    return Stimuli(
+        ids=[f"sentence-{index + 1:04d}" for index in range(len(lines))],
+        modality="text",
+        load=lines.__getitem__,
+        content_digests=[digest(line) for line in lines],
+        source=text or "sentences that brainbench installs",
+    )
+
+
+def story(text: str | None, n_words: int, seed: int) -> Stimuli:
+    """Return running words with onsets: seeded durations of about a third of a second, pauses between sentences."""
+    words, pause = [], []
+    for line in _lines(text):
+        parts = line.split()
+        words += parts
+        pause += [0.0] * (len(parts) - 1) + [0.6]
+    words, pause = words[:n_words], pause[:n_words]
+    rng = np.random.default_rng([seed, 79])
+    duration = 0.12 + 0.045 * np.array([len(word) for word in words]) * rng.lognormal(0, 0.25, len(words))
+    onset = np.concatenate([[0.0], np.cumsum(duration + np.array(pause) * rng.uniform(0.5, 1.5, len(words)))[:-1]])
+    return Stimuli(
+        ids=[f"{index:05d}-{word}" for index, word in enumerate(words)],
+        modality="word",
+        load=words.__getitem__,
+        content_digests=[digest(word.strip(".,;:!?\"'").lower()) for word in words],
+        onset=onset,
+        duration=duration,
+        source=text or "a text that brainbench installs",
+    )
+
+
+def _lines(text: str | None) -> list[str]:
+    path: Any = Path(text).expanduser() if text is not None else Path(__file__).with_name("sentences.txt")
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"dataset.text: {path} cannot be read ({error})") from None
+    if not lines:
+        raise UserError(f"dataset.text: {path} is empty")
+    return lines
