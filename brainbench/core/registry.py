@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
@@ -19,8 +19,8 @@ class Registry(Mapping[str, T], Generic[T]):
     ----------
     kind : str
         What the entries are, for messages: ``"encoder"``.
-    modules : tuple of str
-        Modules that register the built-in entries; imported at the first look-up.
+    modules : mapping of str to str
+        Name of each built-in entry -> the module that registers it, imported when the entry is first asked for.
     entry_point_group : str, optional
         Entry points of this group are loaded when a name is asked for that is not built in.
     """
@@ -45,38 +45,30 @@ class Registry(Mapping[str, T], Generic[T]):
 
         return enter
 
-    def _load(self) -> None:
-        if self._loaded:
-            return
-        self._loaded = True
-        for module in self._modules:
-            import_module(module)
-        if self._group is not None:
-            for point in entry_points(group=self._group):
-                self._entries.setdefault(point.name, point.load())
+    def _points(self) -> dict[str, EntryPoint]:
+        return {} if self._group is None else {point.name: point for point in entry_points(group=self._group)}
 
     def names(self) -> list[str]:
-        """Return every name, sorted."""
-        self._load()
-        return sorted(self._entries)
+        """Return every name, sorted; imports nothing."""
+        return sorted({*self._entries, *self._modules, *self._points()})
 
     def __getitem__(self, name: str) -> T:
-        self._load()
-        try:
-            return self._entries[name]
-        except KeyError:
+        if name not in self._entries and name in self._modules:
+            import_module(self._modules[name])
+        if name not in self._entries and name in (points := self._points()):
+            self._entries[name] = points[name].load()
+        if name not in self._entries:
             raise UserError(
-                f"unknown {self.kind} {name!r}{did_you_mean(name, self._entries)}",
-                hint=f"known: {one_of(self._entries)}",
-            ) from None
+                f"unknown {self.kind} {name!r}{did_you_mean(name, self.names())}",
+                hint=f"known: {one_of(self.names())}",
+            )
+        return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        self._load()
-        return name in self._entries
+        return name in self.names()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
     def __len__(self) -> int:
-        self._load()
-        return len(self._entries)
+        return len(self.names())

@@ -252,14 +252,14 @@ class Dataset(ABC):
 
 DATASETS: Registry[type[Dataset]] = Registry(
     "data set",
-    modules=(
-        "brainbench.data.alice",
-        "brainbench.data.haxby",
-        "brainbench.data.miyawaki",
-        "brainbench.data.folder",
-        "brainbench.data.bids",
+    modules={
+        "alice": "brainbench.data.alice",
+        "bids": "brainbench.data.bids",
+        "folder": "brainbench.data.folder",
+        "haxby2001": "brainbench.data.haxby",
+        "miyawaki2008": "brainbench.data.miyawaki",
         # A simulation needs encoders, so it lives above this package; it registers itself like any other.
-        "brainbench.simulation.dataset",
-    ),
+        "simulated": "brainbench.simulation.dataset",
+    },
     entry_point_group="brainbench.datasets",
 )

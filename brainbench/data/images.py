@@ -60,7 +60,9 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: not a readable image, or cut short ({str(error).splitlines()[0]})") from None
+        raise UserError(
+            f"{path}: not a readable image, or cut short ({str(error).splitlines()[0]})"
+        ) from None
 
 
 def open_image(path: Path) -> Any:
@@ -192,11 +194,9 @@ def read_label_table(path: Path) -> dict[int, str]:
     table.require("index", "name")
     numbers, names = table.numbers("index", minimum=0), table.texts("name")
     table.unique("index")
-    for line, number, name in zip(table.lines, numbers, names, strict=True):
-        if number != round(number):
+    for line, number in zip(table.lines, numbers, strict=True):
+        if np.isfinite(number) and number != round(number):
             table.problems.add(f"column 'index': {number:g} is not a whole number", line)
-        if name == ALL and number != 0:
-            table.problems.add(f"'{ALL}' is the name of the ROI of all targets; choose another", line)
     table.finish()
     return {int(number): name for number, name in zip(numbers, names, strict=True) if number != 0}
 
@@ -302,6 +302,27 @@ def without_empty(
         )
     notes = [f"{path.name}: ROIs without a target are left out: {name_some(bare)}"] if bare else []
     return {name: mask for name, mask in rois.items() if name not in bare}, notes
+
+
+def with_all(rois: Mapping[str, np.ndarray], n_targets: int, path: Path) -> dict[str, np.ndarray]:
+    """Return the ROIs behind the one that holds every target, whose name no other may have."""
+    if ALL in rois:
+        raise UserError(f"{path}: '{ALL}' is the name of the ROI of all targets; choose another")
+    return {ALL: np.ones(n_targets, dtype=bool), **rois}
+
+
+def read_background(path: Path) -> Nifti1Image:
+    """Return an image to draw maps on, held in memory.
+
+    Raises
+    ------
+    UserError
+        If it is not one volume of finite values.
+    """
+    import nibabel
+
+    image = open_image(path)
+    return nibabel.Nifti1Image(_volume(image, path).astype(np.float32), image.affine)
 
 
 def _volume(image: Any, path: Path) -> np.ndarray:

@@ -16,7 +16,13 @@ from brainbench.data.matrices import check_finite
 HEMISPHERES = ("L", "R")
 FSAVERAGE5 = 10242
 """Vertices of one hemisphere of fsaverage5."""
-_MESHES = {642: "fsaverage3", 2562: "fsaverage4", 40962: "fsaverage6", 163842: "fsaverage", 32492: "fs_LR 32k"}
+_MESHES = {
+    642: "fsaverage3",
+    2562: "fsaverage4",
+    40962: "fsaverage6",
+    163842: "fsaverage",
+    32492: "fs_LR 32k",
+}
 _STRUCTURES = {"L": "CortexLeft", "R": "CortexRight"}
 _OUTSIDE = {"???", "unknown", "medial_wall", "medialwall", "medial wall"}
 
@@ -73,7 +79,9 @@ class SurfaceMasker:
         for row in np.atleast_2d(np.asarray(X, dtype=np.float32)):
             for hemisphere, part in zip(HEMISPHERES, np.split(row, [self.n_left]), strict=True):
                 meta = GiftiMetaData({"AnatomicalStructurePrimary": _STRUCTURES[hemisphere]})
-                arrays.append(GiftiDataArray(part, intent="NIFTI_INTENT_NONE", datatype="NIFTI_TYPE_FLOAT32", meta=meta))
+                arrays.append(
+                    GiftiDataArray(part, intent="NIFTI_INTENT_NONE", datatype="NIFTI_TYPE_FLOAT32", meta=meta)
+                )
         return GiftiImage(darrays=arrays)
 
 
@@ -95,7 +103,9 @@ def read_surface(files: Mapping[str, Path]) -> Surface:
         # A file holds one array per row, or all rows in one array of vertices x rows.
         values = arrays[0].T if arrays[0].ndim == 2 else np.stack(arrays)
         if values.ndim != 2 or (arrays[0].ndim == 2 and len(arrays) > 1):
-            raise UserError(f"{path}: {len(arrays)} arrays of shape {arrays[0].shape}; one value per vertex and row is needed")
+            raise UserError(
+                f"{path}: {len(arrays)} arrays of shape {arrays[0].shape}; one value per vertex and row is needed"
+            )
         values = values.astype(np.float32)
         check_finite(values, path, "row", "vertex")
         sides[hemisphere] = values
@@ -121,9 +131,13 @@ def read_surface_rois(
         path = files[hemisphere]
         keys = np.asarray(_arrays(path)[0])
         if keys.ndim != 1 or keys.dtype.kind not in "iu":
-            raise UserError(f"{path}: not a label file (one whole number per vertex); this is {keys.dtype} {keys.shape}")
+            raise UserError(
+                f"{path}: not a label file (one whole number per vertex); this is {keys.dtype} {keys.shape}"
+            )
         if len(keys) != expected[hemisphere]:
-            raise UserError(f"{path}: {len(keys)} vertices, the responses of this hemisphere have {expected[hemisphere]}")
+            raise UserError(
+                f"{path}: {len(keys)} vertices, the responses of this hemisphere have {expected[hemisphere]}"
+            )
         table = {int(k): str(name) for k, name in open_image(path).labeltable.get_labels_as_dict().items()}
         if not table:
             raise UserError(f"{path}: the file has no label table, so its regions have no names")

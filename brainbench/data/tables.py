@@ -124,7 +124,9 @@ class Table:
     def unique(self, *columns: str) -> None:
         """Refuse rows whose cells in `columns` were met before."""
         first: dict[tuple[str, ...], int] = {}
-        for line, cells in zip(self.lines, zip(*(self._cells[name] for name in columns), strict=True), strict=True):
+        for line, cells in zip(
+            self.lines, zip(*(self._cells[name] for name in columns), strict=True), strict=True
+        ):
             if cells in first:
                 what = ", ".join(f"{name} '{cell}'" for name, cell in zip(columns, cells, strict=True))
                 self.problems.add(f"{what} stands already in line {first[cells]}", line)
@@ -149,6 +151,12 @@ class Table:
                     guesses[cell] = did_you_mean(cell, choices) if len(guesses) < MAX_LINES else ""
                 self.problems.add(f"column '{column}': '{cell}' is not in {where}{guesses[cell]}", line)
         return np.array([position.get(cell, -1) for cell in cells], dtype=int)
+
+    def rows(self, keep: Sequence[bool]) -> Table:
+        """Return the rows to keep as a table; what is found wrong with it is found wrong with this one too."""
+        chosen = [row for row, wanted in enumerate(keep) if wanted]
+        cells = [[self._cells[name][row] for name in self.columns] for row in chosen]
+        return Table(self.path, self.columns, [self.lines[row] for row in chosen], cells, self.problems)
 
     def others(self, *known: str) -> dict[str, np.ndarray]:
         """Return the columns that are not in `known`, as text arrays."""
@@ -181,7 +189,11 @@ def read_table(path: Path) -> Table:
     lines, rows = [], []
     for line, cells in records[1:]:
         if len(cells) != len(columns):
-            quote = " (a cell that holds a comma must be quoted)" if separator == "," and len(cells) > len(columns) else ""
+            quote = (
+                " (a cell that holds a comma must be quoted)"
+                if separator == "," and len(cells) > len(columns)
+                else ""
+            )
             problems.add(f"{len(cells)} cells, the header has {len(columns)}{quote}", line)
             continue
         lines.append(line)
@@ -202,7 +214,9 @@ def read_records(path: Path) -> list[tuple[int, list[str]]]:
         If the file is missing or empty, its encoding is not UTF-8, a quote never ends, or another separator is used.
     """
     if path.suffix not in SEPARATORS:
-        raise UserError(f"{path}: tables are .csv (commas) or .tsv (tabs), this is '{path.suffix or path.name}'")
+        raise UserError(
+            f"{path}: tables are .csv (commas) or .tsv (tabs), this is '{path.suffix or path.name}'"
+        )
     text = read_text(path)
     separator = SEPARATORS[path.suffix]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -248,9 +262,13 @@ def read_text(path: Path) -> str:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}:{line}  byte 0x{raw[error.start]:02x} is not UTF-8 text", hint=advice) from None
+        raise UserError(
+            f"{path}:{line}  byte 0x{raw[error.start]:02x} is not UTF-8 text", hint=advice
+        ) from None
     if "\x00" in text:
-        raise UserError(f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1}  a zero byte: this is not a text file")
+        raise UserError(
+            f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1}  a zero byte: this is not a text file"
+        )
     return text
 
 
@@ -272,7 +290,11 @@ def _number(cell: str) -> tuple[float, str]:
     try:
         value = float(cell)
     except ValueError:
-        comma = "; write a decimal point" if cell.count(",") == 1 and cell.replace(",", "").strip("-").isdigit() else ""
+        comma = (
+            "; write a decimal point"
+            if cell.count(",") == 1 and cell.replace(",", "").strip("-").isdigit()
+            else ""
+        )
         return float("nan"), f"'{cell[:40]}' is not a number{comma}"
     if not np.isfinite(value):
         return value, f"'{cell}' is not finite"

@@ -131,12 +131,16 @@ class Encoder(ABC):
 
 ENCODERS: Registry[Any] = Registry(
     "encoder",
-    modules=(
-        "brainbench.encoders.image",
-        "brainbench.encoders.text",
-        "brainbench.encoders.gabor",
-        "brainbench.encoders.controls",
-    ),
+    modules={
+        "gabor": "brainbench.encoders.gabor",
+        "image": "brainbench.encoders.image",
+        "one_hot": "brainbench.encoders.controls",
+        "pixels": "brainbench.encoders.controls",
+        "random": "brainbench.encoders.controls",
+        "recorded": "brainbench.encoders.controls",
+        "text": "brainbench.encoders.text",
+        "word_rate": "brainbench.encoders.controls",
+    },
     entry_point_group="brainbench.encoders",
 )
 """Families by name. An entry is called with the recipe's encoder settings (`brainbench.recipes.encoders`),

@@ -1,0 +1,242 @@
+"""Stimuli of a table: images by path, texts and words, each checked before anything is computed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainbench.core.digests import digest
+from brainbench.core.errors import UserError, did_you_mean
+from brainbench.data.base import Modality, Stimuli
+from brainbench.data.matrices import name_some
+from brainbench.data.tables import Table, read_table, read_text
+
+_COLUMNS = ("id", "path", "text", "onset", "duration", "run")
+_MODES = ("RGB", "L", "P", "1", "RGBA", "LA", "PA", "CMYK", "YCbCr")
+"""Pillow modes of at most 8 bits a channel."""
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class StimulusTable:
+    """The stimuli of a table and what was found on the way.
+
+    Attributes
+    ----------
+    stimuli : Stimuli
+    path : Path
+        The table.
+    lines : list of int
+        Line of each stimulus in the table.
+    run : list of str or None
+        Run that each onset is counted in, where the table has a column ``run``.
+    files : list of Path
+        Every file read.
+    notes : list of str
+        Sentences for the report.
+    """
+
+    stimuli: Stimuli
+    path: Path
+    lines: list[int]
+    run: list[str] | None = None
+    files: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_stimuli(path: Path, modality: Modality, *, continuous: bool = False) -> StimulusTable:
+    """Read a table of stimuli.
+
+    Parameters
+    ----------
+    path : Path
+        Columns ``id`` and ``path`` (relative to the table's folder) or ``text``; with `continuous` also ``onset`` (s),
+        and ``duration`` (s) and ``run`` if there are such; all other columns are labels.
+    modality : {"image", "text", "word"}
+    continuous : bool
+
+    Raises
+    ------
+    UserError
+        With every problem of the table: ids given twice, empty texts, files that are missing or no images, onsets
+        out of order.
+    """
+    table = read_table(path)
+    table.require("id", *(["onset"] if continuous else []))
+    ids = table.texts("id")
+    table.unique("id")
+    load: Callable[[int], Any]
+    files: list[Path] = []
+    if modality == "image":
+        table.require("path")
+        files = _find_files(table)
+        digests = _check_images(table, files)
+        load = _ImageLoader(files, path, table.lines)
+    else:
+        texts, files = _texts(table)
+        digests = [digest(text) for text in texts]
+        load = texts.__getitem__
+    onset = duration = run = None
+    if continuous:
+        onset, duration, run = _timing(table)
+    table.finish()
+    notes = [] if modality == "word" else _equal_content(ids, digests)
+    stimuli = Stimuli(
+        ids=ids,
+        modality=modality,
+        load=load,
+        content_digests=digests,
+        onset=onset,
+        duration=duration,
+        labels=table.others(*_COLUMNS),
+        source=path.name,
+    )
+    return StimulusTable(stimuli, path, table.lines, run, [path, *files], notes)
+
+
+class _ImageLoader:
+    """Loads image ``i`` as ``(height, width, 3)`` uint8; transparent parts lie on mid gray."""
+
+    def __init__(self, files: list[Path], table: Path, lines: list[int]) -> None:
+        self.files = files
+        self.table = table
+        self.lines = lines
+
+    def __call__(self, index: int) -> np.ndarray:
+        path = self.files[index]
+        try:
+            return _decode(path.read_bytes())
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UserError(
+                f"{self.table}:{self.lines[index]}  {path}: not a readable image ({error})"
+            ) from None
+
+
+def _decode(raw: bytes) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(raw)) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.has_transparency_data:
+            upright = upright.convert("RGBA")
+            ground = Image.new("RGBA", upright.size, (128, 128, 128, 255))
+            upright = Image.alpha_composite(ground, upright)
+        return np.asarray(upright.convert("RGB"))
+
+
+def _find_files(table: Table) -> list[Path]:
+    """Return the file of every row; missing ones are problems with the nearest name in their folder."""
+    folder = table.path.parent
+    files = [folder / cell for cell in table.texts("path")]
+    names: dict[Path, list[str]] = {}
+    for line, cell, file in zip(table.lines, table.texts("path", required=False), files, strict=True):
+        if cell and not file.is_file():
+            parent = file.parent
+            if parent not in names:
+                names[parent] = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
+            near = did_you_mean(file.name, names[parent])
+            what = "is a folder" if file.is_dir() else f"no such file{near}"
+            table.problems.add(f"column 'path': {cell}: {what}", line)
+    return files
+
+
+def _check_images(table: Table, files: list[Path]) -> list[str]:
+    """Return the digest of every image file; files that do not decode to the end are problems."""
+
+    def look(file: Path) -> tuple[str, str]:
+        if not file.is_file():
+            return "", ""
+        raw = file.read_bytes()
+        return hashlib.sha256(raw).hexdigest(), _wrong_with(raw)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        looked = list(pool.map(look, files))
+    for line, file, (_, wrong) in zip(table.lines, files, looked, strict=True):
+        if wrong:
+            table.problems.add(f"{file.name}: {wrong}", line)
+    return [sha for sha, _ in looked]
+
+
+def _wrong_with(raw: bytes) -> str:
+    """Return what is wrong with the bytes of an image; a JPEG is decoded at an eighth of its size, which reads it all."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(raw)) as image:
+            if getattr(image, "n_frames", 1) > 1:
+                return f"{image.n_frames} frames; a stimulus is one image"  # type: ignore[attr-defined]
+            if image.mode not in _MODES:
+                return f"pixels of type {image.mode}; save it with 8 bits a channel"
+            image.draft("L", (1, 1))
+            image.load()
+    except UnidentifiedImageError:
+        return "not an image that can be read"
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"the image cannot be read to its end ({error})"
+    return ""
+
+
+def _texts(table: Table) -> tuple[list[str], list[Path]]:
+    """Return the text of every row, from column ``text`` or from the files of column ``path``."""
+    if "text" in table:
+        return table.texts("text"), []
+    if "path" not in table:
+        table.require("text")
+    files = _find_files(table)
+    texts = []
+    for line, file in zip(table.lines, files, strict=True):
+        text = ""
+        if file.is_file():
+            try:
+                text = read_text(file).strip()
+            except UserError as error:
+                table.problems.add(error.message, line)
+            else:
+                if not text:
+                    table.problems.add(f"{file.name}: the file is empty", line)
+        texts.append(text)
+    return texts, files
+
+
+def _timing(table: Table) -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:
+    """Return onset, duration and run; onsets must rise within each run, and the rows of a run stand together."""
+    onset = table.numbers("onset", minimum=0.0)
+    duration = table.numbers("duration", minimum=0.0) if "duration" in table else None
+    run = table.texts("run") if "run" in table else None
+    runs = run if run is not None else [""] * len(table)
+    for row in range(1, len(table)):
+        if runs[row] == runs[row - 1]:
+            if onset[row] < onset[row - 1]:
+                table.problems.add(
+                    f"column 'onset': {onset[row]:g} s is before the row above ({onset[row - 1]:g} s)",
+                    table.lines[row],
+                )
+        elif runs[row] in runs[:row]:
+            table.problems.add(
+                f"run '{runs[row]}' begins a second time; keep its rows together", table.lines[row]
+            )
+    return onset, duration, run
+
+
+def _equal_content(ids: list[str], digests: list[str]) -> list[str]:
+    """Say which stimuli have equal content under different ids."""
+    groups: dict[str, list[str]] = {}
+    for name, sha in zip(ids, digests, strict=True):
+        groups.setdefault(sha, []).append(name)
+    equal = [" = ".join(names[:4]) for names in _several(groups)]
+    if not equal:
+        return []
+    return [
+        f"equal content under different ids: {name_some(equal)}; folds by stimulus cannot keep these apart"
+    ]
+
+
+def _several(groups: dict[str, list[str]]) -> Iterator[list[str]]:
+    return (names for names in groups.values() if len(names) > 1)

@@ -1,0 +1,120 @@
+"""Score tables as the report shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GROUP, MEAN, ALL = "group", "mean", "all"
+LEVEL = 0.05
+NAMES = {
+    "pearson_r": "Pearson r",
+    "median_pearson_r": "median Pearson r",
+    "r2": "R²",
+    "explained_variance": "explained variance",
+    "unique_r2": "unique R² over controls",
+    "two_vs_two": "2 vs 2 accuracy",
+    "rsa": "RSA (Spearman)",
+    "cka": "linear CKA (debiased)",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+}
+
+
+@dataclass(frozen=True)
+class RowName:
+    """One row of a layer x ROI table."""
+
+    encoder: str
+    layer: str
+    role: str
+
+    @property
+    def text(self) -> str:
+        """``encoder · layer``."""
+        return f"{self.encoder} · {self.layer}"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Layer x ROI scores of one subject, scheme and metric; models first, then controls."""
+
+    rows: list[RowName]
+    rois: list[str]
+    value: np.ndarray
+    q: np.ndarray
+    ceiling: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    depth: np.ndarray
+
+    @property
+    def n_models(self) -> int:
+        """Number of rows that are models."""
+        return sum(row.role == "model" for row in self.rows)
+
+
+def name_of(metric: str) -> str:
+    """Return a metric's name for people."""
+    if metric.startswith("accuracy_"):
+        return metric.removeprefix("accuracy_").replace("_", " vs ")
+    return NAMES.get(metric, metric)
+
+
+def number(value: Any, digits: int = 2) -> str:
+    """Return a number as the page writes it."""
+    if value is None or value == "" or not np.isfinite(float(value)):
+        return "not estimable"
+    return f"{float(value):.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def lead_subject(scores: pd.DataFrame) -> str:
+    """Return whose scores head the page: the group, else the mean over participants, else the only one."""
+    present = list(dict.fromkeys(scores["subject"]))
+    for name in (GROUP, MEAN):
+        if name in present:
+            return name
+    return present[0] if present else ""
+
+
+def over_folds(scores: pd.DataFrame, *, metric: str, scheme: str | None = None, subject: str | None = None) -> pd.DataFrame:
+    """Return the rows over folds of one metric."""
+    chosen = scores[(scores["fold"] == ALL) & (scores["metric"] == metric)]
+    if scheme is not None:
+        chosen = chosen[chosen["scheme"] == scheme]
+    if subject is not None:
+        chosen = chosen[chosen["subject"] == subject]
+    return chosen
+
+
+def matrix(rows: pd.DataFrame, layers: Sequence[tuple[str, str, str]], rois: Sequence[str]) -> Matrix | None:
+    """Arrange rows of one subject, scheme and metric by layer and ROI.
+
+    Parameters
+    ----------
+    rows : DataFrame
+    layers : sequence of (encoder, layer, role)
+        In the order of the recipe.
+    rois : sequence of str
+    """
+    present = {(row.encoder, row.layer) for row in rows.itertuples()}
+    ordered = [RowName(*layer) for role in ("model", "control") for layer in layers if layer[2] == role and layer[:2] in present]
+    here = [roi for roi in rois if roi in set(rows["roi"])]
+    if not ordered or not here:
+        return None
+    table = rows.drop_duplicates(["encoder", "layer", "roi"]).set_index(["encoder", "layer", "roi"])
+
+    def cells(column: str) -> np.ndarray:
+        wanted = [(row.encoder, row.layer, roi) for row in ordered for roi in here]
+        return table[column].reindex(wanted).to_numpy(dtype=float).reshape(len(ordered), len(here))
+
+    return Matrix(
+        ordered, here, cells("value"), cells("q"), cells("ceiling"), cells("ci_low"), cells("ci_high"),
+        np.nanmean(np.where(np.isfinite(cells("depth")), cells("depth"), 0.0), axis=1),
+    )  # fmt: skip
