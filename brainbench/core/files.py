@@ -100,9 +100,9 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` as indented JSON, atomically."""
+    """Write `value` as indented JSON, atomically; keys keep their order."""
     with atomic_open(path, "w") as handle:
-        json.dump(value, handle, indent=2, sort_keys=True, allow_nan=False)
+        json.dump(value, handle, indent=2, allow_nan=False)
         handle.write("\n")
 
 

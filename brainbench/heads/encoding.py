@@ -126,6 +126,41 @@ def fit_fold(
     )
 
 
+def fit_all(
+    X: np.ndarray,
+    Y: np.ndarray,
+    settings: FoldSettings,
+    *,
+    inner_groups: np.ndarray | None,
+    run: np.ndarray,
+    nuisance: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Fit on all rows and return weights; nothing here is a score.
+
+    Returns
+    -------
+    dict
+        ``coef`` (n_features, n_targets) and ``intercept`` (n_targets,) for raw features (after drift removal, in
+        continuous designs), and ``alpha`` (n_targets,). Weights of reduced features are brought back to features.
+    """
+    rows = np.arange(len(Y))
+    y, x = np.asarray(Y, dtype=np.float64), np.asarray(X, dtype=np.float64)
+    if settings.t_r is not None:
+        clean = _Cleaner(rows, rows, run, settings, nuisance)
+        y, x = clean(y, y)[0], clean(x, x)[0]
+    # Reduction and scaling are affine: what they do to unit vectors and to the origin gives the weights back.
+    probes = np.concatenate([np.zeros((1, x.shape[1])), np.eye(x.shape[1])])
+    reduced, seen = _reduce(x, probes, settings)
+    scaled, seen = _scale(reduced, seen)
+    head = RidgeCV(alphas=settings.alphas, cv=settings.inner_folds).fit(scaled, y, groups=inner_groups)
+    predicted = seen @ head.coef_ + head.intercept_
+    return {
+        "coef": (predicted[1:] - predicted[0]).astype(np.float32),
+        "intercept": predicted[0].astype(np.float32),
+        "alpha": head.best_alphas_,
+    }
+
+
 class _Cleaner:
     """Removes drift piece by piece, and nuisance by weights from the training rows."""
 

@@ -24,7 +24,7 @@ def _figure(width: float, height: float, mark: str) -> Figure:
 
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
     if mark:
-        figure.text(0.995, 0.005, mark, ha="right", va="bottom", fontsize=7, color="#b42318", weight="bold")
+        figure.supxlabel(mark, x=0.995, ha="right", fontsize=7, color="#b42318", weight="bold")
     return figure
 
 
@@ -184,14 +184,18 @@ def brain_map(image: Path, background: Path | None, title: str, mark: str = "") 
     volume = nibabel.load(image)
     data = np.asarray(volume.dataobj)
     limit = float(np.nanmax(np.abs(data), initial=1e-3)) or 1e-3
-    figure = _figure(8.4, 2.5, mark)
-    n_slices = [size for size in volume.shape[:3]]
+    from matplotlib.figure import Figure
+
+    # nilearn lays out its own axes.
+    figure = Figure(figsize=(8.4, 2.5), dpi=110, facecolor="white")
     # A recording of one slice has no other axis to cut through.
-    flat = min(n_slices) == 1
+    flat = min(volume.shape[:3]) == 1
     plotting.plot_stat_map(
         volume, bg_img=str(background) if background is not None else None, figure=figure, colorbar=True, vmax=limit,
         display_mode="z" if flat else "ortho", cut_coords=1 if flat else None, threshold=1e-6, annotate=not flat,
         cmap="RdBu_r", black_bg=False, draw_cross=False,
     )  # fmt: skip
+    if mark:
+        figure.text(0.995, 0.01, mark, ha="right", va="bottom", fontsize=7, color="#b42318", weight="bold")
     figure.text(0.01, 0.97, title, ha="left", va="top", fontsize=8, color=INK)
     return figure

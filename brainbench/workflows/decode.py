@@ -17,7 +17,7 @@ from brainbench.heads.classifiers import make_classifier
 from brainbench.recipes.schema import Decoder, Decoding
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, read_units, run_units
-from brainbench.workflows.encode import Case, note_case, open_cases
+from brainbench.workflows.encode import Case, note_case, open_cases, read_members
 from brainbench.workflows.opening import Opened
 from brainbench.workflows.outcome import ALL, Outcome
 
@@ -53,6 +53,20 @@ def decode(opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome) 
                 confidence=recipe.bootstrap.confidence, seed=recipe.seed,
             )  # fmt: skip
             report(outcome, case, decoder, roi, score, None if len(chosen) == len(classes) else chosen)
+
+
+def plan_units(opened: Opened) -> list[Unit]:
+    """Return every unit of a decoding recipe."""
+    decoding = opened.recipe.decoding
+    assert decoding is not None
+    units = []
+    for stimuli, responses in read_members(opened):
+        case = next(open_cases(opened, stimuli, responses))
+        labels = labels_of(case, decoding.label)
+        for decoder in decoding.decoders:
+            for roi in choose_rois(case, decoding):
+                units += list(decode_units(case, decoder, roi, labels, decoding))
+    return units
 
 
 def labels_of(case: Case, name: str) -> np.ndarray:

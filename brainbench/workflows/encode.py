@@ -13,7 +13,7 @@ from brainbench.core.progress import Stages
 from brainbench.data.base import Responses, Stimuli
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.scoring import Scored, Scoring, score_nested, score_predictions
-from brainbench.heads.encoding import FoldSettings, fit_fold
+from brainbench.heads.encoding import FoldSettings, fit_all, fit_fold
 from brainbench.recipes.schema import EncodeRecipe, Scheme
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, read_units, run_units
@@ -116,6 +116,28 @@ def extract_features(opened: Opened, stimuli: Sequence[Stimuli], stages: Stages)
 
                 names = [layer.name for layer in entry.layers]
                 opened.store.features(entry.encoder, one, names, entry.settings.pool, progress=show)
+
+
+def read_members(opened: Opened) -> list[tuple[Stimuli, Responses]]:
+    """Return stimuli and responses of every participant."""
+    return [(opened.dataset.stimuli(subject), opened.dataset.responses(subject)) for subject in opened.subjects]
+
+
+def encoding_cases(opened: Opened) -> list[Case]:
+    """Return every subject (and the group) under every scheme."""
+    everyone = with_group(opened, read_members(opened))
+    return [case for stimuli, responses in everyone for case in open_cases(opened, stimuli, responses)]
+
+
+def plan_units(opened: Opened) -> list[Unit]:
+    """Return every unit that fits a model."""
+    units = []
+    for case in encoding_cases(opened):
+        fits = [*plan_fits(opened, case)]
+        for small, full in plan_nested(opened, case):
+            fits += [*small, full]
+        units += [unit for fit in fits for unit in fit.units]
+    return list({unit.digest: unit for unit in units}.values())
 
 
 def with_group(
@@ -249,6 +271,21 @@ def plan_nested(opened: Opened, case: Case) -> Iterator[tuple[list[Fits], Fits]]
             sources = [*base, (entry.name, layer.name)]
             full = fit_units(opened, case, sources, f"controls + {entry.name}.{layer.name}")
             yield small, Fits(case, entry, layer, full)
+
+
+def full_fit(opened: Opened, case: Case, fit: Fits) -> dict[str, np.ndarray]:
+    """Return weights of one layer, refitted on all rows; see `brainbench.heads.encoding.fit_all`."""
+    recipe = opened.recipe
+    assert isinstance(recipe, EncodeRecipe) and fit.encoder is not None and fit.layer is not None
+    rows = np.arange(len(case.rows))
+    return fit_all(
+        case.features.rows(fit.encoder.name, fit.layer.name)[case.rows.first],
+        case.rows.Y,
+        fold_settings(recipe, case),
+        inner_groups=case.split.inner_groups(rows),
+        run=case.rows.run,
+        nuisance=case.rows.nuisance if recipe.timing.regress_nuisance else None,
+    )
 
 
 # Scores -----------------------------------------------------------------------------------------------------------

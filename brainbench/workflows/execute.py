@@ -20,6 +20,7 @@ from brainbench.runs.folder import FINISHED, RunFolder, describe_input
 from brainbench.workflows.facts import describe
 from brainbench.workflows.opening import Opened, open_all
 from brainbench.workflows.outcome import Outcome
+from brainbench.workflows.plan import check_memory
 
 PACKAGES = (
     "numpy", "scipy", "scikit-learn", "pandas", "torch", "timm", "transformers", "nibabel", "nilearn", "mne",
@@ -54,6 +55,8 @@ def execute(
         "cache": str(cache_folder),
         "inputs": inputs,
     }
+    estimate = check_memory(opened)
+    manifest["estimated_peak_mb"] = round(estimate.peak_mb, 1)
     folder.write_manifest(manifest)
     folder.clear_derived()
     write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=100))

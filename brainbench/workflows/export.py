@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from brainbench.recipes.schema import EncodeRecipe
 from brainbench.runs.folder import FINISHED, Run
 from brainbench.workflows.encode import Case, Fits, encoding_cases, full_fit, gather, plan_fits
 from brainbench.workflows.opening import open_all
-from brainbench.workflows.outcome import Outcome, TargetMap
+from brainbench.workflows.outcome import TargetMap, write_image
 
 
 def export_run(
@@ -37,7 +36,7 @@ def export_run(
     Returns
     -------
     list of Path
-        ``predictions/*.npz`` (held-out `y_true`, `y_pred`, `row`, `fold`), ``weights/*.npy``,
+        ``predictions/*.npy`` (held-out `y_true`, `y_pred`, `row`, `fold`), ``weights/*.npy``,
         ``preference/*.npy`` (index of the best layer per target, -1 where no layer is above zero) with
         ``preference/*.json`` naming the layers, and ``maps/*.nii.gz`` of the preferences.
 
@@ -60,15 +59,12 @@ def export_run(
         for fit in plan_fits(opened, case):
             assert fit.encoder is not None and fit.layer is not None
             held_out = gather(fit, run.folder)
-            stem = TargetMap(
-                case.rows.subject, case.rows.scheme.label, fit.encoder.name, fit.layer.name, "prediction",
-                np.zeros(0),
-            ).stem  # fmt: skip
+            stem = _stem(case, fit)
             for name in ("y_true", "y_pred", "row", "fold"):
                 written.append(folder / "predictions" / f"{stem}_{name.replace('_', '')}.npy")
                 write_array(written[-1], held_out[name])
-            score = run.path / "targets" / f"{stem.removesuffix('stat-prediction')}stat-{recipe.metrics[0].replace('_', '')}.npy"
-            values.setdefault(fit.encoder.name, []).append((fit.layer.name, np.load(score)))
+            score = run.path / "targets" / f"{stem}_stat-{recipe.metrics[0].replace('_', '')}.npy"
+            values.setdefault(fit.encoder.name, []).append((fit.layer.name, np.load(score, allow_pickle=False)))
             if weights and case.rows.scheme.label == recipe.schemes[0].label:
                 written += _write_weights(folder, case, fit, full_fit(opened, case, fit))
         written += _write_preference(folder, case, values)
@@ -76,12 +72,16 @@ def export_run(
     return [*written, folder / "README.txt"]
 
 
-def _write_weights(folder: Path, case: Case, fit: Fits, arrays: dict[str, np.ndarray]) -> list[Path]:
+def _stem(case: Case, fit: Fits) -> str:
     assert fit.encoder is not None and fit.layer is not None
-    stem = TargetMap(case.rows.subject, case.rows.scheme.label, fit.encoder.name, fit.layer.name, "", np.zeros(0)).stem
+    names = (case.rows.subject, case.rows.scheme.label, fit.encoder.name, fit.layer.name, "x")
+    return TargetMap(*names, np.zeros(0)).stem.removesuffix("_stat-x")
+
+
+def _write_weights(folder: Path, case: Case, fit: Fits, arrays: dict[str, np.ndarray]) -> list[Path]:
     written = []
     for name, values in arrays.items():
-        written.append(folder / "weights" / f"{stem.removesuffix('_stat-x')}_{name}.npy")
+        written.append(folder / "weights" / f"{_stem(case, fit)}_{name}.npy")
         write_array(written[-1], values)
     return written
 
@@ -101,15 +101,14 @@ def _write_preference(
         write_json(path.with_suffix(".json"), {str(index): name for index, (name, _) in enumerate(layers)})
         written += [path, path.with_suffix(".json")]
         if case.responses.masker is not None:
-            outcome: Any = Outcome.for_maps(case.responses)
-            written.append(outcome.write_image(folder / "maps", item))
+            written.append(write_image(folder / "maps", item, case.responses.masker, case.responses.space))
     return written
 
 
 README = """\
 predictions/  held-out responses as they were fitted (ytrue) and predicted (ypred), rows x targets, with row and fold
-weights/      ridge weights refitted on all rows of the main scheme: coef (features x targets), intercept, the mean and
-              scale of the features, and the penalty of every target
+weights/      ridge weights refitted on all rows of the main scheme, for raw features: coef (features x targets),
+              intercept, and the penalty (alpha) of every target
 preference/   index of the best layer of every target (-1: no layer above zero); the .json names the layers
 maps/         the same as images
 All arrays are plain .npy files without pickle.

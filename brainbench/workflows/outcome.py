@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from brainbench.core.files import atomic_path, write_array, write_text
+from brainbench.data.base import TargetMasker
 from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
 from brainbench.runs.columns import COLUMNS, KEY
 from brainbench.runs.folder import RunFolder
@@ -114,9 +116,7 @@ class Outcome:
 
     def _write_map(self, folder: RunFolder, item: TargetMap, facts: Mapping[str, Any]) -> None:
         masker, background, space = self.images[item.subject]
-        file = f"maps/{item.stem}.nii.gz" if space == "volume" else f"maps/{item.stem}.gii"
-        with atomic_path(folder / file) as path:
-            masker.inverse_transform(item.values.astype(np.float32)).to_filename(str(path))
+        file = f"maps/{write_image(folder / 'maps', item, masker, space).name}"
         background_file = None
         if background is not None:
             background_file = f"maps/sub-{_plain(item.subject)}_background.nii.gz"
@@ -124,6 +124,14 @@ class Outcome:
                 with atomic_path(folder / background_file) as path:
                     background.to_filename(str(path))
         self.map_files.append({**facts, "file": file, "background": background_file, "space": space})
+
+
+def write_image(folder: Path, item: TargetMap, masker: TargetMasker, space: str) -> Path:
+    """Write one number per target as an image, and return its path."""
+    file = folder / (f"{item.stem}.nii.gz" if space == "volume" else f"{item.stem}.gii")
+    with atomic_path(file) as path:
+        masker.inverse_transform(item.values.astype(np.float32)).to_filename(str(path))
+    return file
 
 
 def _plain(name: str) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from brainbench.core.errors import UserError
-from brainbench.core.progress import Stages
 from brainbench.features.store import default_cache
 from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
 from brainbench.runs.folder import RunFolder
@@ -103,7 +101,7 @@ def all_units(opened: Opened, folder: RunFolder) -> list[Unit]:
     return plan_decoding(opened)
 
 
-def check_memory(opened: Opened, stages: Stages) -> Estimate:
+def check_memory(opened: Opened) -> Estimate:
     """Refuse a recipe that would not fit into memory, before the first unit.
 
     Raises
@@ -148,8 +146,3 @@ def _duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def names(values: Sequence[str]) -> str:
-    """Return names joined by commas."""
-    return ", ".join(values)

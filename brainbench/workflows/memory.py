@@ -1,0 +1,85 @@
+"""How much memory and disk a recipe needs, estimated before its first unit.
+
+The estimate adds what is alive at once: the process with its libraries and networks, the responses, and per unit
+that runs at the same time its features, its factorisation and its predictions. A benchmark holds it against the
+measured peak.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import numpy as np
+
+from brainbench.recipes.schema import EncodeRecipe
+from brainbench.runs.units import jobs_to_use
+from brainbench.workflows.opening import Opened
+
+BASE_MB = 200.0
+"""Interpreter with NumPy, SciPy, scikit-learn and pandas."""
+NILEARN_MB = 70.0
+TORCH_MB = 330.0
+"""PyTorch and timm or transformers, without weights."""
+BATCH_MB = 260.0
+"""Activations and buffers of one batch through a network of the usual size."""
+BLOCK_MB = 64.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Memory and disk in MB, and what takes most."""
+
+    peak_mb: float
+    disk_mb: float
+    largest: str
+
+
+def estimate_memory(opened: Opened) -> Estimate:
+    """Estimate the peak of a recipe that has been opened.
+
+    The responses of participants are read for their sizes, which the run needs anyway.
+    """
+    recipe = opened.recipe
+    members = [opened.dataset.responses(subject) for subject in opened.subjects]
+    parts: dict[str, float] = {"libraries": BASE_MB}
+    if find_spec("nilearn") is not None:
+        parts["libraries"] += NILEARN_MB
+    # Rows of every participant and scheme stay alive; memory maps are read through the page cache.
+    parts["responses"] = sum(_mb(member.data.shape, member.data.itemsize) for member in members) * (
+        1 + len(recipe.schemes)
+    )
+    jobs = jobs_to_use(recipe.execution.jobs, recipe.execution.threads_per_unit)
+    rows, targets = max(m.n_presentations for m in members), max(m.n_targets for m in members)
+    disk = 0.0
+    if isinstance(recipe, EncodeRecipe):
+        networks = [entry for entry in opened.encoders if entry.settings.family in ("image", "text")]
+        if networks:
+            parts["libraries"] += TORCH_MB
+            parts["networks"] = sum(_network_mb(entry.encoder) for entry in networks) + BATCH_MB
+        widths = [layer.width or 1000 for entry in opened.encoders for layer in entry.layers] or [1]
+        width = max(widths)
+        if recipe.reduction.method != "none":
+            width = min(width, max(recipe.reduction.n_components, 1))
+        side = min(rows, width)
+        features = _mb((rows, max(widths)), 4) + 3 * _mb((rows, width), 8)
+        solve = 4 * _mb((side, side), 8) + 2 * _mb((rows, side), 8)
+        predictions = 3 * _mb((rows, targets), 8)
+        permutations = _mb((recipe.significance.n_permutations + 3 * recipe.bootstrap.n_draws, targets), 8)
+        parts["units at once"] = jobs * (max(features + solve + predictions, permutations + predictions) + BLOCK_MB)
+        n_layers = sum(len(entry.layers) for entry in opened.encoders)
+        disk = len(members) * n_layers * len(recipe.schemes) * 2 * _mb((rows, targets), 4)
+    else:
+        parts["units at once"] = jobs * 4 * _mb((rows, targets), 8)
+    return Estimate(float(sum(parts.values())), disk, f"most of it {max(parts, key=lambda name: parts[name])}")
+
+
+def _mb(shape: tuple[int, ...], itemsize: int) -> float:
+    return float(np.prod([float(n) for n in shape])) * itemsize / 1e6
+
+
+def _network_mb(encoder: object) -> float:
+    network = getattr(encoder, "network", None)
+    if network is None:
+        return 0.0
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.parameters()) / 1e6
