@@ -53,21 +53,15 @@ SetOption = Annotated[
 ]
 CacheOption = Annotated[
     str | None,
-    typer.Option(
-        "--cache", metavar="DIR", help="Feature store [default: BRAINBENCH_CACHE or the user's cache]."
-    ),
+    typer.Option("--cache", metavar="DIR", help="Feature store [default: BRAINBENCH_CACHE or the user's cache]."),
 ]
-OutOption = Annotated[
-    str | None, typer.Option("--out", metavar="DIR", help="Run folder [default: runs/<recipe>].")
-]
+OutOption = Annotated[str | None, typer.Option("--out", metavar="DIR", help="Run folder [default: runs/<recipe>].")]
 EngineOption = Annotated[str | None, typer.Option("--engine", help="Where units of work run: local.")]
 JobsOption = Annotated[int | None, typer.Option("--jobs", help="Units at once; 0: one per core.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, mps, cuda or cuda:N.")]
 
 
-def _overrides(
-    settings: list[str] | None, engine: str | None, jobs: int | None, device: str | None
-) -> list[str]:
+def _overrides(settings: list[str] | None, engine: str | None, jobs: int | None, device: str | None) -> list[str]:
     values = list(settings or [])
     for key, value in (("engine", engine), ("jobs", jobs), ("device", device)):
         if value is not None:
@@ -104,9 +98,7 @@ def plan(
     """Show the units of work, what is cached, and the memory and time to expect."""
     from brainbench.workflows import plan as plan_recipe
 
-    typer.echo(
-        plan_recipe(recipe, overrides=_overrides(settings, None, jobs, device), out=out, cache=cache).render()
-    )
+    typer.echo(plan_recipe(recipe, overrides=_overrides(settings, None, jobs, device), out=out, cache=cache).render())
 
 
 @app.command()
@@ -125,9 +117,7 @@ def run(
     """Run a recipe, or continue where it stopped, and print the path of the report."""
     from brainbench.workflows import run as run_recipe
 
-    result = run_recipe(
-        recipe, overrides=_overrides(settings, engine, jobs, device), out=out, cache=cache, quiet=quiet
-    )
+    result = run_recipe(recipe, overrides=_overrides(settings, engine, jobs, device), out=out, cache=cache, quiet=quiet)
     typer.echo(str(result.report))
 
 
@@ -143,9 +133,7 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
 @app.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="A run folder.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where to [default: <run>/export].")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to [default: <run>/export].")] = None,
     cache: CacheOption = None,
     weights: Annotated[bool, typer.Option(help="Also refit on all rows and write the weights.")] = True,
 ) -> None:
@@ -175,9 +163,7 @@ def compare(
 
 @app.command()
 def layers(
-    model: Annotated[
-        str, typer.Argument(help="minilm, any timm model, a transformers folder or hub name, or gabor.")
-    ],
+    model: Annotated[str, typer.Argument(help="minilm, any timm model, a transformers folder or hub name, or gabor.")],
     weights: Annotated[str, typer.Option(help="installed, pretrained, random, or a file.")] = "random",
     pattern: Annotated[str, typer.Option("--layers", help="Show the layers that this glob matches.")] = "*",
 ) -> None:

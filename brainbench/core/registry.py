@@ -25,9 +25,7 @@ class Registry(Mapping[str, T], Generic[T]):
         Entry points of this group are loaded when a name is asked for that is not built in.
     """
 
-    def __init__(
-        self, kind: str, modules: tuple[str, ...] = (), entry_point_group: str | None = None
-    ) -> None:
+    def __init__(self, kind: str, modules: tuple[str, ...] = (), entry_point_group: str | None = None) -> None:
         self.kind = kind
         self._modules = modules
         self._group = entry_point_group

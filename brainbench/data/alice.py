@@ -44,7 +44,9 @@ class Alice(Dataset):
             subject = path.name.split("-")[0]
             courses = _read_table(path)
             if courses.shape[1] != len(ROIS):
-                raise UserError(f"{path}: {courses.shape[1]} columns, the data set has {len(ROIS)} ROIs ({' '.join(ROIS)})")
+                raise UserError(
+                    f"{path}: {courses.shape[1]} columns, the data set has {len(ROIS)} ROIs ({' '.join(ROIS)})"
+                )
             flat = [roi for roi, course in zip(ROIS, courses.T, strict=True) if np.ptp(course) == 0]
             if flat:
                 self._refused[subject] = f"{subject} is left out: {', '.join(flat)} flat in {path.name}"
@@ -128,7 +130,9 @@ class Alice(Dataset):
         if "motion" in self.settings.nuisance:
             nuisance = self._rows(subject, "rp_*", n)
         extra = {"sound_power": self._rows(subject, "sndpwr", n), "word_rate_recorded": self._rows(subject, "rate", n)}
-        notes.append(f"{n} volumes, TR {T_R:g} s, from {FIRST_ROW_S:g} s of the story; {self.settings.radius_mm} mm ROIs")
+        notes.append(
+            f"{n} volumes, TR {T_R:g} s, from {FIRST_ROW_S:g} s of the story; {self.settings.radius_mm} mm ROIs"
+        )
         return Responses(
             subject=subject,
             data=data,

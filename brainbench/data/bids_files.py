@@ -92,7 +92,9 @@ def find_runs(derivatives: Path, task: str, space: str, resolution: str | None) 
     """
     if not derivatives.is_dir():
         raise UserError(f"dataset.derivatives: {derivatives} is not a folder")
-    images = sorted([*derivatives.glob("sub-*/func/*_bold.nii.gz"), *derivatives.glob("sub-*/ses-*/func/*_bold.nii.gz")])
+    images = sorted(
+        [*derivatives.glob("sub-*/func/*_bold.nii.gz"), *derivatives.glob("sub-*/ses-*/func/*_bold.nii.gz")]
+    )
     known = [(path, entities_of(path.name)) for path in images if path.name.endswith("_desc-preproc_bold.nii.gz")]
     fitting = [
         (path, entities)
@@ -219,7 +221,7 @@ def read_timing(root: Path, run: BidsRun) -> Timing:
     if not said:
         raise UserError(
             f"{run.bold}: no sidecar says RepetitionTime and the header has none",
-            hint=f"put {sidecar.name} beside it: {{\"RepetitionTime\": 2.0}}",
+            hint=f'put {sidecar.name} beside it: {{"RepetitionTime": 2.0}}',
         )
     for path, value in said[1:]:
         if abs(value - said[0][1]) > 1e-3:

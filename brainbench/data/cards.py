@@ -63,7 +63,9 @@ def load_card(name: str) -> Card:
     """
     path: Path = share_folder("datasets") / f"{name}.yaml"
     if not path.is_file():
-        raise UserError(f"no data set '{name}'{did_you_mean(name, card_names())}", hint=f"known: {one_of(card_names())}")
+        raise UserError(
+            f"no data set '{name}'{did_you_mean(name, card_names())}", hint=f"known: {one_of(card_names())}"
+        )
     try:
         return Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError) as error:

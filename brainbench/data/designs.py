@@ -180,8 +180,8 @@ def common_clock(stimuli: StimulusTable, recordings: Mapping[str, Recording]) ->
             if len(back):
                 row = int(back[0]) + 1
                 raise UserError(
-                    f"{recording.path or subject}: time begins again in run '{recording.run[row]}' (row {row + 1}), but "
-                    f"{stimuli.path.name} does not say which run an onset is counted in",
+                    f"{recording.path or subject}: time begins again in run '{recording.run[row]}' (row {row + 1}), "
+                    f"but {stimuli.path.name} does not say which run an onset is counted in",
                     hint=f"add a column 'run' to {stimuli.path.name}, or count all times from one start",
                 )
         return Clock({})
@@ -194,9 +194,7 @@ def common_clock(stimuli: StimulusTable, recordings: Mapping[str, Recording]) ->
         for name in dict.fromkeys(recording.run.tolist()):
             if name not in length:
                 problems = Problems(recording.path or stimuli.path)
-                problems.add(
-                    f"run '{name}' has no stimulus in {stimuli.path.name} (its runs: {', '.join(order)})"
-                )
+                problems.add(f"run '{name}' has no stimulus in {stimuli.path.name} (its runs: {', '.join(order)})")
                 problems.finish()
             last = float(recording.time[recording.run == name].max()) + recording.t_r
             length[name] = max(length[name], last)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -99,9 +98,7 @@ class Folder(Dataset):
     @classmethod
     def looks_like(cls, path: Path) -> bool:
         """Return whether a folder holds this data set: any folder does, unless it has one called `folder` inside."""
-        return path.is_dir() and (
-            (path / "stimuli.csv").is_file() or not (path / cls.name / "stimuli.csv").is_file()
-        )
+        return path.is_dir() and ((path / "stimuli.csv").is_file() or not (path / cls.name / "stimuli.csv").is_file())
 
     @property
     def subjects(self) -> list[str]:
@@ -124,9 +121,7 @@ class Folder(Dataset):
             if unseen:
                 notes.append(f"{unseen} of {len(self._table.stimuli)} stimuli were shown to no one")
         if self._clock.offset:
-            notes.append(
-                "times are counted from the start of each run; runs follow each other with 60 s of silence"
-            )
+            notes.append("times are counted from the start of each run; runs follow each other with 60 s of silence")
         return notes
 
     @cached_property
@@ -161,12 +156,7 @@ class Folder(Dataset):
                 hint=f"the folder holds: {', '.join(names[:12]) or 'nothing'}",
             )
         design = self.settings.design
-        if (
-            design is not None
-            and "{subject}" in design
-            and "{subject}" in pattern
-            and not Path(design).is_absolute()
-        ):
+        if design is not None and "{subject}" in design and "{subject}" in pattern and not Path(design).is_absolute():
             found |= _matching(self.root, design)
         return sorted(found, key=lambda name: re.sub(r"\d+", lambda number: number.group().zfill(9), name))
 
@@ -183,9 +173,7 @@ class Folder(Dataset):
             pattern = getattr(self.settings, name)
             if pattern is not None:
                 files += (
-                    list(self._pair(name, subject).values())
-                    if "{hemi}" in pattern
-                    else [self._path(name, subject)]
+                    list(self._pair(name, subject).values()) if "{hemi}" in pattern else [self._path(name, subject)]
                 )
         rois = self.settings.rois
         if rois is not None and is_image(Path(rois)) and self._path("rois", subject).is_file():
@@ -197,9 +185,8 @@ class Folder(Dataset):
         for subject in self._chosen:
             for path in self._subject_files(subject):
                 if not path.is_file():
-                    problems.add(
-                        f"{subject}: {path.relative_to(self.root) if path.is_relative_to(self.root) else path} is missing"
-                    )
+                    shown = path.relative_to(self.root) if path.is_relative_to(self.root) else path
+                    problems.add(f"{subject}: {shown} is missing")
         problems.finish("leave the subject out with `dataset.subjects`, or change the paths of the recipe")
 
     # Designs ---------------------------------------------------------------------------------------------------
@@ -213,9 +200,7 @@ class Folder(Dataset):
                     hint="give a design with the columns run and time",
                 )
             return
-        self._recordings = {
-            one: read_recording(self._path("design", one), settings.t_r) for one in self._chosen
-        }
+        self._recordings = {one: read_recording(self._path("design", one), settings.t_r) for one in self._chosen}
         self._clock = common_clock(self._table, self._recordings)
 
     def _check_aligned(self) -> None:
@@ -224,9 +209,7 @@ class Folder(Dataset):
             assert first is not None
             for one, other in self._comparable(first, subject):
                 if len(one) != len(other):
-                    raise UserError(
-                        f"dataset.aligned_targets: {subject} has {len(other)} rows, {first} has {len(one)}"
-                    )
+                    raise UserError(f"dataset.aligned_targets: {subject} has {len(other)} rows, {first} has {len(one)}")
                 apart = np.flatnonzero(one != other)
                 if len(apart):
                     raise UserError(
@@ -290,9 +273,7 @@ class Folder(Dataset):
             nuisance=self._nuisance(subject, n_rows),
             labels=design.labels,
             ceiling=None if ceiling is None else ceiling[keep],
-            background=None
-            if self.settings.background is None
-            else read_background(self._path("background", subject)),
+            background=None if self.settings.background is None else read_background(self._path("background", subject)),
             notes=notes + roi_notes,
         )
 
@@ -345,9 +326,7 @@ class Folder(Dataset):
             return read_surface_rois(self._pair("rois", subject), targets.surface, empty)
         if is_image(path):
             if self.settings.mask is None:
-                raise UserError(
-                    f"dataset.rois: the atlas {path} needs a `mask` that says where each target lies"
-                )
+                raise UserError(f"dataset.rois: the atlas {path} needs a `mask` that says where each target lies")
             mask_path = self._path("mask", subject)
             return atlas_rois(read_atlas(path), read_mask(mask_path), mask_path, resample=False, empty=empty)
         n_targets = targets.values.shape[1]
@@ -363,9 +342,7 @@ class Folder(Dataset):
             rois[name][target] = True
         return rois, []
 
-    def _ceiling(
-        self, subject: str, targets: _Targets, design: Design, notes: list[str]
-    ) -> np.ndarray | None:
+    def _ceiling(self, subject: str, targets: _Targets, design: Design, notes: list[str]) -> np.ndarray | None:
         """Return the ceiling of every target in units of Pearson r, from a file of ceilings or of ncsnr."""
         settings = self.settings
         if settings.ceiling is None and settings.ncsnr is None:
@@ -375,9 +352,7 @@ class Folder(Dataset):
         values = self._one_per_target(setting, subject, targets)
         wrong = np.flatnonzero((values < 0) | (values > (1 if setting == "ceiling" else np.inf)))
         if len(wrong):
-            allowed = (
-                "Pearson r lies in 0 ... 1" if setting == "ceiling" else "a ratio of deviations is 0 or more"
-            )
+            allowed = "Pearson r lies in 0 ... 1" if setting == "ceiling" else "a ratio of deviations is 0 or more"
             raise UserError(
                 f"{path}: target {wrong[0]} has {values[wrong[0]]:g}; {allowed} ({len(wrong)} such targets)"
             )
@@ -394,9 +369,7 @@ class Folder(Dataset):
             values = read_surface(self._pair(setting, subject)).values
         elif is_image(path):
             if self.settings.mask is None:
-                raise UserError(
-                    f"dataset.{setting}: the image {path} needs a `mask` that says where each target lies"
-                )
+                raise UserError(f"dataset.{setting}: the image {path} needs a `mask` that says where each target lies")
             mask_path = self._path("mask", subject)
             values = read_volumes(path, read_mask(mask_path), mask_path)
         else:
@@ -441,11 +414,7 @@ def _matching(root: Path, pattern: str) -> set[str]:
     if "{subject}" not in pattern:
         return {"subject"} if (root / pattern.replace("{hemi}", "L")).is_file() else set()
     parts = pattern.replace("{hemi}", "L").split("{subject}")
-    expression = (
-        re.escape(parts[0])
-        + "(?P<subject>[^/]+)"
-        + "(?P=subject)".join(re.escape(part) for part in parts[1:])
-    )
+    expression = re.escape(parts[0]) + "(?P<subject>[^/]+)" + "(?P=subject)".join(re.escape(part) for part in parts[1:])
     found = set()
     for path in root.glob("*".join(glob.escape(part) for part in parts)):
         match = re.fullmatch(expression, path.relative_to(root).as_posix())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,10 @@ class Haxby(Dataset):
             names = [name for name in ("slice_mask", "brain", "mask", "mask4_vt") if name in files]
             fitting = [name for name in names if _same_grid(_load(files[name]), image)]
             if not fitting:
-                raise UserError(f"{subject}: none of the masks {', '.join(files) or '(none)'} lies on the grid of {self.settings.image}")
+                raise UserError(
+                    f"{subject}: none of the masks {', '.join(files) or '(none)'} lies on the grid of "
+                    f"{self.settings.image}"
+                )
             wanted = fitting[0]
         if wanted not in files:
             raise UserError(
@@ -348,8 +352,4 @@ def _blocks(names: np.ndarray) -> list[tuple[float, float, str]]:
     """Return onset, duration (s) and category of every stretch of equal labels; labels follow the stimulus."""
     change = np.flatnonzero(names[1:] != names[:-1]) + 1
     edges = [0, *change.tolist(), len(names)]
-    return [
-        (a * T_R, (b - a) * T_R, str(names[a]))
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
-        if names[a] != "rest"
-    ]
+    return [(a * T_R, (b - a) * T_R, str(names[a])) for a, b in pairwise(edges) if names[a] != "rest"]

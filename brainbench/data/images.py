@@ -60,9 +60,7 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error) as error:
-        raise UserError(
-            f"{path}: not a readable image, or cut short ({str(error).splitlines()[0]})"
-        ) from None
+        raise UserError(f"{path}: not a readable image, or cut short ({str(error).splitlines()[0]})") from None
 
 
 def open_image(path: Path) -> Any:
@@ -119,7 +117,8 @@ def read_mask(path: Path) -> Nifti1Image:
         raise UserError(f"{path}: the mask is empty")
     if len(inside) > 1:
         raise UserError(
-            f"{path}: a mask has one value inside, this image has {len(inside)} ({name_some([f'{v:g}' for v in inside])})",
+            f"{path}: a mask has one value inside, this image has {len(inside)} "
+            f"({name_some([f'{v:g}' for v in inside])})",
             hint="an atlas belongs to `rois` or `atlas`; threshold a probability map first",
         )
     return nibabel.Nifti1Image((values > 0).astype(np.uint8), image.affine)
@@ -253,9 +252,7 @@ def atlas_rois(
     if resample and grid_difference(image, mask):
         from nilearn.image import resample_to_img
 
-        notes.append(
-            f"{atlas.path.name} was resampled from {_size(image)} to {_size(mask)} mm with nearest neighbor"
-        )
+        notes.append(f"{atlas.path.name} was resampled from {_size(image)} to {_size(mask)} mm with nearest neighbor")
         image = resample_to_img(image, mask, interpolation="nearest", force_resample=True, copy_header=True)
     else:
         check_grid(image, atlas.path, mask, mask_path)
@@ -327,7 +324,7 @@ def read_background(path: Path) -> Nifti1Image:
 
 def _volume(image: Any, path: Path) -> np.ndarray:
     """Return the values of an image of one volume, three axes."""
-    if len(image.shape) == 4 and image.shape[3] == 1 or len(image.shape) == 3:
+    if (len(image.shape) == 4 and image.shape[3] == 1) or len(image.shape) == 3:
         with readable(path):
             values = np.asarray(image.dataobj).reshape(image.shape[:3])
     else:

@@ -63,9 +63,7 @@ def read_matrix(path: Path) -> Matrix:
         return matrix
     if path.suffix in SEPARATORS:
         return _read_text_matrix(path)
-    raise UserError(
-        f"{path}: numbers are read from .npy, .csv or .tsv, not from '{path.suffix or path.name}'"
-    )
+    raise UserError(f"{path}: numbers are read from .npy, .csv or .tsv, not from '{path.suffix or path.name}'")
 
 
 def load_npy(path: Path, pickle_hint: str | None = None) -> np.ndarray:
@@ -80,8 +78,7 @@ def load_npy(path: Path, pickle_hint: str | None = None) -> np.ndarray:
             raise UserError(
                 f"{path}: holds pickled Python objects, not a plain array of numbers; they are not opened, "
                 "because a pickle can run code",
-                hint=pickle_hint
-                or "save the numbers alone: np.save('responses.npy', array.astype('float32'))",
+                hint=pickle_hint or "save the numbers alone: np.save('responses.npy', array.astype('float32'))",
             ) from None
         raise UserError(f"{path}: not a readable .npy array ({text})") from None
 
@@ -116,9 +113,7 @@ def check_finite(values: np.ndarray, path: Path, rows: str = "row", columns: str
             shown.append(f"{path}  {rows} {start + row}, {columns} {column}: {block[row, column]}")
     if found:
         if found > len(shown):
-            shown.append(
-                f"... and {found - len(shown)} more values that are not finite ({found} of {values.size})"
-            )
+            shown.append(f"... and {found - len(shown)} more values that are not finite ({found} of {values.size})")
         raise UserError("\n".join(shown), hint="rows and columns are counted from 0")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class Miyawaki(Dataset):
     @classmethod
     def looks_like(cls, path: Path) -> bool:
         """Return whether a folder holds this data set."""
-        return any(path.glob("sub-*_figures.npz")) or (path / "func").is_dir() and (path / "label").is_dir()
+        return any(path.glob("sub-*_figures.npz")) or ((path / "func").is_dir() and (path / "label").is_dir())
 
     @property
     def subjects(self) -> list[str]:
@@ -204,7 +205,7 @@ def _blocks(shown: np.ndarray) -> list[tuple[int, int]]:
     """Return start and end of every stretch of volumes that shows one image."""
     change = np.flatnonzero(np.any(np.diff(shown, axis=0) != 0, axis=1)) + 1
     edges = [0, *change.tolist(), len(shown)]
-    return [(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if shown[a].min() >= 0]
+    return [(a, b) for a, b in pairwise(edges) if shown[a].min() >= 0]
 
 
 def _roi(masker: Any, path: Path) -> np.ndarray:

@@ -55,5 +55,3 @@ def resolve_root(name: str, root: str | None) -> tuple[Path, str]:
         f"{origin}: {path} does not hold '{name}': looked for {dataset.expected}",
         hint=f"it holds: {', '.join(found[:10]) or 'nothing'}{', ...' if len(found) > 10 else ''}",
     )
-
-

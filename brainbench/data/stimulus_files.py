@@ -114,9 +114,7 @@ class _ImageLoader:
         try:
             return _decode(path.read_bytes())
         except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(
-                f"{self.table}:{self.lines[index]}  {path}: not a readable image ({error})"
-            ) from None
+            raise UserError(f"{self.table}:{self.lines[index]}  {path}: not a readable image ({error})") from None
 
 
 def _decode(raw: bytes) -> np.ndarray:
@@ -165,7 +163,7 @@ def _check_images(table: Table, files: list[Path]) -> list[str]:
 
 
 def _wrong_with(raw: bytes) -> str:
-    """Return what is wrong with the bytes of an image; a JPEG is decoded at an eighth of its size, which reads it all."""
+    """Return what is wrong with the bytes of an image; a JPEG is decoded at an eighth of its size."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -219,9 +217,7 @@ def _timing(table: Table) -> tuple[np.ndarray, np.ndarray | None, list[str] | No
                     table.lines[row],
                 )
         elif runs[row] in runs[:row]:
-            table.problems.add(
-                f"run '{runs[row]}' begins a second time; keep its rows together", table.lines[row]
-            )
+            table.problems.add(f"run '{runs[row]}' begins a second time; keep its rows together", table.lines[row])
     return onset, duration, run
 
 
@@ -233,9 +229,7 @@ def _equal_content(ids: list[str], digests: list[str]) -> list[str]:
     equal = [" = ".join(names[:4]) for names in _several(groups)]
     if not equal:
         return []
-    return [
-        f"equal content under different ids: {name_some(equal)}; folds by stimulus cannot keep these apart"
-    ]
+    return [f"equal content under different ids: {name_some(equal)}; folds by stimulus cannot keep these apart"]
 
 
 def _several(groups: dict[str, list[str]]) -> Iterator[list[str]]:

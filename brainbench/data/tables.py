@@ -124,9 +124,7 @@ class Table:
     def unique(self, *columns: str) -> None:
         """Refuse rows whose cells in `columns` were met before."""
         first: dict[tuple[str, ...], int] = {}
-        for line, cells in zip(
-            self.lines, zip(*(self._cells[name] for name in columns), strict=True), strict=True
-        ):
+        for line, cells in zip(self.lines, zip(*(self._cells[name] for name in columns), strict=True), strict=True):
             if cells in first:
                 what = ", ".join(f"{name} '{cell}'" for name, cell in zip(columns, cells, strict=True))
                 self.problems.add(f"{what} stands already in line {first[cells]}", line)
@@ -190,9 +188,7 @@ def read_table(path: Path) -> Table:
     for line, cells in records[1:]:
         if len(cells) != len(columns):
             quote = (
-                " (a cell that holds a comma must be quoted)"
-                if separator == "," and len(cells) > len(columns)
-                else ""
+                " (a cell that holds a comma must be quoted)" if separator == "," and len(cells) > len(columns) else ""
             )
             problems.add(f"{len(cells)} cells, the header has {len(columns)}{quote}", line)
             continue
@@ -214,9 +210,7 @@ def read_records(path: Path) -> list[tuple[int, list[str]]]:
         If the file is missing or empty, its encoding is not UTF-8, a quote never ends, or another separator is used.
     """
     if path.suffix not in SEPARATORS:
-        raise UserError(
-            f"{path}: tables are .csv (commas) or .tsv (tabs), this is '{path.suffix or path.name}'"
-        )
+        raise UserError(f"{path}: tables are .csv (commas) or .tsv (tabs), this is '{path.suffix or path.name}'")
     text = read_text(path)
     separator = SEPARATORS[path.suffix]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -262,13 +256,9 @@ def read_text(path: Path) -> str:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{path}:{line}  byte 0x{raw[error.start]:02x} is not UTF-8 text", hint=advice
-        ) from None
+        raise UserError(f"{path}:{line}  byte 0x{raw[error.start]:02x} is not UTF-8 text", hint=advice) from None
     if "\x00" in text:
-        raise UserError(
-            f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1}  a zero byte: this is not a text file"
-        )
+        raise UserError(f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1}  a zero byte: this is not a text file")
     return text
 
 
@@ -290,11 +280,7 @@ def _number(cell: str) -> tuple[float, str]:
     try:
         value = float(cell)
     except ValueError:
-        comma = (
-            "; write a decimal point"
-            if cell.count(",") == 1 and cell.replace(",", "").strip("-").isdigit()
-            else ""
-        )
+        comma = "; write a decimal point" if cell.count(",") == 1 and cell.replace(",", "").strip("-").isdigit() else ""
         return float("nan"), f"'{cell[:40]}' is not a number{comma}"
     if not np.isfinite(value):
         return value, f"'{cell}' is not finite"

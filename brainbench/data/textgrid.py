@@ -40,7 +40,11 @@ def read_intervals(path: Path, tier: str | None = None) -> list[Interval]:
         raise UserError(f"{path}: not a Praat TextGrid in text format (its first line names no ooTextFile)")
     # Long format says `xmin = 1.5`, short format `1.5`: without the names and indices both are the same stream.
     body = re.sub(r"^[^\n]*\n[^\n]*\n", "", text, count=1)
-    body = re.sub(r"\b(?:xmin|xmax|size|name|class|text|mark|number|points|intervals|item|tiers\?)\b\s*(?:\[\d*\])?\s*[:=]?", " ", body)
+    body = re.sub(
+        r"\b(?:xmin|xmax|size|name|class|text|mark|number|points|intervals|item|tiers\?)\b\s*(?:\[\d*\])?\s*[:=]?",
+        " ",
+        body,
+    )
     tokens = _VALUE.findall(body)
     position = 0
 

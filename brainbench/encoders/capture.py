@@ -97,7 +97,7 @@ def find_taps(model: torch.nn.Module, first: str) -> list[Tap]:
     """Return every tap of `model` in order of depth; `first` names tap 0 (``stem``, ``embeddings``)."""
     blocks = block_names(model)
     taps = [Tap(first, blocks[0], "input", 0.0)]
-    return taps + [Tap(name, name, "output", (l + 1) / len(blocks)) for l, name in enumerate(blocks)]
+    return taps + [Tap(name, name, "output", (depth + 1) / len(blocks)) for depth, name in enumerate(blocks)]
 
 
 def first_tensor(value: Any) -> torch.Tensor:

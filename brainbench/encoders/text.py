@@ -125,7 +125,9 @@ class TextEncoder(Encoder):
             texts = [self._checked(stimuli.load(i), stimuli.ids[i]) for i in range(len(stimuli))]
             yield from self._sentences(texts, layers, pool)
         else:
-            yield from self._words([self._checked(stimuli.load(i), stimuli.ids[i]) for i in range(len(stimuli))], layers)
+            yield from self._words(
+                [self._checked(stimuli.load(i), stimuli.ids[i]) for i in range(len(stimuli))], layers
+            )
 
     def _checked(self, text: Any, name: str) -> str:
         if not isinstance(text, str) or not text.strip():

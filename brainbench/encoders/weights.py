@@ -66,11 +66,7 @@ def installed_efficientnet_lite0(network: torch.nn.Module) -> Path:
         raise UserError(f"{Path(spec.origin).parent}/models holds {len(files)} weight files, one was expected")
     theirs, ours = read_weights(files[0]), network.state_dict()
     pairs = list(zip(theirs.items(), ours.items(), strict=False))
-    wrong = [
-        (a, b)
-        for (a, x), (b, y) in pairs
-        if x.shape != y.shape or a.rpartition(".")[2] != b.rpartition(".")[2]
-    ]
+    wrong = [(a, b) for (a, x), (b, y) in pairs if x.shape != y.shape or a.rpartition(".")[2] != b.rpartition(".")[2]]
     if len(theirs) != len(ours) or wrong:
         first = f"; first mismatch: {wrong[0][0]} for {wrong[0][1]}" if wrong else ""
         raise UserError(
@@ -173,8 +169,10 @@ def hub(what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # the hub's client raises errors of many kinds
-        where = "the hub cannot be reached and the local cache does not hold them" if offline else (
-            f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        where = (
+            "the hub cannot be reached and the local cache does not hold them"
+            if offline
+            else (f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
         )
         raise UserError(
             f"{what} could not be loaded: {where}",

@@ -38,7 +38,9 @@ def row_weights(
     weights = np.zeros((n_draws, n_rows))
     for value in np.unique(fold):
         rows = np.flatnonzero(fold == value)
-        units = np.arange(len(rows)) // block_length if block_length else np.unique(stimulus[rows], return_inverse=True)[1]
+        units = (
+            np.arange(len(rows)) // block_length if block_length else np.unique(stimulus[rows], return_inverse=True)[1]
+        )
         n_units = int(units.max()) + 1
         counts = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_draws)
         weights[:, rows] = counts[:, units]

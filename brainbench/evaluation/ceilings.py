@@ -49,7 +49,7 @@ def split_half(data: np.ndarray, stimulus: np.ndarray, *, n_splits: int = 100, s
         If fewer than three stimuli were shown twice.
     """
     rng = np.random.default_rng([seed, 31])
-    names, inverse, counts = np.unique(stimulus, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(stimulus, return_inverse=True, return_counts=True)
     repeated = np.flatnonzero(counts >= 2)
     if len(repeated) < 3:
         raise ValueError(f"a split-half ceiling needs three stimuli shown twice, found {len(repeated)}")

@@ -85,7 +85,8 @@ def leak_certificate(
         if share["neighbours"]:
             found.ok = False
             found.findings.append(
-                f"LEAK: training rows lie within {min_gap:g} s of test rows in {share['neighbours']} of {n_folds} folds."
+                f"LEAK: training rows lie within {min_gap:g} s of test rows in {share['neighbours']} of {n_folds} "
+                "folds."
             )
         else:
             found.findings.append(f"Time: at least {min_gap:g} s lie between training and test rows.")

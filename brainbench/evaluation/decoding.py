@@ -65,9 +65,7 @@ def score_labels(
     right = (y_true == y_pred).astype(float)
     p = null_95 = low = high = float("nan")
     if n_permutations:
-        orders = permutation_indices(
-            len(y_true), null="within_run", run=run, n_permutations=n_permutations, seed=seed
-        )
+        orders = permutation_indices(len(y_true), null="within_run", run=run, n_permutations=n_permutations, seed=seed)
         null = (y_true[orders] == y_pred).mean(axis=1)
         p = float((np.sum(null >= right.mean() - 1e-12) + 1) / (n_permutations + 1))
         null_95 = float(np.quantile(null, 0.95))

@@ -192,9 +192,7 @@ def score_predictions(
     if how.n_permutations:
         _test(scored, t, p, masks, how, fold=group, run=run, stimulus=stimulus)
     if how.n_draws:
-        weights = row_weights(
-            stimulus, fold=group, block_length=how.block_length, n_draws=how.n_draws, seed=how.seed
-        )
+        weights = row_weights(stimulus, fold=group, block_length=how.block_length, n_draws=how.n_draws, seed=how.seed)
         scored.draws = _bootstrap(t, p, weights, group, masks)
     return scored
 
@@ -247,32 +245,29 @@ def score_nested(
         scored.roi_p["unique_r2"] = _p(null, scored.roi_values["unique_r2"])
         scored.roi_null_95["unique_r2"] = np.quantile(null, 0.95, axis=0)
     if how.n_draws:
-        weights = row_weights(
-            stimulus, fold=group, block_length=how.block_length, n_draws=how.n_draws, seed=how.seed
-        )
+        weights = row_weights(stimulus, fold=group, block_length=how.block_length, n_draws=how.n_draws, seed=how.seed)
         per_row = 2 * e * d - d * (np.asarray(full, dtype=np.float64) - small)
         scored.draws = _roi_means(weights @ per_row, masks)
     return scored
 
 
-def _indices(
-    how: Scoring, n_rows: int, *, fold: np.ndarray, run: np.ndarray, stimulus: np.ndarray
-) -> np.ndarray:
+def _indices(how: Scoring, n_rows: int, *, fold: np.ndarray, run: np.ndarray, stimulus: np.ndarray) -> np.ndarray:
     return permutation_indices(
         n_rows, null=how.null, run=run, stimulus=stimulus, fold=fold, block_length=how.block_length,
         n_permutations=how.n_permutations, seed=how.seed,
     )  # fmt: skip
 
 
-def _test(
-    scored: Scored, t: np.ndarray, p: np.ndarray, masks: np.ndarray, how: Scoring, **design: np.ndarray
-) -> None:
+def _test(scored: Scored, t: np.ndarray, p: np.ndarray, masks: np.ndarray, how: Scoring, **design: np.ndarray) -> None:
     """Fill p values of correlation per target and per ROI (mean and median)."""
     indices = _indices(how, len(t), **design)
     observed = (t * p).sum(axis=0)
     permuted = np.stack([np.einsum("nv,nv->v", t[order], p) for order in indices])
     scored.target_p = ((permuted >= observed - 1e-12).sum(axis=0) + 1) / (len(indices) + 1)
-    for metric, null in (("pearson_r", _roi_means(permuted, masks)), ("median_pearson_r", _roi_medians(permuted, masks))):
+    for metric, null in (
+        ("pearson_r", _roi_means(permuted, masks)),
+        ("median_pearson_r", _roi_medians(permuted, masks)),
+    ):
         scored.roi_p[metric] = _p(null, scored.roi_values[metric])
         scored.roi_null_95[metric] = np.quantile(null, 0.95, axis=0)
 
@@ -282,9 +277,7 @@ def _p(null: np.ndarray, observed: np.ndarray) -> np.ndarray:
     return ((null >= observed - 1e-12).sum(axis=0) + 1) / (len(null) + 1)
 
 
-def _bootstrap(
-    t: np.ndarray, p: np.ndarray, weights: np.ndarray, group: np.ndarray, masks: np.ndarray
-) -> np.ndarray:
+def _bootstrap(t: np.ndarray, p: np.ndarray, weights: np.ndarray, group: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Return draws of the ROI means of Pearson's r, ``(n_draws, n_rois)``, rows resampled by `weights`."""
     rows_of = _rows_of(group)
     total = np.zeros((len(weights), t.shape[1]))

@@ -77,9 +77,7 @@ def rsa_noise_ceiling(rdms: np.ndarray) -> tuple[float, float]:
     return float(lower), float(upper)
 
 
-def geometry_test(
-    x: np.ndarray, y: np.ndarray, *, metric: str, n_permutations: int = 1000, seed: int = 0
-) -> Geometry:
+def geometry_test(x: np.ndarray, y: np.ndarray, *, metric: str, n_permutations: int = 1000, seed: int = 0) -> Geometry:
     """Compare two geometries and permute the stimuli of one.
 
     Parameters

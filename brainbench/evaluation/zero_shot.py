@@ -1,4 +1,4 @@
-"""Two stimuli left out, 2 vs 2: do features predict responses to stimuli that training never saw?
+"""Two stimuli left out, 2 vs 2: whether features predict responses to stimuli that training never saw.
 
 Eight feature vectors for eight categories are as good as eight labels while every category is trained on. Only
 stimuli that were never trained on can show that the features' similarities carry over (Mitchell et al. 2008).
@@ -126,9 +126,7 @@ def _kernel(features: np.ndarray) -> np.ndarray:
 
 def _centered(kernel: np.ndarray, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Center kernels by the training stimuli: an intercept. Shapes (s, k, k) and (s, m, k)."""
-    K = np.take_along_axis(
-        np.take_along_axis(kernel, train[:, :, None], axis=1), train[:, None, :], axis=2
-    )
+    K = np.take_along_axis(np.take_along_axis(kernel, train[:, :, None], axis=1), train[:, None, :], axis=2)
     C = np.take_along_axis(np.take_along_axis(kernel, test[:, :, None], axis=1), train[:, None, :], axis=2)
     row = K.mean(axis=1, keepdims=True)
     total = K.mean(axis=(1, 2), keepdims=True)

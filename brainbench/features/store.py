@@ -128,7 +128,9 @@ class FeatureStore:
         if any(value is None for value in found.values()):
             with self._lock(digest([encoder.digest(), stimuli.digest(), pool])[:16]):
                 # Another process may have finished them while this one waited.
-                found = {layer: value if value is not None else self._open(keys[layer]) for layer, value in found.items()}
+                found = {
+                    layer: value if value is not None else self._open(keys[layer]) for layer, value in found.items()
+                }
                 todo = [layer for layer, value in found.items() if value is None]
                 if todo:
                     self._compute(encoder, stimuli, todo, pool, keys, progress)
@@ -190,7 +192,9 @@ class FeatureStore:
                         )
                     if layer not in files:
                         shape = (n, values.shape[1])
-                        files[layer] = open_memmap(folders[layer] / "features.npy", mode="w+", dtype=np.float32, shape=shape)
+                        files[layer] = open_memmap(
+                            folders[layer] / "features.npy", mode="w+", dtype=np.float32, shape=shape
+                        )
                     files[layer][done : done + size] = values
                 done += size
                 if progress is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from brainbench.features.drift import regress_out, remove_drift, segments_of
 from brainbench.features.reduction import make_reducer
 from brainbench.heads.banded import BandedRidgeCV
 from brainbench.heads.ridge import RidgeCV
-
 
 PREDICTED = 0.01
 """Inner R2 from which a target counts as predicted."""
@@ -110,10 +110,8 @@ def fit_fold(
         head = RidgeCV(alphas=settings.alphas, cv=settings.inner_folds, store_coef=False)
     else:
         edges = np.cumsum([0, *[piece[0].shape[1] for piece in scaled]])
-        slices = [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-        head = BandedRidgeCV(
-            bands=slices, alphas=settings.alphas, cv=settings.inner_folds, random_state=settings.seed
-        )
+        slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
+        head = BandedRidgeCV(bands=slices, alphas=settings.alphas, cv=settings.inner_folds, random_state=settings.seed)
     y_pred = head.fit_then_predict(X_train, y_train, X_test, groups=inner_groups)
     center = y_train.mean(axis=0)
     best_score = head.cv_scores_.reshape(-1, y_train.shape[1]).max(axis=0)

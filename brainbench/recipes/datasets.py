@@ -99,9 +99,7 @@ class FolderSettings(DatasetSettings):
     simulated: bool = False
     """Say that no brain was measured."""
 
-    @field_validator(
-        "stimuli", "responses", "design", "mask", "rois", "ceiling", "ncsnr", "nuisance", "background"
-    )
+    @field_validator("stimuli", "responses", "design", "mask", "rois", "ceiling", "ncsnr", "nuisance", "background")
     @classmethod
     def _placeholders_known(cls, value: str | None, info: ValidationInfo) -> str | None:
         allowed = {"stimuli": (), "responses": ("subject", "hemi"), "rois": ("subject", "hemi")}

@@ -133,9 +133,7 @@ def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> EncodeRecipe
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{file}: not UTF-8 text (byte {error.start}): a recipe is a YAML text file"
-        ) from None
+        raise UserError(f"{file}: not UTF-8 text (byte {error.start}): a recipe is a YAML text file") from None
     return parse_recipe(text, str(file), overrides)
 
 
@@ -199,9 +197,7 @@ def _plain(text: str, document: _Document) -> Any:
     finally:
         loader.dispose()
     if not isinstance(values, dict):
-        raise RecipeError(
-            document.source, [Problem(1, 1, "(recipe)", "a recipe is a mapping of keys to values")]
-        )
+        raise RecipeError(document.source, [Problem(1, 1, "(recipe)", "a recipe is a mapping of keys to values")])
     return values
 
 
@@ -227,9 +223,7 @@ def _apply(values: Any, override: str, document: _Document) -> None:
                 place[part] = {}
             place = place[part]
         else:
-            raise UserError(
-                f"--set {override}: there is no '{key_path(parts[: depth + 1])}' in {document.source}"
-            )
+            raise UserError(f"--set {override}: there is no '{key_path(parts[: depth + 1])}' in {document.source}")
     last = parts[-1]
     if isinstance(place, list) and isinstance(last, int) and last < len(place):
         place[last] = value
@@ -252,9 +246,7 @@ def _check_tags(values: dict[str, Any], document: _Document) -> None:
                 _check_tag(entry, ("encoders", index), "family", encoders.settings_models(), document)
 
 
-def _check_tag(
-    values: dict[str, Any], path: Path_, tag: str, choices: Iterable[str], document: _Document
-) -> None:
+def _check_tag(values: dict[str, Any], path: Path_, tag: str, choices: Iterable[str], document: _Document) -> None:
     known = list(choices)
     if tag not in values:
         near = [key for key in values if did_you_mean(key, [tag])]
@@ -319,12 +311,7 @@ def _resolve(loc: Sequence[str | int], values: Any) -> tuple[Path_, Any]:
             if part in union[1]():
                 parent = union[1]()[str(part)]
                 continue
-        if (
-            isinstance(here, dict)
-            and part not in here
-            and part not in getattr(parent, "model_fields", {})
-            and parts
-        ):
+        if isinstance(here, dict) and part not in here and part not in getattr(parent, "model_fields", {}) and parts:
             continue  # the name of a union member such as "list[str]"
         if isinstance(here, (str, int, float, bool)) or here is None:
             break  # a location inside a union of plain types

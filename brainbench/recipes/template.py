@@ -51,9 +51,7 @@ def write_template(kind: str) -> str:
         If there is no such kind.
     """
     if kind not in KINDS:
-        raise UserError(
-            f"unknown kind of recipe '{kind}'{did_you_mean(kind, KINDS)}", hint=f"kinds: {one_of(KINDS)}"
-        )
+        raise UserError(f"unknown kind of recipe '{kind}'{did_you_mean(kind, KINDS)}", hint=f"kinds: {one_of(KINDS)}")
     model = KINDS[kind]
     lines = [
         f"# {model.__doc__}",

@@ -55,7 +55,9 @@ def heat_map(table: Matrix, metric: str, mark: str = "") -> Figure:
     if has_ceiling:
         best = np.nanmax(np.where(np.isfinite(table.ceiling), table.ceiling, -np.inf), axis=0)
         labels = [f"{roi}\n(≤ {c:.2f})" if np.isfinite(c) else roi for roi, c in zip(labels, best, strict=True)]
-    axes.set_xticks(range(n_rois), labels, fontsize=8, rotation=0 if n_rois < 9 else 60, ha="center" if n_rois < 9 else "right")
+    axes.set_xticks(
+        range(n_rois), labels, fontsize=8, rotation=0 if n_rois < 9 else 60, ha="center" if n_rois < 9 else "right"
+    )
     axes.set_yticks(range(n_rows), [row.text for row in table.rows], fontsize=7.5)
     for label, row in zip(axes.get_yticklabels(), table.rows, strict=True):
         label.set_color(INK if row.role == "model" else "#7b8794")
@@ -93,9 +95,19 @@ def depth_curves(table: Matrix, metric: str, mark: str = "", truth: Mapping[str,
                 order = np.argsort(table.depth[rows], kind="stable")
                 x = table.depth[rows][order]
                 axes.fill_between(x, low[order], high[order], color=colour, alpha=0.16, linewidth=0)
-                axes.plot(x, value[order], "o-" if model else "s--", color=colour, markersize=3.2, linewidth=1.4, label=encoder)
+                axes.plot(
+                    x,
+                    value[order],
+                    "o-" if model else "s--",
+                    color=colour,
+                    markersize=3.2,
+                    linewidth=1.4,
+                    label=encoder,
+                )
             else:
-                axes.axhline(float(value[0]), color=colour, linestyle="-" if model else ":", linewidth=1.4, label=encoder)
+                axes.axhline(
+                    float(value[0]), color=colour, linestyle="-" if model else ":", linewidth=1.4, label=encoder
+                )
                 if np.isfinite(low[0]):
                     axes.axhspan(float(low[0]), float(high[0]), color=colour, alpha=0.10, linewidth=0)
         planted = (truth or {}).get(roi, {})
@@ -115,7 +127,9 @@ def depth_curves(table: Matrix, metric: str, mark: str = "", truth: Mapping[str,
     return figure
 
 
-def best_layers(entries: Sequence[Mapping[str, Any]], layers: Sequence[str], rois: Sequence[str], mark: str = "") -> Figure:
+def best_layers(
+    entries: Sequence[Mapping[str, Any]], layers: Sequence[str], rois: Sequence[str], mark: str = ""
+) -> Figure:
     """Draw, per ROI, in which share of bootstrap draws each layer was the best one, averaged over participants."""
     share = np.zeros((len(rois), len(layers)))
     for i, roi in enumerate(rois):
@@ -128,7 +142,9 @@ def best_layers(entries: Sequence[Mapping[str, Any]], layers: Sequence[str], roi
     if share.size <= MAX_CELLS_WITH_TEXT:
         for (i, j), value in np.ndenumerate(share):
             if value >= 0.005:
-                axes.text(j, i, f"{value:.0%}", ha="center", va="center", fontsize=7, color="white" if value > 0.6 else INK)
+                axes.text(
+                    j, i, f"{value:.0%}", ha="center", va="center", fontsize=7, color="white" if value > 0.6 else INK
+                )
     axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7.5)
     axes.set_yticks(range(len(rois)), rois, fontsize=8)
     axes.tick_params(length=0)
@@ -165,7 +181,9 @@ def confusion(labels: Sequence[str], counts: np.ndarray, mark: str = "") -> Figu
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (i, j), value in np.ndenumerate(share):
         if counts[i, j]:
-            axes.text(j, i, int(counts[i, j]), ha="center", va="center", fontsize=7, color="white" if value > 0.6 else INK)
+            axes.text(
+                j, i, int(counts[i, j]), ha="center", va="center", fontsize=7, color="white" if value > 0.6 else INK
+            )
     axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right", fontsize=7.5)
     axes.set_yticks(range(len(labels)), labels, fontsize=7.5)
     axes.set_xlabel("predicted", fontsize=8)

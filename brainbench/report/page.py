@@ -159,10 +159,14 @@ class _Page:
         return {
             "metric": metric,
             "heat": self.save(
-                figures.heat_map(table, metric, self.mark), "layer_by_roi", f"{name_of(metric)} of every layer and region"
+                figures.heat_map(table, metric, self.mark),
+                "layer_by_roi",
+                f"{name_of(metric)} of every layer and region",
             ),
             "curves": self.save(
-                figures.depth_curves(table, metric, self.mark, truth), "depth_curves", f"{name_of(metric)} against depth"
+                figures.depth_curves(table, metric, self.mark, truth),
+                "depth_curves",
+                f"{name_of(metric)} against depth",
             ),
             "table": table,
             "planted": bool(truth),
@@ -175,7 +179,9 @@ class _Page:
             return None
         return {
             "metric": metric,
-            "heat": self.save(figures.heat_map(table, metric, self.mark), metric, f"{name_of(metric)} by layer and region"),
+            "heat": self.save(
+                figures.heat_map(table, metric, self.mark), metric, f"{name_of(metric)} by layer and region"
+            ),
             "table": table,
         }
 
@@ -191,18 +197,23 @@ class _Page:
         return rows.to_dict("records") if len(rows) <= 60 else []  # type: ignore[return-value]
 
     def further(self) -> list[dict[str, Any]]:
-        """The other schemes, each with its own heat map."""
+        """Return the other schemes, each with its own heat map."""
         shown = []
         for scheme in self.facts["schemes"]:
             if scheme["main"]:
                 continue
             table = self.matrix(self.facts["metric"], self.lead, scheme["label"])
             if table is not None:
-                mark = self.mark if scheme["certificate"]["ok"] else "; ".join(filter(None, [self.mark, "leaking scheme"]))
+                mark = (
+                    self.mark if scheme["certificate"]["ok"] else "; ".join(filter(None, [self.mark, "leaking scheme"]))
+                )
                 name = f"layer_by_roi_{scheme['label'].replace('+', '_')}"
                 alt = f"scores with {scheme['label']} held out"
                 shown.append(
-                    {"scheme": scheme, "heat": self.save(figures.heat_map(table, self.facts["metric"], mark), name, alt)}
+                    {
+                        "scheme": scheme,
+                        "heat": self.save(figures.heat_map(table, self.facts["metric"], mark), name, alt),
+                    }
                 )
         return shown
 
@@ -218,14 +229,21 @@ class _Page:
             if not entries:
                 continue
             names = [layer["name"] for layer in encoder["layers"]]
-            figure = figures.best_layers(entries, names, [roi for roi in self.rois if any(e["roi"] == roi for e in entries)], self.mark)
+            figure = figures.best_layers(
+                entries, names, [roi for roi in self.rois if any(e["roi"] == roi for e in entries)], self.mark
+            )
             truth = self.facts["dataset"]["truth"].get("rois", {})
             shown.append(
                 {
                     "encoder": encoder["name"],
                     "figure": self.save(figure, f"best_layer_{encoder['name']}", f"best layer of {encoder['name']}"),
                     "entries": [
-                        {**entry, "planted": truth[entry["roi"]]["layer"] if truth.get(entry["roi"], {}).get("encoder") == encoder["name"] else None}
+                        {
+                            **entry,
+                            "planted": truth[entry["roi"]]["layer"]
+                            if truth.get(entry["roi"], {}).get("encoder") == encoder["name"]
+                            else None,
+                        }
                         for entry in entries
                     ],
                 }
@@ -242,7 +260,9 @@ class _Page:
         for index, entry in enumerate(self.facts["confusion"][:MAX_MAPS]):
             figure = figures.confusion(entry["labels"], np.array(entry["counts"]), self.mark)
             title = f"{entry['subject']}, {entry['roi']}, {entry['pipeline']}"
-            matrices.append({"title": title, "figure": self.save(figure, f"confusion_{index + 1}", f"confusion, {title}")})
+            matrices.append(
+                {"title": title, "figure": self.save(figure, f"confusion_{index + 1}", f"confusion, {title}")}
+            )
         return {
             "rows": rows.to_dict("records"),
             "pairs": pairs[pairs["subject"] == self.lead].to_dict("records"),
@@ -272,7 +292,9 @@ class _Page:
                 table = self.matrix(metric, name, self.scheme)
                 if table is not None:
                     figure = figures.heat_map(table, metric, self.mark)
-                    panels.append({"name": name, "figure": self.save(figure, f"layer_by_roi_{name}", f"scores of {name}")})
+                    panels.append(
+                        {"name": name, "figure": self.save(figure, f"layer_by_roi_{name}", f"scores of {name}")}
+                    )
         return {
             "figure": self.save(
                 figures.participants(values, [roi for roi in self.rois if roi in values], metric, self.mark),
@@ -283,7 +305,7 @@ class _Page:
         }  # fmt: skip
 
     def maps(self) -> list[dict[str, Any]]:
-        """Maps of the best model layer of every participant."""
+        """Return maps of the best model layer of every participant."""
         metric = self.facts["metric"]
         rows = over_folds(self.scores, metric=metric, scheme=self.scheme)
         rows = rows[rows["role"] == "model"]
@@ -305,5 +327,7 @@ class _Page:
                     if entry["space"] == "volume"
                     else None
                 )
-                shown.append({"title": title, "file": entry["file"], "figure": self.save(figure, f"map_{subject}", title)})
+                shown.append(
+                    {"title": title, "file": entry["file"], "figure": self.save(figure, f"map_{subject}", title)}
+                )
         return shown

@@ -83,7 +83,9 @@ def lead_subject(scores: pd.DataFrame) -> str:
     return present[0] if present else ""
 
 
-def over_folds(scores: pd.DataFrame, *, metric: str, scheme: str | None = None, subject: str | None = None) -> pd.DataFrame:
+def over_folds(
+    scores: pd.DataFrame, *, metric: str, scheme: str | None = None, subject: str | None = None
+) -> pd.DataFrame:
     """Return the rows over folds of one metric."""
     chosen = scores[(scores["fold"] == ALL) & (scores["metric"] == metric)]
     if scheme is not None:
@@ -104,7 +106,12 @@ def matrix(rows: pd.DataFrame, layers: Sequence[tuple[str, str, str]], rois: Seq
     rois : sequence of str
     """
     present = {(row.encoder, row.layer) for row in rows.itertuples()}
-    ordered = [RowName(*layer) for role in ("model", "control") for layer in layers if layer[2] == role and layer[:2] in present]
+    ordered = [
+        RowName(*layer)
+        for role in ("model", "control")
+        for layer in layers
+        if layer[2] == role and layer[:2] in present
+    ]
     here = [roi for roi in rois if roi in set(rows["roi"])]
     if not ordered or not here:
         return None

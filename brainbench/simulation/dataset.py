@@ -59,7 +59,9 @@ class Simulated(Dataset):
 
     def truth(self) -> dict[str, Any]:
         """Return what was planted."""
-        return {"rois": {p.roi: {"encoder": p.encoder, "layer": p.layer, "ceiling": self._ceiling(p)} for p in self._rois}}
+        return {
+            "rois": {p.roi: {"encoder": p.encoder, "layer": p.layer, "ceiling": self._ceiling(p)} for p in self._rois}
+        }
 
     def notes(self) -> list[str]:
         """Say that nothing was measured."""
@@ -163,7 +165,9 @@ class Simulated(Dataset):
             raise UserError(f"dataset.rois: {planted.roi} names encoder '{planted.encoder}' but no layer")
         chosen = encoder.select([planted.layer])
         if len(chosen) != 1:
-            raise UserError(f"dataset.rois: layer '{planted.layer}' of {planted.roi} matches {len(chosen)} layers, not one")
+            raise UserError(
+                f"dataset.rois: layer '{planted.layer}' of {planted.roi} matches {len(chosen)} layers, not one"
+            )
         # All layers that the recipe asks for, so that the stimuli pass through the network once.
         wanted = {layer.name for layer in encoder.select(settings.layers)} | {chosen[0].name}
         store = FeatureStore(self.context.cache or default_cache(None))

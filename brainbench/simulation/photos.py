@@ -40,7 +40,9 @@ def sample_crops(n: int, seed: int) -> Stimuli:
         box = _least_overlap(image.shape[:2], [b[1:] for b in boxes if b[0] == which], rng)
         boxes.append((which, *box))
         top, left, side = box
-        crop = Image.fromarray(image[top : top + side, left : left + side]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        crop = Image.fromarray(image[top : top + side, left : left + side]).resize(
+            (SIDE, SIDE), Image.Resampling.LANCZOS
+        )
         pixels = np.asarray(crop)
         crops.append(np.ascontiguousarray(pixels[:, ::-1] if rng.random() < 0.5 else pixels))
         ids.append(f"{Path(photographs.filenames[which]).stem}-{index:04d}")
@@ -70,9 +72,9 @@ def _least_overlap(
 
 def _shared(top: int, left: int, side: int, other: tuple[int, int, int]) -> float:
     """Return intersection over union of two squares."""
-    t, l, s = other
-    height = min(top + side, t + s) - max(top, t)
-    width = min(left + side, l + s) - max(left, l)
+    other_top, other_left, s = other
+    height = min(top + side, other_top + s) - max(top, other_top)
+    width = min(left + side, other_left + s) - max(left, other_left)
     inside = max(height, 0) * max(width, 0)
     return inside / (side**2 + s**2 - inside)
 

@@ -17,9 +17,7 @@ MEAN = "mean"
 """The ``subject`` of a mean over participants' scores."""
 
 
-def best_layers(
-    outcome: Outcome, draws: Mapping[tuple[str, str, str], Sequence[tuple[Layer, Scored]]]
-) -> None:
+def best_layers(outcome: Outcome, draws: Mapping[tuple[str, str, str], Sequence[tuple[Layer, Scored]]]) -> None:
     """Add the best layer of every ROI; the choice is repeated in every bootstrap draw.
 
     Parameters
@@ -66,9 +64,7 @@ def mean_over_subjects(recipe: EncodeRecipe, outcome: Outcome, subjects: Sequenc
         rows = [by_subject[subject] for subject in subjects if subject in by_subject]
         values = np.array([row["value"] for row in rows], dtype=float)
         chance = outcome.chance.get(rows[0]["metric"], 0.0)
-        found = subject_mean(
-            values, chance=chance, confidence=recipe.bootstrap.confidence
-        )
+        found = subject_mean(values, chance=chance, confidence=recipe.bootstrap.confidence)
         ceilings = [row["ceiling"] for row in rows if row.get("ceiling") is not None]
         first = {name: value for name, value in rows[0].items() if name in _SHARED}
         outcome.add(

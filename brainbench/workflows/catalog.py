@@ -49,9 +49,7 @@ def _guess(model: str, weights: str) -> EncoderSettings:
         return encoder_recipes.encoder_settings({"name": model, "family": model})
     if model == "minilm" or "/" in model or Path(model).is_dir():
         kind = "random" if weights == "random" and model != "minilm" and not Path(model).is_dir() else "pretrained"
-        return encoder_recipes.encoder_settings(
-            {"name": "model", "family": "text", "model": model, "weights": kind}
-        )
+        return encoder_recipes.encoder_settings({"name": "model", "family": "text", "model": model, "weights": kind})
     return encoder_recipes.encoder_settings({"name": model, "family": "image", "model": model, "weights": weights})
 
 

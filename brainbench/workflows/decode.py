@@ -39,9 +39,7 @@ def decode(opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome) 
     units = [unit for *_, mine in plans for unit in mine]
     with stages.stage("decode", total=len(units)) as advance:
         execution = recipe.execution
-        run_units(
-            units, folder, jobs=execution.jobs, threads_per_unit=execution.threads_per_unit, advance=advance
-        )
+        run_units(units, folder, jobs=execution.jobs, threads_per_unit=execution.threads_per_unit, advance=advance)
     for case, decoder, roi, labels, mine in plans:
         classes = np.unique(labels)
         pairs = [tuple(classes), *(combinations(classes, 2) if decoding.pairwise and len(classes) > 2 else ())]
@@ -79,9 +77,7 @@ def labels_of(case: Case, name: str) -> np.ndarray:
     """
     known: dict[str, Any] = dict(case.rows.labels)
     if case.responses.stimulus is not None:
-        known |= {
-            key: np.asarray(values)[case.rows.stimulus] for key, values in case.features.stimuli.labels.items()
-        }
+        known |= {key: np.asarray(values)[case.rows.stimulus] for key, values in case.features.stimuli.labels.items()}
     if name not in known:
         raise UserError(
             f"decoding.label: {case.rows.subject} has no row label '{name}'{did_you_mean(name, known)}",
@@ -102,9 +98,7 @@ def choose_rois(case: Case, decoding: Decoding) -> list[str]:
     return chosen
 
 
-def decode_units(
-    case: Case, decoder: Decoder, roi: str, labels: np.ndarray, decoding: Decoding
-) -> Iterator[Unit]:
+def decode_units(case: Case, decoder: Decoder, roi: str, labels: np.ndarray, decoding: Decoding) -> Iterator[Unit]:
     """Yield the unit of all classes, then one per pair."""
     mask = np.asarray(case.responses.rois[roi])
     classes = np.unique(labels)

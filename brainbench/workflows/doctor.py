@@ -101,4 +101,6 @@ def _data() -> Finding:
         return Finding("data", True, "BRAINBENCH_DATA is not set: give `dataset.root` in the recipe")
     if not Path(value).is_dir():
         return Finding("data", False, f"BRAINBENCH_DATA={value} points nowhere")
-    return Finding("data", True, f"BRAINBENCH_DATA={value}: {', '.join(sorted(p.name for p in Path(value).iterdir())[:12])}")
+    return Finding(
+        "data", True, f"BRAINBENCH_DATA={value}: {', '.join(sorted(p.name for p in Path(value).iterdir())[:12])}"
+    )

@@ -14,13 +14,13 @@ from brainbench.data.base import Responses, Stimuli
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.scoring import Scored, Scoring, score_nested, score_predictions
 from brainbench.heads.encoding import FoldSettings, fit_all, fit_fold
-from brainbench.recipes.schema import EncodeRecipe, Scheme
+from brainbench.recipes.schema import EncodeRecipe
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, read_units, run_units
 from brainbench.workflows.across import best_layers, mean_over_subjects
 from brainbench.workflows.ceilings import CeilingBook
 from brainbench.workflows.folds import Split, split_rows
-from brainbench.workflows.opening import Features, OpenEncoder, Opened
+from brainbench.workflows.opening import Features, Opened, OpenEncoder
 from brainbench.workflows.outcome import ALL, Outcome, TargetMap
 from brainbench.workflows.rows import GROUP, Rows, group_responses, make_rows
 
@@ -90,7 +90,7 @@ def encode(opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome) 
     if recipe.similarity:
         from brainbench.workflows.similarity import compare_geometry
 
-        compare_geometry(opened, folder, stages, outcome, cases, ceilings)
+        compare_geometry(opened, folder, stages, outcome, cases)
     if recipe.zero_shot is not None:
         from brainbench.workflows.zero_shot import test_unseen
 
@@ -140,9 +140,7 @@ def plan_units(opened: Opened) -> list[Unit]:
     return list({unit.digest: unit for unit in units}.values())
 
 
-def with_group(
-    opened: Opened, members: list[tuple[Stimuli, Responses]]
-) -> list[tuple[Stimuli, Responses]]:
+def with_group(opened: Opened, members: list[tuple[Stimuli, Responses]]) -> list[tuple[Stimuli, Responses]]:
     """Add the mean over participants where their targets mean the same."""
     if not opened.dataset.aligned_targets or len(members) < 2:
         return members
@@ -382,7 +380,11 @@ def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: Fits, scored: Scored
         for metric in scored.metrics:
             row = {**common, "roi": roi, "metric": metric, "n_targets": int(np.sum(mask))}
             outcome.add(
-                **row, fold=ALL, n_rows=scored.n_rows, ceiling=ceilings.in_unit(ceiling, metric), **scored.summary(metric, roi)
+                **row,
+                fold=ALL,
+                n_rows=scored.n_rows,
+                ceiling=ceilings.in_unit(ceiling, metric),
+                **scored.summary(metric, roi),
             )
             for fold, value, n_rows in scored.per_fold(metric, roi):
                 outcome.add(**row, fold=str(fold), value=value, n_rows=n_rows)
@@ -409,5 +411,3 @@ def report_nested(outcome: Outcome, fit: Fits, scored: Scored) -> None:
             layer=layer.name, depth=layer.depth, roi=roi, fold=ALL, metric="unique_r2", n_targets=int(np.sum(mask)),
             n_rows=scored.n_rows, **scored.summary("unique_r2", roi),
         )  # fmt: skip
-
-

@@ -86,9 +86,7 @@ def _write_weights(folder: Path, case: Case, fit: Fits, arrays: dict[str, np.nda
     return written
 
 
-def _write_preference(
-    folder: Path, case: Case, values: dict[str, list[tuple[str, np.ndarray]]]
-) -> list[Path]:
+def _write_preference(folder: Path, case: Case, values: dict[str, list[tuple[str, np.ndarray]]]) -> list[Path]:
     written = []
     for encoder, layers in values.items():
         if len(layers) < 2:

@@ -73,9 +73,7 @@ class Split:
         }
 
 
-def split_rows(
-    rows: Rows, recipe: EncodeRecipe | DecodeRecipe, responses: Responses, stimuli: Stimuli
-) -> Split:
+def split_rows(rows: Rows, recipe: EncodeRecipe | DecodeRecipe, responses: Responses, stimuli: Stimuli) -> Split:
     """Deal rows into folds as the scheme says.
 
     Raises

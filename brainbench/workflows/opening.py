@@ -114,18 +114,14 @@ def choose_subjects(dataset: Dataset, wanted: str | Sequence[str]) -> list[str]:
 def open_all(recipe: EncodeRecipe | DecodeRecipe, cache: Path) -> Opened:
     """Open everything a recipe names; heavy libraries are imported here and not before."""
     dataset, note = open_dataset(recipe, cache)
-    opened = Opened(
-        recipe, dataset, note, choose_subjects(dataset, recipe.dataset.subjects), FeatureStore(cache)
-    )
+    opened = Opened(recipe, dataset, note, choose_subjects(dataset, recipe.dataset.subjects), FeatureStore(cache))
     if isinstance(recipe, EncodeRecipe):
         execution = recipe.execution
         for settings in recipe.encoders:
             if settings.family == "recorded":
                 opened.encoders.append(OpenEncoder(settings, None, [Layer(settings.feature, 0.0, None)]))
                 continue
-            encoder = open_encoder(
-                settings, seed=recipe.seed, device=execution.device, batch_size=execution.batch_size
-            )
+            encoder = open_encoder(settings, seed=recipe.seed, device=execution.device, batch_size=execution.batch_size)
             opened.encoders.append(OpenEncoder(settings, encoder, encoder.select(settings.layers)))
     return opened
 

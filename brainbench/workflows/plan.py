@@ -43,7 +43,8 @@ class Plan:
     def render(self) -> str:
         """Return the plan as text."""
         lines = [f"run folder  {self.folder}{' (finished)' if self.finished else ''}"]
-        lines.append(f"subjects    {len(self.subjects)}: {', '.join(self.subjects[:8])}{' ...' if len(self.subjects) > 8 else ''}")
+        more = " ..." if len(self.subjects) > 8 else ""
+        lines.append(f"subjects    {len(self.subjects)}: {', '.join(self.subjects[:8])}{more}")
         for name, asked, missing, n_stimuli in self.features:
             state = "cached" if not missing else f"{missing} to compute on {n_stimuli} stimuli"
             lines.append(f"features    {name}: {asked} layer{'' if asked == 1 else 's'}, {state}")
@@ -116,9 +117,10 @@ def check_memory(opened: Opened) -> Estimate:
     available = psutil.virtual_memory().available / 1e6
     allowed = min(limit * 1e3, available) if limit is not None else available
     if estimate.peak_mb > allowed:
+        source = "are allowed by execution.memory_gb" if limit and limit * 1e3 <= available else "are free"
         raise UserError(
             f"this recipe needs about {estimate.peak_mb / 1e3:.1f} GB of memory ({estimate.largest}); "
-            f"{allowed / 1e3:.1f} GB {'are allowed by execution.memory_gb' if limit and limit * 1e3 <= available else 'are free'}",
+            f"{allowed / 1e3:.1f} GB {source}",
             hint="use fewer --jobs, `reduction: {method: pca}`, `pool: mean` instead of flatten, or fewer layers",
         )
     return estimate

@@ -113,8 +113,16 @@ def make_rows(responses: Responses, scheme: Scheme, settings: ResponseSettings) 
     stimulus = np.asarray(responses.stimulus)
     if not settings.average_repeats:
         return Rows(
-            responses.subject, scheme, np.asarray(data), np.arange(n), stimulus, run, np.arange(n), None,
-            responses.nuisance, dict(responses.labels),
+            responses.subject,
+            scheme,
+            np.asarray(data),
+            np.arange(n),
+            stimulus,
+            run,
+            np.arange(n),
+            None,
+            responses.nuisance,
+            dict(responses.labels),
         )
     by_run = "run" in scheme.hold_out
     keys = np.char.add(np.char.add(stimulus.astype(str), "|"), run if by_run else np.full(n, ""))

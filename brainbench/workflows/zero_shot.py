@@ -1,4 +1,4 @@
-"""Leave two stimuli out: do features generalise to stimuli that training never saw?"""
+"""Leave two stimuli out: whether features generalise to stimuli that training never saw."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ SCHEME = "leave-two-stimuli-out"
 """The ``scheme`` of its scores."""
 
 
-def test_unseen(
-    opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome, cases: Sequence[Case]
-) -> None:
+def test_unseen(opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome, cases: Sequence[Case]) -> None:
     """Add the 2 vs 2 accuracy of every layer, with its refitted shuffle null, to `outcome`."""
     recipe = opened.recipe
     assert isinstance(recipe, EncodeRecipe) and recipe.zero_shot is not None

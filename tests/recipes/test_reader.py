@@ -131,19 +131,13 @@ def test_bad_recipe_names_line_column_key_and_nearest_choice(old, new, line, col
 
 
 def test_all_problems_come_at_once():
-    text = (
-        GOOD.replace("seed: 3", "sed: 3")
-        .replace("family: pixels", "family: pixel")
-        .replace("[pearson_r]", "[r]")
-    )
+    text = GOOD.replace("seed: 3", "sed: 3").replace("family: pixels", "family: pixel").replace("[pearson_r]", "[r]")
     with pytest.raises(RecipeError) as caught:
         parse_recipe(text, "my.yaml")
     assert [problem.path for problem in caught.value.problems] == ["sed", "encoders[1].family", "metrics[0]"]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "# only a comment\n", "- a\n- list\n", "just words\n", "a: [1\n", "{" * 2000]
-)
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "- a\n- list\n", "just words\n", "a: [1\n", "{" * 2000])
 def test_no_recipe_at_all(text):
     with pytest.raises(RecipeError):
         parse_recipe(text, "my.yaml")
@@ -157,9 +151,7 @@ def test_good_recipe_and_numbers_as_written():
 
 
 def test_overrides_are_validated_like_the_file():
-    recipe = parse_recipe(
-        GOOD, "my.yaml", ["seed=7", "encoders[1].image_size=8", "significance.n_permutations=10"]
-    )
+    recipe = parse_recipe(GOOD, "my.yaml", ["seed=7", "encoders[1].image_size=8", "significance.n_permutations=10"])
     assert recipe.seed == 7
     assert recipe.encoders[1].image_size == 8
     assert recipe.significance.n_permutations == 10
@@ -195,9 +187,7 @@ def test_template_is_a_valid_recipe_and_names_every_setting(kind):
 
 def test_every_shipped_recipe_is_valid():
     files = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
-    assert {"quickstart", "alice-language", "haxby-categories", "miyawaki-encoding"} <= {
-        file.stem for file in files
-    }
+    assert {"quickstart", "alice-language", "haxby-categories", "miyawaki-encoding"} <= {file.stem for file in files}
     for file in files:
         assert read_recipe(file).title
 
@@ -207,8 +197,9 @@ def test_check_is_quick_imports_nothing_heavy_and_exits_with_2(tmp_path: Path):
     file.write_text(GOOD.replace("seed: 3", "sed: 3"))
     code = (
         "import sys; from brainbench.cli import main\n"
+        "heavy = {'torch', 'sklearn', 'nilearn', 'matplotlib', 'pandas', 'numpy.linalg'}\n"
         "try: main(['check', sys.argv[1]])\n"
-        "finally: print(sorted({'torch', 'sklearn', 'nilearn', 'matplotlib', 'pandas', 'numpy.linalg'} & set(sys.modules)))"
+        "finally: print(sorted(heavy & set(sys.modules)))"
     )
     best = 9.0
     for _ in range(3):
