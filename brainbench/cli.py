@@ -33,17 +33,17 @@ app.add_typer(cache_app, name="cache")
 class Kind(StrEnum):
     """Kinds of recipe."""
 
-    encode = "encode"
-    decode = "decode"
+    ENCODE = "encode"
+    DECODE = "decode"
 
 
 class Listing(StrEnum):
     """What can be listed."""
 
-    encoders = "encoders"
-    datasets = "datasets"
-    metrics = "metrics"
-    recipes = "recipes"
+    ENCODERS = "encoders"
+    DATASETS = "datasets"
+    METRICS = "metrics"
+    RECIPES = "recipes"
 
 
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of an installed recipe.")]

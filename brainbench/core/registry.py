@@ -25,12 +25,13 @@ class Registry(Mapping[str, T], Generic[T]):
         Entry points of this group are loaded when a name is asked for that is not built in.
     """
 
-    def __init__(self, kind: str, modules: tuple[str, ...] = (), entry_point_group: str | None = None) -> None:
+    def __init__(
+        self, kind: str, modules: Mapping[str, str] | None = None, entry_point_group: str | None = None
+    ) -> None:
         self.kind = kind
-        self._modules = modules
+        self._modules = dict(modules or {})
         self._group = entry_point_group
         self._entries: dict[str, T] = {}
-        self._loaded = False
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorate a class or function to enter it under `name`."""

@@ -224,7 +224,7 @@ def check_coverage(stimuli: StimulusTable, recording: Recording, subject: str) -
             early += bool(onset[at] < first - GAP_S)
             if onset[at] >= end:
                 problems.add(
-                    f"'{stimuli.stimuli.ids[at]}' begins at {onset[at]:g} s, but the recording of {subject}"
+                    f"'{stimuli.stimuli.ids[int(at)]}' begins at {onset[at]:g} s, but the recording of {subject}"
                     f"{f' (run {name!r})' if name else ''} ends at {end:g} s",
                     stimuli.lines[at],
                 )

@@ -179,7 +179,7 @@ class Haxby(Dataset):
                 yield Run(number, nibabel.load(self._image(folder)), _read_events(self._events(folder)))
             return
         folder = self._nilearn[subject]
-        image = nibabel.load(folder / "bold.nii.gz")
+        image: Any = nibabel.load(folder / "bold.nii.gz")
         labels = _read_labels(folder / "labels.txt")
         if len(labels) != image.shape[3]:
             raise UserError(f"{folder / 'labels.txt'}: {len(labels)} rows, bold.nii.gz has {image.shape[3]} volumes")

@@ -105,7 +105,8 @@ def check_finite(values: np.ndarray, path: Path, rows: str = "row", columns: str
     rows, columns : str
         How the message calls an entry along each axis; both count from 0.
     """
-    found, shown = 0, []
+    found = 0
+    shown: list[str] = []
     for start, block in _blocks(values):
         bad = np.argwhere(~np.isfinite(block))
         found += len(bad)

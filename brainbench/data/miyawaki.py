@@ -212,7 +212,8 @@ def _roi(masker: Any, path: Path) -> np.ndarray:
     """Return which voxels of the mask lie in an ROI image on the same grid."""
     import nibabel
 
-    image, mask = nibabel.load(path), masker.mask_img_
+    image: Any = nibabel.load(path)
+    mask = masker.mask_img_
     if image.shape[:3] != mask.shape or not np.allclose(image.affine, mask.affine, atol=1e-3):
         return np.zeros(int(np.sum(np.asarray(mask.dataobj) != 0)), dtype=bool)
     inside: np.ndarray = np.asarray(image.dataobj).reshape(mask.shape)[np.asarray(mask.dataobj) != 0] > 0

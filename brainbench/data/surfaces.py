@@ -126,7 +126,8 @@ def read_surface_rois(
         If a file has no label table or another number of vertices than the responses.
     """
     expected = {"L": surface.n_left, "R": surface.values.shape[1] - surface.n_left}
-    sides, names = [], {}
+    sides = []
+    names: dict[int, str] = {}
     for offset, hemisphere in enumerate(HEMISPHERES):
         path = files[hemisphere]
         keys = np.asarray(_arrays(path)[0])

@@ -86,7 +86,7 @@ class ImageEncoder(Encoder):
         self.pools = ("cls", "mean", "flatten") if has_class_token else ("mean", "flatten")
         self._batch_size = batch_size
 
-    def _build(self) -> torch.nn.Module:
+    def _build(self) -> Any:
         import timm
 
         settings, model = self.settings, self.settings.model
@@ -177,7 +177,8 @@ class ImageEncoder(Encoder):
         """Resize and normalise images, ``(n, 3, height, width)`` float32 on the device."""
         import torch
 
-        batch = np.stack([square(image, *self._size, self._interpolation) for image in images])
+        height, width = self._size
+        batch = np.stack([square(image, height, width, self._interpolation) for image in images])
         pixels = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).float()
         scale = 1 / (255 * torch.tensor(self._std, device=self.device).view(3, 1, 1))
         shift = torch.tensor(self._mean, device=self.device).view(3, 1, 1) * 255

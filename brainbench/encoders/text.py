@@ -60,7 +60,7 @@ class TextEncoder(Encoder):
         self._taps = find_taps(self.network, "embeddings")
         self._batch_size = batch_size
 
-    def _build(self) -> tuple[Any, torch.nn.Module]:
+    def _build(self) -> tuple[Any, Any]:
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         options: dict[str, Any] = {"trust_remote_code": False}

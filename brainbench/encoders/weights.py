@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from brainbench.core.digests import digest
@@ -109,7 +109,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
 
 
-def load_into(network: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> torch.nn.Module:
+def load_into(network: Any, state: dict[str, torch.Tensor], path: Path) -> Any:
     """Load a timm state dict; a classifier of another size (or none) is dropped, all else must fit.
 
     Raises

@@ -17,10 +17,8 @@ from typing import Any
 import numpy as np
 
 from brainbench.evaluation.bootstrap import row_weights
+from brainbench.evaluation.metrics import COLUMN_METRICS, unit_columns
 from brainbench.evaluation.significance import permutation_indices
-
-FLAT = 1e-12
-"""A column whose spread inside a fold is below this share of its size counts as constant."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,7 @@ def score_predictions(
     t, p = _unit(y_true, group), _unit(y_pred, group)
     scored = Scored(names, [], len(y_true), how.confidence, {}, {})
     for metric in how.metrics:
-        per_fold = np.stack([_METRICS[metric](y_true[rows], y_pred[rows]) for rows in _rows_of(group)])
+        per_fold = np.stack([COLUMN_METRICS[metric](y_true[rows], y_pred[rows]) for rows in _rows_of(group)])
         scored.targets[metric] = per_fold.mean(axis=0)
         scored.metrics.append(metric)
         scored.roi_values[metric] = _roi_means(scored.targets[metric], masks)
@@ -306,13 +304,10 @@ def _rows_of(group: np.ndarray) -> list[np.ndarray]:
 
 def _unit(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Z-score inside groups and scale so that inner products over all rows are mean correlations over groups."""
-    out = np.zeros_like(values)
+    out = np.empty_like(values)
     groups = _rows_of(group)
     for rows in groups:
-        centered = values[rows] - values[rows].mean(axis=0)
-        norm = np.sqrt((centered**2).sum(axis=0))
-        size = np.sqrt((values[rows] ** 2).sum(axis=0))
-        out[rows] = np.where(norm > FLAT * np.maximum(size, 1e-300), centered / np.where(norm > 0, norm, 1), 0)
+        out[rows] = unit_columns(values[rows])
     return out / np.sqrt(len(groups))
 
 
@@ -323,22 +318,3 @@ def _roi_means(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 def _roi_medians(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return np.stack([np.median(values[..., mask], axis=-1) for mask in masks], axis=-1)
-
-
-def _pearson(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-    group = np.zeros(len(y_true), dtype=int)
-    r: np.ndarray = (_unit(y_true, group) * _unit(y_pred, group)).sum(axis=0)
-    return r
-
-
-def _r2(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-    total = ((y_true - y_true.mean(axis=0)) ** 2).sum(axis=0)
-    left = ((y_true - y_pred) ** 2).sum(axis=0)
-    return np.where(total > 0, 1 - left / np.where(total > 0, total, 1), 0.0)
-
-
-def _explained_variance(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-    return _r2(y_true, y_pred - (y_pred - y_true).mean(axis=0))
-
-
-_METRICS = {"pearson_r": _pearson, "r2": _r2, "explained_variance": _explained_variance}

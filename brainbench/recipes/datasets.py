@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Literal, Self, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -275,7 +275,10 @@ def settings_models() -> dict[str, type[DatasetSettings]]:
     return {model.model_fields["name"].default: model for model in _models()}
 
 
-AnyDataset = Annotated[Union[_models()], Field(discriminator="name")]  # noqa: UP007 (built at run time)
+if TYPE_CHECKING:
+    AnyDataset = DatasetSettings
+else:
+    AnyDataset = Annotated[Union[_models()], Field(discriminator="name")]  # noqa: UP007 (built at run time)
 
 
 def dataset_settings(values: dict[str, Any]) -> DatasetSettings:

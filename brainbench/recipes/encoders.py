@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field
 
@@ -134,7 +134,10 @@ def settings_models() -> dict[str, type[EncoderSettings]]:
     return {model.model_fields["family"].default: model for model in _models()}
 
 
-AnyEncoder = Annotated[Union[_models()], Field(discriminator="family")]  # noqa: UP007 (built at run time)
+if TYPE_CHECKING:
+    AnyEncoder = EncoderSettings
+else:
+    AnyEncoder = Annotated[Union[_models()], Field(discriminator="family")]  # noqa: UP007 (built at run time)
 
 
 def encoder_settings(values: dict[str, Any]) -> EncoderSettings:

@@ -6,8 +6,9 @@ are then translated into those places.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,7 +21,10 @@ from brainbench.recipes import datasets, encoders
 from brainbench.recipes.schema import KINDS, DecodeRecipe, EncodeRecipe, recipe_adapter
 
 Path_ = tuple[str | int, ...]
-_UNIONS = {"dataset": ("name", datasets.settings_models), "encoders": ("family", encoders.settings_models)}
+_UNIONS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "dataset": ("name", datasets.settings_models),
+    "encoders": ("family", encoders.settings_models),
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -114,7 +118,7 @@ def key_path(path: Sequence[str | int]) -> str:
     return text or "(recipe)"
 
 
-def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> EncodeRecipe | DecodeRecipe:
+def read_recipe(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> EncodeRecipe | DecodeRecipe:
     """Read and validate a recipe.
 
     Parameters
@@ -137,7 +141,7 @@ def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> EncodeRecipe
     return parse_recipe(text, str(file), overrides)
 
 
-def find_recipe(path: str | Path) -> Path:
+def find_recipe(path: str | os.PathLike[str]) -> Path:
     """Return the file of a recipe given by path or by the name of an installed one."""
     from brainbench.core.share import share_folder
 
@@ -283,8 +287,7 @@ def _translate(detail: ErrorDetails, values: Any, document: _Document) -> None:
         text = detail["msg"]
         text = text[0].lower() + text[1:]
         message = f"{text}, got {_short(detail['input'])}"
-    if (path, message) not in [(p.path, p.message) for p in document.problems]:
-        document.problem(path, message)
+    document.problem(path, message)
 
 
 def _short(value: Any) -> str:

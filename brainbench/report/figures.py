@@ -182,7 +182,7 @@ def confusion(labels: Sequence[str], counts: np.ndarray, mark: str = "") -> Figu
     for (i, j), value in np.ndenumerate(share):
         if counts[i, j]:
             axes.text(
-                j, i, int(counts[i, j]), ha="center", va="center", fontsize=7, color="white" if value > 0.6 else INK
+                j, i, f"{counts[i, j]:.0f}", ha="center", va="center", fontsize=7, color="white" if value > 0.6 else INK
             )
     axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right", fontsize=7.5)
     axes.set_yticks(range(len(labels)), labels, fontsize=7.5)
@@ -199,7 +199,7 @@ def brain_map(image: Path, background: Path | None, title: str, mark: str = "") 
         from nilearn import plotting
     except ImportError:
         return None
-    volume = nibabel.load(image)
+    volume: Any = nibabel.load(image)
     data = np.asarray(volume.dataobj)
     limit = float(np.nanmax(np.abs(data), initial=1e-3)) or 1e-3
     from matplotlib.figure import Figure

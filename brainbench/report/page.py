@@ -309,13 +309,13 @@ class _Page:
         metric = self.facts["metric"]
         rows = over_folds(self.scores, metric=metric, scheme=self.scheme)
         rows = rows[rows["role"] == "model"]
-        shown = []
+        shown: list[dict[str, Any]] = []
         for subject in dict.fromkeys(entry["subject"] for entry in self.facts["maps"]):
             mine = rows[rows["subject"] == subject]
             means = mine.groupby(["encoder", "layer"], sort=False)["value"].mean()
             if not len(means):
                 continue
-            encoder, layer = means.idxmax()  # type: ignore[misc]
+            encoder, layer = means.idxmax()
             for entry in self.facts["maps"]:
                 chosen = (entry["subject"], entry["scheme"], entry["encoder"], entry["layer"], entry["metric"])
                 if chosen != (subject, self.scheme, encoder, layer, metric) or len(shown) >= MAX_MAPS:

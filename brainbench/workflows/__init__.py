@@ -19,7 +19,7 @@ from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, science
 from brainbench.runs.folder import Run, RunFolder
 
 if TYPE_CHECKING:
-    from brainbench.workflows.plan import Plan
+    from brainbench.workflows.planning import Plan
 
 __all__ = ["open_run", "plan", "recipe_digest", "run"]
 
@@ -86,7 +86,7 @@ def plan(
     cache: str | os.PathLike[str] | None = None,
 ) -> Plan:
     """Return what a recipe would do: units of work, what is cached, memory and time."""
-    from brainbench.workflows.plan import make_plan
+    from brainbench.workflows.planning import make_plan
 
     settings = read_recipe(recipe, overrides)
     return make_plan(settings, RunFolder(out or default_folder(recipe)), cache=cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -238,7 +239,7 @@ def fit_units(opened: Opened, case: Case, sources: Sequence[tuple[str, str]], la
     for chunk in chunks:
         key = {**shared, "folds": [[digest_array(part) for part in case.split.folds[index]] for index in chunk]}
         where = f"{case.rows.subject}, {label}, fold {chunk[0] + 1}" + (f"-{chunk[-1] + 1}" if len(chunk) > 1 else "")
-        units.append(Unit("fit", where, key, lambda chunk=chunk: compute(chunk)))
+        units.append(Unit("fit", where, key, partial(compute, chunk)))
     return units
 
 

@@ -20,7 +20,7 @@ from brainbench.runs.folder import FINISHED, RunFolder, describe_input
 from brainbench.workflows.facts import describe
 from brainbench.workflows.opening import Opened, open_all
 from brainbench.workflows.outcome import Outcome
-from brainbench.workflows.plan import check_memory
+from brainbench.workflows.planning import check_memory
 
 PACKAGES = (
     "numpy", "scipy", "scikit-learn", "pandas", "torch", "timm", "transformers", "nibabel", "nilearn", "mne",

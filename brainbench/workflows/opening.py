@@ -16,7 +16,7 @@ from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
 from brainbench.features.store import FeatureStore
-from brainbench.recipes.encoders import EncoderSettings
+from brainbench.recipes.encoders import EncoderSettings, RecordedSettings
 from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
 
 WITHOUT_FILES = ("simulated",)
@@ -118,7 +118,7 @@ def open_all(recipe: EncodeRecipe | DecodeRecipe, cache: Path) -> Opened:
     if isinstance(recipe, EncodeRecipe):
         execution = recipe.execution
         for settings in recipe.encoders:
-            if settings.family == "recorded":
+            if isinstance(settings, RecordedSettings):
                 opened.encoders.append(OpenEncoder(settings, None, [Layer(settings.feature, 0.0, None)]))
                 continue
             encoder = open_encoder(settings, seed=recipe.seed, device=execution.device, batch_size=execution.batch_size)
