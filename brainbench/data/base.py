@@ -107,7 +107,9 @@ class Responses:
     extra_features : mapping of str to ndarray (n_presentations, n_features)
         Per-row predictors that belong to this subject's recording, such as sound power.
     ceiling : ndarray (n_targets,), optional
-        A ceiling in units of Pearson r delivered with the data (``ncsnr``, simulations).
+        A ceiling in units of Pearson r that is known beforehand (simulations, published ceilings).
+    ncsnr : ndarray (n_targets,), optional
+        Noise ceiling SNR of single showings: standard deviation of signal over that of noise (Allen et al. 2022).
     background : Any, optional
         An image to draw maps on (nibabel image).
     notes : list of str
@@ -126,6 +128,7 @@ class Responses:
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     extra_features: Mapping[str, np.ndarray] = field(default_factory=dict)
     ceiling: np.ndarray | None = None
+    ncsnr: np.ndarray | None = None
     background: Any = None
     notes: list[str] = field(default_factory=list)
 
@@ -157,6 +160,7 @@ class Responses:
                 "labels": {name: of(np.asarray(v, dtype=str)) for name, v in self.labels.items()},
                 "extra": {name: of(v) for name, v in self.extra_features.items()},
                 "ceiling": of(self.ceiling),
+                "ncsnr": of(self.ncsnr),
             }
         )
 

@@ -260,7 +260,7 @@ class Folder(Dataset):
             )
             roi_notes += dropped
         masker = targets.masker
-        ceiling = self._ceiling(subject, targets, design, notes)
+        ceiling, ncsnr = (self._checked(name, subject, targets) for name in ("ceiling", "ncsnr"))
         return Responses(
             subject=subject,
             data=targets.values if keep.all() else np.ascontiguousarray(targets.values[:, keep]),
@@ -273,6 +273,7 @@ class Folder(Dataset):
             nuisance=self._nuisance(subject, n_rows),
             labels=design.labels,
             ceiling=None if ceiling is None else ceiling[keep],
+            ncsnr=None if ncsnr is None else ncsnr[keep],
             background=None if self.settings.background is None else read_background(self._path("background", subject)),
             notes=notes + roi_notes,
         )
@@ -342,26 +343,19 @@ class Folder(Dataset):
             rois[name][target] = True
         return rois, []
 
-    def _ceiling(self, subject: str, targets: _Targets, design: Design, notes: list[str]) -> np.ndarray | None:
-        """Return the ceiling of every target in units of Pearson r, from a file of ceilings or of ncsnr."""
-        settings = self.settings
-        if settings.ceiling is None and settings.ncsnr is None:
+    def _checked(self, setting: str, subject: str, targets: _Targets) -> np.ndarray | None:
+        """Return a ceiling (Pearson r) or an ncsnr of every target, or None where the recipe names none."""
+        if getattr(self.settings, setting) is None:
             return None
-        setting = "ceiling" if settings.ceiling is not None else "ncsnr"
-        path = self._path(setting, subject)
         values = self._one_per_target(setting, subject, targets)
         wrong = np.flatnonzero((values < 0) | (values > (1 if setting == "ceiling" else np.inf)))
         if len(wrong):
             allowed = "Pearson r lies in 0 ... 1" if setting == "ceiling" else "a ratio of deviations is 0 or more"
             raise UserError(
-                f"{path}: target {wrong[0]} has {values[wrong[0]]:g}; {allowed} ({len(wrong)} such targets)"
+                f"{self._path(setting, subject)}: target {wrong[0]} has {values[wrong[0]]:g}; {allowed} "
+                f"({len(wrong)} such targets)"
             )
-        if setting == "ceiling":
-            return values
-        assert design.stimulus is not None
-        repeats = np.bincount(design.stimulus)
-        notes.append("ceilings follow from ncsnr for the mean over each stimulus' repeats")
-        return ceiling_from_ncsnr(values, repeats[repeats > 0])
+        return values
 
     def _one_per_target(self, setting: str, subject: str, targets: _Targets) -> np.ndarray:
         path, n_targets = self._path(setting, subject), targets.values.shape[1]
@@ -388,25 +382,6 @@ class Folder(Dataset):
         if len(values) != n_rows:
             raise UserError(f"{path}: {len(values)} rows, the responses of {subject} have {n_rows}")
         return values
-
-
-def ceiling_from_ncsnr(ncsnr: np.ndarray, repeats: np.ndarray) -> np.ndarray:
-    """Return the highest Pearson r with the mean over repeats.
-
-    Parameters
-    ----------
-    ncsnr : ndarray (n_targets,)
-        Standard deviation of the signal over that of the noise of one trial.
-    repeats : int ndarray (n_stimuli,)
-        Showings of each stimulus.
-
-    References
-    ----------
-    Allen et al. (2022), Nature Neuroscience 25, 116-126: ``NC = ncsnr^2 / (ncsnr^2 + mean(1 / repeats))`` is the share
-    of variance; its root is the correlation.
-    """
-    power = np.asarray(ncsnr, dtype=np.float64) ** 2
-    return np.sqrt(power / (power + np.mean(1.0 / np.asarray(repeats))))
 
 
 def _matching(root: Path, pattern: str) -> set[str]:

@@ -14,11 +14,16 @@ from brainbench.recipes.schema import EncodeRecipe
 from brainbench.workflows.rows import GROUP, Rows, normalize_runs, zscore
 
 
+_POWER = {"pearson_r": 1, "median_pearson_r": 1, "r2": 2, "explained_variance": 2}
+"""Metrics that have a ceiling -> the power of Pearson's r that they are in."""
+
+
 class CeilingBook:
     """Noise ceilings of every participant and of the group, in units of Pearson r, computed once.
 
-    Repeats give split-half ceilings (Spearman-Brown); aligned participants give each participant's correlation
-    with the mean of the others, and the group the reliability of its mean over split halves of participants.
+    A ceiling that is known beforehand, or an ncsnr per target, stands first. Repeats give split-half ceilings
+    (Spearman-Brown); aligned participants give each participant's correlation with the mean of the others, and the
+    group the reliability of its mean over split halves of participants.
 
     Parameters
     ----------
@@ -39,26 +44,27 @@ class CeilingBook:
             self._known[key] = self._compute(responses, rows)
         return self._known[key]
 
-    def of(self, responses: Responses, rows: Rows, mask: np.ndarray) -> float | None:
-        """Return the mean ceiling of an ROI, or None where it cannot be estimated."""
-        values = self.targets(responses, rows)
+    def of(self, responses: Responses, rows: Rows, mask: np.ndarray, metric: str) -> float | None:
+        """Return the mean ceiling of an ROI in the unit of a metric, or None where there is none.
+
+        Squared before the mean for metrics that are shares of variance.
+        """
+        power = _POWER.get(metric)
+        values = self.targets(responses, rows) if power is not None else None
         if values is None or not np.isfinite(values[mask]).any():
             return None
-        return float(np.nanmean(values[mask]))
-
-    def in_unit(self, ceiling: float | None, metric: str) -> float | None:
-        """Return a ceiling in the unit of a metric: r, or r squared."""
-        if ceiling is None or metric not in ("pearson_r", "median_pearson_r", "r2", "explained_variance"):
-            return None
-        return ceiling if metric.endswith("pearson_r") else ceiling**2
+        average = np.nanmedian if metric.startswith("median") else np.nanmean
+        return float(average(values[mask] ** power))
 
     def _compute(self, responses: Responses, rows: Rows) -> np.ndarray | None:
         method = self._method(responses)
         if method == "none":
             return None
         if method == "ncsnr":
-            if responses.ceiling is None:
-                raise UserError(f"ceiling.method: {responses.subject} comes without a recorded ceiling (ncsnr)")
+            if responses.ncsnr is None:
+                raise UserError(f"ceiling.method: {responses.subject} comes without an ncsnr per target")
+            return ceilings.from_ncsnr(responses.ncsnr, rows.n_averaged)
+        if method == "known":
             return responses.ceiling
         if method == "split_half":
             assert responses.stimulus is not None
@@ -66,7 +72,7 @@ class CeilingBook:
             found = ceilings.split_half(
                 data, responses.stimulus, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed
             )
-            return found.of_mean(float(np.mean(rows.n_averaged)))
+            return found.of_mean(1 / float(np.mean(1 / rows.n_averaged)))
         stack = np.stack([self._clean(member) for member in self.members])
         if responses.subject == GROUP:
             return ceilings.group_split_half(stack, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed)
@@ -81,6 +87,8 @@ class CeilingBook:
         )
         if wanted == "auto":
             if responses.ceiling is not None:
+                return "known"
+            if responses.ncsnr is not None:
                 return "ncsnr"
             return "split_half" if repeats else "between_subjects" if self._shared(aligned) else "none"
         if wanted == "split_half" and not repeats:

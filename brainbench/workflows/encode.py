@@ -377,14 +377,13 @@ def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: Fits, scored: Scored
         "depth": layer.depth,
     }
     for roi, mask in case.responses.rois.items():
-        ceiling = ceilings.of(case.responses, case.rows, mask)
         for metric in scored.metrics:
             row = {**common, "roi": roi, "metric": metric, "n_targets": int(np.sum(mask))}
             outcome.add(
                 **row,
                 fold=ALL,
                 n_rows=scored.n_rows,
-                ceiling=ceilings.in_unit(ceiling, metric),
+                ceiling=ceilings.of(case.responses, case.rows, mask, metric),
                 **scored.summary(metric, roi),
             )
             for fold, value, n_rows in scored.per_fold(metric, roi):
