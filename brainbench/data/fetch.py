@@ -85,9 +85,7 @@ def check(name: str, root: str | None, settings: Sequence[str] = ()) -> str:
     try:
         parsed = dataset_settings(values)
     except ValidationError as error:
-        problems = [
-            f"dataset.{'.'.join(map(str, one['loc'][1:]))}: {one['msg'].lower()}" for one in error.errors()
-        ]
+        problems = [f"dataset.{'.'.join(map(str, one['loc'][1:]))}: {one['msg'].lower()}" for one in error.errors()]
         raise UserError("\n".join(problems), hint=f"give what is missing with --set, for {name}") from None
     path, note = resolve_root(name, root)
     dataset = DATASETS[name].open(parsed, path, Context())

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -250,10 +251,22 @@ def score_nested(
 
 
 def _indices(how: Scoring, n_rows: int, *, fold: np.ndarray, run: np.ndarray, stimulus: np.ndarray) -> np.ndarray:
-    return permutation_indices(
-        n_rows, null=how.null, run=run, stimulus=stimulus, fold=fold, block_length=how.block_length,
-        n_permutations=how.n_permutations, seed=how.seed,
+    """Return the orders of the permutation test; the layers of one participant share them."""
+    codes = [np.unique(one, return_inverse=True)[1].astype(np.int64).tobytes() for one in (fold, run, stimulus)]
+    return _shared_indices(n_rows, how.null, how.block_length, how.n_permutations, how.seed, *codes)
+
+
+@lru_cache(maxsize=4)
+def _shared_indices(
+    n_rows: int, null: str, block_length: int | None, n_permutations: int, seed: int, *codes: bytes
+) -> np.ndarray:
+    fold, run, stimulus = (np.frombuffer(code, dtype=np.int64) for code in codes)
+    orders = permutation_indices(
+        n_rows, null=null, run=run, stimulus=stimulus, fold=fold, block_length=block_length,
+        n_permutations=n_permutations, seed=seed,
     )  # fmt: skip
+    orders.flags.writeable = False
+    return orders
 
 
 def _test(scored: Scored, t: np.ndarray, p: np.ndarray, masks: np.ndarray, how: Scoring, **design: np.ndarray) -> None:

@@ -59,22 +59,26 @@ def linear_cka(x: np.ndarray, y: np.ndarray, *, debiased: bool = True) -> float:
     return float((K * L).sum()) / size if size > 0 else 0.0
 
 
-def rsa_noise_ceiling(rdms: np.ndarray) -> tuple[float, float]:
-    """Return the lower and upper noise ceiling of RSA over participants (Nili et al. 2014), Spearman.
+def rsa_noise_ceiling(rdms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return every participant's lower and upper noise ceiling of RSA (Nili et al. 2014), Spearman.
 
-    Lower: every participant's RDM with the mean rank RDM of the others. Upper: with the mean over all, itself in it.
+    Lower: the RDM with the mean rank RDM of the others. Upper: with the mean over all, itself in it.
 
     Parameters
     ----------
     rdms : ndarray (n_subjects, n_pairs)
+
+    Returns
+    -------
+    lower, upper : ndarray (n_subjects,)
     """
     from scipy.stats import rankdata
 
     ranks = rankdata(rdms, axis=1)
     total = ranks.sum(axis=0)
-    lower = np.mean([_pearson(rankdata(total - one), one) for one in ranks])
-    upper = np.mean([_pearson(rankdata(total), one) for one in ranks])
-    return float(lower), float(upper)
+    lower = np.array([_pearson(rankdata(total - one), one) for one in ranks])
+    upper = np.array([_pearson(rankdata(total), one) for one in ranks])
+    return lower, upper
 
 
 def geometry_test(x: np.ndarray, y: np.ndarray, *, metric: str, n_permutations: int = 1000, seed: int = 0) -> Geometry:

@@ -13,7 +13,6 @@ from brainbench.features.drift import remove_drift, segments_of
 from brainbench.recipes.schema import EncodeRecipe
 from brainbench.workflows.rows import GROUP, Rows, normalize_runs, zscore
 
-
 _POWER = {"pearson_r": 1, "median_pearson_r": 1, "r2": 2, "explained_variance": 2}
 """Metrics that have a ceiling -> the power of Pearson's r that they are in."""
 

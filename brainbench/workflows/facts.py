@@ -51,6 +51,7 @@ def describe(opened: Opened, outcome: Outcome) -> dict[str, Any]:
         "metrics": metrics,
         "best_layer": outcome.best_layer,
         "claims": claims(opened, outcome),
+        "rsa_ceilings": outcome.rsa_ceilings,
         "warnings": outcome.warnings,
         "confusion": outcome.confusion,
         "maps": outcome.map_files,

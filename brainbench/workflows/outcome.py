@@ -57,6 +57,8 @@ class Outcome:
     schemes: dict[str, dict[str, Any]] = field(default_factory=dict)
     best_layer: list[dict[str, Any]] = field(default_factory=list)
     confusion: list[dict[str, Any]] = field(default_factory=list)
+    rsa_ceilings: list[dict[str, Any]] = field(default_factory=list)
+    """Lower and upper RSA ceiling of participants and ROIs."""
     warnings: list[str] = field(default_factory=list)
     chance: dict[str, float] = field(default_factory=dict)
     """Chance level of metrics where it is not 0."""

@@ -8,14 +8,14 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.core.progress import Stages
-from brainbench.evaluation.similarity import geometry_test
+from brainbench.evaluation.similarity import geometry_test, rdm, rsa_noise_ceiling
 from brainbench.recipes.schema import EncodeRecipe
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, read_units, run_units
 from brainbench.workflows.encode import Case
 from brainbench.workflows.opening import Opened
 from brainbench.workflows.outcome import ALL, Outcome
-from brainbench.workflows.rows import group_means
+from brainbench.workflows.rows import GROUP, group_means
 
 SCHEME = "all stimuli"
 """The ``scheme`` of its scores: nothing is fitted, so nothing is held out."""
@@ -43,16 +43,47 @@ def compare_geometry(
             [plan[-1] for plan in plans], folder, jobs=execution.jobs, threads_per_unit=execution.threads_per_unit,
             advance=advance,
         )  # fmt: skip
+    of_main = [case for case in cases if case.rows.scheme.label == main]
+    bounds = rsa_ceilings(of_main) if "rsa" in recipe.similarity else {}
+    for (subject, roi), (lower, upper) in bounds.items():
+        outcome.rsa_ceilings.append({"subject": subject, "roi": roi, "lower": lower, "upper": upper})
     for case, entry, layer, roi, unit in plans:
         found = read_units([unit], folder)[0]
         for metric in recipe.similarity:
+            _, ceiling = bounds.get((case.rows.subject, roi), (None, None)) if metric == "rsa" else (None, None)
             outcome.add(
                 subject=case.rows.subject, scheme=SCHEME, encoder=entry.name, role=entry.settings.role,
                 layer=layer.name, depth=layer.depth, roi=roi, fold=ALL, metric=metric,
                 value=float(found[f"{metric}_value"]), p=float(found[f"{metric}_p"]),
-                null_95=float(found[f"{metric}_null_95"]), n_targets=int(np.sum(case.responses.rois[roi])),
-                n_rows=int(found["n_stimuli"]),
+                null_95=float(found[f"{metric}_null_95"]), ceiling=ceiling,
+                n_targets=int(np.sum(case.responses.rois[roi])), n_rows=int(found["n_stimuli"]),
             )  # fmt: skip
+
+
+def rsa_ceilings(cases: Sequence[Case]) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return lower and upper RSA ceilings (Nili et al. 2014) of every participant and ROI.
+
+    They need two or more participants who saw the same stimuli and have an ROI of the same name.
+    """
+    geometries: dict[str, dict[str, np.ndarray]] = {}
+    shown: set[tuple[str, bytes]] = set()
+    for case in cases:
+        if case.rows.continuous is not None or case.rows.subject == GROUP:
+            continue
+        names, stimulus = np.unique(case.rows.stimulus, return_inverse=True)
+        shown.add((case.features.stimuli.digest(), names.tobytes()))
+        for roi, mask in case.responses.rois.items():
+            responses = group_means(np.asarray(case.rows.Y[:, mask]), stimulus, np.bincount(stimulus))
+            geometries.setdefault(roi, {})[case.rows.subject] = rdm(responses)
+    bounds: dict[tuple[str, str], tuple[float, float]] = {}
+    if len(shown) != 1:
+        return bounds
+    for roi, by_subject in geometries.items():
+        if len(by_subject) > 1:
+            lower, upper = rsa_noise_ceiling(np.stack(list(by_subject.values())))
+            for subject, low, high in zip(by_subject, lower, upper, strict=True):
+                bounds[subject, roi] = (float(low), float(high))
+    return bounds
 
 
 def _unit(recipe: EncodeRecipe, case: Case, encoder: str, layer: str, mask: np.ndarray) -> Unit:
