@@ -39,16 +39,19 @@ def pearson_r(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
 
 
 def r2(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-    """Coefficient of determination of every target, 1 - SS_left / SS_total, never clipped."""
+    """Coefficient of determination of every target, 1 - SS_left / SS_total, never clipped; constant ones score 0."""
     y_true, y_pred = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
     total = ((y_true - y_true.mean(axis=0)) ** 2).sum(axis=0)
     left = ((y_true - y_pred) ** 2).sum(axis=0)
-    return np.where(total > 0, 1 - left / np.where(total > 0, total, 1), 0.0)
+    # The mean of a constant is rounded, so its spread is tiny and not 0.
+    varies = total > FLAT**2 * np.maximum((y_true**2).sum(axis=0), 1e-300)
+    return np.where(varies, 1 - left / np.where(varies, total, 1), 0.0)
 
 
 def explained_variance(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     """Explained variance of every target: R2 that forgives a wrong mean."""
-    return r2(y_true, y_pred - (np.asarray(y_pred) - y_true).mean(axis=0))
+    y_true, y_pred = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
+    return r2(y_true, y_pred - (y_pred - y_true).mean(axis=0))
 
 
 def two_vs_two(y_true: np.ndarray, y_pred: np.ndarray) -> float:
