@@ -173,7 +173,7 @@ def resolve_device(device: str) -> str:
     kind, _, index = device.partition(":")
     if kind == "mps" and torch.backends.mps.is_available():
         return device
-    if kind == "cuda" and int(index or 0) < n_cuda:
+    if kind == "cuda" and (index or "0").isdecimal() and int(index or 0) < n_cuda:
         return device
     there = ["cpu", *(f"cuda:{i}" for i in range(n_cuda))]
     raise UserError(f"device '{device}' is not on this machine", hint=f"here: {', '.join(there)}")

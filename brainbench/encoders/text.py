@@ -80,6 +80,8 @@ class TextEncoder(Encoder):
             network = network.get_encoder()
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        # Padding on the left would move a text's positions, and its class token, with its company in a batch.
+        tokenizer.padding_side = "right"
         if not tokenizer.is_fast:
             raise UserError(f"encoder '{self.name}': {self.settings.model} has no fast tokenizer, which words need")
         return tokenizer, network.float()

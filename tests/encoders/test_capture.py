@@ -158,7 +158,7 @@ def test_automatic_batch(monkeypatch):
 def test_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert capture.resolve_device("auto") == "cpu" == capture.resolve_device("cpu")
-    for device in ("cuda", "cuda:1"):
+    for device in ("cuda", "cuda:1", "cuda:x", "tpu", ""):
         with pytest.raises(UserError, match=f"device '{device}' is not on this machine"):
             capture.resolve_device(device)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

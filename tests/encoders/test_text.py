@@ -45,6 +45,21 @@ def test_sentences_equal_plain_forward_hooks(model, batch_size, request):
             np.testing.assert_allclose(first[layer.name][row], state[0], atol=1e-5)
 
 
+def test_features_do_not_depend_on_the_company_of_a_batch(gpt2, tmp_path):
+    """Many tokenizers of causal models pad on the left, which would move words to other positions."""
+    import json
+    import shutil
+
+    left = tmp_path / "left"
+    shutil.copytree(gpt2, left)
+    settings = json.loads((left / "tokenizer_config.json").read_text())
+    (left / "tokenizer_config.json").write_text(json.dumps({**settings, "padding_side": "left"}))
+    for pool in ("mean", "cls"):
+        one, many = (features(make("text", model=str(left), batch_size=n), TEXTS, pool=pool) for n in (1, 5))
+        for name in one:
+            np.testing.assert_allclose(one[name], many[name], atol=1e-5)
+
+
 def test_taps(bert, gpt2):
     layers = make("text", model=str(bert)).layers()
     assert [layer.name for layer in layers] == ["embeddings", *(f"encoder.layer.{k}" for k in range(3))]
