@@ -116,6 +116,15 @@ def test_neighbours_are_found_on_either_side_and_in_any_order():
         assert found.counts["neighbours"] == close
 
 
+@pytest.mark.parametrize("near", [96.0, 104.0])
+def test_a_neighbour_on_one_side_with_other_rows_on_both(near):
+    time = np.array([100.0, 0.0, near, 200.0, 10.0, 190.0])
+    splits = [(np.array([1, 2, 3, 4, 5]), np.array([0]))]
+    found = leak_certificate(splits, stimulus=np.arange(6), run=np.zeros(6), row_time=time, min_gap=5.0)
+    assert found.counts["neighbours"] == 1
+    assert leak_certificate(splits, stimulus=np.arange(6), run=np.zeros(6), row_time=time, min_gap=4.0).ok
+
+
 def test_a_label_that_is_constant_within_runs_leaks_when_runs_are_shared():
     stimulus, run, _ = clean()
     style = np.where(run == "r0", "thin", "bold")
