@@ -109,7 +109,7 @@ def recipe_digest(recipe: EncodeRecipe | DecodeRecipe) -> str:
             "schema": SCHEMA,
             "brainbench": __version__,
             "science": science(recipe),
-            "root": os.path.abspath(root),
+            "root": os.path.abspath(root) if root else None,
             "device": recipe.execution.device,
             "threads_per_unit": recipe.execution.threads_per_unit,
         }
