@@ -160,13 +160,10 @@ def hub(what: str) -> Iterator[None]:
         If `what` is neither on the hub nor in the local cache.
     """
     from huggingface_hub import constants
-    from transformers.utils import logging
 
     before = constants.HF_HUB_OFFLINE
     offline = before or not _reachable(constants.ENDPOINT)
     constants.HF_HUB_OFFLINE = offline  # else every file is retried for half a minute before the message
-    show = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # a bar per file of weights would break up our own
     try:
         yield
     except UserError:
@@ -184,8 +181,6 @@ def hub(what: str) -> Iterator[None]:
         ) from error
     finally:
         constants.HF_HUB_OFFLINE = before
-        if show:
-            logging.enable_progress_bar()
 
 
 def _reachable(endpoint: str) -> bool:
