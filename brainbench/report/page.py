@@ -86,7 +86,7 @@ def _read(root: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: the run has not finished", hint="run its recipe again") from None
     for name in ("subject", "scheme", "encoder", "role", "layer", "pipeline", "roi", "fold", "metric"):
-        scores[name] = scores[name].fillna("").astype(str)
+        scores[name] = scores[name].astype(object).fillna("").astype(str)
     return facts, manifest, scores
 
 

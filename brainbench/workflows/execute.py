@@ -17,6 +17,7 @@ from brainbench.core.progress import Stages, peak_memory_mb
 from brainbench.features.store import default_cache
 from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
 from brainbench.runs.folder import FINISHED, RunFolder, describe_input
+from brainbench.runs.units import DamagedUnit
 from brainbench.workflows.facts import describe
 from brainbench.workflows.opening import Opened, open_all
 from brainbench.workflows.outcome import Outcome
@@ -61,7 +62,7 @@ def execute(
     folder.clear_derived()
     write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=100))
 
-    outcome = _compute(opened, folder, stages)
+    outcome = _compute_whole(opened, folder, stages)
 
     with stages.stage("tables and maps") as advance:
         outcome.write(folder)
@@ -75,6 +76,18 @@ def execute(
         write_report(folder.path)
         advance(1)
     folder.write_manifest(manifest | _timings(stages) | {"status": FINISHED})
+
+
+def _compute_whole(opened: Opened, folder: RunFolder, stages: Stages) -> Outcome:
+    """Compute; units whose files turn out to be damaged are computed again, once each."""
+    met: set[str] = set()
+    while True:
+        try:
+            return _compute(opened, folder, stages)
+        except DamagedUnit as error:
+            if error.digests <= met:
+                raise
+            met |= error.digests
 
 
 def _compute(opened: Opened, folder: RunFolder, stages: Stages) -> Outcome:
