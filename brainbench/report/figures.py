@@ -45,7 +45,7 @@ def heat_map(table: Matrix, metric: str, mark: str = "") -> Figure:
     image = axes.imshow(shown, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
     if shown.size <= MAX_CELLS_WITH_TEXT:
         for (i, j), value in np.ndenumerate(shown):
-            text = "–" if not np.isfinite(value) else f"{value:.2f}".replace("0.", ".", 1)
+            text = "–" if not np.isfinite(value) else f"{value:.2f}".replace("-0.00", "0.00").replace("0.", ".", 1)
             text += " •" if table.q[i, j] < LEVEL else ""
             colour = "white" if np.isfinite(value) and abs(value) > 0.62 * limit else INK
             axes.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
