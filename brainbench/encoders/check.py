@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -38,9 +39,12 @@ def check_encoder(make: Callable[[], Encoder], stimuli: Stimuli) -> None:
     assert encoder.pools, "an encoder has one pooling or more"
     for pool in encoder.pools:
         _pool(encoder, again, stimuli, pool)
-    modalities: tuple[Modality, ...] = ("image", "text", "array")
-    wrong = next(one for one in modalities if one not in encoder.modalities)
-    _refuses(lambda: encoder.check_modality(replace(stimuli, modality=wrong)), "stimuli of another modality")
+    assert encoder.digest() == make().digest(), "the digest is another one after encoding"
+    modalities: tuple[Modality, ...] = ("image", "text", "word", "array")
+    for wrong in modalities:
+        if wrong not in encoder.modalities:
+            other = replace(stimuli, modality=wrong)
+            _refuses(partial(encoder.check_modality, other), f"stimuli of another modality ({wrong})")
     _refuses(lambda: encoder.select(["no-such-layer*"]), "a layer it does not have")
 
 

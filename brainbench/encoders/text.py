@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import ENCODERS, Encoder, Layer, Pool
@@ -56,6 +56,8 @@ class TextEncoder(Encoder):
         self.source = _installed() if settings.model == INSTALLED else settings.model
         self._seed = seed
         self.tokenizer, network = self._build()
+        # Now: the tokenizer's text holds the padding and truncation of its last call.
+        self._tokenizer_digest = digest(self.tokenizer.backend_tokenizer.to_str())
         self.network = network.eval().requires_grad_(False).to(self.device)
         self._weights = digest_weights(self.network)
         self._taps = find_taps(self.network, "embeddings")
@@ -96,12 +98,6 @@ class TextEncoder(Encoder):
             "context": self.settings.context,
             "max_tokens": self.max_tokens,
         }
-
-    @cached_property
-    def _tokenizer_digest(self) -> str:
-        from brainbench.core.digests import digest
-
-        return digest(self.tokenizer.backend_tokenizer.to_str())
 
     @property
     def max_tokens(self) -> int:
@@ -163,17 +159,15 @@ class TextEncoder(Encoder):
         context = self.settings.context
 
         def forward(rows: range) -> dict[str, np.ndarray]:
-            windows = [list(words[max(0, i - context) : i + 1]) for i in rows]
-            tokens = self._tokenize(windows)
-            last = [len(window) - 1 for window in windows]
-            own = np.zeros(tuple(tokens["input_ids"].shape), dtype=bool)
-            for row, index in enumerate(last):
-                own[row] = [word == index for word in tokens.word_ids(row)]
-                if not own[row].any():
-                    raise UserError(
-                        f"encoder '{self.name}': word {rows[row] + 1} ('{words[rows[row]]}') has no token of its own "
-                        f"within {self.max_tokens} tokens; take a shorter `context`"
-                    )
+            windows = [words[max(0, i - context) : i + 1] for i in rows]
+            tokens, own = self._tokenize(windows)
+            wordless = np.flatnonzero(~own.any(axis=1))
+            if len(wordless):
+                row = int(wordless[0])
+                raise UserError(
+                    f"encoder '{self.name}': word {rows[row] + 1} ('{words[rows[row]]}') has no token of its own "
+                    f"within {self.max_tokens} tokens; take a shorter `context`"
+                )
             import torch
 
             weights = torch.from_numpy(own).to(self.device).unsqueeze(-1)
@@ -185,16 +179,23 @@ class TextEncoder(Encoder):
 
         yield from in_batches(len(words), self._batch, forward)
 
-    def _tokenize(self, windows: list[list[str]]) -> Any:
-        """Tokenize windows of words; a window that is too long loses words from its beginning."""
+    def _tokenize(self, windows: Sequence[Sequence[str]]) -> tuple[Any, np.ndarray]:
+        """Return tokens of every window and which of them belong to its last word, bool ``(n_windows, n_tokens)``.
+
+        Windows are read as text with spaces, as the model was trained: byte-level tokens (GPT-2, RoBERTa) carry the
+        space before their word. A window that is too long loses words from its beginning.
+        """
         side, self.tokenizer.truncation_side = self.tokenizer.truncation_side, "left"
         try:
-            return self.tokenizer(
-                windows, is_split_into_words=True, padding=True, truncation=True, max_length=self.max_tokens,
-                return_tensors="pt",
+            tokens = self.tokenizer(
+                [" ".join(window) for window in windows], padding=True, truncation=True, max_length=self.max_tokens,
+                return_tensors="pt", return_offsets_mapping=True,
             )  # fmt: skip
         finally:
             self.tokenizer.truncation_side = side
+        start = np.array([sum(len(word) + 1 for word in window[:-1]) for window in windows])
+        first, end = tokens.pop("offset_mapping").numpy().transpose(2, 0, 1)
+        return tokens, (end > start[:, None]) & (end > first)
 
     def _run(self, tokens: Any, layers: Sequence[str], pooled: Any) -> dict[str, np.ndarray]:
         import torch

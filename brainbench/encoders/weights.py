@@ -100,13 +100,20 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # readers raise errors of many kinds for a damaged or refused file
         raise UserError(
-            f"weights: {path} cannot be read: {str(error).splitlines()[0]}",
+            f"weights: {path} cannot be read: {_first_line(error)}",
             hint="only plain tensors are read; save the state dict as .safetensors",
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(f"weights: {path} holds no state dict", hint="save `network.state_dict()` as .safetensors")
     return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def load_into(network: Any, state: dict[str, torch.Tensor], path: Path) -> Any:
@@ -169,11 +176,7 @@ def hub(what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # the hub's client raises errors of many kinds
-        where = (
-            "the hub cannot be reached and the local cache does not hold them"
-            if offline
-            else (f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
-        )
+        where = "the hub cannot be reached and the local cache does not hold them" if offline else _first_line(error)
         raise UserError(
             f"{what} could not be loaded: {where}",
             hint="check name and network; offline, `weights: installed` (EfficientNet-Lite0), `model: minilm`, "

@@ -105,10 +105,17 @@ def subject_mean(values: np.ndarray, *, chance: float = 0.0, confidence: float =
         One score per participant.
     chance : float
     confidence : float
+
+    Raises
+    ------
+    ValueError
+        With fewer than two participants.
     """
     from scipy import stats
 
     values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        raise ValueError(f"a mean over participants needs two participants or more, got {len(values)}")
     mean, n = float(values.mean()), len(values)
     error = float(values.std(ddof=1) / np.sqrt(n))
     if error == 0:

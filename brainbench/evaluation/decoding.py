@@ -21,7 +21,7 @@ class DecodingScore:
     ci_low, ci_high : float
         Bootstrap over rows within folds; NaN without draws.
     p, null_95 : float
-        True labels permuted within runs, predictions fixed; NaN without permutations.
+        True labels permuted within runs and folds, predictions fixed; NaN without permutations.
     confusion : int ndarray (n_labels, n_labels)
         Rows are true, columns predicted.
     per_fold : list of (number from 1, accuracy, rows)
@@ -57,7 +57,8 @@ def score_labels(
     y_true, y_pred : str ndarray (n_rows,)
     fold : int ndarray (n_rows,)
     run : ndarray (n_rows,)
-        True labels are permuted within runs, since rows of a run are alike.
+        True labels are permuted within runs, since rows of a run are alike, and within folds, since what is known
+        of other folds was trained on.
     """
     from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
@@ -65,7 +66,9 @@ def score_labels(
     right = (y_true == y_pred).astype(float)
     p = null_95 = low = high = float("nan")
     if n_permutations:
-        orders = permutation_indices(len(y_true), null="within_run", run=run, n_permutations=n_permutations, seed=seed)
+        orders = permutation_indices(
+            len(y_true), null="within_run", run=run, fold=fold, n_permutations=n_permutations, seed=seed
+        )
         null = (y_true[orders] == y_pred).mean(axis=1)
         p = float((np.sum(null >= right.mean() - 1e-12) + 1) / (n_permutations + 1))
         null_95 = float(np.quantile(null, 0.95))

@@ -32,6 +32,12 @@ def unit_columns(values: np.ndarray) -> np.ndarray:
     return np.where(norm > FLAT * np.maximum(size, 1e-300), centered / np.where(norm > 0, norm, 1), 0.0)
 
 
+def total_squares(values: np.ndarray) -> np.ndarray:
+    """Sum of squares of every column about its mean; 0 for constant ones, however their mean is rounded."""
+    total = ((values - values.mean(axis=0)) ** 2).sum(axis=0)
+    return np.where(total > FLAT**2 * np.maximum((values**2).sum(axis=0), 1e-300), total, 0.0)
+
+
 def pearson_r(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     """Pearson's correlation of every target, ``(n_targets,)``; constant columns score 0."""
     r: np.ndarray = (unit_columns(y_true) * unit_columns(y_pred)).sum(axis=0)
@@ -39,16 +45,17 @@ def pearson_r(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
 
 
 def r2(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-    """Coefficient of determination of every target, 1 - SS_left / SS_total, never clipped."""
+    """Coefficient of determination of every target, 1 - SS_left / SS_total, never clipped; constant ones score 0."""
     y_true, y_pred = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
-    total = ((y_true - y_true.mean(axis=0)) ** 2).sum(axis=0)
+    total = total_squares(y_true)
     left = ((y_true - y_pred) ** 2).sum(axis=0)
     return np.where(total > 0, 1 - left / np.where(total > 0, total, 1), 0.0)
 
 
 def explained_variance(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     """Explained variance of every target: R2 that forgives a wrong mean."""
-    return r2(y_true, y_pred - (np.asarray(y_pred) - y_true).mean(axis=0))
+    y_true, y_pred = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
+    return r2(y_true, y_pred - (y_pred - y_true).mean(axis=0))
 
 
 def two_vs_two(y_true: np.ndarray, y_pred: np.ndarray) -> float:

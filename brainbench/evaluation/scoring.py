@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.evaluation.bootstrap import row_weights
-from brainbench.evaluation.metrics import COLUMN_METRICS, unit_columns
+from brainbench.evaluation.metrics import COLUMN_METRICS, total_squares, unit_columns
 from brainbench.evaluation.significance import permutation_indices
 
 
@@ -226,7 +226,7 @@ def score_nested(
     n_groups = len(np.unique(group))
     total = np.ones_like(y_true)
     for rows in _rows_of(group):
-        spread = ((y_true[rows] - y_true[rows].mean(axis=0)) ** 2).sum(axis=0)
+        spread = total_squares(y_true[rows])
         total[rows] = np.where(spread > 0, spread, np.inf)
     losses = np.stack([((y_true - one) ** 2 / total).sum(axis=0) for one in smaller])
     small = np.take_along_axis(np.stack(smaller), losses.argmin(axis=0)[None, None, :], axis=0)[0]

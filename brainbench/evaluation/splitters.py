@@ -47,23 +47,26 @@ class RowSplitter:
         y: object = None,
         groups: object = None,
         *,
-        stimulus: np.ndarray,
-        run: np.ndarray,
+        stimulus: np.ndarray | None = None,
+        run: np.ndarray | None = None,
     ) -> Iterator[Fold]:
         """Yield (train, test) row indices.
 
         Parameters
         ----------
-        X, y, groups
+        X, y
             Ignored; for scikit-learn's signature.
-        stimulus, run : ndarray (n_rows,)
+        groups : ndarray (n_rows,), optional
+            The stimulus or run of each row, whichever is held out, as scikit-learn passes it.
+        stimulus, run : ndarray (n_rows,), optional
+            What is held out must be given here or, if it is one of them, as `groups`.
 
         Raises
         ------
         ValueError
             If the rows cannot be dealt so, with the counts.
         """
-        stimulus, run = np.asarray(stimulus), np.asarray(run)
+        stimulus, run = self._rows(groups, stimulus, run)
         if self.scheme == "predefined":
             yield from self._predefined(len(stimulus))
         elif self.scheme == "contiguous":
@@ -79,6 +82,19 @@ class RowSplitter:
     def get_n_splits(self, X: object = None, y: object = None, groups: object = None, **rows: np.ndarray) -> int:
         """Return the number of folds."""
         return sum(1 for _ in self.split(X, y, groups, **rows))
+
+    def _rows(
+        self, groups: object, stimulus: np.ndarray | None, run: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return stimulus and run of each row; what is not held out may be unknown."""
+        given = {"stimulus": stimulus, "run": run}
+        if len(self.hold_out) == 1 and given[self.hold_out[0]] is None:
+            given[self.hold_out[0]] = None if groups is None else np.asarray(groups)
+        if any(given[what] is None for what in self.hold_out):
+            raise ValueError(f"split needs the {' and '.join(self.hold_out)} of each row, by name")
+        known = {what: np.asarray(values) for what, values in given.items() if values is not None}
+        unknown = np.zeros(len(known[self.hold_out[0]]), dtype=int)
+        return known.get("stimulus", unknown), known.get("run", unknown)
 
     def _parts(self, groups: np.ndarray, what: str) -> list[np.ndarray]:
         """Return the groups that are held out together, fold by fold."""

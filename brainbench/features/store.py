@@ -17,10 +17,10 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 
 from brainbench import __version__
 from brainbench.core.digests import SCHEMA, digest, digest_file
@@ -65,7 +65,7 @@ class FeatureStore:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
         self.folder = self.root / "features"
-        self._verified: set[str] = set()
+        self._verified: dict[str, tuple[int, int]] = {}
 
     # Keys ------------------------------------------------------------------------------------------------------
 
@@ -145,10 +145,11 @@ class FeatureStore:
         try:
             manifest = read_json(folder / "manifest.json")
             path = folder / "features.npy"
-            if key not in self._verified:
+            state = path.stat()
+            if self._verified.get(key) != (state.st_mtime_ns, state.st_size):
                 if digest_file(path) != manifest["sha256"]:
                     raise ValueError("its bytes are not those that were written")
-                self._verified.add(key)
+                self._verified[key] = (state.st_mtime_ns, state.st_size)
                 with contextlib.suppress(OSError):
                     os.utime(folder / "manifest.json")
             array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -179,7 +180,9 @@ class FeatureStore:
         n = len(stimuli)
         with contextlib.ExitStack() as stack:
             folders = {layer: stack.enter_context(atomic_folder(self.folder / keys[layer])) for layer in layers}
-            files: dict[str, np.memmap] = {}
+            # Plain writes and no memory map: a full disk is an error to explain, not a bus error that kills.
+            files: dict[str, IO[bytes]] = {}
+            widths: dict[str, int] = {}
             done = 0
             for batch in encoder.encode(stimuli, layers, pool):
                 size = len(next(iter(batch.values())))
@@ -191,18 +194,23 @@ class FeatureStore:
                             f"'{stimuli.ids[row]}' are not finite"
                         )
                     if layer not in files:
-                        shape = (n, values.shape[1])
-                        files[layer] = open_memmap(
-                            folders[layer] / "features.npy", mode="w+", dtype=np.float32, shape=shape
+                        files[layer] = stack.enter_context(open(folders[layer] / "features.npy", "wb"))
+                        widths[layer] = values.shape[1]
+                        header = {"descr": "<f4", "fortran_order": False, "shape": (n, widths[layer])}
+                        write_array_header_1_0(files[layer], header)
+                    if values.shape[1] != widths[layer]:
+                        raise UserError(
+                            f"encoder '{encoder.name}', layer '{layer}': stimulus '{stimuli.ids[done]}' gives "
+                            f"{values.shape[1]} features, those before it {widths[layer]}"
                         )
-                    files[layer][done : done + size] = values
+                    files[layer].write(np.ascontiguousarray(values, dtype="<f4").data)
                 done += size
                 if progress is not None:
                     progress(done, n)
             if done != n:
                 raise RuntimeError(f"encoder '{encoder.name}' gave {done} rows for {n} stimuli")
             for layer in layers:
-                files.pop(layer).flush()
+                files[layer].close()
                 path = folders[layer] / "features.npy"
                 write_json(
                     folders[layer] / "manifest.json",
@@ -246,7 +254,7 @@ class FeatureStore:
                         manifest.stat().st_mtime,
                     )
                 )  # fmt: skip
-            except (OSError, KeyError, json.JSONDecodeError):
+            except (OSError, KeyError, TypeError, ValueError):  # damaged: `prune` removes it
                 continue
         return sorted(found, key=lambda entry: -entry.used)
 
@@ -265,12 +273,14 @@ class FeatureStore:
         return json.dumps(read_json(found[0].path / "manifest.json"), indent=2)
 
     def prune(self, keep_days: float | None = None, everything: bool = False) -> list[Path]:
-        """Remove left-overs of killed processes, entries unused for `keep_days`, or all of them."""
+        """Remove left-overs of killed processes, damaged entries, those unused for `keep_days`, or all of them."""
         removed = remove_stale(self.root) if self.root.exists() else []
-        for entry in self.entries():
-            old = keep_days is not None and time.time() - entry.used > keep_days * 86400
-            if everything or old:
-                with explain_os_errors(entry.path):
-                    shutil.rmtree(entry.path)
-                removed.append(entry.path)
+        folders = sorted(path for path in self.folder.glob("[!.]*") if path.is_dir())
+        used = {entry.path: entry.used for entry in self.entries()}
+        for folder in folders:
+            old = keep_days is not None and time.time() - used.get(folder, 0) > keep_days * 86400
+            if everything or old or folder not in used:
+                with explain_os_errors(folder):
+                    shutil.rmtree(folder)
+                removed.append(folder)
         return removed

@@ -1,0 +1,82 @@
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from brainbench.core import registry as module
+from brainbench.core.errors import UserError
+from brainbench.core.registry import Registry
+
+
+def test_decorated_things_are_found_by_name():
+    things = Registry("encoder")
+
+    @things.register("gabor")
+    class Gabor:
+        pass
+
+    assert things["gabor"] is Gabor and "gabor" in things and len(things) == 1 and list(things) == ["gabor"]
+    assert "pixels" not in things
+    assert things.register("gabor")(Gabor) is Gabor  # a module that is imported again
+    with pytest.raises(ValueError, match="encoder 'gabor' is registered twice"):
+        things.register("gabor")(object())
+
+
+@pytest.mark.parametrize(("asked", "meant"), [("gabbor", "gabor"), ("pixel", "pixels"), ("zzz", None)])
+def test_unknown_names_are_answered_with_the_nearest(asked, meant):
+    things = Registry("encoder", {"gabor": "nowhere", "pixels": "nowhere"})
+    with pytest.raises(UserError, match=f"unknown encoder '{asked}'") as caught:
+        things[asked]
+    assert (f"did you mean '{meant}'?" in caught.value.message) is (meant is not None)
+    assert ("did you mean" in caught.value.message) is (meant is not None)
+    assert caught.value.hint == "known: gabor, pixels"
+
+
+@pytest.fixture
+def plug_in(tmp_path, monkeypatch):
+    """A module that registers itself when it is imported."""
+    (tmp_path / "some_plug_in.py").write_text(
+        "from tests.core import test_registry\n"
+        "test_registry.THINGS.register('built-in')('the built-in one')\n"
+        "thing = 'the plugged-in one'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("some_plug_in", None)
+    THINGS._entries.clear()
+
+
+THINGS: Registry = Registry("thing", {"built-in": "some_plug_in"}, entry_point_group="brainbench.things")
+
+
+def test_built_in_modules_are_imported_when_they_are_asked_for(plug_in):
+    assert THINGS.names() == ["built-in"] and "built-in" in THINGS
+    assert "some_plug_in" not in sys.modules
+    assert THINGS["built-in"] == "the built-in one"
+    assert "some_plug_in" in sys.modules
+
+
+def test_entry_points(plug_in, monkeypatch):
+    asked = []
+
+    def entry_points(group):
+        asked.append(group)
+        return [EntryPoint("extra", "some_plug_in:thing", group), EntryPoint("built-in", "nowhere:thing", group)]
+
+    monkeypatch.setattr(module, "entry_points", entry_points)
+    things = Registry("thing", {"own": "nowhere"}, entry_point_group="brainbench.things")
+    things.register("built-in")("ours")
+    assert things.names() == ["built-in", "extra", "own"]
+    assert things["extra"] == "the plugged-in one"
+    assert things["built-in"] == "ours"  # a third party does not replace what is built in
+    assert set(asked) == {"brainbench.things"}
+    with pytest.raises(UserError, match="did you mean 'extra'"):
+        things["extras"]
+
+
+def test_without_a_group_no_entry_points_are_read(monkeypatch):
+    def refuse(group):
+        raise AssertionError
+
+    monkeypatch.setattr(module, "entry_points", refuse)
+    assert Registry("thing").names() == []

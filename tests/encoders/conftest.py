@@ -1,0 +1,13 @@
+import pytest
+
+from tests.encoders import tiny
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory):
+    return tiny.write_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def gpt2(tmp_path_factory):
+    return tiny.write_gpt2(tmp_path_factory.mktemp("gpt2"))

@@ -1,0 +1,115 @@
+"""Small models and stimuli, made offline."""
+
+import hashlib
+import json
+
+import numpy as np
+
+from brainbench.data.base import Stimuli
+from brainbench.encoders import open_encoder
+from brainbench.recipes.encoders import encoder_settings
+
+SENTENCES = [
+    "the quick brown fox jumps over the lazy dog",
+    "she said that he was there",
+    "words",
+    "a story about words and their context",
+    "the lazy dog said nothing",
+]
+WORDS = "the quick brown fox jumps over the lazy dog and she said that he was there".split()
+
+
+def make(family, *, seed=0, batch_size=None, **settings):
+    values = encoder_settings({"name": "mine", "family": family, **settings})
+    return open_encoder(values, seed=seed, device="cpu", batch_size=batch_size)
+
+
+def stimuli_of(items, modality):
+    """Stimuli from arrays or texts."""
+    raw = [item.encode() if isinstance(item, str) else np.asarray(item).tobytes() for item in items]
+    return Stimuli(
+        ids=[f"s{i}" for i in range(len(items))],
+        modality=modality,
+        load=list(items).__getitem__,
+        content_digests=[hashlib.sha256(one).hexdigest() for one in raw],
+    )
+
+
+def photographs(n=5, height=48, width=40, seed=0):
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (n, 6, 5, 3))
+    return np.repeat(np.repeat(small, height // 6, axis=1), width // 5, axis=2).astype(np.uint8)
+
+
+def images(n=5, **options):
+    return stimuli_of(list(photographs(n, **options)), "image")
+
+
+def features(encoder, stimuli, layers=("*",), pool="mean"):
+    names = [layer.name for layer in encoder.select(list(layers))]
+    batches = list(encoder.encode(stimuli, names, pool))
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in names}
+
+
+def write_bert(folder):
+    """Save a BERT of three blocks with a WordPiece tokenizer."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    pieces = sorted({word for text in SENTENCES for word in text.split()} - {"jumps", "quick"})
+    letters = [chr(c) for c in range(97, 123)]
+    names = [*special, *pieces, "jump", "##s", "qui", "##ck", *letters, *(f"##{c}" for c in letters if c != "s")]
+    vocabulary = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=32, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
+        sep_token="[SEP]",
+    ).save_pretrained(folder)  # fmt: skip
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    _seeded(BertModel, config).save_pretrained(folder)
+    return folder
+
+
+def write_gpt2(folder):
+    """Save a GPT-2 of three blocks with a byte-level tokenizer that puts no space before a text, as GPT-2's does."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import GPT2Config, GPT2Model
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    end = "<|endoftext|>"
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=[end], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator(SENTENCES * 5, trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
+    merges = [one if isinstance(one, str) else " ".join(one) for one in model["merges"]]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]))
+    settings = {"tokenizer_class": "GPT2Tokenizer", "model_max_length": 48, "add_prefix_space": False}
+    settings |= {name: end for name in ("bos_token", "eos_token", "unk_token")}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    config = GPT2Config(
+        vocab_size=tokenizer.get_vocab_size(), n_positions=48, n_embd=16, n_layer=3, n_head=2, bos_token_id=0,
+        eos_token_id=0,
+    )  # fmt: skip
+    _seeded(GPT2Model, config).save_pretrained(folder)
+    return folder
+
+
+def _seeded(model, config):
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return model(config)

@@ -1,0 +1,214 @@
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import r2_score
+
+from brainbench.evaluation import metrics
+from brainbench.evaluation.scoring import Scored, Scoring, score_nested, score_predictions
+from brainbench.evaluation.significance import permutation_indices
+
+ROIS = {"a": np.array([1, 1, 0, 0, 0], bool), "b": np.array([0, 0, 1, 1, 1], bool), "all": np.ones(5, bool)}
+
+
+def held_out(seed=0, n=66, strength=0.3):
+    rng = np.random.default_rng(seed)
+    fold = rng.permutation(np.repeat([0, 2, 5], [20, 22, 24]))
+    y = rng.standard_normal((n, 5)) + fold[:, None]
+    p = strength * y + rng.standard_normal((n, 5))
+    design = {"rois": ROIS, "run": np.arange(n) % 3, "stimulus": np.arange(n) // 2}
+    return y, p, fold, design
+
+
+def how(**options):
+    return Scoring(**{"metrics": tuple(metrics.COLUMN_METRICS), "n_permutations": 0, "n_draws": 0, **options})
+
+
+def roi_mean(values):
+    return np.array([values[mask].mean() for mask in ROIS.values()])
+
+
+def test_scores_over_folds_equal_a_plain_loop():
+    y, p, fold, design = held_out()
+    scored = score_predictions(y, p, fold, how(), **design)
+    for name, metric in metrics.COLUMN_METRICS.items():
+        per_fold = np.array([metric(y[fold == f], p[fold == f]) for f in (0, 2, 5)])
+        np.testing.assert_allclose(scored.targets[name], per_fold.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(scored.roi_values[name], roi_mean(per_fold.mean(axis=0)), rtol=1e-12)
+        np.testing.assert_allclose(scored.folds[name], [roi_mean(row) for row in per_fold], rtol=1e-12)
+        found = list(scored.per_fold(name, "b"))
+        assert [(number, rows) for number, _, rows in found] == [(1, 20), (2, 22), (3, 24)]
+        np.testing.assert_allclose([value for _, value, _ in found], scored.folds[name][:, 1])
+    medians = [np.median(scored.targets["pearson_r"][mask]) for mask in ROIS.values()]
+    np.testing.assert_allclose(scored.roi_values["median_pearson_r"], medians)
+    assert scored.metrics == ["pearson_r", "median_pearson_r", "r2", "explained_variance"]
+    assert scored.n_rows == 66
+
+
+def test_pooled_scores_use_all_rows_at_once():
+    y, p, fold, design = held_out()
+    scored = score_predictions(y, p, fold, how(over="pooled"), **design)
+    np.testing.assert_allclose(scored.targets["pearson_r"], [stats.pearsonr(y[:, v], p[:, v])[0] for v in range(5)])
+    np.testing.assert_allclose(scored.targets["r2"], r2_score(y, p, multioutput="raw_values"))
+    assert scored.folds == {} and list(scored.per_fold("r2", "a")) == []
+    per_fold = score_predictions(y, p, fold, how(), **design)
+    assert (scored.targets["pearson_r"] > per_fold.targets["pearson_r"]).all()  # the folds' levels count when pooled
+
+
+@pytest.mark.parametrize("null", ["stimulus", "within_run", "rows", "block"])
+@pytest.mark.parametrize("over", ["folds", "pooled"])
+def test_permutation_p_equals_a_slow_reference(null, over):
+    y, p, fold, design = held_out(strength=0.1)
+    n = 60
+    settings = how(metrics=("pearson_r",), over=over, null=null, n_permutations=n, block_length=4, seed=3)
+    scored = score_predictions(y, p, fold, settings, **design)
+    orders = permutation_indices(
+        len(y), null=null, run=design["run"], stimulus=design["stimulus"], block_length=4, n_permutations=n, seed=3,
+        fold=fold if over == "folds" else None,
+    )  # fmt: skip
+
+    def score(measured):
+        parts = [fold == f for f in np.unique(fold)] if over == "folds" else [slice(None)]
+        return np.mean([metrics.pearson_r(measured[rows], p[rows]) for rows in parts], axis=0)
+
+    observed, permuted = score(y), np.array([score(y[order]) for order in orders])
+    np.testing.assert_allclose(scored.target_p, ((permuted >= observed).sum(axis=0) + 1) / (n + 1))
+    for metric, summary in (("pearson_r", np.mean), ("median_pearson_r", np.median)):
+        for index, mask in enumerate(ROIS.values()):
+            null_values = summary(permuted[:, mask], axis=1)
+            expected = (np.sum(null_values >= summary(observed[mask]) - 1e-12) + 1) / (n + 1)
+            assert scored.roi_p[metric][index] == pytest.approx(expected)
+            assert scored.roi_null_95[metric][index] == pytest.approx(np.quantile(null_values, 0.95))
+    assert 0 < scored.target_p.min() and scored.target_p.max() <= 1
+
+
+def test_cached_orders_do_not_mix_designs():
+    """Orders are shared by layers of one participant; another design must get its own."""
+    y, p, fold, design = held_out()
+    settings = how(metrics=("pearson_r",), null="within_run", n_permutations=50)
+    first = score_predictions(y, p, fold, settings, **design)
+    other = score_predictions(y, p, fold, settings, **{**design, "run": np.zeros(len(y))})
+    again = score_predictions(y, p, fold, settings, **design)
+    np.testing.assert_array_equal(first.roi_null_95["pearson_r"], again.roi_null_95["pearson_r"])
+    assert (first.roi_null_95["pearson_r"] != other.roi_null_95["pearson_r"]).any()
+
+
+def test_bootstrap_draws_equal_scores_of_repeated_rows():
+    from brainbench.evaluation.bootstrap import row_weights
+
+    y, p, fold, design = held_out()
+    scored = score_predictions(y, p, fold, how(metrics=("pearson_r",), n_draws=20, seed=4), **design)
+    group = np.unique(fold, return_inverse=True)[1]
+    weights = row_weights(design["stimulus"], fold=group, n_draws=20, seed=4).astype(int)
+    for draw, weight in zip(scored.draws, weights, strict=True):
+        expected = np.zeros(5)
+        for f in range(3):
+            rows = np.repeat(np.arange(len(y)), weight * (group == f))
+            expected += metrics.pearson_r(y[rows], p[rows]) / 3
+        np.testing.assert_allclose(draw, roi_mean(expected), atol=1e-10)
+
+
+def test_summary_and_storage():
+    y, p, fold, design = held_out()
+    scored = score_predictions(y, p, fold, how(n_permutations=30, n_draws=40, confidence=0.8), **design)
+    summary = scored.summary("pearson_r", "b")
+    low, high = np.quantile(scored.draws[:, 1], [0.1, 0.9])
+    assert (summary["ci_low"], summary["ci_high"]) == pytest.approx((low, high))
+    assert summary["p"] == scored.roi_p["pearson_r"][1]
+    assert set(scored.summary("r2", "b")) == {"value"}
+    back = Scored.from_arrays(scored.to_arrays())
+    assert back.rois == scored.rois and back.metrics == scored.metrics and back.confidence == 0.8
+    for name in ("targets", "roi_values", "roi_p", "roi_null_95", "folds"):
+        for key, values in getattr(scored, name).items():
+            np.testing.assert_array_equal(getattr(back, name)[key], values)
+    np.testing.assert_array_equal(back.target_p, scored.target_p)
+    np.testing.assert_allclose(back.draws, scored.draws, rtol=1e-6)
+
+
+def test_intervals_cover_the_true_correlation():
+    """Predictions of known correlation with the responses; the 90 % interval holds it about 90 % of the time."""
+    truth, hits, n_runs = 0.5, 0, 200
+    for seed in range(n_runs):
+        rng = np.random.default_rng([seed, 9])
+        p = rng.standard_normal((120, 1))
+        y = truth * p + np.sqrt(1 - truth**2) * rng.standard_normal((120, 1))
+        settings = how(metrics=("pearson_r",), n_draws=200, confidence=0.9, seed=seed)
+        scored = score_predictions(
+            y, p, np.repeat([0, 1], 60), settings, rois={"all": np.ones(1, bool)}, run=np.zeros(120),
+            stimulus=np.arange(120),
+        )  # fmt: skip
+        found = scored.summary("pearson_r", "all")
+        hits += found["ci_low"] <= truth <= found["ci_high"]
+    assert 0.82 < hits / n_runs < 0.97
+
+
+# Nested models -----------------------------------------------------------------------------------------------------
+
+
+def nested(seed=0, useful=0.0, n=60):
+    """Held-out predictions of a smaller model, and of a full model whose added part is of some use or of none."""
+    rng = np.random.default_rng([seed, 77])
+    fold = np.repeat([0, 1, 2], n // 3)
+    base, more = rng.standard_normal((2, n, 5))
+    y = base + useful * more + rng.standard_normal((n, 5))
+    full = base + (useful + 0.2) * more
+    return y, base, full, fold, {"rois": ROIS, "run": np.zeros(n), "stimulus": np.arange(n)}
+
+
+def test_nested_score_is_the_difference_of_the_models_r2():
+    y, small, full, fold, design = nested(useful=0.5)
+    scored = score_nested(y, [small], full, fold, how(), **design)
+    difference = np.mean([metrics.r2(y[fold == f], full[fold == f]) - metrics.r2(y[fold == f], small[fold == f])
+                          for f in range(3)], axis=0)  # fmt: skip
+    np.testing.assert_allclose(scored.targets["unique_r2"], difference, rtol=1e-10)
+    np.testing.assert_allclose(scored.roi_values["unique_r2"], roi_mean(difference), rtol=1e-10)
+    pooled = score_nested(y, [small], full, fold, how(over="pooled"), **design)
+    np.testing.assert_allclose(pooled.targets["unique_r2"], metrics.r2(y, full) - metrics.r2(y, small), rtol=1e-10)
+
+
+def test_every_target_is_held_against_the_best_smaller_model():
+    y, small, full, fold, design = nested(useful=0.5)
+    poor = np.zeros_like(small)
+    mixed = [np.where(np.arange(5) < 2, small, poor), np.where(np.arange(5) < 2, poor, small)]
+    best = score_nested(y, mixed, full, fold, how(), **design)
+    np.testing.assert_allclose(
+        best.targets["unique_r2"], score_nested(y, [small], full, fold, how(), **design).targets["unique_r2"]
+    )
+
+
+def test_nested_p_equals_a_slow_reference():
+    y, small, full, fold, design = nested(useful=0.1)
+    scored = score_nested(y, [small], full, fold, how(null="rows", n_permutations=50, seed=2), **design)
+    e, d = y - small, full - small
+    spread = np.concatenate([np.tile(((y[fold == f] - y[fold == f].mean(0)) ** 2).sum(0), (20, 1)) for f in range(3)])
+
+    def gain(left):  # what the increment explains of a left-over
+        return ((left**2 - (left - d) ** 2) / spread / 3).sum(axis=0)
+
+    permuted = np.array(
+        [gain(e[o]) for o in permutation_indices(60, null="rows", fold=fold, n_permutations=50, seed=2)]
+    )
+    np.testing.assert_allclose(scored.target_p, ((permuted >= gain(e) - 1e-12).sum(axis=0) + 1) / 51)
+    for index, mask in enumerate(ROIS.values()):
+        null = permuted[:, mask].mean(axis=1)
+        assert scored.roi_p["unique_r2"][index] == (np.sum(null >= gain(e)[mask].mean() - 1e-12) + 1) / 51
+        assert scored.roi_null_95["unique_r2"][index] == pytest.approx(np.quantile(null, 0.95))
+
+
+def test_useless_band_gives_uniform_p_and_a_useful_one_small_p():
+    settings = how(null="rows", n_permutations=99)
+    p = []
+    for seed in range(250):
+        y, small, full, fold, design = nested(seed)
+        p.append(score_nested(y, [small], full, fold, settings, **design).roi_p["unique_r2"][2])
+    p = np.array(p) - np.random.default_rng(0).random(len(p)) / 100
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+    y, small, full, fold, design = nested(useful=0.5)
+    assert score_nested(y, [small], full, fold, settings, **design).roi_p["unique_r2"].max() == 0.01
+
+
+def test_constant_targets_gain_nothing():
+    y, small, full, fold, design = nested(useful=0.5)
+    y[:, 3] = 0.1
+    scored = score_nested(y, [small], full, fold, how(n_permutations=20, n_draws=5), **design)
+    assert scored.targets["unique_r2"][3] == 0
+    assert np.isfinite(scored.draws).all()

@@ -1,0 +1,125 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from brainbench.evaluation.zero_shot import leave_two_out_2v2
+
+ALPHAS = np.array([0.01, 1.0, 100.0])
+
+
+def planted(seed=0, n=8, runs=3, noise=1.0, width=3, targets=60):
+    """Responses that are linear in features of the stimuli."""
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((n, width))
+    stimulus, run = np.tile(np.arange(n), runs), np.repeat([f"r{i}" for i in range(runs)], n)
+    weights = rng.standard_normal((width, targets))
+    responses = features[stimulus] @ weights + noise * rng.standard_normal((n * runs, targets)) + 4.0
+    return features, responses, stimulus, run
+
+
+def ridge(X, Y, alpha, x):
+    """Ridge with intercept, in the primal."""
+    mx, my = X.mean(axis=0), Y.mean(axis=0)
+    weights = np.linalg.solve((X - mx).T @ (X - mx) + alpha * np.eye(X.shape[1]), (X - mx).T @ (Y - my))
+    return (x - mx) @ weights + my
+
+
+def slow(features, responses, stimulus, run, alphas):
+    n = len(features)
+    X = (features - features.mean(axis=0)) / features.std(axis=0)
+    X = X / np.sqrt(X.shape[1])  # the mean diagonal of X X' is 1
+    right = []
+    runs = np.unique(run)
+
+    def mean(held, s, inside):
+        keep = (stimulus == s) & ((run == held) == inside)
+        return responses[keep].mean(axis=0)
+
+    for pair in combinations(range(n), 2):
+        rest = [s for s in range(n) if s not in pair]
+        errors = []
+        for alpha in alphas:
+            error = 0.0
+            for held in runs:
+                Y = {s: mean(held, s, False) for s in rest}
+                for left in rest:
+                    inner = [s for s in rest if s != left]
+                    predicted = ridge(X[inner], np.array([Y[s] for s in inner]), alpha, X[left])
+                    error += ((predicted - Y[left]) ** 2).sum()
+            errors.append(error)
+        alpha = alphas[int(np.argmin(errors))]
+        difference = 0.0
+        for held in runs:
+            Y = np.array([mean(held, s, False) for s in rest])
+            p = [ridge(X[rest], Y, alpha, X[s]) for s in pair]
+            y = [mean(held, s, True) for s in pair]
+            r = [[np.corrcoef(a, b)[0, 1] for b in y] for a in p]
+            difference += r[0][0] + r[1][1] - r[0][1] - r[1][0]
+        right.append(float(difference > 0))
+    return right
+
+
+@pytest.mark.parametrize("noise", [1.0, 6.0])
+def test_equal_to_a_slow_reference(noise):
+    data = planted(n=7, noise=noise, targets=20, seed=2)
+    found = leave_two_out_2v2(*data, alphas=ALPHAS, n_shuffles=2)
+    np.testing.assert_array_equal(found.pairs, list(combinations(range(7), 2)))
+    np.testing.assert_array_equal(found.right, slow(*data, ALPHAS))
+    assert found.accuracy == found.right.mean()
+
+
+def test_shuffles_refit_everything():
+    """The null is the accuracy of the same test with features dealt to other stimuli."""
+    features, *rest = planted(n=6, noise=2.0, targets=20)
+    found = leave_two_out_2v2(features, *rest, alphas=ALPHAS, n_shuffles=15, seed=4)
+    rng = np.random.default_rng([4, 41])
+    null = [
+        leave_two_out_2v2(features[rng.permutation(6)], *rest, alphas=ALPHAS, n_shuffles=1).accuracy for _ in range(15)
+    ]
+    assert found.null_95 == pytest.approx(np.quantile(null, 0.95))
+    assert found.p == (np.sum(np.array(null) >= found.accuracy - 1e-12) + 1) / 16
+
+
+def test_planted_semantics_are_found():
+    found = leave_two_out_2v2(*planted(), alphas=ALPHAS, n_shuffles=99)
+    assert found.accuracy > 0.9 and found.p <= 0.02 and found.null_95 < found.accuracy
+
+
+def test_features_that_know_nothing_are_at_chance():
+    accuracy = []
+    for seed in range(25):
+        features, responses, stimulus, run = planted(seed)
+        wrong = np.random.default_rng([seed, 1]).standard_normal(features.shape)
+        accuracy.append(leave_two_out_2v2(wrong, responses, stimulus, run, alphas=ALPHAS, n_shuffles=1).accuracy)
+    assert abs(np.mean(accuracy) - 0.5) < 4 * np.std(accuracy) / 5
+
+
+def test_one_hot_features_are_at_chance_exactly():
+    _, *rest = planted()
+    found = leave_two_out_2v2(np.eye(8), *rest, alphas=ALPHAS, n_shuffles=20)
+    assert found.accuracy == 0.5 and (found.right == 0.5).all()
+    assert found.p == 1 and found.null_95 == 0.5
+
+
+def test_constant_features_are_at_chance():
+    _, *rest = planted()
+    assert leave_two_out_2v2(np.ones((8, 2)), *rest, alphas=ALPHAS, n_shuffles=2).accuracy == 0.5
+
+
+def test_one_run_and_runs_that_miss_stimuli():
+    features, responses, stimulus, run = planted(noise=0.1)
+    one = run == "r0"
+    assert (
+        leave_two_out_2v2(features, responses[one], stimulus[one], run[one], alphas=ALPHAS, n_shuffles=1).accuracy > 0.9
+    )
+    missing = ~((run == "r0") & (stimulus == 3))
+    found = leave_two_out_2v2(
+        features, responses[missing], stimulus[missing], run[missing], alphas=ALPHAS, n_shuffles=1
+    )
+    assert found.accuracy > 0.9
+    lonely = ~((run != "r0") & (stimulus == 3))
+    with pytest.raises(ValueError, match="stimulus 3 is shown in run 'r0' only"):
+        leave_two_out_2v2(features, responses[lonely], stimulus[lonely], run[lonely], alphas=ALPHAS)
+    with pytest.raises(ValueError, match="five or more, got 4"):
+        leave_two_out_2v2(features[:4], responses, stimulus, run, alphas=ALPHAS)

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from nilearn.glm.first_level import make_first_level_design_matrix
+
+from brainbench.features.drift import drift_basis, regress_out, remove_drift, segments_of
+
+
+@pytest.mark.parametrize(("n", "t_r", "high_pass_s"), [(100, 2.0, 128.0), (361, 2.0, 128.0), (40, 1.5, 60.0)])
+def test_basis_spans_nilearn_s(n, t_r, high_pass_s):
+    ours = drift_basis(n, t_r, high_pass_s)
+    theirs = make_first_level_design_matrix(
+        np.arange(n) * t_r, drift_model="cosine", high_pass=1 / high_pass_s
+    ).to_numpy()
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours.T @ ours, np.eye(ours.shape[1]), atol=1e-10)
+    np.testing.assert_allclose(theirs - ours @ (ours.T @ theirs), 0, atol=1e-8)
+
+
+def test_slow_cosines_go_and_fast_ones_stay():
+    n, t_r = 200, 2.0
+    order = int(2 * n * t_r / 128)  # 6
+    times = (np.arange(n) + 0.5) / n
+    cosines = np.cos(np.pi * np.outer(times, np.arange(40)))
+    left = remove_drift(cosines, [np.arange(n)], t_r, 128.0)
+    np.testing.assert_allclose(left[:, : order + 1], 0, atol=1e-10)
+    np.testing.assert_allclose(left[:, order + 1 :], cosines[:, order + 1 :], atol=1e-10)
+
+
+def test_without_high_pass_the_mean_alone_goes():
+    data = np.random.default_rng(0).standard_normal((30, 3)) + 7
+    np.testing.assert_allclose(remove_drift(data, [np.arange(30)], 2.0, None), data - data.mean(axis=0))
+
+
+def test_segments_are_cleaned_by_themselves():
+    """What happens in one segment changes nothing in another: no leak across the border."""
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((100, 2))
+    segments = [np.arange(60), np.arange(60, 100)]
+    before = remove_drift(data, segments, 2.0, 40.0)
+    changed = data.copy()
+    changed[60:] *= 50
+    np.testing.assert_array_equal(remove_drift(changed, segments, 2.0, 40.0)[:60], before[:60])
+    np.testing.assert_allclose(before[:60], remove_drift(data[:60], [np.arange(60)], 2.0, 40.0))
+    assert (data == np.random.default_rng(0).standard_normal((100, 2))).all()
+
+
+def test_rows_of_no_segment_stay():
+    data = np.ones((10, 1))
+    np.testing.assert_array_equal(remove_drift(data, [np.arange(5)], 2.0, None)[:, 0], [0] * 5 + [1] * 5)
+
+
+def test_a_piece_shorter_than_the_period_loses_its_mean_alone():
+    assert drift_basis(5, 2.0, 128.0).shape == (5, 1)
+    assert drift_basis(1, 2.0, 128.0).shape == (1, 1)
+    assert drift_basis(4, 2.0, 1.0).shape == (4, 4)  # never more columns than rows
+
+
+def test_segments_break_at_gaps_and_runs():
+    rows = np.array([0, 1, 2, 5, 6, 7, 8])
+    run = np.array(["a", "a", "a", "a", "a", "b", "b"])
+    assert [list(s) for s in segments_of(rows, run)] == [[0, 1, 2], [3, 4], [5, 6]]
+    assert [list(s) for s in segments_of(np.arange(3), np.zeros(3))] == [[0, 1, 2]]
+
+
+def test_regress_out_uses_weights_of_the_training_rows():
+    rng = np.random.default_rng(0)
+    nuisance = rng.standard_normal((50, 2))
+    weights = rng.standard_normal((2, 3))
+    signal = rng.standard_normal((50, 3))
+    signal[:30] -= nuisance[:30] @ np.linalg.lstsq(nuisance[:30], signal[:30], rcond=None)[0]
+    data = signal + nuisance @ weights
+    train, test = regress_out(data[:30], data[30:], nuisance[:30], nuisance[30:])
+    np.testing.assert_allclose(train, signal[:30], atol=1e-10)
+    np.testing.assert_allclose(test, signal[30:], atol=1e-10)
+    again, _ = regress_out(data[:30], 100 * data[30:], nuisance[:30], nuisance[30:])
+    np.testing.assert_array_equal(again, train)
+
+
+def test_a_nuisance_that_stands_twice_does_no_harm():
+    rng = np.random.default_rng(0)
+    nuisance = np.repeat(rng.standard_normal((40, 1)), 2, axis=1)
+    data = rng.standard_normal((40, 2)) + 3 * nuisance[:, :1]
+    train, test = regress_out(data[:30], data[30:], nuisance[:30], nuisance[30:])
+    one, _ = regress_out(data[:30], data[30:], nuisance[:30, :1], nuisance[30:, :1])
+    np.testing.assert_allclose(train, one, atol=1e-10)
+    assert np.abs(test).max() < 10

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+from nilearn.glm.first_level import compute_regressor, glover_hrf
+
+from brainbench.data.haemodynamics import response_at, response_table
+from brainbench.features.timing import to_rows
+
+
+def story(seed=0, n=60, width=3, t_r=2.0, n_rows=50):
+    rng = np.random.default_rng(seed)
+    onset = np.sort(rng.uniform(0, 0.9 * n_rows * t_r, n))
+    return rng.standard_normal((n, width)), onset, np.arange(n_rows) * t_r + 1.0, t_r
+
+
+def naive_window(features, onset, times, t_r, reduce):
+    rows = []
+    for time in times:
+        inside = [f for f, o in zip(features, onset, strict=True) if time - t_r < o <= time]
+        rows.append(reduce(inside, axis=0) if inside else np.zeros(features.shape[1]))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(("resample", "reduce"), [("sum", np.sum), ("mean", np.mean)])
+def test_windows_end_with_the_volume(resample, reduce):
+    features, onset, times, t_r = story()
+    found = to_rows(features, onset, None, times, t_r, resample=resample, hrf="none")
+    np.testing.assert_allclose(found, naive_window(features, onset, times, t_r, reduce), rtol=1e-5, atol=1e-6)
+    assert found.dtype == np.float32 and (found == 0).all(axis=1).any()
+
+
+def test_a_word_on_the_border_is_counted_once():
+    found = to_rows(np.ones((1, 1)), [4.0], None, np.arange(0, 12, 2.0), 2.0, resample="sum", hrf="none")
+    np.testing.assert_array_equal(found[:, 0], [0, 0, 1, 0, 0, 0])
+
+
+def test_lanczos_against_the_formula():
+    features, onset, times, t_r = story()
+    found = to_rows(features, onset, None, times, t_r, resample="lanczos", hrf="none")
+    expected = np.zeros_like(found, dtype=float)
+    for k, time in enumerate(times):
+        for w, at in enumerate(onset):
+            x = (time - at) / t_r
+            if abs(x) < 3:
+                kernel = 1.0 if x == 0 else 3 * np.sin(np.pi * x) * np.sin(np.pi * x / 3) / (np.pi * x) ** 2
+                expected[k] += kernel * features[w]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_lanczos_keeps_what_is_sampled_at_the_volumes():
+    values = np.random.default_rng(0).standard_normal((20, 2))
+    times = np.arange(20) * 1.5
+    np.testing.assert_allclose(
+        to_rows(values, times, None, times, 1.5, resample="lanczos", hrf="none"), values, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("hrf", ["glover", "spm"])
+def test_sum_with_a_response_equals_nilearn(hrf):
+    """nilearn's regressor of the same impulses; it starts a response one step of its grid late (ours: 0.05 s)."""
+    features, onset, _, t_r = story(width=1)
+    times = np.arange(50) * t_r
+    found = to_rows(features, onset, None, times, t_r, resample="sum", hrf=hrf)[:, 0]
+    events = np.stack([onset, np.zeros(len(onset)), features[:, 0]])
+    expected = compute_regressor(events, hrf, times, oversampling=400, min_onset=-1)[0][:, 0]
+    assert np.corrcoef(found, expected)[0, 1] > 0.9995
+    # The same shape; only the unit differs (our response integrates to 1 over seconds).
+    scale = found @ expected / (expected @ expected)
+    np.testing.assert_allclose(found, scale * expected, atol=0.04 * np.abs(found).max())
+
+
+def test_sum_with_a_response_is_exact():
+    features, onset, times, t_r = story()
+    H = response_at(times[:, None] - onset[None, :], "glover")
+    np.testing.assert_allclose(to_rows(features, onset, None, times, t_r), H @ features, rtol=1e-5, atol=1e-7)
+
+
+def test_response_integrates_to_one_and_follows_nilearn():
+    times, values = response_table("glover")
+    assert np.sum(values) * (times[1] - times[0]) == pytest.approx(1)
+    theirs = glover_hrf(0.05, oversampling=1)
+    np.testing.assert_allclose(values / values.max(), theirs / theirs.max(), atol=1e-12)
+    assert 4.5 < times[values.argmax()] < 6
+    assert (response_at(np.array([-0.01, -5.0, 100.0]), "glover") == 0).all()
+    with pytest.raises(ValueError, match="glover, spm"):
+        response_table("gamma")
+
+
+@pytest.mark.parametrize("hrf", ["none", "glover"])
+@pytest.mark.parametrize("resample", ["sum", "mean"])
+def test_the_future_is_not_in_any_row(resample, hrf):
+    features, onset, times, t_r = story()
+    before = to_rows(features, onset, None, times, t_r, resample=resample, hrf=hrf)
+    changed = features.copy()
+    changed[30:] += 100
+    after = to_rows(changed, onset, None, times, t_r, resample=resample, hrf=hrf)
+    past = times < onset[30]
+    np.testing.assert_array_equal(before[past], after[past])
+    assert np.abs(before[~past] - after[~past]).max() > 1
+
+
+def test_mean_with_a_response_is_a_discrete_convolution():
+    features, onset, times, t_r = story()
+    found = to_rows(features, onset, None, times, t_r, resample="mean", hrf="glover")
+    sampled = naive_window(features, onset, times, t_r, np.mean)
+    expected = np.zeros_like(sampled)
+    for k in range(len(times)):
+        for j in range(k + 1):
+            expected[k] += sampled[j] * response_at(np.array((k - j) * t_r), "glover") * t_r
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("resample", ["sum", "mean", "lanczos"])
+def test_words_before_the_first_volume_are_remembered(resample):
+    features, onset, times, t_r = story()
+    whole = to_rows(features, onset, None, times, t_r, resample=resample)
+    # The same recording whose first ten volumes were dropped: later rows stay as they are.
+    cut = to_rows(features, onset, None, times[10:], t_r, resample=resample)
+    np.testing.assert_allclose(cut, whole[10:], rtol=1e-4, atol=1e-5)
+    assert np.abs(cut[0]).max() > 0
+
+
+def test_delays_stand_side_by_side_and_nothing_wraps():
+    features, onset, times, t_r = story(width=2)
+    plain = to_rows(features, onset, None, times, t_r, hrf="none")
+    found = to_rows(features, onset, None, times, t_r, hrf="none", delays_s=[0.0, 2.0, 6.0])
+    assert found.shape == (50, 6)
+    np.testing.assert_array_equal(found[:, :2], plain)
+    np.testing.assert_array_equal(found[1:, 2:4], plain[:-1])
+    np.testing.assert_array_equal(found[3:, 4:], plain[:-3])
+    assert (found[:3, 4:] == 0).all()
+
+
+def test_unknown_resampling():
+    features, onset, times, t_r = story()
+    with pytest.raises(ValueError, match="sum, mean or lanczos"):
+        to_rows(features, onset, None, times, t_r, resample="linear", hrf="none")
