@@ -80,16 +80,29 @@ def _against_controls(subject: str, rows: Sequence[Row]) -> list[str]:
 
 
 def _zero_shot(rows: Sequence[Row]) -> list[str]:
+    """Say for every participant and region which encoders tell unseen stimuli apart, models before controls."""
     sentences = []
-    for row in rows:
-        verdict = "above" if _significant(row) else "not above"
-        sentences.append(
-            f"{row['roi']} ({row['subject']}): {row['encoder']} {row['layer']} tells two unseen stimuli apart in "
-            f"{number(row['value'], 2)} of pairs, {verdict} its refitted shuffles "
-            f"(95th percentile {number(row.get('null_95'), 2)}, p {probability(row.get('p'))}, "
-            f"q {probability(row.get('q'))})."
-        )
+    for subject in _distinct(rows, "subject"):
+        for roi in _distinct(rows, "roi"):
+            here = [row for row in rows if row["subject"] == subject and row["roi"] == roi]
+            told = [_told_apart([row for row in here if row["encoder"] == name]) for name in _by_role(here)]
+            sentences.append(f"{roi} ({subject}), two stimuli that training never saw: {'; '.join(told)}.")
     return sentences
+
+
+def _told_apart(layers: Sequence[Row]) -> str:
+    best = max(layers, key=lambda row: row["value"])
+    above = sum(_significant(row) for row in layers)
+    name = f"{best['encoder']} {best['layer']}"
+    share = f"{name} tells {number(best['value'], 2)} of pairs apart"
+    null = f"refitted shuffles reach {number(best.get('null_95'), 2)}, q {probability(best.get('q'))}"
+    if len(layers) == 1:
+        return f"{share} ({null})"
+    return f"{share}, its best layer ({null}); {above or 'none'} of its {len(layers)} layers are above chance"
+
+
+def _by_role(rows: Sequence[Row]) -> list[str]:
+    return _distinct(sorted(rows, key=lambda row: row["role"] != "model"), "encoder")
 
 
 def _decoding(outcome: Outcome, rows: Sequence[Row], subject: str) -> list[str]:
@@ -124,7 +137,9 @@ def lead_subject(outcome: Outcome) -> str:
 
 def number(value: Any, digits: int = 3) -> str:
     """Return a number as the report writes it."""
-    return "not estimable" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
+    if value is None or not np.isfinite(value):
+        return "not estimable"
+    return f"{round(float(value), digits) + 0.0:.{digits}f}"  # no negative zero
 
 
 def probability(value: Any) -> str:

@@ -57,8 +57,8 @@ def test_arrays_by_type_shape_and_bytes():
     arrays = [
         a, a.astype(np.float32), a.astype(np.int64), a.astype(">f8"), a.reshape(2, 3), a.reshape(3, 2),
         a.reshape(1, 6), a[::-1], a + 1e-12, np.zeros(0), np.zeros((0, 3)), np.zeros((3, 0)), np.zeros(1),
-        np.array(0.0), np.zeros(1, bool), np.zeros(1, np.int8), np.array(["a", "b"]), np.array(["ab", ""]), np.array([["a", "b"]]),
-        np.array([b"a", b"b"]),
+        np.array(0.0), np.zeros(1, bool), np.zeros(1, np.int8), np.array(["a", "b"]), np.array(["ab", ""]),
+        np.array([["a", "b"]]), np.array([b"a", b"b"]),
     ]  # fmt: skip
     assert len({digest_array(array) for array in arrays}) == len(arrays)
 
