@@ -213,11 +213,14 @@ def data_fetch(
 def data_check(
     name: Annotated[str, typer.Argument(help="Name of a data set.")],
     root: Annotated[str | None, typer.Option("--root", metavar="DIR", help="Its folder.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the recipe's `dataset:`.")
+    ] = None,
 ) -> None:
     """Open every subject of a data set and check that it is whole."""
     from brainbench.data.fetch import check as check_data
 
-    typer.echo(check_data(name, root))
+    typer.echo(check_data(name, root, settings or []))
 
 
 @cache_app.command("show")

@@ -46,6 +46,11 @@ def explain_os_errors(path: Path) -> Iterator[None]:
                 f"{path.parent} cannot be written",
                 hint="choose another folder with --out or --cache (or BRAINBENCH_CACHE)",
             ) from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+            raise UserError(
+                f"{path.parent} cannot be a folder: a file is in its way",
+                hint="choose another folder with --out or --cache (or BRAINBENCH_CACHE)",
+            ) from error
         raise
 
 

@@ -59,6 +59,21 @@ class Stimuli:
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     source: str = ""
 
+    @classmethod
+    def of(cls, values: Sequence[np.ndarray] | Sequence[str], ids: Sequence[str] | None = None) -> Stimuli:
+        """Return stimuli held in memory: images ``(height, width, 3)`` uint8, other float arrays, or texts."""
+        first = values[0]
+        modality: Modality = "text"
+        if not isinstance(first, str):
+            modality = "image" if first.dtype == np.uint8 and first.ndim == 3 else "array"
+        return cls(
+            ids=list(ids) if ids is not None else [f"{index:05d}" for index in range(len(values))],
+            modality=modality,
+            load=values.__getitem__,
+            content_digests=[digest(value) if isinstance(value, str) else digest_array(value) for value in values],
+            source="values in memory",
+        )
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -81,7 +81,8 @@ def check(name: str, root: str | None, settings: Sequence[str] = ()) -> str:
         if not equals:
             raise UserError(f"--set {setting}: write key=value")
         values[key.removeprefix("dataset.")] = yaml.safe_load(value)
-    load_card(name)
+    if load_card(name).simulated:
+        raise UserError(f"data check {name}: nothing to check, it is made when a recipe asks for it")
     try:
         parsed = dataset_settings(values)
     except ValidationError as error:

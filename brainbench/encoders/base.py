@@ -7,7 +7,7 @@ the relative depth of tap ``t`` is ``t / L``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -108,6 +108,31 @@ class Encoder(ABC):
             chosen |= matched
         return [layer for layer in layers if layer.name in chosen]
 
+    def features(
+        self,
+        stimuli: Stimuli | Sequence[np.ndarray] | Sequence[str],
+        layers: Sequence[str] = ("*",),
+        pool: Pool = "mean",
+    ) -> dict[str, np.ndarray]:
+        """Return features of every stimulus in memory, ``{layer: float32 (n_stimuli, n_features)}``.
+
+        Parameters
+        ----------
+        stimuli : Stimuli, or a sequence of images or texts
+        layers : sequence of str
+            Names or globs.
+        pool : {"cls", "mean", "flatten"}
+
+        See Also
+        --------
+        brainbench.features.store.FeatureStore : keeps them on disk, whatever their size.
+        """
+        shown = stimuli if isinstance(stimuli, Stimuli) else Stimuli.of(stimuli)
+        self.check_modality(shown)
+        names = [layer.name for layer in self.select(layers)]
+        batches = list(self.encode(shown, names, pool))
+        return {name: np.concatenate([batch[name] for batch in batches]) for name in names}
+
     def weight_files(self) -> list[Path]:
         """Return the files the weights were read from, so that a later run can see them change."""
         return []
@@ -148,7 +173,23 @@ the seed, the device and the batch size (None: automatic) and returns an `Encode
 
 
 def open_encoder(settings: Any, *, seed: int = 0, device: str = "auto", batch_size: int | None = None) -> Encoder:
-    """Return the encoder that one entry of a recipe's ``encoders:`` section describes."""
+    """Return the encoder that one entry of a recipe's ``encoders:`` section describes.
+
+    Parameters
+    ----------
+    settings : EncoderSettings or mapping
+        The entry: ``{"name": "vit", "family": "image", "model": "vit_base_patch16_224"}``.
+    seed : int
+        Seed of random weights, random vectors and shuffles.
+    device : str
+        auto, cpu, mps, cuda or cuda:N.
+    batch_size : int, optional
+        Stimuli per forward pass; chosen by memory without it.
+    """
+    if isinstance(settings, Mapping):
+        from brainbench.recipes.encoders import encoder_settings
+
+        settings = encoder_settings(dict(settings))
     encoder: Encoder = ENCODERS[settings.family](settings, seed=seed, device=device, batch_size=batch_size)
     if settings.shuffle:
         from brainbench.encoders.shuffle import ShuffledEncoder

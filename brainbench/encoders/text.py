@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,7 +69,7 @@ class TextEncoder(Encoder):
         options: dict[str, Any] = {"trust_remote_code": False}
         if Path(self.source).is_dir():
             options["local_files_only"] = True
-        with hub(f"encoder '{self.name}': text model '{self.settings.model}'"):
+        with _no_bars(), hub(f"encoder '{self.name}': text model '{self.settings.model}'"):
             tokenizer = AutoTokenizer.from_pretrained(self.source, **options)
             if self.settings.weights == "random":
                 config = AutoConfig.from_pretrained(self.source, **options)
@@ -205,6 +206,20 @@ class TextEncoder(Encoder):
         with torch.inference_mode(), captured(self.network, taps, pooled) as values:
             self.network(**tokens)
         return {tap.name: values[tap.name].cpu().numpy() for tap in taps}
+
+
+@contextlib.contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar per file of weights into our own."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _installed() -> str:

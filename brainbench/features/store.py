@@ -154,7 +154,7 @@ class FeatureStore:
                     os.utime(folder / "manifest.json")
             array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
             return array
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if folder.exists():
                 self._discard(folder, "a file of it is missing")
             return None

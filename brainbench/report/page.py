@@ -86,7 +86,7 @@ def _read(root: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: the run has not finished", hint="run its recipe again") from None
     for name in ("subject", "scheme", "encoder", "role", "layer", "pipeline", "roi", "fold", "metric"):
-        scores[name] = scores[name].fillna("").astype(str)
+        scores[name] = scores[name].astype(object).fillna("").astype(str)
     return facts, manifest, scores
 
 
@@ -322,10 +322,11 @@ class _Page:
                     continue
                 background = self.root / entry["background"] if entry["background"] else None
                 title = f"{subject}: {encoder} {layer}, {name_of(metric)}"
+                file = self.root / entry["file"]
                 figure = (
-                    figures.brain_map(self.root / entry["file"], background, title, self.mark)
+                    figures.brain_map(file, background, title, self.mark)
                     if entry["space"] == "volume"
-                    else None
+                    else figures.surface_map(file, title, self.mark)
                 )
                 shown.append(
                     {"title": title, "file": entry["file"], "figure": self.save(figure, f"map_{subject}", title)}

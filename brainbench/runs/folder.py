@@ -149,7 +149,7 @@ class RunFolder:
         """The manifest; empty when there is none or it cannot be read."""
         try:
             value = read_json(self.path / "manifest.json")
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        except (OSError, json.JSONDecodeError, UnicodeDecodeError):
             return {}
         return value if isinstance(value, dict) else {}
 

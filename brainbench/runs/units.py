@@ -17,6 +17,22 @@ from brainbench.core.digests import SCHEMA, digest
 from brainbench.core.errors import UserError
 from brainbench.runs.folder import RunFolder
 
+
+class DamagedUnit(UserError):
+    """The file of a finished unit was damaged or removed; running again computes it.
+
+    Parameters
+    ----------
+    digests : sequence of str
+        The units.
+    message : str
+    """
+
+    def __init__(self, digests: Sequence[str], message: str) -> None:
+        super().__init__(message, hint="run the recipe again: only what is missing is computed")
+        self.digests = frozenset(digests)
+
+
 Compute = Callable[[], Mapping[str, np.ndarray]]
 
 
@@ -102,6 +118,8 @@ def run_units(
         start = time.perf_counter()
         try:
             folder.write_unit(unit.digest, unit.compute())
+        except DamagedUnit:
+            raise
         except UserError as error:
             raise UserError(f"{unit.label}: {error.message}", hint=error.hint) from error
         except MemoryError:
@@ -129,16 +147,14 @@ def read_units(units: Sequence[Unit], folder: RunFolder) -> list[dict[str, np.nd
 
     Raises
     ------
-    UserError
+    DamagedUnit
         If one is absent or was damaged since it was written; running again computes it.
     """
-    values = []
-    for unit in units:
-        arrays = folder.read_unit(unit.digest)
-        if arrays is None:
-            raise UserError(
-                f"{unit.label}: its file {folder.unit_path(unit.digest)} was damaged or removed",
-                hint="run the recipe again: only what is missing is computed",
-            )
-        values.append(arrays)
-    return values
+    values = [folder.read_unit(unit.digest) for unit in units]
+    lost = [unit for unit, arrays in zip(units, values, strict=True) if arrays is None]
+    if lost:
+        raise DamagedUnit(
+            [unit.digest for unit in lost],
+            f"{lost[0].label}: its file {folder.unit_path(lost[0].digest)} was damaged or removed",
+        )
+    return [arrays for arrays in values if arrays is not None]

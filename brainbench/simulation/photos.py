@@ -127,7 +127,7 @@ def read_image(path: Path) -> np.ndarray:
 
 def sentences(text: str | None, n: int) -> Stimuli:
     """Return the first `n` lines of a text file (without it, of the installed sentences) as text stimuli."""
-    lines = _lines(text)[:n]
+    lines = _first(_lines(text), n, "sentences")
     return Stimuli(
         ids=[f"sentence-{index + 1:04d}" for index in range(len(lines))],
         modality="text",
@@ -144,7 +144,7 @@ def story(text: str | None, n_words: int, seed: int) -> Stimuli:
         parts = line.split()
         words += parts
         pause += [0.0] * (len(parts) - 1) + [0.6]
-    words, pause = words[:n_words], pause[:n_words]
+    words, pause = _first(words, n_words, "words"), pause[:n_words]
     rng = np.random.default_rng([seed, 79])
     duration = 0.12 + 0.045 * np.array([len(word) for word in words]) * rng.lognormal(0, 0.25, len(words))
     onset = np.concatenate([[0.0], np.cumsum(duration + np.array(pause) * rng.uniform(0.5, 1.5, len(words)))[:-1]])
@@ -157,6 +157,15 @@ def story(text: str | None, n_words: int, seed: int) -> Stimuli:
         duration=duration,
         source=text or "a text that brainbench installs",
     )
+
+
+def _first(items: list[str], n: int, what: str) -> list[str]:
+    if len(items) < n:
+        raise UserError(
+            f"dataset.n_stimuli: {n} {what} are asked for, the text has {len(items)}",
+            hint=f"set `n_stimuli: {len(items)}`, or give a longer `text`",
+        )
+    return items[:n]
 
 
 def _lines(text: str | None) -> list[str]:

@@ -56,6 +56,8 @@ def run(
     ------
     UserError
         For anything the user can put right.
+    Interrupted
+        If the user stopped it; everything finished is kept.
     """
     settings = read_recipe(recipe, overrides)
     folder = RunFolder(out or default_folder(recipe))
@@ -71,9 +73,9 @@ def run(
         folder.event("run_started", digest=name)
         try:
             execute(settings, folder, name, Stages(quiet), cache=cache, command=_command())
-        except (KeyboardInterrupt, Interrupted):
+        except KeyboardInterrupt:
             folder.event("run_interrupted", digest=name)
-            raise
+            raise Interrupted from None
         folder.event("run_finished", digest=name, seconds=round(time.time() - start, 3))
     return Run(folder.path)
 
@@ -109,7 +111,7 @@ def recipe_digest(recipe: EncodeRecipe | DecodeRecipe) -> str:
             "schema": SCHEMA,
             "brainbench": __version__,
             "science": science(recipe),
-            "root": os.path.abspath(root),
+            "root": os.path.abspath(root) if root else None,
             "device": recipe.execution.device,
             "threads_per_unit": recipe.execution.threads_per_unit,
         }

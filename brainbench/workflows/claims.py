@@ -43,7 +43,7 @@ def _unique(subject: str, rows: Sequence[Row]) -> list[str]:
             layers = [row for row in rows if row["roi"] == roi and row["encoder"] == encoder]
             best = max(layers, key=lambda row: row["value"])
             above = [row for row in layers if _significant(row) and row["value"] > 0]
-            detail = f"best {best['layer']}: unique R2 {number(best['value'])}, q {number(best.get('q'))}"
+            detail = f"best {best['layer']}: unique R2 {number(best['value'])}, q {probability(best.get('q'))}"
             if above:
                 text = f"{len(above)} of {len(layers)} {encoder} layers explain variance that the controls do not"
             else:
@@ -63,7 +63,7 @@ def _against_controls(subject: str, rows: Sequence[Row]) -> list[str]:
         best = max(models, key=lambda row: row["value"])
         ceiling = f" of a ceiling of {number(best['ceiling'], 2)}" if best.get("ceiling") is not None else ""
         text = f"{roi} ({subject}): {best['encoder']} {best['layer']} reaches {number(best['value'], 2)}{ceiling}"
-        text += f" (q {number(best.get('q'))})" if best.get("q") is not None else ""
+        text += f" (q {probability(best.get('q'))})" if best.get("q") is not None else ""
         if not _significant(best):
             text += ", which is not above chance"
         if controls:
@@ -80,15 +80,29 @@ def _against_controls(subject: str, rows: Sequence[Row]) -> list[str]:
 
 
 def _zero_shot(rows: Sequence[Row]) -> list[str]:
+    """Say for every participant and region which encoders tell unseen stimuli apart, models before controls."""
     sentences = []
-    for row in rows:
-        verdict = "above" if _significant(row) else "not above"
-        sentences.append(
-            f"{row['roi']} ({row['subject']}): {row['encoder']} {row['layer']} tells two unseen stimuli apart in "
-            f"{number(row['value'], 2)} of pairs, {verdict} its refitted shuffles "
-            f"(95th percentile {number(row.get('null_95'), 2)}, p {number(row.get('p'))}, q {number(row.get('q'))})."
-        )
+    for subject in _distinct(rows, "subject"):
+        for roi in _distinct(rows, "roi"):
+            here = [row for row in rows if row["subject"] == subject and row["roi"] == roi]
+            told = [_told_apart([row for row in here if row["encoder"] == name]) for name in _by_role(here)]
+            sentences.append(f"{roi} ({subject}), two stimuli that training never saw: {'; '.join(told)}.")
     return sentences
+
+
+def _told_apart(layers: Sequence[Row]) -> str:
+    best = max(layers, key=lambda row: row["value"])
+    above = sum(_significant(row) for row in layers)
+    name = f"{best['encoder']} {best['layer']}"
+    share = f"{name} tells {number(best['value'], 2)} of pairs apart"
+    null = f"refitted shuffles reach {number(best.get('null_95'), 2)}, q {probability(best.get('q'))}"
+    if len(layers) == 1:
+        return f"{share} ({null})"
+    return f"{share}, its best layer ({null}); {above or 'none'} of its {len(layers)} layers are above chance"
+
+
+def _by_role(rows: Sequence[Row]) -> list[str]:
+    return _distinct(sorted(rows, key=lambda row: row["role"] != "model"), "encoder")
 
 
 def _decoding(outcome: Outcome, rows: Sequence[Row], subject: str) -> list[str]:
@@ -98,7 +112,7 @@ def _decoding(outcome: Outcome, rows: Sequence[Row], subject: str) -> list[str]:
         verdict = "above" if _significant(row) and row["value"] > chance else "not above"
         sentences.append(
             f"{row['roi']} ({subject}): {row['pipeline']} is right in {number(row['value'], 2)} of rows, {verdict} "
-            f"chance ({number(chance)}; p {number(row.get('p'))})."
+            f"chance ({number(chance)}; p {probability(row.get('p'))})."
         )
     return sentences
 
@@ -123,4 +137,11 @@ def lead_subject(outcome: Outcome) -> str:
 
 def number(value: Any, digits: int = 3) -> str:
     """Return a number as the report writes it."""
-    return "not estimable" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
+    if value is None or not np.isfinite(value):
+        return "not estimable"
+    return f"{round(float(value), digits) + 0.0:.{digits}f}"  # no negative zero
+
+
+def probability(value: Any) -> str:
+    """Return a p or q value as the report writes it; a t-test's may be too small for three digits."""
+    return "< 0.001" if value is not None and value < 0.0005 else number(value)

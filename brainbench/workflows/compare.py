@@ -65,4 +65,6 @@ def render(table: pd.DataFrame) -> str:
 
 def _distinct(paths: Sequence[Path]) -> list[str]:
     names = [path.resolve().name for path in paths]
-    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    return [f"{name} ({index})" if name in names[: index - 1] else name for index, name in enumerate(names, start=1)]

@@ -17,6 +17,7 @@ from brainbench.core.progress import Stages, peak_memory_mb
 from brainbench.features.store import default_cache
 from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
 from brainbench.runs.folder import FINISHED, RunFolder, describe_input
+from brainbench.runs.units import DamagedUnit
 from brainbench.workflows.facts import describe
 from brainbench.workflows.opening import Opened, open_all
 from brainbench.workflows.outcome import Outcome
@@ -61,7 +62,7 @@ def execute(
     folder.clear_derived()
     write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=100))
 
-    outcome = _compute(opened, folder, stages)
+    outcome = compute(opened, folder, stages)
 
     with stages.stage("tables and maps") as advance:
         outcome.write(folder)
@@ -77,7 +78,19 @@ def execute(
     folder.write_manifest(manifest | _timings(stages) | {"status": FINISHED})
 
 
-def _compute(opened: Opened, folder: RunFolder, stages: Stages) -> Outcome:
+def compute(opened: Opened, folder: RunFolder, stages: Stages) -> Outcome:
+    """Compute; units whose files turn out to be damaged are computed again, once each."""
+    met: set[str] = set()
+    while True:
+        try:
+            return _compute_once(opened, folder, stages)
+        except DamagedUnit as error:
+            if error.digests <= met:
+                raise
+            met |= error.digests
+
+
+def _compute_once(opened: Opened, folder: RunFolder, stages: Stages) -> Outcome:
     outcome = Outcome(opened.recipe)
     if isinstance(opened.recipe, EncodeRecipe):
         from brainbench.workflows.encode import encode

@@ -19,7 +19,7 @@ from brainbench.workflows.opening import Opened
 BASE_MB = 200.0
 """Interpreter with NumPy, SciPy, scikit-learn and pandas."""
 NILEARN_MB = 70.0
-TORCH_MB = 330.0
+TORCH_MB = 450.0
 """PyTorch and timm or transformers, without weights."""
 BATCH_MB = 260.0
 """Activations and buffers of one batch through a network of the usual size."""

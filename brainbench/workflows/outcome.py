@@ -96,7 +96,7 @@ class Outcome:
 
         frame = pd.DataFrame(self.rows, columns=list(COLUMNS))
         for name in KEY:
-            frame[name] = frame[name].fillna("").astype(str)
+            frame[name] = frame[name].astype(object).fillna("").astype(str)
         frame = frame.sort_values(list(KEY), key=_natural, kind="stable")
         for name in ("n_targets", "n_rows"):
             frame[name] = frame[name].astype("Int64")

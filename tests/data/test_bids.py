@@ -97,7 +97,7 @@ def test_files_that_do_not_fit_are_named(tmp_path):
     events.write_text(good)
     sidecar = next(tmp_path.rglob("*desc-preproc_bold.json"))
     sidecar.write_text(json.dumps({"RepetitionTime": 1.5}))
-    with pytest.raises(UserError, match="repetition time 2 s, but .* says 1.5 s"):
+    with pytest.raises(UserError, match=r"repetition time 2 s, but .* says 1.5 s"):
         open_bids(tmp_path)
     sidecar.write_text(json.dumps({"RepetitionTime": 2.0}))
     next(tmp_path.rglob("*confounds_timeseries.tsv")).unlink()

@@ -1,0 +1,30 @@
+"""What the benchmarks share: medians of alternating runs, peaks of a subprocess, plain tables."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+
+def alternate(contenders: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Run contenders in turn, `repeats` times each after one warm-up; return the seconds of every run."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for index in range(repeats + 1):
+        for name, call in contenders.items():
+            start = time.perf_counter()
+            call()
+            if index:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, list[float]], ours: str, other: str) -> float:
+    """Return the median over rounds of our time over the other's, each taken in the same round."""
+    return statistics.median(a / b for a, b in zip(seconds[ours], seconds[other], strict=True))
+
+
+def peak_mb() -> float:
+    """Return the peak resident memory of this process, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3

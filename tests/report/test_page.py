@@ -1,0 +1,96 @@
+"""The report is one file that needs nothing, and says what a reader must know."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+import brainbench as bb
+from brainbench.report import write_report
+from tests.workflows.recipes import SMALL, write_recipe
+
+
+class Page(HTMLParser):
+    """Collects links, sources and whether every element is closed."""
+
+    VOID = {"meta", "img", "br", "hr", "link", "input", "col", "source", "wbr", "path", "rect", "line", "circle"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.addresses, self.texts, self.alts, self.scripts = [], [], [], [], 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        values = dict(attrs)
+        self.addresses += [values[name] for name in ("src", "href") if values.get(name)]
+        if tag == "img":
+            self.alts.append(values.get("alt", ""))
+        self.scripts += tag == "script"
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    recipe = write_recipe(folder, SMALL.replace("A small simulation", "<script>alert('x')</script> & co"))
+    return bb.run(recipe, out=folder / "run", cache=folder / "cache")
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return Page(run.report.read_text())
+
+
+def test_it_is_one_small_file_without_network(run, page):
+    assert run.report.stat().st_size < 5e6
+    assert page.open == []
+    assert page.addresses and all(one.startswith(("data:", "#")) for one in page.addresses if "doi.org" not in one)
+    assert not re.search(r"url\((?!['\"]?data:)", run.report.read_text())
+
+
+def test_what_a_user_writes_is_escaped(run, page):
+    assert "<script>alert" not in run.report.read_text()
+    assert any("<script>alert('x')</script> & co" in text for text in page.texts)
+
+
+def test_it_can_be_read_on_a_phone_and_by_a_screen_reader(run, page):
+    assert 'name="viewport"' in run.report.read_text()
+    assert page.alts and all(len(alt) > 5 for alt in page.alts)
+
+
+def test_it_says_what_was_asked_found_and_done(run, page):
+    text = " ".join(" ".join(page.texts).split())
+    assert "Which layer of gabor explains which region in 2 simulated participants" in text
+    assert "simulated" in text.lower()
+    for part in ("ceiling", "control", "permut", "seed", "peak memory", "stimuli", "repeats"):
+        assert part in text.lower(), part
+    for layer in ("scale.0", "scale.3"):
+        assert layer in text
+    for roi in ("fine", "coarse", "silent"):
+        assert roi in text
+    assert run.manifest["digest"][:8] in text
+
+
+def test_the_leading_numbers_are_those_of_scores_csv(run, page):
+    scores = run.scores
+    mean = scores.query("subject == 'mean' and metric == 'pearson_r' and roi == 'fine' and layer == 'scale.0'")
+    assert f"{mean['value'].iloc[0]:.2f}" in " ".join(page.texts)
+
+
+def test_it_is_rebuilt_from_the_folder_alone(run, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    (copy / "report.html").unlink()
+    shutil.rmtree(copy / "units")
+    write_report(copy)
+    assert (copy / "report.html").stat().st_size > 0.5 * run.report.stat().st_size

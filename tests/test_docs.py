@@ -1,0 +1,96 @@
+"""Every code block of README, CONTRIBUTING and docs is executed: Python, shell, and recipes."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from brainbench.recipes.reader import parse_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+ELSEWHERE = ("/path/to/", "/data/", "mine.yaml", "my.yaml")
+"""Shell lines with these need files that only a user has; `> mine.yaml` is covered by the template's own test."""
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    found = []
+    for indent, name, body in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if name == language:
+            found.append("".join(line.removeprefix(indent) for line in body.splitlines(keepends=True)))
+    return found
+
+
+def pages_with(language: str) -> list:
+    return [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES if blocks(page, language)]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("docs-cache")
+    return dict(os.environ, BRAINBENCH_CACHE=str(cache), COLUMNS="120", PYTHONPATH=str(ROOT))
+
+
+def workshop(tmp_path: Path) -> Path:
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", pages_with("python"))
+def test_python_blocks_run(page, tmp_path, environment):
+    code = "\n".join(blocks(page, "python"))
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:brainbench", "-c", code],
+        cwd=workshop(tmp_path), env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("page", pages_with("yaml"))
+def test_recipes_are_recipes(page):
+    for text in blocks(page, "yaml"):
+        assert parse_recipe(text, str(page)).kind in ("encode", "decode")
+
+
+@pytest.mark.parametrize("page", pages_with("bash"))
+def test_brainbench_lines_run(page, tmp_path, environment):
+    ran = 0
+    for line in "\n".join(blocks(page, "bash")).splitlines():
+        words = shlex.split(line, comments=True)
+        if not words or words[0] != "brainbench":
+            continue
+        command = [sys.executable, "-m", "brainbench", *words[1:]]
+        if any(part in line for part in ELSEWHERE):
+            done = subprocess.run(
+                [*command[:4], "--help"], env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, line
+            continue
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
+        ran += 1
+    assert ran or page.name in ("CONTRIBUTING.md", "README.md", "recordings.md")
+
+
+def test_links_of_the_readme_lead_somewhere():
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), target
+
+
+def test_commands_named_in_the_docs_exist():
+    from brainbench.cli import app
+
+    known = {command.name or command.callback.__name__.strip("_") for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
+    for page in PAGES:
+        for name in re.findall(r"`brainbench ([a-z]+)", page.read_text(encoding="utf-8")):
+            assert name in known, f"{page.name}: brainbench {name}"
