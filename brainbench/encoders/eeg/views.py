@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from brainbench.core.errors import UserError
+from brainbench.core.errors import UserError, did_you_mean, one_of
 
 # Only areas of the 10-10 and 10-5 systems: E1, E2 of a geodesic net or A3, B7 of a Biosemi cap are no mirror pairs.
 _NUMBERED = re.compile(
@@ -92,6 +92,9 @@ class Reflection:
     def __init__(self, order: Sequence[int], label_swap: Sequence[int] | None = None) -> None:
         self.order = _involution(order, "channel order")
         self.label_swap = None if label_swap is None else _involution(label_swap, "label swap")
+
+    def __repr__(self) -> str:
+        return f"Reflection({list(self.order)}, {self.label_swap and list(self.label_swap)})"
 
     def __call__(self, X: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the view."""
@@ -220,6 +223,76 @@ def _mirror_by_position(names: Sequence[str], positions: np.ndarray, tolerance: 
             hint="leave these channels out, or leave the reflection out",
         )
     return order
+
+
+def symmetrised(covariance: np.ndarray, order: Sequence[int]) -> np.ndarray:
+    """Return the mean of a covariance and its mirror image.
+
+    Alignment by the inverse square root of this matrix commutes with the reflection; by the covariance itself it does
+    not.
+
+    Parameters
+    ----------
+    covariance : ndarray (..., n_channels, n_channels)
+    order : sequence of int (n_channels,)
+        From `mirror_order`.
+    """
+    mirrored = covariance[..., list(order), :][..., list(order)]
+    mean: np.ndarray = (covariance + mirrored) / 2
+    return mean
+
+
+VIEW_NAMES = ("time", "frequency", "reflection")
+"""Names of the three views, in MVCNet's order."""
+
+
+def make_views(
+    names: Sequence[str],
+    *,
+    classes: Sequence[Any],
+    sfreq: float | None = None,
+    shift_hz: float = 0.1,
+    ch_names: Sequence[str] | None = None,
+    positions: np.ndarray | None = None,
+    label_swap: Mapping[Any, Any] | None = None,
+) -> tuple[View, ...]:
+    """Return views by name.
+
+    Parameters
+    ----------
+    names : sequence of {"time", "frequency", "reflection"}
+    classes : sequence (n_classes,)
+        Labels in the order of their class index.
+    sfreq, shift_hz : float
+        Hz; the frequency view needs the sampling rate.
+    ch_names, positions, label_swap
+        Of the reflection; see `mirror_order` and `label_order`.
+
+    Raises
+    ------
+    UserError
+        If a name is unknown, or a view lacks what it needs.
+    """
+    found: list[View] = []
+    for name in names:
+        if name == "time":
+            found.append(SignFlip())
+        elif name == "frequency":
+            if sfreq is None:
+                raise UserError("the frequency view needs sfreq, the sampling rate in Hz")
+            found.append(FrequencyShift(sfreq, shift_hz))
+        elif name == "reflection":
+            if ch_names is None:
+                raise UserError(
+                    "the reflection needs ch_names, the names of the channels",
+                    hint="give ch_names (and positions), or leave 'reflection' out of the views",
+                )
+            found.append(Reflection(mirror_order(ch_names, positions).tolist(), label_order(classes, label_swap)))
+        else:
+            raise UserError(
+                f"unknown view {name!r}{did_you_mean(name, VIEW_NAMES)}", hint=f"known: {one_of(VIEW_NAMES)}"
+            )
+    return tuple(found)
 
 
 def label_order(classes: Sequence[Any], label_swap: Mapping[Any, Any] | None = None) -> tuple[int, ...]:

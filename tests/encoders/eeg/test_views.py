@@ -3,7 +3,16 @@ import pytest
 import torch
 
 from brainbench.core.errors import UserError
-from brainbench.encoders.eeg.views import FrequencyShift, Reflection, SignFlip, label_order, mirror_order, plain_name
+from brainbench.encoders.eeg.views import (
+    FrequencyShift,
+    Reflection,
+    SignFlip,
+    label_order,
+    make_views,
+    mirror_order,
+    plain_name,
+    symmetrised,
+)
 
 NAMES = ["Fz", "FC3", "FC1", "FCz", "FC2", "FC4", "C5", "C3", "C1", "Cz", "C2", "C4", "C6", "CP3", "CPz", "CP4"]
 BNCI2014001 = (
@@ -159,3 +168,34 @@ def test_labels():
         label_order([0, 1, 2], {0: 1, 1: 2, 2: 0})
     with pytest.raises(UserError, match="undo itself"):
         Reflection([1, 2, 0])
+
+
+def test_views_by_name():
+    views = make_views(
+        ["reflection", "time", "frequency"], classes=["left", "right"], sfreq=160.0, ch_names=["C3", "C4"]
+    )
+    assert [type(view) for view in views] == [Reflection, SignFlip, FrequencyShift]
+    assert repr(views) == "(Reflection([1, 0], [1, 0]), SignFlip(), FrequencyShift(sfreq=160.0, shift_hz=0.1))"
+    with pytest.raises(UserError, match="did you mean 'reflection'"):
+        make_views(["reflexion"], classes=["left", "right"])
+    with pytest.raises(UserError, match="sampling rate"):
+        make_views(["frequency"], classes=["left", "right"])
+    with pytest.raises(UserError, match="ch_names"):
+        make_views(["reflection"], classes=["left", "right"])
+    with pytest.raises(UserError, match="sampling rate"):
+        FrequencyShift(0.0)
+
+
+def test_alignment_commutes_with_reflection_only_when_it_is_symmetrised():
+    rng = np.random.default_rng(0)
+    X = torch.tensor(rng.normal(size=(20, 16, 16)) @ rng.normal(size=(16, 16)).T).transpose(1, 2)
+    order = mirror_order(NAMES)
+    R = (X @ X.transpose(1, 2)).mean(0).numpy()
+    y, view = torch.zeros(20), Reflection(order)
+
+    def gap(covariance):
+        values, vectors = np.linalg.eigh(covariance)
+        whiten = torch.tensor(vectors / np.sqrt(values) @ vectors.T)
+        return float((view(whiten @ X, y)[0] - whiten @ view(X, y)[0]).norm() / (whiten @ X).norm())
+
+    assert gap(symmetrised(R, order)) < 1e-10 < 0.1 < gap(R)
