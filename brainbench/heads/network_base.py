@@ -16,7 +16,7 @@ from brainbench.core.errors import UserError
 from brainbench.encoders.capture import resolve_device
 from brainbench.encoders.eeg.views import View
 from brainbench.encoders.weights import seeded
-from brainbench.heads.training import CrossEntropy, Objective, Progress, Training, predict_logits, train
+from brainbench.heads.training import CrossEntropy, Objective, Progress, Training, predict_logits, torch_alone, train
 
 
 class TorchClassifier(ClassifierMixin, BaseEstimator):
@@ -32,6 +32,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
     class_weight: str | None
     random_state: int
     device: str
+    threads: int
     checkpoint: str | Path | None
     progress: Progress | None
     network_: Any
@@ -94,9 +95,10 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
             patience=self.patience,
             seed=self.random_state,
             device=self.device,
+            threads=self.threads,
         )
         self.n_chans_, self.n_times_ = trials.shape[1:]
-        with seeded(training.seed):
+        with torch_alone(training.threads), seeded(training.seed):
             network = self.build(self.n_chans_, self.n_times_, len(self.classes_))
         self.scale_ = float(trials.std(dtype=np.float64))
         if self.scale_ == 0:
@@ -141,7 +143,8 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
             )
         device = resolve_device(self.device)
         inputs = self._inputs((trials / self.scale_).astype(np.float32))
-        return predict_logits(self.network_.to(device), inputs, device, n_classes=len(self.classes_))
+        with torch_alone(self.threads, device):
+            return predict_logits(self.network_.to(device), inputs, device, n_classes=len(self.classes_))
 
     def _class_weight(self, codes: np.ndarray) -> Tensor | None:
         if self.class_weight is None:

@@ -20,6 +20,7 @@ from brainbench.encoders.weights import seeded
 from brainbench.heads.builders import find_builder, qualified_name
 from brainbench.heads.network_base import TorchClassifier
 from brainbench.heads.networks import MVCNetClassifier, NetworkClassifier, RBTransformerClassifier
+from brainbench.heads.training import torch_alone
 
 _FORMAT = 1
 _NOT_WRITTEN = {"checkpoint", "progress", "device"}
@@ -123,7 +124,7 @@ def _restored(decoder: TorchClassifier, header: dict[str, Any], path: Path) -> T
     decoder.n_chans_, decoder.n_times_, decoder.scale_ = header["n_chans"], header["n_times"], header["scale"]
     decoder.history_, decoder.best_epoch_ = header["history"], header["best_epoch"]
     decoder.validation_rows_ = np.array(header["validation_rows"], dtype=np.intp)
-    with seeded(0):
+    with torch_alone(decoder.threads), seeded(0):
         network = decoder.build(decoder.n_chans_, decoder.n_times_, len(decoder.classes_))
     network.load_state_dict(load_file(path))
     decoder.network_ = network.eval()

@@ -46,6 +46,7 @@ class NetworkClassifier(TorchClassifier):
     random_state : int
         Of initial weights, order, dropout and the choice of validation groups.
     device : str
+    threads : int
     checkpoint : path, optional
         Folder in which interrupted training is found again.
     progress : callable, optional
@@ -80,6 +81,7 @@ class NetworkClassifier(TorchClassifier):
         class_weight: str | None = None,
         random_state: int = 0,
         device: str = "cpu",
+        threads: int = 1,
         checkpoint: str | Path | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -100,6 +102,7 @@ class NetworkClassifier(TorchClassifier):
         self.class_weight = class_weight
         self.random_state = random_state
         self.device = device
+        self.threads = threads
         self.checkpoint = checkpoint
         self.progress = progress
 
@@ -151,6 +154,7 @@ class MVCNetClassifier(TorchClassifier):
     class_weight : {None, "balanced"}
     random_state : int
     device : str
+    threads : int
     checkpoint : path, optional
     progress : callable, optional
 
@@ -191,6 +195,7 @@ class MVCNetClassifier(TorchClassifier):
         class_weight: str | None = None,
         random_state: int = 0,
         device: str = "cpu",
+        threads: int = 1,
         checkpoint: str | Path | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -219,6 +224,7 @@ class MVCNetClassifier(TorchClassifier):
         self.class_weight = class_weight
         self.random_state = random_state
         self.device = device
+        self.threads = threads
         self.checkpoint = checkpoint
         self.progress = progress
 
@@ -282,6 +288,7 @@ class RBTransformerClassifier(TorchClassifier):
     class_weight : {None, "balanced"}
     random_state : int
     device : str
+    threads : int
     checkpoint : path, optional
     progress : callable, optional
 
@@ -317,6 +324,7 @@ class RBTransformerClassifier(TorchClassifier):
         class_weight: str | None = None,
         random_state: int = 0,
         device: str = "cpu",
+        threads: int = 1,
         checkpoint: str | Path | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -340,6 +348,7 @@ class RBTransformerClassifier(TorchClassifier):
         self.class_weight = class_weight
         self.random_state = random_state
         self.device = device
+        self.threads = threads
         self.checkpoint = checkpoint
         self.progress = progress
 

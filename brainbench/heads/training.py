@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -35,6 +36,8 @@ FINAL_RATE = 1e-6
 """Learning rate at the end of a cosine schedule."""
 
 Progress = Callable[[dict[str, Any]], None]
+
+_TORCH = threading.RLock()
 
 
 class Objective(Protocol):
@@ -87,9 +90,15 @@ class Training:
     patience: int | None = 20
     seed: int = 0
     device: str = "cpu"
+    threads: int = 1
 
     def __post_init__(self) -> None:
-        whole = {"n_epochs": self.n_epochs, "batch_size": self.batch_size, "patience": self.patience}
+        whole = {
+            "n_epochs": self.n_epochs,
+            "batch_size": self.batch_size,
+            "patience": self.patience,
+            "threads": self.threads,
+        }
         for name, value in whole.items():
             if value is None and name == "patience":
                 continue
@@ -132,6 +141,23 @@ class Trained:
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     validation_rows: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+
+
+@contextlib.contextmanager
+def torch_alone(threads: int, device: str = "cpu") -> Iterator[None]:
+    """Hold torch for one network: its random generators and its number of threads, both given back after.
+
+    torch has one generator a process, and units of work run in threads of one process: networks train one at a time.
+    The block may be entered again inside itself.
+    """
+    cuda = [torch.device(device).index or 0] if device.startswith("cuda") else []
+    with _TORCH, torch.random.fork_rng(devices=cuda):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def split_validation(
@@ -254,7 +280,7 @@ def train(
         state.load(file, device)
     trials, labels = torch.from_numpy(X), torch.from_numpy(np.asarray(y, dtype=np.int64))
     written = time.monotonic()
-    with _own_randomness(device):
+    with torch_alone(training.threads, device):
         while not state.finished and len(state.trained.history) < training.n_epochs:
             start = time.perf_counter()
             epoch = len(state.trained.history)
@@ -331,14 +357,6 @@ class _State:
                 f"{file} is no checkpoint that can be continued ({type(error).__name__})",
                 hint="delete the file; training starts again from the beginning",
             ) from error
-
-
-@contextlib.contextmanager
-def _own_randomness(device: str) -> Iterator[None]:
-    """Leave torch's global generators as they were."""
-    cuda = [torch.device(device).index or 0] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=cuda):
-        yield
 
 
 def _seed_epoch(seed: int, epoch: int) -> None:

@@ -19,8 +19,9 @@ def _no_waiting_for_the_disk(monkeypatch):
 
 
 def network():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(24, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 2))
+    with loop.torch_alone(1):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(24, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 2))
 
 
 def trials(n=45, seed=0):
@@ -206,6 +207,18 @@ def test_cosine_falls_from_the_first_rate_to_almost_nothing():
     ]
 
 
+def test_networks_that_train_in_threads_of_one_process_do_not_disturb_each_other():
+    from concurrent.futures import ThreadPoolExecutor
+
+    settings = [Training(n_epochs=6, batch_size=11, seed=seed) for seed in range(6)]
+    alone = [run(one)[0] for one in settings]
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda one: run(one)[0], settings))
+    assert all(same(a, b) for a, b in zip(alone, together, strict=True))
+    assert torch.get_num_threads() == threads
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -218,6 +231,7 @@ def test_cosine_falls_from_the_first_rate_to_almost_nothing():
         {"weight_decay": -1.0},
         {"validation": 1.0},
         {"schedule": "linear"},
+        {"threads": 0},
         {"seed": -1},
     ],
 )
