@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from brainbench.heads.banded import BandedRidgeCV
 from brainbench.heads.ridge import RidgeCV
 
-__all__ = ["BandedRidgeCV", "RidgeCV"]
+__all__ = ["RidgeCV"]
