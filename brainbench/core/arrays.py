@@ -71,7 +71,7 @@ class Arrays(Protocol):
         """Yield eigenvalues (ascending) and eigenvectors of symmetric matrices, each made when its turn comes."""
 
 
-class NumpyArrays:
+class _Numpy:
     """The NumPy side of `Arrays`."""
 
     name = "numpy"
@@ -117,7 +117,8 @@ class NumpyArrays:
         return np.where(positive, np.exp2(np.round(np.log2(np.where(positive, values, 1.0)))), 1.0)
 
     def triangle(self, values: np.ndarray) -> np.ndarray:
-        return np.linalg.qr(values, mode="r")
+        upper: np.ndarray = np.linalg.qr(values, mode="r")  # type: ignore[assignment]  # its stubs forget the mode
+        return upper
 
     def eigh(self, matrices: Sequence[Callable[[], np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         # LAPACK's eigensolver hardly gains from threads, and loses where cores are shared: one matrix a thread.
@@ -132,7 +133,7 @@ class NumpyArrays:
                 yield from ((values, vectors) for values, vectors in found)
 
 
-class TorchArrays:
+class _Torch:
     """The PyTorch side of `Arrays`, bound to the device of one tensor."""
 
     name = "torch"
@@ -192,7 +193,7 @@ class TorchArrays:
             yield tuple(self.torch.linalg.eigh(make()))
 
 
-NUMPY = NumpyArrays()
+NUMPY: Arrays = _Numpy()
 
 
 def is_tensor(values: Any) -> bool:
@@ -216,7 +217,7 @@ def arrays_of(*values: Any) -> Arrays:
         return NUMPY
     if not all(tensors) or len({value.device for value in values}) > 1:
         raise TypeError("pass PyTorch tensors of one device, not mixed with others or with NumPy arrays")
-    return TorchArrays(values[0].device)
+    return _Torch(values[0].device)
 
 
 def _slice_of(index: np.ndarray) -> slice | None:

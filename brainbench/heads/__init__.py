@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from brainbench.heads.banded import BandedRidgeCV
 from brainbench.heads.ridge import RidgeCV
 
-__all__ = ["RidgeCV"]
+__all__ = ["BandedRidgeCV", "RidgeCV"]

@@ -68,9 +68,10 @@ def inner_splits(cv: Any, n_rows: int, groups: Any = None) -> list[Fold]:
 def leave_one_out(folds: list[Fold]) -> bool:
     """Return whether every fold leaves out one row, and every row is left out once."""
     tests = [fold.test for fold in folds]
-    return all(len(test) == 1 and fold.left_out is test for test, fold in zip(tests, folds, strict=True)) and len(
-        np.unique(np.concatenate(tests))
-    ) == len(tests) == len(folds[0].train) + 1
+    return (
+        all(len(test) == 1 and fold.left_out is test for test, fold in zip(tests, folds, strict=True))
+        and len(np.unique(np.concatenate(tests))) == len(tests) == len(folds[0].train) + 1
+    )
 
 
 def target_blocks(n_targets: int, step: int) -> Iterator[slice]:

@@ -47,7 +47,9 @@ def check_features(head: Any, X: Any, like: Array | None = None) -> Array:
     if is_tensor(X):
         X = _floats(X)
         if X.ndim != 2 or X.shape[1] != head.n_features_in_:
-            raise ValueError(f"X has shape {tuple(X.shape)}, but {type(head).__name__} needs (n, {head.n_features_in_})")
+            raise ValueError(
+                f"X has shape {tuple(X.shape)}, but {type(head).__name__} needs (n, {head.n_features_in_})"
+            )
     else:
         X = validate_data(head, X, reset=False, dtype=(np.float64, np.float32), ensure_all_finite=False)
     check_finite(X, "X")

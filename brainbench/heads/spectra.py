@@ -93,9 +93,7 @@ class Features:
     primal : bool
     """
 
-    def __init__(
-        self, xp: Arrays, X: Array, fit_intercept: bool, bands: Sequence[Any] = (slice(None),)
-    ) -> None:
+    def __init__(self, xp: Arrays, X: Array, fit_intercept: bool, bands: Sequence[Any] = (slice(None),)) -> None:
         self.xp, self.bands, self.fit_intercept = xp, list(bands), fit_intercept
         n_rows, n_features = X.shape
         self.dtype = xp.dtype_of(X)
@@ -111,9 +109,7 @@ class Features:
         else:
             self._kernels = [self._kernel(self.X[:, band]) for band in self.bands]
 
-    def spectra(
-        self, folds: Sequence[Fold], smallest: float, weights: np.ndarray | None = None
-    ) -> Iterator[Spectrum]:
+    def spectra(self, folds: Sequence[Fold], smallest: float, weights: np.ndarray | None = None) -> Iterator[Spectrum]:
         """Yield the spectrum of every fold.
 
         Parameters
@@ -130,7 +126,10 @@ class Features:
         makers: list[Callable[[], Array]] = [partial(make, fold, mixture) for fold in folds]
         for fold, (values, vectors) in zip(folds, self.xp.eigh(makers), strict=True):
             host = self.xp.to_numpy(values)
-            floor = max(float(host[-1]) * len(host) * np.finfo(np.float64).eps, NEGLIGIBLE * smallest if len(fold.train) < len(self.X) else 0.0)
+            floor = max(
+                float(host[-1]) * len(host) * np.finfo(np.float64).eps,
+                NEGLIGIBLE * smallest if len(fold.train) < len(self.X) else 0.0,
+            )
             first = int(np.searchsorted(host, floor, side="right"))
             finish = self._primal_spectrum if self.primal else self._dual_spectrum
             yield finish(fold, host[first:], values[first:], vectors[:, first:], mixture, smallest)
@@ -183,10 +182,11 @@ class Features:
         return self.xp.sum64(self.X[self.xp.rows(fold.train)], 0) / len(fold.train)
 
     def _primal_gram(self, fold: Fold, mixture: _Mixture) -> Array:
-        if _by_difference(fold):
-            gram = self._total - self._gram(self.xp.rows(fold.left_out)) if len(fold.left_out) else self._total
-        else:
+        left_out = _fewer_left_out(fold)
+        if left_out is None:
             gram = self._gram(self.xp.rows(fold.train))
+        else:
+            gram = self._total - self._gram(self.xp.rows(left_out)) if len(left_out) else self._total
         center = self._center(fold)
         gram = gram - len(fold.train) * (center[:, None] * center)
         return gram if mixture.stretch is None else gram * mixture.stretch[:, None] * mixture.stretch
@@ -202,12 +202,13 @@ class Features:
             return xp.asarray((xp.asarray(self.X[rows], "float64") - center) @ vectors, self.dtype)
 
         worst = host[-1] / max(host[0], smallest) if len(host) else 1.0
-        difference = _by_difference(fold) and (self.dtype == "float64" or worst < WORST_CONDITION)
-        test, known = xp.rows(fold.test), xp.rows(fold.left_out if difference else fold.train)
-        of_test = coordinates(test)
-        of_known = of_test if fold.test is (fold.left_out if difference else fold.train) else coordinates(known)
+        left_out = _fewer_left_out(fold) if self.dtype == "float64" or worst < WORST_CONDITION else None
+        known = fold.train if left_out is None else left_out
+        of_test = coordinates(xp.rows(fold.test))
+        of_known = of_test if known is fold.test else coordinates(xp.rows(known))
         vectors, center = xp.asarray(vectors, self.dtype), xp.asarray(center, self.dtype)
-        return Spectrum(host, vectors, center, None, test, of_test, known, of_known, difference)
+        test = xp.rows(fold.test)
+        return Spectrum(host, vectors, center, None, test, of_test, xp.rows(known), of_known, left_out is not None)
 
     def _dual_gram(self, fold: Fold, mixture: _Mixture) -> Array:
         kernel = self._block(mixture, fold.train, fold.train)
@@ -255,6 +256,6 @@ class _Mixture:
         return cls([float(weight) for weight in weights], xp.asarray(root, "float64"))
 
 
-def _by_difference(fold: Fold) -> bool:
-    """Return whether sums over training rows are cheaper as the total less the rows left out."""
-    return fold.left_out is not None and len(fold.left_out) < len(fold.train)
+def _fewer_left_out(fold: Fold) -> np.ndarray | None:
+    """Return the rows left out if they are fewer than the training rows: sums go by difference then."""
+    return fold.left_out if fold.left_out is not None and len(fold.left_out) < len(fold.train) else None
