@@ -25,6 +25,9 @@ GRAM_COST = 5.0
 N_SAMPLES = 48
 """Eigenvalues of a bin that its rank is estimated from."""
 
+SMALLEST_SIZE = 1e-3
+"""Directions count as no shorter than this."""
+
 
 @dataclass(frozen=True)
 class FilterBasis:
@@ -61,7 +64,9 @@ class FilterBasis:
         return out
 
 
-def filter_basis(values: np.ndarray, alphas: np.ndarray, *, tolerance: float, relative: bool = False) -> FilterBasis:
+def filter_basis(
+    values: np.ndarray, alphas: np.ndarray, sizes: np.ndarray, *, tolerance: float, relative: bool = False
+) -> FilterBasis:
     """Return the cheapest basis that reproduces every filter to a tolerance.
 
     Parameters
@@ -69,24 +74,29 @@ def filter_basis(values: np.ndarray, alphas: np.ndarray, *, tolerance: float, re
     values : ndarray (n_directions,)
         Eigenvalues, positive and ascending.
     alphas : ndarray (n_alphas,)
+    sizes : ndarray (n_directions,)
+        Length of each direction in the rows to predict, 1 where they are like the training rows. Errors count by it:
+        directions in which training rows hardly vary are long in new rows.
     tolerance : float
-        Largest error of a filter in any direction.
+        Largest error of a filter times the size of its direction.
     relative : bool
         Scale every filter to a largest value of 1 first: for scores that do not see the scale of predictions, and
         would otherwise depend on rounding where a large penalty shrinks everything.
     """
     filters = values / (values + alphas[:, None])
+    sizes = np.maximum(sizes, SMALLEST_SIZE)
     if relative and len(values):
-        filters = filters / filters.max(axis=1, keepdims=True)
+        filters = filters / (filters * sizes).max(axis=1, keepdims=True)
     direct = FilterBasis(filters, [slice(0, len(values))], [filters], np.eye(len(alphas)))
     if len(values) < 2 or len(alphas) < 3:
         return direct
-    bins = _best_bins(values, filters, tolerance)
+    sized = filters * sizes
+    bins = _best_bins(values, sized, tolerance)
     functions, weights = [], []
     for columns in bins:
-        left, size, right = np.linalg.svd(filters[:, columns], full_matrices=False)
-        rank = _rank(left, size, right, filters[:, columns], tolerance)
-        functions.append(right[:rank])
+        left, size, right = np.linalg.svd(sized[:, columns], full_matrices=False)
+        rank = _rank(left, size, right, sized[:, columns], tolerance)
+        functions.append(right[:rank] / sizes[columns])
         weights.append(left[:, :rank] * size[:rank])
     found = FilterBasis(filters, bins, functions, np.concatenate(weights, axis=1))
     return found if _cost(found) < _cost(direct) else direct

@@ -97,33 +97,22 @@ def choose(scores: Array, order: Array) -> Array:
     return order[scores[order].argmax(0)]
 
 
-def scores_from_sums(
-    xp: Arrays, scoring: str, total: Array, own: Array, cross: Array, power: Array, shift: Array, mean: Array, n: int
-) -> Array:
+def scores_from_sums(xp: Arrays, scoring: str, total: Array, own: Array, cross: Array, power: Array) -> Array:
     r"""Return R2 or Pearson's r from inner products of held-out responses y and predictions p.
 
-    .. math:: R^2 = 1 - (y'y - 2 y'p + p'p) / \sum (y - \bar y)^2
+    .. math:: R^2 = 1 - (y'y - 2 y'p + p'p) / \sum (y - \bar y)^2, \qquad r = y'p / \sqrt{y'y \; p'p}
 
     Parameters
     ----------
     total : array (n_targets, 1)
-        Sum of squares about the mean of the held-out rows; 0 marks a constant target, which scores 0.
+        Sum of squares of y about its mean; 0 marks a constant target, which scores 0.
     own : array (n_targets, 1)
-        y'y.
+        y'y, about any origin that p has as well.
     cross, power : array (n_targets, n_alphas)
-        y'p and p'p.
-    shift : array (n_targets, 1)
-        Mean of y.
-    mean : array (n_targets, n_alphas)
-        Mean of p; only Pearson's r looks at it.
-    n : int
-        Held-out rows.
+        y'p and p'p; for Pearson's r both are about their own means.
     """
     varies = total > 0
     if scoring == "r2":
         return xp.where(varies, 1 - (own - 2 * cross + power) / xp.where(varies, total, 1.0), 0.0)
-    spread = power - n * mean**2
-    # A prediction whose spread is rounding of its size has none.
-    varies = varies & (spread > 1e-12 * power)
-    size = xp.sqrt(xp.where(varies, total * spread, 1.0))
-    return xp.where(varies, (cross - n * shift * mean) / size, 0.0).clip(-1.0, 1.0)
+    varies = varies & (power > 0)
+    return xp.where(varies, cross / xp.sqrt(xp.where(varies, total * power, 1.0)), 0.0).clip(-1.0, 1.0)

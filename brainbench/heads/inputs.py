@@ -30,7 +30,10 @@ def check_training(head: Any, X: Any, y: Any) -> tuple[Array, Array]:
         if X.ndim != 2 or y.ndim not in (1, 2) or len(X) != len(y):
             raise ValueError(f"X must be (n_rows, n_features) and y (n_rows, ...), got {X.shape} and {y.shape}")
         head.n_features_in_ = X.shape[1]
+        check_finite(y, "y")
     else:
+        if isinstance(y, np.ndarray) and y.dtype.kind == "f":  # scikit-learn would refuse y without saying where
+            check_finite(y, "y")
         X, y = validate_data(
             head, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32), ensure_all_finite=False
         )
@@ -38,7 +41,6 @@ def check_training(head: Any, X: Any, y: Any) -> tuple[Array, Array]:
     if len(X) < 2:
         raise ValueError(f"ridge needs two rows or more, got n_samples = {len(X)}")
     check_finite(X, "X")
-    check_finite(y, "y")
     return X, y
 
 

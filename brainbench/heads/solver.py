@@ -21,7 +21,10 @@ from brainbench.heads.folds import Fold, leave_one_out, scores_from_sums
 from brainbench.heads.spectra import Features, Spectrum
 
 TOLERANCE = 5e-4
-"""Error of a filter that scores may rest on; the diagonal is exact, so R2 is good to about a hundredth of it."""
+"""Largest error of a filter that scores rest on; the diagonal is exact, so R2 is good to about a hundredth of it."""
+
+TOLERANCE_PER_ROOT_ROW = 2e-5
+"""The same per square root of held-out rows: with few rows, products of different directions cancel less."""
 
 LOO_TOLERANCE = 1e-6
 """The same where predictions themselves are used."""
@@ -95,22 +98,25 @@ class FoldScores:
     def __init__(self, features: Features, spectrum: Spectrum, alphas: np.ndarray, scoring: str) -> None:
         self.xp = xp = features.xp
         self.spectrum, self.scoring, self.dtype = spectrum, scoring, features.dtype
-        self.fit_intercept, self.n_rows = features.fit_intercept, len(features.X)
-        basis = filter_basis(spectrum.values, alphas, tolerance=TOLERANCE, relative=scoring == "pearsonr")
-        Z = spectrum.coordinates
-        self.n_test = len(Z)
-        precise = xp.asarray(Z, "float64")
-        self.sum = xp.asarray(precise.sum(0), self.dtype)
+        self.fit_intercept = features.fit_intercept
+        self.n_test = len(spectrum.coordinates)
+        Z = xp.asarray(spectrum.coordinates, "float64")
+        self.sum = xp.asarray(Z.sum(0), self.dtype)
+        if scoring == "pearsonr":
+            Z = Z - Z.mean(0)
+        squares = (Z**2).sum(0)
+        sizes = np.sqrt(xp.to_numpy(squares) * spectrum.n_train / self.n_test)
+        # Without an intercept predictions carry the mean, and errors grow with it.
+        tolerance = min(TOLERANCE, TOLERANCE_PER_ROOT_ROW * self.n_test**0.5) * (1.0 if self.fit_intercept else 0.1)
+        basis = filter_basis(spectrum.values, alphas, sizes, tolerance=tolerance, relative=scoring == "pearsonr")
         # Inner products of predictions need the test rows only up to a rotation.
-        rotated = xp.triangle(precise) if Z.shape[0] > Z.shape[1] else precise
+        rotated = xp.triangle(Z) if Z.shape[0] > Z.shape[1] else Z
         self.factors = _factors(xp, rotated, basis, self.dtype)
         self.width = basis.rank * len(rotated)
         self.shape = basis.rank, len(rotated)
-        filters = xp.asarray(basis.filters.T.copy(), "float64")
+        self.filters = xp.asarray(basis.filters.T.copy(), self.dtype)
         missing = xp.asarray((basis.filters**2 - basis.approximation() ** 2).T.copy(), "float64")
-        self.filters = xp.asarray(filters, self.dtype)
-        self.of_mean = xp.asarray(filters * (precise.mean(0))[:, None], self.dtype)
-        self.missing = xp.asarray(missing * (precise**2).sum(0)[:, None], self.dtype)
+        self.missing = xp.asarray(missing * squares[:, None], self.dtype)
         pairs = np.einsum("ak,al->kla", basis.weights, basis.weights).reshape(-1, len(alphas))
         self.pairs = xp.asarray(pairs, "float64")
 
@@ -128,17 +134,16 @@ class FoldScores:
         total = xp.where(total > self.n_test * (8 * eps) ** 2, total, 0.0)
         trained = xp.zeros(mean.shape, "float64")
         if self.fit_intercept:  # the mean of all rows is zero
-            trained = xp.sum64(block.Y[spectrum.known], 0)
-            n_known = len(spectrum.known_coordinates)
-            trained = -trained / (self.n_rows - n_known) if spectrum.difference else trained / n_known
-        yz = yz - xp.asarray(trained, self.dtype)[:, None] * self.sum
-        shift = (mean - trained)[:, None]
+            trained = xp.sum64(block.Y[spectrum.known], 0) / (
+                -spectrum.n_train if spectrum.difference else spectrum.n_train
+            )
+        # R2 is about what an intercept alone predicts, Pearson's r about the mean of the held-out rows.
+        origin = mean if self.scoring == "pearsonr" else trained
+        yz = yz - xp.asarray(origin, self.dtype)[:, None] * self.sum
         cross = xp.asarray((yz * b) @ self.filters, "float64")
         power = self._power(b) + xp.asarray((b * b) @ self.missing, "float64")
-        means = xp.asarray(b @ self.of_mean, "float64") if self.scoring == "pearsonr" else shift
-        total = total[:, None]
-        own = total + self.n_test * shift**2
-        return scores_from_sums(xp, self.scoring, total, own, cross, power, shift, means, self.n_test)
+        own = total + self.n_test * (mean - origin) ** 2
+        return scores_from_sums(xp, self.scoring, total[:, None], own[:, None], cross, power)
 
     def _power(self, b: Array) -> Array:
         """Return the squared length of the predictions of every penalty, ``(n_targets, n_alphas)``."""
@@ -166,8 +171,8 @@ class LeaveOneOutScores:
     def __init__(self, features: Features, spectrum: Spectrum, alphas: np.ndarray, scoring: str) -> None:
         self.xp = xp = features.xp
         self.spectrum, self.scoring, self.dtype = spectrum, scoring, features.dtype
-        basis = filter_basis(spectrum.values, alphas, tolerance=LOO_TOLERANCE)
         Z = xp.asarray(spectrum.coordinates, "float64")
+        basis = filter_basis(spectrum.values, alphas, np.ones(len(spectrum.values)), tolerance=LOO_TOLERANCE)
         self.factors = _factors(xp, Z, basis, self.dtype)
         self.shape = basis.rank, len(Z)
         self.width = (basis.rank + 2 * len(alphas)) * len(Z)
@@ -180,15 +185,17 @@ class LeaveOneOutScores:
         xp, y = self.xp, block.Y.T
         b, _ = _coordinates_of_targets(self.spectrum, block)
         basis = _basis_predictions(xp, b, self.factors, self.shape, self.dtype)
+        n_rows = len(block.Y)
         predicted = y[:, None, :] - (y[:, None, :] - self.weights @ basis) / self.left
-        shift = (xp.sum64(y, 1) / len(block.Y))[:, None]
-        own = xp.sum64(y * y, 1)[:, None]
-        total = own - len(block.Y) * shift**2
-        total = xp.where(total > 1e-12 * own, total, 0.0)
+        mean = xp.sum64(y, 1) / n_rows
+        total = xp.sum64(y * y, 1) - n_rows * mean**2
+        total = xp.where(total > 1e-12 * n_rows, total, 0.0)
+        y = y - xp.asarray(mean, self.dtype)[:, None]
+        about = xp.sum64(predicted, 2) / n_rows if self.scoring == "pearsonr" else mean[:, None]
+        predicted = predicted - xp.asarray(about, self.dtype)[:, :, None]
         cross = xp.sum64(y[:, None, :] * predicted, 2)
-        means = xp.sum64(predicted, 2) / len(block.Y)
         power = xp.sum64(predicted**2, 2)
-        return scores_from_sums(xp, self.scoring, total, own, cross, power, shift, means, len(block.Y))
+        return scores_from_sums(xp, self.scoring, total[:, None], total[:, None], cross, power)
 
 
 def _factors(xp: Arrays, Z: Array, basis: FilterBasis, dtype: str) -> list[tuple[slice, Array]]:

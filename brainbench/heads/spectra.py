@@ -44,6 +44,7 @@ class Spectrum:
 
     Attributes
     ----------
+    n_train : int
     values : ndarray (n_directions,)
         Eigenvalues, ascending, positive, on the host.
     vectors : array (n_features or n_train, n_directions)
@@ -61,6 +62,7 @@ class Spectrum:
         rows and ``b = Z_known' y_known``.
     """
 
+    n_train: int
     values: np.ndarray
     vectors: Array
     center: Array
@@ -208,7 +210,9 @@ class Features:
         of_known = of_test if known is fold.test else coordinates(xp.rows(known))
         vectors, center = xp.asarray(vectors, self.dtype), xp.asarray(center, self.dtype)
         test = xp.rows(fold.test)
-        return Spectrum(host, vectors, center, None, test, of_test, xp.rows(known), of_known, left_out is not None)
+        return Spectrum(
+            len(fold.train), host, vectors, center, None, test, of_test, xp.rows(known), of_known, left_out is not None
+        )
 
     def _dual_gram(self, fold: Fold, mixture: _Mixture) -> Array:
         kernel = self._block(mixture, fold.train, fold.train)
@@ -236,7 +240,7 @@ class Features:
         gain = None if mixture.stretch is None else xp.asarray(mixture.stretch**2, self.dtype)
         test, known = xp.rows(fold.test), xp.rows(fold.train)
         vectors = xp.asarray(vectors / values, self.dtype)
-        return Spectrum(host, vectors, center, gain, test, of_test, known, of_train, False)
+        return Spectrum(len(fold.train), host, vectors, center, gain, test, of_test, known, of_train, False)
 
 
 @dataclass(frozen=True)
