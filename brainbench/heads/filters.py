@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-N_EDGES = 12
+N_EDGES = 8
 """Candidate borders between bins, evenly over the logarithm of the eigenvalues."""
 
 GRAM_COST = 5.0
 """Time of one multiplication in the inner products of basis predictions, relative to one in their large product."""
 
-N_SAMPLES = 48
+N_SAMPLES = 32
 """Eigenvalues of a bin that its rank is estimated from."""
 
 SMALLEST_SIZE = 1e-3
