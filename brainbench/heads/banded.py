@@ -103,11 +103,11 @@ class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         fits: list[Fit] = []
         # Mixtures are the outer loop: one mixture's spectra are in memory at a time, besides the fits.
         for index, weights in enumerate(mixtures):
-            solver = Solver(features, folds, alphas, self.scoring, weights)
+            solver = Solver(features, folds, alphas, self.scoring, weights=weights)
             fits.append(solver.fit)
             for columns in target_blocks(n_targets, solver.block_size()):
-                block = make_block(features, Y, columns, solver.needs_cross)
-                scores[index][:, columns] = solver.scores(block)
+                block = make_block(xp, Y, columns, fit_intercept=True)
+                scores[index][:, columns] = solver.scores(solver.with_cross(block))
         # Mixture first, by the score of its best penalty, then the penalty.
         host = xp.to_numpy(scores)
         mixture = host.max(axis=1).argmax(axis=0)
@@ -130,7 +130,7 @@ class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             fit, targets = fits[index], np.flatnonzero(mixture == index)
             for columns in target_blocks(len(targets), REFIT_TARGETS):
                 mine = xp.asarray(targets[columns], "int64")
-                block = make_block(features, Y[:, mine], slice(None), fit.spectrum.difference)
+                block = make_block(xp, Y[:, mine], slice(None), fit_intercept=True)
                 weights = features.coef(fit.spectrum, fit.shrunk(block, self.best_alphas_[mine]))
                 coef[:, mine] = weights
                 intercept[mine] = features.intercept(fit.spectrum, weights, block.mean)

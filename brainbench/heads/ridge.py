@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from brainbench.core.arrays import Array, arrays_of
-from brainbench.heads.folds import choose, descending, inner_splits, target_blocks
+from brainbench.core.arrays import Array, Arrays, arrays_of
+from brainbench.heads.folds import inner_splits, target_blocks
 from brainbench.heads.inputs import check_alphas, check_features, check_scoring, check_training
-from brainbench.heads.solver import Solver, make_block
+from brainbench.heads.solver import Outputs, Solver, make_block
 from brainbench.heads.spectra import Features
 
 
@@ -101,36 +102,65 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return X @ self.coef_ + self.intercept_
 
     def _fit(self, X: Any, y: Any, X_new: Any, groups: Any) -> Array:
-        X, Y = check_training(self, X, y)
-        check_scoring(self.scoring)
+        return fit_together([self], [X], y, [X_new], groups)[0]
+
+    def _keep(self, out: Outputs) -> None:
+        """Take fitted attributes from the results of all targets."""
+        self.best_alphas_, self.cv_scores_ = out.alphas, out.scores
         alphas = check_alphas(self.alphas)
-        self._single = Y.ndim == 1
-        Y = Y.reshape(len(Y), -1)
-        xp, n_targets = arrays_of(X, Y), Y.shape[1]
-        features = Features(xp, X, self.fit_intercept)
-        solver = Solver(features, inner_splits(self.cv, len(X), groups), alphas, self.scoring)
-        new = X[:0] if X_new is None else check_features(self, X_new, like=X)
-        new = features.project(solver.fit.spectrum, new)
-        step = solver.block_size() if self.targets_batch == "auto" else int(self.targets_batch)
-        order, offered = xp.asarray(descending(alphas)), xp.asarray(alphas)
-        scores = xp.empty((len(alphas), n_targets), "float64")
-        chosen = xp.empty((n_targets,), "float64")
-        means = xp.empty((n_targets,), features.dtype)
-        predicted = xp.empty((len(new), n_targets), features.dtype)
-        coef = xp.empty((X.shape[1], n_targets), features.dtype) if self.store_coef else None
-        for columns in target_blocks(n_targets, step):
-            block = make_block(features, Y, columns, solver.needs_cross)
-            scores[:, columns] = solver.scores(block)
-            chosen[columns] = offered[choose(scores[:, columns], order)]
-            means[columns] = block.mean
-            shrunk = solver.fit.shrunk(block, chosen[columns])
-            predicted[:, columns] = new @ shrunk + block.mean
-            if coef is not None:
-                coef[:, columns] = features.coef(solver.fit.spectrum, shrunk)
-        self.best_alphas_, self.cv_scores_ = chosen, scores
-        self.alpha_at_edge_ = (chosen == alphas.min()) | (chosen == alphas.max())
-        if coef is not None:
-            intercept = features.intercept(solver.fit.spectrum, coef, means)
-            self.coef_ = coef[:, 0] if self._single else coef
-            self.intercept_ = intercept[0] if self._single else intercept
-        return predicted
+        self.alpha_at_edge_ = (out.alphas == alphas.min()) | (out.alphas == alphas.max())
+        if out.coef is not None and out.intercept is not None:
+            self.coef_ = out.coef[:, 0] if self._single else out.coef
+            self.intercept_ = out.intercept[0] if self._single else out.intercept
+
+
+def fit_together(
+    heads: Sequence[RidgeCV], layers: Sequence[Any], y: Any, new: Sequence[Any], groups: Any
+) -> list[Array]:
+    """Fit heads with equal parameters, each to features of its own, to the same responses.
+
+    Every block of responses is read, centred and scaled once for all.
+
+    Parameters
+    ----------
+    heads : sequence of RidgeCV
+    layers : sequence of array-like or tensor (n_rows, n_features of the layer)
+    y : array-like or tensor (n_rows,) or (n_rows, n_targets)
+    new : sequence of array-like or tensor (n_new, n_features of the layer), or None
+        Rows to predict.
+    groups : array-like (n_rows,) or None
+
+    Returns
+    -------
+    list of array (n_new, n_targets)
+        Without rows to predict, of no rows.
+    """
+    solvers: list[Solver] = []
+    outputs: list[Outputs] = []
+    for head, features_of_layer, rows in zip(heads, layers, new, strict=True):
+        X, checked = check_training(head, features_of_layer, y)
+        check_scoring(head.scoring)
+        alphas = check_alphas(head.alphas)
+        head._single = checked.ndim == 1
+        Y = checked.reshape(len(checked), -1)
+        xp = arrays_of(X, Y)
+        if solvers and xp.dtype_of(X) != solvers[0].features.dtype:
+            raise ValueError("layers must be of one floating type")
+        rows = X[:0] if rows is None else check_features(head, rows, like=X)
+        features = Features(xp, X, head.fit_intercept)
+        folds = inner_splits(head.cv, len(X), groups)
+        solvers.append(Solver(features, folds, alphas, head.scoring, X_new=rows))
+
+        def empty(_: str, shape: tuple[int, ...], dtype: str, xp: Arrays = xp) -> Array:
+            return xp.empty(shape, dtype)
+
+        outputs.append(Outputs.make(empty, features, len(alphas), len(rows), Y.shape[1], head.store_coef))
+    batch = heads[0].targets_batch
+    step = min(solver.block_size() for solver in solvers) if batch == "auto" else int(batch)
+    for columns in target_blocks(Y.shape[1], step):
+        block = make_block(xp, Y, columns, heads[0].fit_intercept)
+        for solver, out in zip(solvers, outputs, strict=True):
+            solver.solve(block, out)
+    for head, out in zip(heads, outputs, strict=True):
+        head._keep(out)
+    return [out.predicted for out in outputs]

@@ -11,13 +11,14 @@ For a target and a fold, with the quantities of `brainbench.heads.spectra`, the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from brainbench.core.arrays import Array, Arrays
 from brainbench.heads.filters import FilterBasis, filter_basis
-from brainbench.heads.folds import Fold, leave_one_out, scores_from_sums
+from brainbench.heads.folds import Fold, choose, descending, leave_one_out, scores_from_sums
 from brainbench.heads.spectra import Features, Spectrum
 
 TOLERANCE = 5e-4
@@ -30,7 +31,7 @@ LOO_TOLERANCE = 1e-6
 """The same where predictions themselves are used."""
 
 BLOCK_BYTES = 24 << 20
-"""Targets are taken in blocks whose basis predictions fit into so many bytes: about a last-level cache."""
+"""Targets are taken in blocks whose responses and basis predictions take so many bytes: about a last-level cache."""
 
 MIN_BLOCK = 128
 """Fewer targets at once would make the products slow."""
@@ -54,27 +55,30 @@ class Block:
     Y: Array
     mean: Array
     scale: Array
-    cross: Array | None
+    cross: Array | None = None
+
+    def crossed(self, features: Features) -> Block:
+        """Return the block with its cross-products."""
+        return self if self.cross is not None else replace(self, cross=self.Y.T @ features.X)
 
 
-def make_block(features: Features, Y: Array, columns: slice, cross: bool) -> Block:
-    """Return a block of targets, with cross-products where `cross` says that they are needed.
+def make_block(xp: Arrays, Y: Array, columns: slice, fit_intercept: bool) -> Block:
+    """Return a block of targets, without cross-products.
 
     Every target is scaled by itself, so that no target knows of another and squares stay far from the type's limits.
     What rounding leaves of a constant target is set to 0.
     """
-    xp, dtype = features.xp, features.dtype
     Y = Y[:, columns]
-    n_rows = len(Y)
+    n_rows, dtype = len(Y), xp.dtype_of(Y)
     eps = float(np.finfo(dtype).eps)
     mean = xp.zeros((Y.shape[1],), dtype)
-    if features.fit_intercept:
+    if fit_intercept:
         mean = xp.asarray(xp.sum64(Y, 0) / n_rows, dtype)
     Y = xp.contiguous(Y - mean)
     largest = xp.largest(Y)
     scale = xp.power_of_two(largest)
     Y *= xp.where(largest > (8 * eps + n_rows * 2.2e-16) * abs(mean), 1 / scale, 0.0)
-    return Block(columns, Y, mean, scale, Y.T @ features.X if cross else None)
+    return Block(columns, Y, mean, scale)
 
 
 def _coordinates_of_targets(spectrum: Spectrum, block: Block) -> tuple[Array, Array]:
@@ -236,10 +240,51 @@ class Fit:
 
     def shrunk(self, block: Block, alphas: Array) -> Array:
         """Return ``diag(l / (l + a)) b`` with a penalty per target in the units of the user."""
+        block = block.crossed(self.features) if self.spectrum.difference else block
         b, _ = _coordinates_of_targets(self.spectrum, block)
         alphas = self.features.xp.asarray(alphas / self.features.scale**2, self.features.dtype)
         kept = self.values / (self.values + alphas[:, None])
         return ((b * kept) * block.scale[:, None]).T
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where results of all targets go: arrays in memory, or memory maps.
+
+    Attributes
+    ----------
+    scores : array (n_alphas, n_targets)
+    alphas : array (n_targets,)
+    predicted : array (n_new, n_targets)
+    coef : array (n_features, n_targets) or None
+    intercept : array (n_targets,) or None
+    """
+
+    scores: Array
+    alphas: Array
+    predicted: Array
+    coef: Array | None
+    intercept: Array | None
+
+    @classmethod
+    def make(
+        cls,
+        empty: Callable[[str, tuple[int, ...], str], Array],
+        features: Features,
+        n_alphas: int,
+        n_new: int,
+        n_targets: int,
+        store_coef: bool,
+    ) -> Outputs:
+        """Return room for the results, from a function of name, shape and type."""
+        n_features = features.X.shape[1]
+        return cls(
+            empty("cv_scores", (n_alphas, n_targets), "float64"),
+            empty("best_alphas", (n_targets,), "float64"),
+            empty("predicted", (n_new, n_targets), features.dtype),
+            empty("coef", (n_features, n_targets), features.dtype) if store_coef else None,
+            empty("intercept", (n_targets,), features.dtype) if store_coef else None,
+        )
 
 
 class Solver:
@@ -253,11 +298,22 @@ class Solver:
         In the units of the user.
     scoring : {"r2", "pearsonr"}
     weights : ndarray (n_bands,), optional
+    X_new : array (n_new, n_features), optional
+        Rows to predict, raw.
     """
 
     def __init__(
-        self, features: Features, folds: list[Fold], alphas: np.ndarray, scoring: str, weights: np.ndarray | None = None
+        self,
+        features: Features,
+        folds: list[Fold],
+        alphas: np.ndarray,
+        scoring: str,
+        *,
+        weights: np.ndarray | None = None,
+        X_new: Array | None = None,
     ) -> None:
+        self.features = features
+        self._order, self._offered = features.xp.asarray(descending(alphas)), features.xp.asarray(alphas)
         rows = np.arange(len(features.X))
         alphas = alphas / features.scale**2
         if leave_one_out(folds):
@@ -268,17 +324,35 @@ class Solver:
             whole = spectra.pop()
             self.scorers = [FoldScores(features, spectrum, alphas, scoring) for spectrum in spectra]
         self.fit = Fit(features, whole)
-        self.needs_cross = any(one.spectrum.difference for one in [*self.scorers, self.fit])
+        self._needs_cross = any(one.spectrum.difference for one in [*self.scorers, self.fit])
+        self._new = features.project(whole, features.X[:0] if X_new is None else X_new)
 
     def block_size(self) -> int:
         """Return how many targets make a block that fits into the cache."""
-        itemsize = np.dtype(self.fit.features.dtype).itemsize
-        step = BLOCK_BYTES // (itemsize * max(1, *(scorer.width for scorer in self.scorers), 1))
-        return max(MIN_BLOCK, step)
+        itemsize = np.dtype(self.features.dtype).itemsize
+        width = max([len(self.features.X)] + [scorer.width for scorer in self.scorers])
+        return max(MIN_BLOCK, BLOCK_BYTES // (itemsize * width))
+
+    def with_cross(self, block: Block) -> Block:
+        """Return the block with the cross-products that this solver needs."""
+        return block.crossed(self.features) if self._needs_cross else block
 
     def scores(self, block: Block) -> Array:
-        """Return scores averaged over folds, ``(n_alphas, n_targets)``, float64."""
+        """Return scores averaged over folds, ``(n_alphas, n_targets)``, float64; `block` is from `with_cross`."""
         total = self.scorers[0](block)
         for scorer in self.scorers[1:]:
             total += scorer(block)
         return (total / len(self.scorers)).T
+
+    def solve(self, block: Block, out: Outputs) -> None:
+        """Score, choose and fit a block of targets, and write its columns of the results."""
+        block, columns = self.with_cross(block), block.columns
+        scores = self.scores(block)
+        chosen = self._offered[choose(scores, self._order)]
+        shrunk = self.fit.shrunk(block, chosen)
+        out.scores[:, columns], out.alphas[columns] = scores, chosen
+        out.predicted[:, columns] = self._new @ shrunk + block.mean
+        if out.coef is not None and out.intercept is not None:
+            coef = self.features.coef(self.fit.spectrum, shrunk)
+            out.coef[:, columns] = coef
+            out.intercept[columns] = self.features.intercept(self.fit.spectrum, coef, block.mean)
