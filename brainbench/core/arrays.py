@@ -125,6 +125,9 @@ class _Numpy:
         blas = _blas()
         threads = max([library["num_threads"] for library in blas.info()], default=1)
         workers = max(1, min(threads, len(matrices)))
+        if workers == 1:
+            yield from (np.linalg.eigh(make()) for make in matrices)
+            return
         with ThreadPoolExecutor(workers) as pool:
             for start in range(0, len(matrices), workers):
                 # The limit ends before each yield: the caller's products use all threads.

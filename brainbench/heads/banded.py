@@ -103,7 +103,7 @@ class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         fits: list[Fit] = []
         # Mixtures are the outer loop: one mixture's spectra are in memory at a time, besides the fits.
         for index, weights in enumerate(mixtures):
-            solver = Solver(features, folds, alphas, self.scoring, weights=weights)
+            solver = Solver(features, folds, alphas, self.scoring, n_targets=n_targets, weights=weights)
             fits.append(solver.fit)
             for columns in target_blocks(n_targets, solver.block_size()):
                 block = make_block(xp, Y, columns, fit_intercept=True)

@@ -25,6 +25,9 @@ GRAM_COST = 5.0
 N_SAMPLES = 32
 """Eigenvalues of a bin that its rank is estimated from."""
 
+FEW_TARGETS = 256
+"""With fewer targets, looking for a basis takes longer than it saves."""
+
 SMALLEST_SIZE = 1e-3
 """Directions count as no shorter than this."""
 
@@ -65,7 +68,13 @@ class FilterBasis:
 
 
 def filter_basis(
-    values: np.ndarray, alphas: np.ndarray, sizes: np.ndarray, *, tolerance: float, relative: bool = False
+    values: np.ndarray,
+    alphas: np.ndarray,
+    sizes: np.ndarray,
+    *,
+    tolerance: float,
+    n_targets: int,
+    relative: bool = False,
 ) -> FilterBasis:
     """Return the cheapest basis that reproduces every filter to a tolerance.
 
@@ -79,6 +88,8 @@ def filter_basis(
         directions in which training rows hardly vary are long in new rows.
     tolerance : float
         Largest error of a filter times the size of its direction.
+    n_targets : int
+        How many targets it will serve; for `FEW_TARGETS` the filters themselves are their basis.
     relative : bool
         Scale every filter to a largest value of 1 first: for scores that do not see the scale of predictions, and
         would otherwise depend on rounding where a large penalty shrinks everything.
@@ -88,7 +99,7 @@ def filter_basis(
     if relative and len(values):
         filters = filters / (filters * sizes).max(axis=1, keepdims=True)
     direct = FilterBasis(filters, [slice(0, len(values))], [filters], np.eye(len(alphas)))
-    if len(values) < 2 or len(alphas) < 3:
+    if len(values) < 2 or len(alphas) < 3 or n_targets < FEW_TARGETS:
         return direct
     sized = filters * sizes
     bins = _best_bins(values, sized, tolerance)

@@ -149,7 +149,7 @@ def fit_together(
         rows = X[:0] if rows is None else check_features(head, rows, like=X)
         features = Features(xp, X, head.fit_intercept)
         folds = inner_splits(head.cv, len(X), groups)
-        solvers.append(Solver(features, folds, alphas, head.scoring, X_new=rows))
+        solvers.append(Solver(features, folds, alphas, head.scoring, n_targets=Y.shape[1], X_new=rows))
 
         def empty(_: str, shape: tuple[int, ...], dtype: str, xp: Arrays = xp) -> Array:
             return xp.empty(shape, dtype)

@@ -97,9 +97,12 @@ class FoldScores:
     alphas : ndarray (n_alphas,)
         In units of the scaled features.
     scoring : {"r2", "pearsonr"}
+    n_targets : int
     """
 
-    def __init__(self, features: Features, spectrum: Spectrum, alphas: np.ndarray, scoring: str) -> None:
+    def __init__(
+        self, features: Features, spectrum: Spectrum, alphas: np.ndarray, scoring: str, n_targets: int
+    ) -> None:
         self.xp = xp = features.xp
         self.spectrum, self.scoring, self.dtype = spectrum, scoring, features.dtype
         self.fit_intercept = features.fit_intercept
@@ -112,7 +115,9 @@ class FoldScores:
         sizes = np.sqrt(xp.to_numpy(squares) * spectrum.n_train / self.n_test)
         # Without an intercept predictions carry the mean, and errors grow with it.
         tolerance = min(TOLERANCE, TOLERANCE_PER_ROOT_ROW * self.n_test**0.5) * (1.0 if self.fit_intercept else 0.1)
-        basis = filter_basis(spectrum.values, alphas, sizes, tolerance=tolerance, relative=scoring == "pearsonr")
+        basis = filter_basis(
+            spectrum.values, alphas, sizes, tolerance=tolerance, n_targets=n_targets, relative=scoring == "pearsonr"
+        )
         # Inner products of predictions need the test rows only up to a rotation.
         rotated = xp.triangle(Z) if Z.shape[0] > Z.shape[1] else Z
         self.factors = _factors(xp, rotated, basis, self.dtype)
@@ -170,13 +175,17 @@ class LeaveOneOutScores:
         Of all rows, with all rows to score.
     alphas : ndarray (n_alphas,)
     scoring : {"r2", "pearsonr"}
+    n_targets : int
     """
 
-    def __init__(self, features: Features, spectrum: Spectrum, alphas: np.ndarray, scoring: str) -> None:
+    def __init__(
+        self, features: Features, spectrum: Spectrum, alphas: np.ndarray, scoring: str, n_targets: int
+    ) -> None:
         self.xp = xp = features.xp
         self.spectrum, self.scoring, self.dtype = spectrum, scoring, features.dtype
         Z = xp.asarray(spectrum.coordinates, "float64")
-        basis = filter_basis(spectrum.values, alphas, np.ones(len(spectrum.values)), tolerance=LOO_TOLERANCE)
+        sizes = np.ones(len(spectrum.values))
+        basis = filter_basis(spectrum.values, alphas, sizes, tolerance=LOO_TOLERANCE, n_targets=n_targets)
         self.factors = _factors(xp, Z, basis, self.dtype)
         self.shape = basis.rank, len(Z)
         self.width = (basis.rank + 2 * len(alphas)) * len(Z)
@@ -297,6 +306,7 @@ class Solver:
     alphas : ndarray (n_alphas,)
         In the units of the user.
     scoring : {"r2", "pearsonr"}
+    n_targets : int
     weights : ndarray (n_bands,), optional
     X_new : array (n_new, n_features), optional
         Rows to predict, raw.
@@ -309,6 +319,7 @@ class Solver:
         alphas: np.ndarray,
         scoring: str,
         *,
+        n_targets: int,
         weights: np.ndarray | None = None,
         X_new: Array | None = None,
     ) -> None:
@@ -318,11 +329,13 @@ class Solver:
         alphas = alphas / features.scale**2
         if leave_one_out(folds):
             (whole,) = features.spectra([Fold(rows, rows, None)], float(alphas.min()), weights)
-            self.scorers: list[FoldScores | LeaveOneOutScores] = [LeaveOneOutScores(features, whole, alphas, scoring)]
+            self.scorers: list[FoldScores | LeaveOneOutScores] = [
+                LeaveOneOutScores(features, whole, alphas, scoring, n_targets)
+            ]
         else:
             spectra = list(features.spectra([*folds, Fold(rows, rows[:0], rows[:0])], float(alphas.min()), weights))
             whole = spectra.pop()
-            self.scorers = [FoldScores(features, spectrum, alphas, scoring) for spectrum in spectra]
+            self.scorers = [FoldScores(features, spectrum, alphas, scoring, n_targets) for spectrum in spectra]
         self.fit = Fit(features, whole)
         self._needs_cross = any(one.spectrum.difference for one in [*self.scorers, self.fit])
         self._new = features.project(whole, features.X[:0] if X_new is None else X_new)

@@ -70,7 +70,9 @@ def fit_to_disk(
     new = X[:0] if X_new is None else np.asarray(X_new, dtype=X.dtype)
     check_finite(new, "X_new")
     features = Features(NUMPY, np.asarray(X), head.fit_intercept)
-    solver = Solver(features, inner_splits(head.cv, len(X), groups), alphas, head.scoring, X_new=new)
+    solver = Solver(
+        features, inner_splits(head.cv, len(X), groups), alphas, head.scoring, n_targets=Y.shape[1], X_new=new
+    )
     step = solver.block_size() if head.targets_batch == "auto" else int(head.targets_batch)
     needed = Y.shape[1] * (8 * (len(alphas) + 1) + X.itemsize * (len(new) + head.store_coef * (X.shape[1] + 1)))
     _check_disk(folder, needed)

@@ -313,7 +313,7 @@ def test_filter_basis_keeps_its_tolerance(alphas, relative):
     values = np.sort(np.random.default_rng(0).lognormal(3, 3, 400))
     for tolerance in (1e-2, 1e-4):
         sizes = np.ones(400)
-        basis = filter_basis(values, alphas, sizes, tolerance=tolerance, relative=relative)
+        basis = filter_basis(values, alphas, sizes, tolerance=tolerance, n_targets=1000, relative=relative)
         assert np.abs(basis.approximation() - basis.filters).max() <= tolerance
         products = sum(functions.size for functions in basis.functions)
         assert products < 0.6 * basis.filters.size
