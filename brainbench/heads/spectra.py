@@ -34,8 +34,13 @@ NEGLIGIBLE = 1e-6
 WORST_CONDITION = 1e8
 """Largest eigenvalue over smallest penalty (or eigenvalue) up to which cross-products in float32 are rotated.
 
-The rotation multiplies their rounding by the square root of this ratio; beyond it the rows' own coordinates are used.
+The rotation multiplies their rounding by up to the square root of this ratio; beyond it the training rows' own
+coordinates are used.
 """
+
+WORST_SHARE = 10.0
+"""The same for the squares of all features over those of the training rows: rows left out that are far larger than all
+others would leave their rounding behind."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +209,10 @@ class Features:
             return xp.asarray((xp.asarray(self.X[rows], "float64") - center) @ vectors, self.dtype)
 
         worst = host[-1] / max(host[0], smallest) if len(host) else 1.0
-        left_out = _fewer_left_out(fold) if self.dtype == "float64" or worst < WORST_CONDITION else None
+        squares = self._total.diagonal() if mixture.stretch is None else self._total.diagonal() * mixture.stretch**2
+        share = float(squares.sum()) / max(float(host.sum()), 1e-300)
+        precise = self.dtype == "float64" or (worst < WORST_CONDITION and share < WORST_SHARE)
+        left_out = _fewer_left_out(fold) if precise else None
         known = fold.train if left_out is None else left_out
         of_test = coordinates(xp.rows(fold.test))
         of_known = of_test if known is fold.test else coordinates(xp.rows(known))

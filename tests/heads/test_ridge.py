@@ -227,6 +227,17 @@ def test_ill_conditioned_features_in_float32():
     assert regret(expected, alphas, head.best_alphas_) <= 1e-4
 
 
+def test_a_huge_row_leaves_no_rounding_behind():
+    """Where the fold without the row is the total less the row, float32 would keep the row's rounding."""
+    X, Y = problem(100, 20, 5)
+    X[3] *= 100
+    Y[3] *= 100
+    X, Y = X.astype("float32"), Y.astype("float32")
+    head = RidgeCV(ALPHAS).fit(X, Y)
+    expected = cv_scores(X, Y, ALPHAS)
+    assert np.allclose(head.cv_scores_, expected, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["numpy", "torch"])
 def test_bad_values_are_refused_with_their_position(kind):
     as_kind = torch.from_numpy if kind == "torch" else np.asarray
