@@ -42,6 +42,7 @@ docs: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/ridge.py
 	$(BIN)/python benchmarks/extraction.py
+	$(BIN)/python benchmarks/out_of_core.py --targets 3000 12000
 	$(BIN)/python benchmarks/main_job.py
 
 clean:

@@ -56,14 +56,18 @@ CacheOption = Annotated[
     typer.Option("--cache", metavar="DIR", help="Feature store [default: BRAINBENCH_CACHE or the user's cache]."),
 ]
 OutOption = Annotated[str | None, typer.Option("--out", metavar="DIR", help="Run folder [default: runs/<recipe>].")]
-EngineOption = Annotated[str | None, typer.Option("--engine", help="Where units of work run: local.")]
+EngineOption = Annotated[str | None, typer.Option("--engine", help="Where units run: local, dask or slurm.")]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", metavar="tcp://HOST:PORT", help="Scheduler of a running dask cluster.")
+]
 JobsOption = Annotated[int | None, typer.Option("--jobs", help="Units at once; 0: one per core.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, mps, cuda or cuda:N.")]
 
 
-def _overrides(settings: list[str] | None, engine: str | None, jobs: int | None, device: str | None) -> list[str]:
+def _overrides(settings: list[str] | None, **execution: str | int | None) -> list[str]:
+    """Return `--set` values with the flags that stand for settings of ``execution``."""
     values = list(settings or [])
-    for key, value in (("engine", engine), ("jobs", jobs), ("device", device)):
+    for key, value in execution.items():
         if value is not None:
             values.append(f"execution.{key}={value}")
     return values
@@ -98,7 +102,9 @@ def plan(
     """Show the units of work, what is cached, and the memory and time to expect."""
     from brainbench.workflows import plan as plan_recipe
 
-    typer.echo(plan_recipe(recipe, overrides=_overrides(settings, None, jobs, device), out=out, cache=cache).render())
+    typer.echo(
+        plan_recipe(recipe, overrides=_overrides(settings, jobs=jobs, device=device), out=out, cache=cache).render()
+    )
 
 
 @app.command()
@@ -108,6 +114,7 @@ def run(
     out: OutOption = None,
     cache: CacheOption = None,
     engine: EngineOption = None,
+    address: AddressOption = None,
     jobs: JobsOption = None,
     device: DeviceOption = None,
     quiet: Annotated[
@@ -117,7 +124,10 @@ def run(
     """Run a recipe, or continue where it stopped, and print the path of the report."""
     from brainbench.workflows import run as run_recipe
 
-    result = run_recipe(recipe, overrides=_overrides(settings, engine, jobs, device), out=out, cache=cache, quiet=quiet)
+    if address is not None and engine is None:
+        engine = "dask"
+    overrides = _overrides(settings, engine=engine, address=address, jobs=jobs, device=device)
+    result = run_recipe(recipe, overrides=overrides, out=out, cache=cache, quiet=quiet)
     typer.echo(str(result.report))
 
 

@@ -1,7 +1,7 @@
 """Files that are either whole or absent.
 
 Everything brainbench writes goes to a temporary name in the same folder, is flushed to disk, and is renamed.
-The temporary name carries the process id, so that a later run can tell a file being written from one left by
+The temporary name carries machine and process id, so that a later run can tell a file being written from one left by
 a process that was killed.
 """
 
@@ -11,6 +11,7 @@ import contextlib
 import errno
 import json
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterator
@@ -21,12 +22,13 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 
-_TEMPORARY = re.compile(r"^\.tmp-(\d+)-")
+HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
+_TEMPORARY = re.compile(r"^\.tmp-([A-Za-z0-9]+)-(\d+)-")
 
 
 def temporary_for(path: Path) -> Path:
     """Return the temporary name under which this process writes `path`."""
-    return path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    return path.with_name(f".tmp-{HOST}-{os.getpid()}-{path.name}")
 
 
 @contextlib.contextmanager
@@ -129,11 +131,14 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def remove_stale(folder: str | os.PathLike[str]) -> list[Path]:
-    """Remove temporary files below `folder` whose process is gone, and return them."""
+    """Remove temporary files below `folder` whose process is gone, and return them.
+
+    Those of other machines, on a disk that several share, are left to them.
+    """
     removed = []
     for path in sorted(Path(folder).rglob(".tmp-*")):
         match = _TEMPORARY.match(path.name)
-        if match is None or _alive(int(match.group(1))):
+        if match is None or match.group(1) != HOST or _alive(int(match.group(2))):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

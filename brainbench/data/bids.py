@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -299,7 +300,9 @@ def _first_level(run: _Run, mask: Any, mask_path: Path, settings: BidsSettings) 
         noise_model="ar1",
         minimize_memory=False,
     )
-    model.fit(image, events=table, confounds=confounds, sample_masks=sample_mask)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*Given mask will be used")  # that is what it was given for
+        model.fit(image, events=table, confounds=confounds, sample_masks=sample_mask)
     design = model.design_matrices_[0]
     wanted = sorted(set(names))
     rank = int(np.linalg.matrix_rank(design.to_numpy()))

@@ -28,6 +28,11 @@ class Certificate:
     findings: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
+    def promise(self, broken: bool, finding: str) -> None:
+        """Add a finding on something that the split may have promised to keep apart."""
+        self.ok = self.ok and not broken
+        self.findings.append(f"LEAK: {finding[0].lower()}{finding[1:]}" if broken else finding)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {"ok": self.ok, "findings": list(self.findings), "counts": dict(self.counts)}
@@ -41,6 +46,7 @@ def leak_certificate(
     row_time: np.ndarray | None = None,
     content_digest: np.ndarray | None = None,
     labels: Mapping[str, np.ndarray] | None = None,
+    hold_out: Sequence[str] = (),
     min_gap: float = 10.0,
 ) -> Certificate:
     """Examine a split.
@@ -55,6 +61,8 @@ def leak_certificate(
         Digest of each row's stimulus content.
     labels : mapping of str to ndarray (n_rows,), optional
         A label that is constant within every run lets a score rise with no brain in it when its runs are shared.
+    hold_out : sequence of {"stimulus", "run"}
+        What the split promises to keep out of training; sharing it is a leak.
     min_gap : float
         Seconds that must lie between training and test rows of one run (continuous designs).
     """
@@ -75,7 +83,7 @@ def leak_certificate(
         text = "no stimulus stands in training and test" if not share["stimuli"] else (
             f"stimuli are shared by training and test in {share['stimuli']} of {n_folds} folds"
         )  # fmt: skip
-        found.findings.append(f"Stimuli: {text}.")
+        found.promise("stimulus" in hold_out and share["stimuli"] > 0, f"Stimuli: {text}.")
         if share["content"] > share["stimuli"]:
             found.ok = False
             found.findings.append(
@@ -95,7 +103,7 @@ def leak_certificate(
         text = "no run stands in training and test" if not share["runs"] else (
             f"runs are shared by training and test in {share['runs']} of {n_folds} folds"
         )  # fmt: skip
-        found.findings.append(f"Runs: {text}.")
+        found.promise("run" in hold_out and share["runs"] > 0, f"Runs: {text}.")
     for name, values in (labels or {}).items():
         values = np.asarray(values, dtype=str)
         constant = all(len(np.unique(values[run == one])) == 1 for one in np.unique(run))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from brainbench.heads.banded import BandedRidgeCV
+from brainbench.heads.layers import MultiLayer
 from brainbench.heads.ridge import RidgeCV
 
-__all__ = ["BandedRidgeCV", "RidgeCV"]
+__all__ = ["BandedRidgeCV", "MultiLayer", "RidgeCV"]

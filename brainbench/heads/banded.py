@@ -6,22 +6,30 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, clone
+from sklearn.utils.validation import check_is_fitted
 
-from brainbench.heads.ridge import Spectrum, choose, column_scores, inner_splits
+from brainbench.core.arrays import Array, arrays_of
+from brainbench.heads.folds import choose, descending, inner_splits, target_blocks
+from brainbench.heads.inputs import check_alphas, check_features, check_scoring, check_training
+from brainbench.heads.solver import Fit, Solver, make_block
+from brainbench.heads.spectra import Features
+
+REFIT_TARGETS = 2048
+"""Targets refitted at once."""
 
 
 class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Ridge regression over feature spaces, ratio of penalties and alpha chosen per target.
 
     The kernel is a weighted sum of the bands' linear kernels; candidates for the weights are the equal mixture, each
-    band alone with the others nearly off, and seeded draws from a Dirichlet distribution.
+    band alone with the others nearly off, and seeded draws from a Dirichlet distribution. Every mixture is solved as
+    by `RidgeCV`, from the same inner products.
 
     Parameters
     ----------
     bands : sequence of slice or index arrays
-        Columns of each feature space.
+        Columns of each feature space, without overlap; columns of no band are not used.
     alphas : array-like (n_alphas,)
     cv : int or splitter
         Inner folds.
@@ -32,11 +40,13 @@ class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     Attributes
     ----------
-    best_alphas_ : ndarray (n_targets,)
+    coef_ : array (n_features, n_targets)
+    intercept_ : array (n_targets,)
+    best_alphas_ : array (n_targets,)
     best_weights_ : ndarray (n_bands, n_targets)
-        Weights of the bands' kernels; they sum to one.
-    dual_coef_ : ndarray (n_rows, n_targets)
-    alpha_at_edge_ : bool ndarray (n_targets,)
+        Weights of the bands' kernels; they sum to one. The penalty of a band is alpha over its weight.
+    cv_scores_ : array (n_mixtures, n_alphas, n_targets)
+    alpha_at_edge_ : bool array (n_targets,)
     """
 
     def __init__(
@@ -64,85 +74,147 @@ class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         rng = np.random.default_rng([self.random_state, 53])
         return np.concatenate([np.full((1, n), 1 / n), alone, rng.dirichlet(np.ones(n), size=self.n_draws)])
 
-    def fit(self, X: Any, y: Any, groups: np.ndarray | None = None) -> BandedRidgeCV:
+    def fit(self, X: Any, y: Any, groups: Any = None) -> BandedRidgeCV:
         """Choose mixture and penalty per target and fit.
 
         Parameters
         ----------
-        X : array-like (n_rows, n_features)
-        y : array-like (n_rows,) or (n_rows, n_targets)
+        X : array-like or tensor (n_rows, n_features)
+        y : array-like or tensor (n_rows,) or (n_rows, n_targets)
         groups : array-like (n_rows,), optional
+            Rows that inner folds keep together.
+
+        Raises
+        ------
+        ValueError
+            For NaN or infinite values, with the first one's position, fewer than two rows, parameters out of range,
+            and bands that overlap.
         """
-        self._fit(X, y, None, groups)
-        return self
-
-    def fit_then_predict(self, X: Any, y: Any, X_new: Any, groups: np.ndarray | None = None) -> np.ndarray:
-        """Fit and predict new rows, ``(n_new,)`` or ``(n_new, n_targets)``."""
-        predicted = self._fit(X, y, X_new, groups)
-        assert predicted is not None
-        return predicted[:, 0] if self._single else predicted
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict responses, ``(n_rows,)`` or ``(n_rows, n_targets)``."""
-        check_is_fitted(self, "dual_coef_")
-        X = validate_data(self, X, reset=False, dtype=np.float64)
-        predicted = self._predict(X)
-        return predicted[:, 0] if self._single else predicted
-
-    def _predict(self, X: np.ndarray) -> np.ndarray:
-        predicted = np.tile(self.intercept_, (len(X), 1))
-        for weights, (train, new) in zip(self.best_weights_, self._kernels(self.X_fit_, X), strict=True):
-            del train
-            predicted += (new @ self.dual_coef_) * weights
-        return predicted
-
-    def _kernels(self, X: np.ndarray, X_new: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return each band's centered kernels among rows and from new rows to rows."""
-        kernels = []
-        for band in self.bands:
-            center = X[:, band].mean(axis=0)
-            own, new = X[:, band] - center, X_new[:, band] - center
-            kernels.append((own @ own.T, new @ own.T))
-        return kernels
-
-    def _fit(self, X: Any, y: Any, X_new: Any, groups: np.ndarray | None) -> np.ndarray | None:
-        X, Y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=np.float64)
-        self._single = Y.ndim == 1
-        Y = Y.reshape(len(Y), -1).astype(np.float64)
-        if len(X) < 2:
-            raise ValueError(f"banded ridge needs two rows or more, got n_samples = {len(X)}")
-        alphas, mixtures = np.asarray(self.alphas, dtype=float), self.mixtures()
-        scores = np.zeros((len(mixtures), len(alphas), Y.shape[1]))
+        X, Y = check_training(self, X, y)
+        check_scoring(self.scoring)
+        alphas, mixtures = check_alphas(self.alphas), self.mixtures()
+        _check_bands(self.bands, X.shape[1])
+        single = Y.ndim == 1
+        Y = Y.reshape(len(Y), -1)
+        xp, n_targets = arrays_of(X, Y), Y.shape[1]
+        features = Features(xp, X, fit_intercept=True, bands=self.bands)
         folds = inner_splits(self.cv, len(X), groups)
-        for train, test in folds:
-            kernels = self._kernels(X[train], X[test])
-            for m, mixture in enumerate(mixtures):
-                spectrum = Spectrum.from_kernel(*_mix(kernels, mixture))
-                B, mean = spectrum.rotate(Y[train])
-                for a, alpha in enumerate(alphas):
-                    predicted = spectrum.predict(B, alpha) + mean
-                    scores[m, a] += column_scores(Y[test], predicted, self.scoring) / len(folds)
-        best_mixture = scores.max(axis=1).argmax(axis=0)
-        best_alpha = choose(scores[best_mixture, :, np.arange(Y.shape[1])].T, alphas)
-        self.best_alphas_ = alphas[best_alpha]
-        self.best_weights_ = mixtures[best_mixture].T
+        scores = xp.empty((len(mixtures), len(alphas), n_targets), "float64")
+        fits: list[Fit] = []
+        # Mixtures are the outer loop: one mixture's spectra are in memory at a time, besides the fits.
+        for index, weights in enumerate(mixtures):
+            solver = Solver(features, folds, alphas, self.scoring, n_targets=n_targets, weights=weights)
+            fits.append(solver.fit)
+            for columns in target_blocks(n_targets, solver.block_size()):
+                block = make_block(xp, Y, columns, fit_intercept=True)
+                scores[index][:, columns] = solver.scores(solver.with_cross(block))
+        # Mixture first, by the score of its best penalty, then the penalty.
+        host = xp.to_numpy(scores)
+        mixture = host.max(axis=1).argmax(axis=0)
+        own = host[mixture, :, np.arange(n_targets)].T
+        self.best_alphas_ = xp.asarray(alphas[choose(own, descending(alphas))])
+        self.best_weights_ = mixtures[mixture].T
         self.cv_scores_ = scores
         self.alpha_at_edge_ = (self.best_alphas_ == alphas.min()) | (self.best_alphas_ == alphas.max())
-        self.X_fit_ = X
-        self.dual_coef_ = np.empty_like(Y)
-        self.intercept_ = Y.mean(axis=0)
-        kernels = self._kernels(X, X[:0])
-        for m in np.unique(best_mixture):
-            mine = best_mixture == m
-            spectrum = Spectrum.from_kernel(*_mix(kernels, mixtures[m]))
-            B, _ = spectrum.rotate(Y[:, mine])
-            self.dual_coef_[:, mine] = spectrum.vectors @ (B / (spectrum.values[:, None] + self.best_alphas_[mine]))
-        if X_new is None:
-            return None
-        return self._predict(np.asarray(X_new, dtype=np.float64))
+        coef, intercept = self._refit(features, fits, mixture, Y)
+        self.coef_ = coef[:, 0] if single else coef
+        self.intercept_ = intercept[0] if single else intercept
+        return self
+
+    def _refit(self, features: Features, fits: list[Fit], mixture: np.ndarray, Y: Array) -> tuple[Array, Array]:
+        """Fit every target with its own mixture and penalty; return weights and intercepts."""
+        xp, n_targets = features.xp, Y.shape[1]
+        coef = xp.empty((features.X.shape[1], n_targets), features.dtype)
+        intercept = xp.empty((n_targets,), features.dtype)
+        for index in np.unique(mixture):
+            fit, targets = fits[index], np.flatnonzero(mixture == index)
+            for columns in target_blocks(len(targets), REFIT_TARGETS):
+                mine = xp.asarray(targets[columns], "int64")
+                block = make_block(xp, Y[:, mine], slice(None), fit_intercept=True)
+                weights = features.coef(fit.spectrum, fit.shrunk(block, self.best_alphas_[mine]))
+                coef[:, mine] = weights
+                intercept[mine] = features.intercept(fit.spectrum, weights, block.mean)
+        return coef, intercept
+
+    def fit_then_predict(self, X: Any, y: Any, X_new: Any, groups: Any = None) -> Array:
+        """Fit and predict new rows, ``(n_new,)`` or ``(n_new, n_targets)``."""
+        return self.fit(X, y, groups).predict(X_new)
+
+    def predict(self, X: Any) -> Array:
+        """Predict responses, ``(n_rows,)`` or ``(n_rows, n_targets)``."""
+        check_is_fitted(self, "coef_")
+        return check_features(self, X, like=self.coef_) @ self.coef_ + self.intercept_
+
+    def product_measure(self, X: Any, y: Any) -> Array:
+        r"""Split the variance that is explained in new rows among the bands.
+
+        The share of band b is :math:`\sum \hat y_b (2 y - \hat y) / \sum y^2` with responses and predictions centred
+        (Dupré la Tour et al. 2022, eq. 12; the product measure of Pratt 1987). Shares of all bands add up to the
+        explained variance; correlated bands divide what they share, and a share may be negative.
+
+        Parameters
+        ----------
+        X : array-like or tensor (n_rows, n_features)
+        y : array-like or tensor (n_rows, n_targets)
+
+        Returns
+        -------
+        array (n_bands, n_targets)
+        """
+        check_is_fitted(self, "coef_")
+        X = check_features(self, X, like=self.coef_)
+        xp = arrays_of(X)
+        X = X - X.mean(0)
+        y = xp.asarray(y, xp.dtype_of(X)).reshape(len(X), -1)
+        y = y - y.mean(0)
+        coef = self.coef_.reshape(X.shape[1], -1)
+        left = 2 * y - X @ coef
+        total = xp.sum64(y * y, 0)
+        total = xp.where(total > 0, total, np.inf)
+        shares = xp.empty((len(self.bands), y.shape[1]), xp.dtype_of(X))
+        for index, band in enumerate(self.bands):
+            shares[index] = xp.sum64((X[:, band] @ coef[band]) * left, 0) / total
+        return shares
 
 
-def _mix(kernels: list[tuple[np.ndarray, np.ndarray]], weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    K = sum(w * own for w, (own, _) in zip(weights, kernels, strict=True))
-    C = sum(w * new for w, (_, new) in zip(weights, kernels, strict=True))
-    return np.asarray(K), np.asarray(C)
+def unique_variance(head: BandedRidgeCV, X: Any, y: Any, X_new: Any, y_new: Any, groups: Any = None) -> Array:
+    """Return the R2 in new rows that is lost when a band is left out and everything is chosen and fitted again.
+
+    Parameters
+    ----------
+    head : BandedRidgeCV
+        Its parameters are used; it is not changed.
+    X, y, groups
+        To fit, as in `BandedRidgeCV.fit`.
+    X_new : array-like or tensor (n_new, n_features)
+    y_new : array-like or tensor (n_new, n_targets)
+
+    Returns
+    -------
+    array (n_bands, n_targets)
+    """
+
+    def r2(bands: list[Any]) -> Array:
+        predicted = clone(head).set_params(bands=bands).fit(X, y, groups).predict(X_new)
+        left = xp.sum64((y_new - predicted) ** 2, 0)
+        total = xp.sum64((y_new - y_new.mean(0)) ** 2, 0)
+        return xp.where(total > 0, 1 - left / xp.where(total > 0, total, 1.0), 0.0)
+
+    xp = arrays_of(X)
+    y_new = xp.asarray(y_new)
+    bands = list(head.bands)
+    if len(bands) < 2:
+        raise ValueError("the unique variance of a band needs another band")
+    full = r2(bands)
+    lost = xp.empty((len(bands), *y_new.shape[1:]), "float64")
+    for index in range(len(bands)):
+        lost[index] = full - r2(bands[:index] + bands[index + 1 :])
+    return lost
+
+
+def _check_bands(bands: Sequence[Any], n_features: int) -> None:
+    used = np.zeros(n_features, dtype=int)
+    for band in bands:
+        used[band] += 1
+    if len(used) and used.max() > 1:
+        raise ValueError(f"bands overlap: column {int(used.argmax())} is in more than one")

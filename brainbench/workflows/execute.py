@@ -16,12 +16,14 @@ from brainbench.core.files import write_json, write_text
 from brainbench.core.progress import Stages, peak_memory_mb
 from brainbench.features.store import default_cache
 from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
+from brainbench.runs.engines import Runner
 from brainbench.runs.folder import FINISHED, RunFolder, describe_input
 from brainbench.runs.units import DamagedUnit
 from brainbench.workflows.facts import describe
 from brainbench.workflows.opening import Opened, open_all
 from brainbench.workflows.outcome import Outcome
 from brainbench.workflows.planning import check_memory
+from brainbench.workflows.remote import engine_for
 
 PACKAGES = (
     "numpy", "scipy", "scikit-learn", "pandas", "torch", "timm", "transformers", "nibabel", "nilearn", "mne",
@@ -62,7 +64,11 @@ def execute(
     folder.clear_derived()
     write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=100))
 
-    outcome = compute(opened, folder, stages)
+    engine = engine_for(recipe.execution, folder, cache_folder)
+    try:
+        outcome = compute(opened, Runner(folder, engine, stages))
+    finally:
+        engine.close()
 
     with stages.stage("tables and maps") as advance:
         outcome.write(folder)
@@ -78,28 +84,29 @@ def execute(
     folder.write_manifest(manifest | _timings(stages) | {"status": FINISHED})
 
 
-def compute(opened: Opened, folder: RunFolder, stages: Stages) -> Outcome:
+def compute(opened: Opened, runner: Runner) -> Outcome:
     """Compute; units whose files turn out to be damaged are computed again, once each."""
     met: set[str] = set()
     while True:
         try:
-            return _compute_once(opened, folder, stages)
+            return compute_once(opened, runner)
         except DamagedUnit as error:
             if error.digests <= met:
                 raise
             met |= error.digests
 
 
-def _compute_once(opened: Opened, folder: RunFolder, stages: Stages) -> Outcome:
+def compute_once(opened: Opened, runner: Runner) -> Outcome:
+    """Follow the recipe from its first stage to its last, and return what it found."""
     outcome = Outcome(opened.recipe)
     if isinstance(opened.recipe, EncodeRecipe):
         from brainbench.workflows.encode import encode
 
-        encode(opened, folder, stages, outcome)
+        encode(opened, runner, outcome)
     if opened.recipe.decoding is not None:
         from brainbench.workflows.decode import decode
 
-        decode(opened, folder, stages, outcome)
+        decode(opened, runner, outcome)
     outcome.correct()
     return outcome
 

@@ -19,10 +19,10 @@ MIN_ROWS_PER_FOLD = 10
 """Below so many test rows a fold has no score of its own: predictions are pooled over folds before scoring."""
 
 NULLS = {
-    "block": "blocks of {seconds:g} s of the responses are exchanged within each test fold; predictions stay",
+    "block": "blocks of {seconds:g} s of the responses are exchanged within {where}; predictions stay",
     "within_run": "responses are exchanged within runs; predictions stay",
-    "stimulus": "the responses of whole stimuli are exchanged within each test fold; predictions stay",
-    "rows": "rows of the responses are exchanged within each test fold; predictions stay",
+    "stimulus": "the responses of whole stimuli are exchanged within {where}; predictions stay",
+    "rows": "rows of the responses are exchanged within {where}; predictions stay",
 }
 
 
@@ -61,6 +61,7 @@ class Split:
 
     def facts(self, scheme: Scheme, is_main: bool) -> dict[str, Any]:
         """Return what the report says of the scheme."""
+        where = "each test fold" if self.over == "folds" else "the held-out rows of all folds"
         return {
             "label": scheme.label,
             "hold_out": list(scheme.hold_out),
@@ -68,7 +69,7 @@ class Split:
             "note": scheme.note,
             "main": is_main,
             "certificate": self.certificate.to_dict(),
-            "null": NULLS[self.null].format(seconds=self.block_s),
+            "null": NULLS[self.null].format(seconds=self.block_s, where=where),
             "over": self.over,
         }
 
@@ -141,7 +142,13 @@ def certify(
     ]
     run = np.asarray(responses.run, dtype=str)
     if rows.continuous is not None:
-        return leak_certificate(presentations, stimulus=rows.stimulus, run=run, row_time=rows.continuous.row_time)
+        return leak_certificate(
+            presentations,
+            stimulus=rows.stimulus,
+            run=run,
+            row_time=rows.continuous.row_time,
+            hold_out=[part for part in rows.scheme.hold_out if part == "run"],
+        )
     assert responses.stimulus is not None
     stimulus = np.asarray(responses.stimulus)
     of_stimuli = {name: np.asarray(values)[stimulus] for name, values in stimuli.labels.items()}
@@ -151,4 +158,5 @@ def certify(
         run=run,
         content_digest=np.asarray(stimuli.content_digests)[stimulus],
         labels={**of_stimuli, **responses.labels},
+        hold_out=rows.scheme.hold_out,
     )

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from brainbench.core.digests import digest_array
-from brainbench.core.progress import Stages
 from brainbench.evaluation.similarity import geometry_test, rdm, rsa_noise_ceiling
 from brainbench.recipes.schema import EncodeRecipe
-from brainbench.runs.folder import RunFolder
-from brainbench.runs.units import Unit, read_units, run_units
+from brainbench.runs.engines import Runner
+from brainbench.runs.units import Unit
 from brainbench.workflows.encode import Case
 from brainbench.workflows.opening import Opened
 from brainbench.workflows.outcome import ALL, Outcome
@@ -21,9 +20,7 @@ SCHEME = "all stimuli"
 """The ``scheme`` of its scores: nothing is fitted, so nothing is held out."""
 
 
-def compare_geometry(
-    opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome, cases: Sequence[Case]
-) -> None:
+def compare_geometry(opened: Opened, runner: Runner, outcome: Outcome, cases: Sequence[Case]) -> None:
     """Add RSA and CKA of every layer and ROI to `outcome`."""
     recipe = opened.recipe
     assert isinstance(recipe, EncodeRecipe)
@@ -37,18 +34,13 @@ def compare_geometry(
                 for roi, mask in case.responses.rois.items():
                     unit = _unit(recipe, case, entry.name, layer.name, np.asarray(mask))
                     plans.append((case, entry, layer, roi, unit))
-    with stages.stage("geometry (RSA, CKA)", total=len(plans)) as advance:
-        execution = recipe.execution
-        run_units(
-            [plan[-1] for plan in plans], folder, jobs=execution.jobs, threads_per_unit=execution.threads_per_unit,
-            advance=advance,
-        )  # fmt: skip
+    runner.run("geometry (RSA, CKA)", [plan[-1] for plan in plans])
     of_main = [case for case in cases if case.rows.scheme.label == main]
     bounds = rsa_ceilings(of_main) if "rsa" in recipe.similarity else {}
     for (subject, roi), (lower, upper) in bounds.items():
         outcome.rsa_ceilings.append({"subject": subject, "roi": roi, "lower": lower, "upper": upper})
     for case, entry, layer, roi, unit in plans:
-        found = read_units([unit], folder)[0]
+        found = runner.read([unit])[0]
         for metric in recipe.similarity:
             _, ceiling = bounds.get((case.rows.subject, roi), (None, None)) if metric == "rsa" else (None, None)
             outcome.add(

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from brainbench.core.digests import digest_array
-from brainbench.core.progress import Stages
 from brainbench.evaluation.zero_shot import leave_two_out_2v2
 from brainbench.recipes.schema import EncodeRecipe
-from brainbench.runs.folder import RunFolder
-from brainbench.runs.units import Unit, read_units, run_units
+from brainbench.runs.engines import Runner
+from brainbench.runs.units import Unit
 from brainbench.workflows.encode import Case
 from brainbench.workflows.opening import Opened
 from brainbench.workflows.outcome import ALL, Outcome
@@ -20,7 +19,7 @@ SCHEME = "leave-two-stimuli-out"
 """The ``scheme`` of its scores."""
 
 
-def test_unseen(opened: Opened, folder: RunFolder, stages: Stages, outcome: Outcome, cases: Sequence[Case]) -> None:
+def test_unseen(opened: Opened, runner: Runner, outcome: Outcome, cases: Sequence[Case]) -> None:
     """Add the 2 vs 2 accuracy of every layer, with its refitted shuffle null, to `outcome`."""
     recipe = opened.recipe
     assert isinstance(recipe, EncodeRecipe) and recipe.zero_shot is not None
@@ -34,15 +33,10 @@ def test_unseen(opened: Opened, folder: RunFolder, stages: Stages, outcome: Outc
                 for roi, mask in case.responses.rois.items():
                     unit = _unit(recipe, case, entry.name, layer.name, roi, np.asarray(mask))
                     plans.append((case, entry, layer, roi, unit))
-    with stages.stage("unseen stimuli (2 vs 2)", total=len(plans)) as advance:
-        execution = recipe.execution
-        run_units(
-            [plan[-1] for plan in plans], folder, jobs=execution.jobs, threads_per_unit=execution.threads_per_unit,
-            advance=advance,
-        )  # fmt: skip
+    runner.run("unseen stimuli (2 vs 2)", [plan[-1] for plan in plans])
     outcome.chance["two_vs_two"] = 0.5
     for case, entry, layer, roi, unit in plans:
-        found = read_units([unit], folder)[0]
+        found = runner.read([unit])[0]
         outcome.add(
             subject=case.rows.subject, scheme=SCHEME, encoder=entry.name, role=entry.settings.role, layer=layer.name,
             depth=layer.depth, roi=roi, fold=ALL, metric="two_vs_two", value=float(found["accuracy"]),

@@ -11,6 +11,7 @@ import pytest
 from brainbench.core import files
 from brainbench.core.errors import UserError
 from brainbench.core.files import (
+    HOST,
     atomic_folder,
     atomic_open,
     atomic_path,
@@ -34,7 +35,7 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
         handle.write("half")
         handle.flush()
         assert not path.exists()
-        assert names(path.parent) == [f".tmp-{os.getpid()}-a.txt"]
+        assert names(path.parent) == [f".tmp-{HOST}-{os.getpid()}-a.txt"]
     assert path.read_text() == "half" and names(path.parent) == ["a.txt"]
 
 
@@ -144,13 +145,14 @@ def test_stale_temporaries_are_those_of_dead_processes(tmp_path):
     alive = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         (tmp_path / "sub").mkdir()
-        gone = [tmp_path / f".tmp-{dead.pid}-a", tmp_path / "sub" / f".tmp-{dead.pid}-b"]
+        gone = [tmp_path / f".tmp-{HOST}-{dead.pid}-a", tmp_path / "sub" / f".tmp-{HOST}-{dead.pid}-b"]
         gone[0].write_text("x")
         gone[1].mkdir()
         (gone[1] / "features.npy").write_text("x")
         kept = [
-            tmp_path / f".tmp-{alive.pid}-a", tmp_path / f".tmp-{os.getpid()}-a", tmp_path / ".tmp-1-init",
-            tmp_path / ".tmp-notes", tmp_path / "finished", tmp_path / f"x.tmp-{dead.pid}-a",
+            tmp_path / f".tmp-{HOST}-{alive.pid}-a", tmp_path / f".tmp-{HOST}-{os.getpid()}-a",
+            tmp_path / f".tmp-{HOST}-1-init", tmp_path / f".tmp-{HOST}x-{dead.pid}-a", tmp_path / ".tmp-notes",
+            tmp_path / "finished", tmp_path / f"x.tmp-{HOST}-{dead.pid}-a",
         ]  # fmt: skip
         for path in kept:
             path.write_text("x")
@@ -179,6 +181,6 @@ def test_a_killed_writer_leaves_only_its_temporary(tmp_path):
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a.json")])
     child.wait()
-    assert names(tmp_path) == [f".tmp-{child.pid}-a.json"]
-    assert remove_stale(tmp_path) == [tmp_path / f".tmp-{child.pid}-a.json"]
+    assert names(tmp_path) == [f".tmp-{HOST}-{child.pid}-a.json"]
+    assert remove_stale(tmp_path) == [tmp_path / f".tmp-{HOST}-{child.pid}-a.json"]
     assert json.dumps(names(tmp_path)) == "[]"

@@ -1,10 +1,13 @@
 """Every registered family keeps the contract; the contract's own test finds what does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from brainbench.core.errors import UserError
-from brainbench.encoders import ENCODERS
+from brainbench.data.base import Stimuli
+from brainbench.encoders import ENCODERS, open_encoder
 from brainbench.encoders.base import Encoder, Layer
 from brainbench.encoders.check import check_encoder
 from brainbench.recipes.encoders import encoder_settings, settings_models
@@ -150,3 +153,16 @@ def test_the_check_finds(message):
 def test_the_check_passes_what_is_right():
     check_encoder(Good, images())
     assert encoder_settings({"name": "x", "family": "gabor"}).role == "control"
+
+
+def test_a_shuffled_story_is_read_whole_and_its_features_are_dealt_out():
+    words = "the cat sat on the mat and the dog sat too".split()
+    story = replace(
+        Stimuli.of(words), modality="word", onset=np.arange(len(words), dtype=float), duration=np.full(len(words), 0.2)
+    )
+    settings = {"name": "m", "family": "text", "model": "minilm", "layers": ["embeddings"]}
+    true = open_encoder(settings).features(story, ["encoder.layer.2"])["encoder.layer.2"]
+    dealt = open_encoder({**settings, "shuffle": True}).features(story, ["encoder.layer.2"])["encoder.layer.2"]
+    place = [int(np.flatnonzero(np.abs(true - row).max(axis=1) < 1e-5)[0]) for row in dealt]
+    assert all(words[at] != word for at, word in zip(place, words, strict=True))
+    assert len({at for at, word in zip(place, words, strict=True) if word == "the"}) == 1

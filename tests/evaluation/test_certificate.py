@@ -141,3 +141,11 @@ def test_labels_that_vary_within_runs_or_never_are_not_named(labels):
     stimulus, run, _ = clean()
     found = leak_certificate(folds(["stimulus"], stimulus, run), stimulus=stimulus, run=run, labels={"kind": labels})
     assert found.ok and "kind" not in text(found)
+
+
+def test_what_the_split_promised_to_keep_apart_is_a_leak_when_shared():
+    stimulus, run = np.array([0, 1, 0, 1]), np.array(["a", "a", "b", "b"])
+    by_run = [(np.array([2, 3]), np.array([0, 1])), (np.array([0, 1]), np.array([2, 3]))]
+    assert leak_certificate(by_run, stimulus=stimulus, run=run, hold_out=["run"]).ok
+    broken = leak_certificate(by_run, stimulus=stimulus, run=run, hold_out=["stimulus", "run"])
+    assert not broken.ok and any(finding.startswith("LEAK: stimuli") for finding in broken.findings)

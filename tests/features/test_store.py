@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from brainbench.core.errors import UserError
+from brainbench.core.files import HOST
 from brainbench.features import store as store_module
 from brainbench.features.store import FeatureStore, default_cache
 from tests.features.counting import Counting, make_stimuli
@@ -294,7 +295,7 @@ def test_a_killed_process_leaves_only_temporaries_that_the_next_one_removes(tmp_
     os.kill(one.pid, signal.SIGKILL)
     one.communicate()
     left = list((cache / "features").iterdir())
-    assert len(left) == 2 and all(path.name.startswith(f".tmp-{one.pid}-") for path in left)
+    assert len(left) == 2 and all(path.name.startswith(f".tmp-{HOST}-{one.pid}-") for path in left)
     assert FeatureStore(cache).entries() == []
     encoder = Counting()
     found = FeatureStore(cache).features(encoder, make_stimuli(40), BOTH, "mean")
@@ -355,7 +356,7 @@ def test_use_keeps_an_entry_young(tmp_path):
 
 def test_prune_spares_what_is_being_written(tmp_path):
     filled(tmp_path)
-    mine = tmp_path / "features" / f".tmp-{os.getpid()}-abc"
+    mine = tmp_path / "features" / f".tmp-{HOST}-{os.getpid()}-abc"
     mine.mkdir()
     FeatureStore(tmp_path).prune(everything=True)
     assert mine.exists()

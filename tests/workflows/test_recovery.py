@@ -9,6 +9,7 @@ from scipy import stats
 
 from brainbench.core.progress import Stages
 from brainbench.recipes.reader import parse_recipe
+from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.workflows.execute import compute
 from brainbench.workflows.opening import open_all
@@ -67,7 +68,7 @@ def scores_of(text: str, folder: Path, cache: Path, seed: int) -> pd.DataFrame:
     recipe = parse_recipe(text.format(seed=seed), "test.yaml")
     run = RunFolder(folder / str(seed))
     with run.writing():
-        outcome = compute(open_all(recipe, cache), run, Stages(quiet=True))
+        outcome = compute(open_all(recipe, cache), Runner(run, LocalEngine(), Stages(quiet=True)))
     return pd.DataFrame(outcome.rows).assign(seed=seed)
 
 

@@ -1,0 +1,244 @@
+"""RidgeCV beside himalaya, scikit-learn and the products that no exact solver can avoid.
+
+Every measurement is a process of its own, so that peak memory is that of one fit; runs of the contenders alternate, and
+ratios are medians over rounds. Run `python benchmarks/ridge.py`, or with `--quick` for sizes of a few seconds.
+
+The floor is X'X + X'Y + one validation prediction of every row and target, in the same type and with the same threads.
+Regret is the R2 that the chosen penalties lose against the best ones by a direct computation in float64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+CHECKED = 500
+"""Targets whose scores are computed directly in float64."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One problem; `spectrum` is how the features' variances fall off."""
+
+    name: str
+    n: int
+    p: int
+    t: int
+    n_alphas: int = 20
+    spectrum: str = "flat"
+    contenders: tuple[str, ...] = ("brainbench", "himalaya RidgeCV")
+
+
+EVERYBODY = ("brainbench", "brainbench torch", "himalaya RidgeCV", "himalaya RidgeCV torch", "scikit-learn")
+KERNEL = (
+    "brainbench",
+    "brainbench no weights",
+    "brainbench torch",
+    "himalaya KernelRidgeCV",
+    "himalaya KernelRidgeCV torch",
+)
+FULL = [
+    Shape("n > p", 3000, 768, 8000, contenders=EVERYBODY),
+    Shape("n < p", 1500, 3000, 8000, contenders=KERNEL),
+    Shape("many targets", 1000, 300, 30000),
+    Shape("many alphas", 2000, 500, 4000, n_alphas=60),
+    Shape("correlated", 3000, 768, 4000, spectrum="power"),
+    Shape("ill-conditioned", 2000, 500, 4000, spectrum="exponential"),
+]
+QUICK = [
+    Shape("n > p", 600, 150, 800, contenders=EVERYBODY),
+    Shape("n < p", 300, 500, 400, contenders=KERNEL),
+    Shape("correlated", 600, 150, 800, spectrum="power"),
+    Shape("ill-conditioned", 600, 150, 800, spectrum="exponential"),
+]
+
+
+def make(shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((shape.n, shape.p))
+    falls = {"flat": np.ones(shape.p), "power": np.arange(1, shape.p + 1.0) ** -1}
+    falls["exponential"] = np.exp(-12.0 * np.arange(shape.p) / shape.p)
+    fall = falls[shape.spectrum]
+    if shape.spectrum != "flat":
+        X = (X * fall) @ np.linalg.qr(rng.standard_normal((shape.p, shape.p)))[0]
+    X *= np.sqrt(shape.p) / np.linalg.norm(fall)
+    Y = X[:, : min(shape.p, 200)] @ rng.standard_normal((min(shape.p, 200), shape.t)) / 14
+    Y = rng.uniform(0, 1, shape.t) * Y + rng.standard_normal((shape.n, shape.t))
+    return X.astype(np.float32), Y.astype(np.float32), np.logspace(-1, 5, shape.n_alphas)
+
+
+def contender(name: str) -> Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Return a function of X, Y and alphas that fits and gives chosen alphas and the scores of these."""
+    library, *rest = name.split()
+
+    def brainbench(X, Y, alphas):
+        from brainbench.heads import RidgeCV
+
+        if "torch" in rest:
+            import torch
+
+            X, Y = torch.from_numpy(X), torch.from_numpy(Y)
+        # himalaya's kernel ridge keeps dual weights, which cost nothing; weights of features are a large product.
+        head = RidgeCV(alphas=alphas, store_coef="no" not in rest).fit(X, Y)
+        return np.asarray(head.best_alphas_), np.asarray(head.cv_scores_).max(axis=0)
+
+    def himalaya(X, Y, alphas):
+        from himalaya.backend import set_backend
+        from himalaya.kernel_ridge import KernelRidgeCV
+        from himalaya.ridge import RidgeCV
+        from himalaya.scoring import r2_score
+        from sklearn.model_selection import KFold
+
+        backend = set_backend("torch" if "torch" in rest else "numpy")
+        X, Y, alphas = backend.asarray(X), backend.asarray(Y), backend.asarray(alphas.astype(np.float32))
+        solver = {"score_func": r2_score}
+        if rest[0] == "RidgeCV":
+            head = RidgeCV(alphas=alphas, fit_intercept=True, cv=KFold(5), solver_params={**solver, "warn": False})
+        else:
+            head = KernelRidgeCV(alphas=alphas, kernel="linear", fit_intercept=True, cv=KFold(5), solver_params=solver)
+        head.fit(X, Y)
+        return backend.to_numpy(head.best_alphas_), backend.to_numpy(head.cv_scores_)
+
+    def scikit(X, Y, alphas):
+        from sklearn.linear_model import RidgeCV
+
+        head = RidgeCV(alphas=alphas, alpha_per_target=True).fit(X, Y)  # leave-one-out: it has no other for many alphas
+        return head.alpha_, 1 + head.best_score_ / Y.var(axis=0)
+
+    return {"brainbench": brainbench, "himalaya": himalaya, "scikit-learn": scikit}[library]
+
+
+def floor(X: np.ndarray, Y: np.ndarray) -> float:
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        _ = X.T @ X
+        cross = X.T @ Y
+        for rows in np.array_split(np.arange(len(X)), 5):
+            _ = X[rows[0] : rows[-1] + 1] @ cross
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+class Peak:
+    """Peak of anonymous memory above that at the start, sampled from a thread."""
+
+    def __enter__(self) -> Peak:
+        self.start = self.peak = anonymous_bytes()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.005):
+            self.peak = max(self.peak, anonymous_bytes())
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def mib(self) -> float:
+        """Return the rise in MiB."""
+        return (self.peak - self.start) / 2**20
+
+
+def anonymous_bytes() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def child(shape: Shape, name: str, out: str) -> None:
+    """Measure one fit; imports and threads are warm, memory is not."""
+    X, Y, alphas = make(shape)
+    run = contender(name)
+    run(X[:100, :50].copy(), Y[:100, :10].copy(), alphas[:3])
+    with Peak() as peak:
+        start = time.perf_counter()
+        chosen, scores = run(X, Y, alphas)
+        seconds = time.perf_counter() - start
+    np.savez(out, chosen=chosen, scores=scores, seconds=seconds, mib=peak.mib, floor=floor(X, Y))
+
+
+def direct_scores(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Return R2 of every penalty by the textbook in float64, for the first targets, and the penalties."""
+    X, Y, alphas = make(shape)
+    X, Y = X.astype(np.float64), Y[:, :CHECKED].astype(np.float64)
+    scores = np.zeros((len(alphas), Y.shape[1]))
+    for test in np.array_split(np.arange(len(X)), 5):
+        train = np.setdiff1d(np.arange(len(X)), test)
+        mean_x, mean_y = X[train].mean(axis=0), Y[train].mean(axis=0)
+        U, s, Vt = np.linalg.svd(X[train] - mean_x, full_matrices=False)
+        B, Z = U.T @ (Y[train] - mean_y), (X[test] - mean_x) @ Vt.T
+        total = ((Y[test] - Y[test].mean(axis=0)) ** 2).sum(axis=0)
+        for index, alpha in enumerate(alphas):
+            left = Y[test] - mean_y - Z @ ((s / (s**2 + alpha))[:, None] * B)
+            scores[index] += (1 - (left**2).sum(axis=0) / total) / 5
+    return scores, alphas
+
+
+def measure(shape: Shape, rounds: int) -> None:
+    scores, alphas = direct_scores(shape)
+    results: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in shape.contenders}
+    with TemporaryDirectory() as folder:
+        out = str(Path(folder) / "result.npz")
+        for _ in range(rounds):
+            for name in shape.contenders:
+                command = [sys.executable, __file__, "--child", json.dumps([asdict(shape), name, out])]
+                subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+                with np.load(out) as found:
+                    results[name].append(dict(found))
+    lowest = float(np.median([one["floor"] for runs in results.values() for one in runs]))
+    size = f"{shape.n} x {shape.p} -> {shape.t} targets, {shape.n_alphas} alphas"
+    print(f"\n{shape.name}: {size}, {shape.spectrum} spectrum")
+    print(f"{'':30s}{'time s':>9s}{'ratio':>8s}{'x floor':>9s}{'peak MiB':>10s}{'score diff':>12s}{'regret':>10s}")
+    print(f"{'floor':30s}{lowest:9.2f}{'':8s}{1.0:9.1f}")
+    own = [float(one["seconds"]) for one in results["brainbench"]]
+    for name, runs in results.items():
+        seconds = [float(one["seconds"]) for one in runs]
+        ratio = np.median([a / b for a, b in zip(seconds, own, strict=True)])
+        mib = np.median([float(one["mib"]) for one in runs])
+        chosen, best = runs[0]["chosen"][: scores.shape[1]], runs[0]["scores"][: scores.shape[1]]
+        index = np.abs(np.log(alphas)[:, None] - np.log(chosen)).argmin(axis=0)
+        there = scores[index, np.arange(scores.shape[1])]
+        ends = f"{np.abs(best - there).max():12.1e}{(scores.max(axis=0) - there).max():10.1e}"
+        if name == "scikit-learn":
+            ends = f"{'leave-one-out':>22s}"  # another score, so that neither column means anything
+        print(
+            f"{name:30s}{np.median(seconds):9.2f}{ratio:8.1f}{np.median(seconds) / lowest:9.1f}{mib:10.0f}{ends}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="sizes of a few seconds")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", help="name of one shape")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        shape, name, out = json.loads(options.child)
+        child(Shape(**shape), name, out)
+        return
+    print("ratio: time over that of brainbench on NumPy, median over rounds")
+    for shape in QUICK if options.quick else FULL:
+        if options.only in (None, shape.name):
+            measure(shape, options.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""A user's own folder from recipe to report: volumes, surfaces, a story, and fMRIPrep derivatives."""
+
+import nibabel
+import numpy as np
+import pytest
+import yaml
+
+import brainbench as bb
+from tests.data.bids_folder import write_bids
+from tests.data.folders import SURFACES, VOLUMES, write_story, write_surfaces, write_trials, write_volumes
+
+COMMON = {"kind": "encode", "significance": {"n_permutations": 20}, "bootstrap": {"n_draws": 20}}
+PIXELS = {"name": "pixels", "family": "pixels", "role": "model", "image_size": 4}
+
+
+def run(tmp_path, dataset, encoders, **settings):
+    recipe = {**COMMON, "dataset": {"root": str(tmp_path / "data"), **dataset}, "encoders": encoders, **settings}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
+    return bb.run(tmp_path / "mine.yaml", out=tmp_path / "run", cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(("write", "settings"), [(write_volumes, VOLUMES), (write_surfaces, SURFACES)])
+def test_images_in_a_space_give_maps_that_are_drawn(tmp_path, write, settings):
+    write_trials(tmp_path / "data")
+    write(tmp_path / "data")
+    done = run(tmp_path, {"name": "folder", **settings}, [PIXELS], similarity=["rsa"], folds={"n_splits": 3})
+    maps = sorted((done.path / "maps").glob("*encoder-pixels*stat-pearsonr*"))
+    assert len(maps) == 2
+    scores = np.load(done.path / "targets" / "sub-sub01_scheme-stimulus_encoder-pixels_layer-pixels_stat-pearsonr.npy")
+    image = nibabel.load(maps[0])
+    values = (
+        np.concatenate([array.data for array in image.darrays])
+        if hasattr(image, "darrays")
+        else np.asarray(image.dataobj)[np.asarray(nibabel.load(tmp_path / "data" / "mask.nii.gz").dataobj) > 0]
+    )
+    np.testing.assert_allclose(values, scores, rtol=1e-6)
+    assert list((done.path / "figures").glob("map_*.png"))
+    bounds = {entry["roi"] for entry in done.facts["rsa_ceilings"]}
+    assert "all" in bounds
+
+
+def test_a_story_of_ones_own(tmp_path):
+    write_story(tmp_path / "data")
+    encoders = [{"name": "rate", "family": "word_rate", "role": "model"}]
+    dataset = {"name": "folder", "continuous": True, "modality": "word"}
+    done = run(tmp_path, dataset, encoders, folds={"n_splits": 3, "trim_s": 4.0}, timing={"high_pass_s": 60.0})
+    assert done.facts["schemes"][0]["certificate"]["ok"] is False  # four seconds are not enough between rows
+    assert set(done.scores["roi"]) == {"all"}
+
+
+def test_derivatives_of_fmriprep(tmp_path):
+    write_bids(tmp_path / "data")
+    dataset = {
+        "name": "bids", "task": "read", "modality": "text", "confounds": ["motion"], "atlas": "atlas.nii.gz",
+    }  # fmt: skip
+    encoders = [{"name": "random", "family": "random", "width": 16, "role": "model"}]
+    done = run(tmp_path, dataset, encoders, hold_out=["run"])
+    lead = done.scores.query("metric == 'pearson_r' and fold == 'all' and roi == 'all'").iloc[0]
+    # Stimuli repeat in every run, so that even random vectors find their amplitudes again: a ceiling is near.
+    assert lead["value"] > 0.5 and lead["ceiling"] > lead["value"] - 0.1
+    assert list((done.path / "maps").glob("*.nii.gz"))
