@@ -43,11 +43,16 @@ def _unique(subject: str, rows: Sequence[Row]) -> list[str]:
             layers = [row for row in rows if row["roi"] == roi and row["encoder"] == encoder]
             best = max(layers, key=lambda row: row["value"])
             above = [row for row in layers if _significant(row) and row["value"] > 0]
-            detail = f"best {best['layer']}: unique R2 {number(best['value'])}, q {probability(best.get('q'))}"
-            if above:
-                text = f"{len(above)} of {len(layers)} {encoder} layers explain variance that the controls do not"
-            else:
+            detail = f"best {best['layer']}: unique R2 {number(best['value'])}"
+            if best.get("ci_low") is not None:
+                detail += f", interval {number(best['ci_low'], 2)} to {number(best['ci_high'], 2)}"
+            detail += f", q {probability(best.get('q'))}"
+            if not above:
                 text = f"no {encoder} layer explains variance beyond the controls"
+            else:
+                text = f"{len(above)} of {len(layers)} {encoder} layers explain variance that the controls do not"
+                if not any(row.get("ci_low") is not None and row["ci_low"] > 0 for row in above):
+                    text += " by the permutation test, though no interval excludes zero"
             sentences.append(f"{roi} ({subject}): {text} ({detail}).")
     return sentences
 
