@@ -25,6 +25,7 @@ from brainbench.workflows.planning import check_memory
 
 PACKAGES = (
     "numpy", "scipy", "scikit-learn", "pandas", "torch", "timm", "transformers", "nibabel", "nilearn", "mne",
+    "pyriemann", "moabb", "braindecode",
 )  # fmt: skip
 
 
@@ -96,6 +97,10 @@ def _compute_once(opened: Opened, folder: RunFolder, stages: Stages) -> Outcome:
         from brainbench.workflows.encode import encode
 
         encode(opened, folder, stages, outcome)
+    if isinstance(opened.recipe, DecodeRecipe) and opened.recipe.pipelines:
+        from brainbench.workflows.decode_trials import decode_trials
+
+        decode_trials(opened, folder, stages, outcome)
     if opened.recipe.decoding is not None:
         from brainbench.workflows.decode import decode
 
