@@ -274,9 +274,12 @@ DATASETS: Registry[type[Dataset]] = Registry(
     modules={
         "alice": "brainbench.data.alice",
         "bids": "brainbench.data.bids",
+        "eeg-folder": "brainbench.data.recordings.eeg_folder",
         "folder": "brainbench.data.folder",
         "haxby2001": "brainbench.data.haxby",
         "miyawaki2008": "brainbench.data.miyawaki",
+        "moabb": "brainbench.data.recordings.moabb",
+        "physionet-mi": "brainbench.data.recordings.physionet",
         # A simulation needs encoders, so it lives above this package; it registers itself like any other.
         "simulated": "brainbench.simulation.dataset",
     },

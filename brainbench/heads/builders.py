@@ -47,6 +47,27 @@ def find_builder(module: str | Callable[..., nn.Module]) -> Callable[..., nn.Mod
     return builder
 
 
+def check_settings(builder: Callable[..., nn.Module], settings: Mapping[str, Any]) -> None:
+    """Refuse settings that a builder does not declare (``**kwargs`` declares nothing), or that come from the data.
+
+    Raises
+    ------
+    UserError
+        With the nearest setting.
+    """
+    name, declared = getattr(builder, "__name__", repr(builder)), _declared(builder)
+    for key in settings:
+        if key in _GIVEN:
+            raise UserError(f"{name}: {key} comes from the data and cannot be set")
+        if key not in declared:
+            raise UserError(
+                f"{name} has no setting {key!r}{did_you_mean(key, declared)}",
+                hint=f"its settings: {one_of(key for key in declared if key not in _GIVEN) or 'none'}",
+            )
+    if "n_outputs" not in declared:
+        raise UserError(f"{name} must take n_outputs, the number of classes")
+
+
 def build_network(
     builder: Callable[..., nn.Module], given: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> nn.Module:
@@ -64,24 +85,18 @@ def build_network(
     UserError
         If a setting is not declared by the builder (``**kwargs`` declares nothing), or comes from the data.
     """
-    name = getattr(builder, "__name__", repr(builder))
-    declared = [
+    check_settings(builder, settings)
+    declared = _declared(builder)
+    own = {key: value for key, value in given.items() if key in declared and value is not None}
+    return builder(**own, **settings)
+
+
+def _declared(builder: Callable[..., nn.Module]) -> list[str]:
+    return [
         key
         for key, parameter in inspect.signature(builder).parameters.items()
         if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     ]
-    for key in settings:
-        if key in _GIVEN:
-            raise UserError(f"{name}: {key} comes from the data and cannot be set in module_params")
-        if key not in declared:
-            raise UserError(
-                f"{name} has no setting {key!r}{did_you_mean(key, declared)}",
-                hint=f"its settings: {one_of(key for key in declared if key not in _GIVEN) or 'none'}",
-            )
-    if "n_outputs" not in declared:
-        raise UserError(f"{name} must take n_outputs, the number of classes")
-    own = {key: value for key, value in given.items() if key in declared and value is not None}
-    return builder(**own, **settings)
 
 
 def qualified_name(builder: Callable[..., nn.Module]) -> str:

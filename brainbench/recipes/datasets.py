@@ -213,6 +213,79 @@ def _check_pattern(value: str | None, allowed: tuple[str, ...]) -> str | None:
     return value
 
 
+class RecordingSettings(DatasetSettings):
+    """What every data set of continuous sensor recordings has: the way from a recording to trials."""
+
+    band: list[float] | None = Field([8.0, 30.0], min_length=2, max_length=2)
+    """Pass band in Hz, filtered on the continuous recording before trials are cut; null leaves it as it is."""
+    filter: Literal["fir", "iir"] = "fir"
+    """MNE's default FIR, or a Butterworth of order 4; both with zero phase."""
+    tmin: float = 0.5
+    """Start of a trial, in seconds after its event."""
+    tmax: float = 3.5
+    """End of a trial, in seconds after its event."""
+    sfreq: float | None = Field(None, gt=0)
+    """Resample to this rate in Hz, after filtering; null keeps the recorded rate."""
+    reference: Literal["as_recorded", "average"] = "as_recorded"
+    """Keep the recorded reference, or subtract the mean of the chosen channels."""
+    channels: Literal["all"] | list[str] = "all"
+    """`all` channels that measure the brain, or a list of names."""
+    exclude_channels: list[str] = []
+    """Channels to leave out, such as broken ones."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.tmax <= self.tmin:
+            raise ValueError(f"`tmax` ({self.tmax:g} s) must lie after `tmin` ({self.tmin:g} s)")
+        if self.band is not None and not 0 <= self.band[0] < self.band[1]:
+            raise ValueError(f"`band` must rise from 0 Hz or more, got {self.band}")
+        return self
+
+
+class PhysionetMiSettings(RecordingSettings):
+    """EEG Motor Movement/Imagery (Schalk et al. 2004): 109 subjects, 64 channels, 160 Hz."""
+
+    name: Literal["physionet-mi"] = "physionet-mi"
+    paradigm: Literal["imagery_left_right", "imagery_fists_feet", "executed_left_right", "executed_fists_feet"] = (
+        "imagery_left_right"
+    )
+    """Which runs: imagined left or right fist (4, 8, 12), imagined fists or feet (6, 10, 14), executed ones."""
+
+
+class MoabbSettings(RecordingSettings):
+    """Any data set of MOABB, by the name of its class."""
+
+    name: Literal["moabb"] = "moabb"
+    dataset: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    """Class in `moabb.datasets`, such as BNCI2014_001."""
+    parameters: dict[str, Any] = {}
+    """Arguments of that class."""
+    events: list[str] | None = Field(None, min_length=2)
+    """Classes to keep; without it all of the data set's."""
+    tmin: float = 0.0
+    """Start of a trial, in seconds after the data set's task interval begins."""
+    tmax: float = 3.0
+    """End of a trial, in seconds after the data set's task interval begins."""
+
+
+class EegFolderSettings(RecordingSettings):
+    """The user's own recordings (EDF, BDF, GDF, BrainVision, EEGLAB, FIF) with a table of events."""
+
+    name: Literal["eeg-folder"] = "eeg-folder"
+    recordings: str = "recordings.csv"
+    """Table of the files, relative to root: `path`, `subject`, and where there are several `session`, `run`."""
+    events: str = "events.csv"
+    """Table of the events, relative to root: `path`, `onset` in seconds, `label`; or `annotations`, the files' own."""
+    labels: dict[str, str] | None = None
+    """Labels to keep and what to call them, such as {T1: left, T2: right}; without it every label as it stands."""
+    unit: Literal["volt", "microvolt"] = "volt"
+    """What the numbers are when a file does not say; MNE takes them for volts."""
+    montage: str | None = None
+    """Name of an MNE montage whose positions the channel names stand for; null keeps the files' own positions."""
+    kind: Literal["eeg", "seeg", "ecog", "mag", "grad"] = "eeg"
+    """Kind of channel that is decoded."""
+
+
 class PlantedRoi(Section):
     """One simulated ROI: which layer drives it, how many voxels, how clean."""
 
@@ -259,9 +332,12 @@ class SimulatedSettings(DatasetSettings):
 _BUILT_IN: tuple[type[DatasetSettings], ...] = (
     AliceSettings,
     BidsSettings,
+    EegFolderSettings,
     FolderSettings,
     HaxbySettings,
     MiyawakiSettings,
+    MoabbSettings,
+    PhysionetMiSettings,
     SimulatedSettings,
 )
 

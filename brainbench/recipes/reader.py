@@ -17,14 +17,16 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from brainbench.core.errors import Problem, RecipeError, UserError, did_you_mean, one_of
-from brainbench.recipes import datasets, encoders
+from brainbench.recipes import datasets, encoders, pipelines
 from brainbench.recipes.schema import KINDS, DecodeRecipe, EncodeRecipe, recipe_adapter
 
 Path_ = tuple[str | int, ...]
 _UNIONS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "dataset": ("name", datasets.settings_models),
     "encoders": ("family", encoders.settings_models),
+    "pipelines": ("decoder", pipelines.settings_models),
 }
+_LISTS = ("encoders", "pipelines")
 
 
 class _Loader(yaml.SafeLoader):
@@ -243,11 +245,12 @@ def _check_tags(values: dict[str, Any], document: _Document) -> None:
     dataset = values.get("dataset")
     if isinstance(dataset, dict):
         _check_tag(dataset, ("dataset",), "name", datasets.settings_models(), document)
-    entries = values.get("encoders")
-    if isinstance(entries, list):
-        for index, entry in enumerate(entries):
+    for name in _LISTS:
+        tag, models = _UNIONS[name]
+        entries = values.get(name)
+        for index, entry in enumerate(entries if isinstance(entries, list) else []):
             if isinstance(entry, dict):
-                _check_tag(entry, ("encoders", index), "family", encoders.settings_models(), document)
+                _check_tag(entry, (name, index), tag, models(), document)
 
 
 def _check_tag(values: dict[str, Any], path: Path_, tag: str, choices: Iterable[str], document: _Document) -> None:
@@ -309,7 +312,7 @@ def _resolve(loc: Sequence[str | int], values: Any) -> tuple[Path_, Any]:
     while parts:
         part = parts.pop(0)
         union = _UNIONS.get(str(path[0])) if path else None
-        at_union = union is not None and ((path == ["dataset"]) or (len(path) == 2 and path[0] == "encoders"))
+        at_union = union is not None and ((path == ["dataset"]) or (len(path) == 2 and path[0] in _LISTS))
         if at_union and union is not None and isinstance(here, dict) and part == here.get(union[0]):
             if part in union[1]():
                 parent = union[1]()[str(part)]

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from brainbench.recipes.base import Section
-from brainbench.recipes.datasets import AnyDataset, SimulatedSettings
+from brainbench.recipes.datasets import AnyDataset, RecordingSettings, SimulatedSettings
 from brainbench.recipes.encoders import AnyEncoder
+from brainbench.recipes.pipelines import AnyPipeline, Evaluation
 
 HoldOut = Literal["stimulus", "run"]
 ScoreMetric = Literal["pearson_r", "r2", "explained_variance"]
@@ -330,12 +331,45 @@ class EncodeRecipe(_Recipe):
 
 
 class DecodeRecipe(_Recipe):
-    """Decode a label from the responses."""
+    """Decode a label from the responses, or from trials of a sensor recording."""
 
     kind: Literal["decode"] = "decode"
     """What the recipe does."""
-    decoding: Decoding
-    """What is decoded, and with which classifiers."""
+    decoding: Decoding | None = None
+    """What is decoded from responses, and with which classifiers."""
+    pipelines: list[AnyPipeline] = []
+    """Decoders of trials (recordings); they take the place of `decoding`."""
+    evaluate: list[Evaluation] = []
+    """How trials are held out (recordings); the first one leads the report."""
+
+    @field_validator("pipelines")
+    @classmethod
+    def _distinct_pipelines(cls, value: list[Any]) -> list[Any]:
+        _distinct_names([pipeline.name for pipeline in value], "pipeline")
+        return value
+
+    @field_validator("evaluate")
+    @classmethod
+    def _distinct_evaluations(cls, value: list[Evaluation]) -> list[Evaluation]:
+        _distinct_names([evaluation.scheme for evaluation in value], "scheme")
+        return value
+
+    @model_validator(mode="after")
+    def _responses_or_trials(self) -> Self:
+        if (self.decoding is not None) == bool(self.pipelines):
+            raise ValueError("give either `decoding` (responses) or `pipelines` (trials of recordings)")
+        if bool(self.pipelines) != bool(self.evaluate):
+            raise ValueError("`pipelines` and `evaluate` go together: which decoders, and how trials are held out")
+        if not self.pipelines:
+            return self
+        if not isinstance(self.dataset, RecordingSettings):
+            raise ValueError(f"`pipelines` need a recording; '{self.dataset.name}' takes `decoding`")
+        for name in ("hold_out", "folds", "also", "responses"):
+            if getattr(self, name) != type(self).model_fields[name].get_default(call_default_factory=True):
+                raise ValueError(f"`{name}` is for `decoding`; with `pipelines` it is `evaluate` that holds out")
+        if self.significance.null not in ("auto", "within_run"):
+            raise ValueError("with `pipelines` labels are permuted within runs: `significance.null: within_run`")
+        return self
 
 
 Recipe = Annotated[EncodeRecipe | DecodeRecipe, Field(discriminator="kind")]

@@ -83,6 +83,7 @@ def _read(root: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
         facts = json.loads((root / "facts.json").read_text(encoding="utf-8"))
         manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
         scores = pd.read_csv(root / "scores.csv", dtype={"fold": str, "layer": str, "subject": str, "roi": str})
+        facts.setdefault("trials", None)  # runs of before trials were decoded have none
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: the run has not finished", hint="run its recipe again") from None
     for name in ("subject", "scheme", "encoder", "role", "layer", "pipeline", "roi", "fold", "metric"):
@@ -120,7 +121,8 @@ class _Page:
             "unseen": self.table_of("two_vs_two"),
             "geometry": [item for metric in ("rsa", "cka") if (item := self.of_metric(metric, self.lead))],
             "best": self.best(),
-            "decoding": self.decoding(),
+            "decoding": None if self.facts["trials"] else self.decoding(),
+            "trials": self.trials(),
             "participants": self.participants(),
             "maps": self.maps(),
             "medians": self.medians(),
@@ -269,6 +271,14 @@ class _Page:
             "matrices": matrices,
             "chance": 1 / len(self.facts["confusion"][0]["labels"]) if self.facts["confusion"] else None,
         }
+
+    def trials(self) -> dict[str, Any] | None:
+        """Sections of a recipe that decodes trials."""
+        if not self.facts["trials"]:
+            return None
+        from brainbench.report.trials import trial_sections
+
+        return trial_sections(self.facts, self.scores, self.scheme, self.mark, self.save)
 
     def participants(self) -> dict[str, Any] | None:
         """Each participant's best model layer per region, who is above chance, and a panel each."""

@@ -24,6 +24,9 @@ NAMES = {
     "cka": "linear CKA (debiased)",
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
+    "kappa": "Cohen's kappa",
+    "roc_auc": "ROC-AUC",
+    "difference_accuracy": "difference of accuracy",
 }
 
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 COLUMNS: dict[str, str] = {
     "subject": "participant, `group` (mean response) or `mean` (mean of the participants' scores)",
-    "scheme": "what was held out: stimulus, run, stimulus+run",
+    "scheme": "what was held out: stimulus, run, stimulus+run; of trials: leave-one-run-out, few-shot-5, ...",
     "encoder": "encoder as the recipe names it; empty for decoding",
     "role": "model or control",
     "layer": "layer of the encoder",
     "depth": "relative depth of the layer in [0, 1]",
-    "pipeline": "classifier as the recipe names it; empty for encoding",
+    "pipeline": "classifier or decoder as the recipe names it, `a - b` for a difference; empty for encoding",
     "roi": "region, a named set of targets",
     "fold": "number of the test fold, or `all`",
-    "metric": "pearson_r, median_pearson_r, r2, explained_variance, unique_r2, two_vs_two, rsa, cka, accuracy, ...",
+    "metric": "pearson_r, median_pearson_r, r2, explained_variance, unique_r2, two_vs_two, rsa, accuracy, roc_auc, ...",
     "value": "the score, never clipped, squared or divided by the ceiling",
     "ci_low": "lower end of the confidence interval",
     "ci_high": "upper end of the confidence interval",

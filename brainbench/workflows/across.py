@@ -10,7 +10,7 @@ import numpy as np
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.bootstrap import best_layer, subject_mean
 from brainbench.evaluation.scoring import Scored
-from brainbench.recipes.schema import EncodeRecipe
+from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
 from brainbench.workflows.outcome import ALL, Outcome
 
 MEAN = "mean"
@@ -49,7 +49,7 @@ def best_layers(outcome: Outcome, draws: Mapping[tuple[str, str, str], Sequence[
             )
 
 
-def mean_over_subjects(recipe: EncodeRecipe, outcome: Outcome, subjects: Sequence[str]) -> None:
+def mean_over_subjects(recipe: EncodeRecipe | DecodeRecipe, outcome: Outcome, subjects: Sequence[str]) -> None:
     """Add rows with ``subject`` `MEAN`: the mean of the participants' scores, each participant one draw."""
     if len(subjects) < 2:
         return

@@ -21,6 +21,10 @@ Row = dict[str, Any]
 
 def claims(opened: Opened, outcome: Outcome) -> list[str]:
     """Return sentences about the main scheme, for the subject whose scores head the report."""
+    if outcome.trials:
+        from brainbench.workflows.trial_claims import trial_claims
+
+        return trial_claims(opened, outcome)
     sentences: list[str] = []
     subject = lead_subject(outcome)
     scheme = opened.recipe.schemes[0].label

@@ -27,6 +27,7 @@ from brainbench.workflows.remote import engine_for
 
 PACKAGES = (
     "numpy", "scipy", "scikit-learn", "pandas", "torch", "timm", "transformers", "nibabel", "nilearn", "mne",
+    "pyriemann", "moabb", "braindecode",
 )  # fmt: skip
 
 
@@ -103,6 +104,10 @@ def compute_once(opened: Opened, runner: Runner) -> Outcome:
         from brainbench.workflows.encode import encode
 
         encode(opened, runner, outcome)
+    if isinstance(opened.recipe, DecodeRecipe) and opened.recipe.pipelines:
+        from brainbench.workflows.decode_trials import decode_trials
+
+        decode_trials(opened, runner, outcome)
     if opened.recipe.decoding is not None:
         from brainbench.workflows.decode import decode
 

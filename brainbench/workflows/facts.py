@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from brainbench.data.cards import load_card
-from brainbench.recipes.schema import EncodeRecipe
+from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
 from brainbench.workflows.claims import claims
 from brainbench.workflows.opening import Opened
 from brainbench.workflows.outcome import Outcome
@@ -54,6 +54,7 @@ def describe(opened: Opened, outcome: Outcome) -> dict[str, Any]:
         "rsa_ceilings": outcome.rsa_ceilings,
         "warnings": outcome.warnings,
         "confusion": outcome.confusion,
+        "trials": outcome.trials or None,
         "maps": outcome.map_files,
         "target_summaries": outcome.target_files,
     }
@@ -64,6 +65,8 @@ def question(opened: Opened) -> str:
     recipe = opened.recipe
     people = f"{len(opened.subjects)} {'simulated ' if opened.dataset.simulated else ''}participant"
     people += "" if len(opened.subjects) == 1 else "s"
+    if isinstance(recipe, DecodeRecipe) and recipe.pipelines:
+        return trial_question(recipe, people)
     held = " and ".join({"stimulus": "stimuli", "run": "runs"}[part] for part in recipe.hold_out)
     if isinstance(recipe, EncodeRecipe):
         models = _join([entry.name for entry in opened.encoders if entry.is_model])
@@ -72,8 +75,24 @@ def question(opened: Opened) -> str:
         subject = f"Which layer of {models}" if models else f"How much do {controls}"
         verb = "explains" if models else "explain of"
         return f"{subject} {verb} which region in {people}{against if models else ''}, on {held} never trained on?"
+    assert recipe.decoding is not None
     decoders = _join([decoder.name for decoder in recipe.decoding.decoders])
     return f"Can {decoders} read {recipe.decoding.label} from the responses of {people}, on {held} never trained on?"
+
+
+def trial_question(recipe: DecodeRecipe, people: str) -> str:
+    """Return what was asked of trials, in one sentence."""
+    never = {
+        "k-fold": "trials",
+        "leave-one-run-out": "runs",
+        "leave-one-session-out": "sessions",
+        "leave-one-subject-out": "participants",
+        "chronological": "later trials",
+        "few-shot": "participants of whom a few trials are known",
+    }[recipe.evaluate[0].scheme]
+    ending = never if recipe.evaluate[0].scheme == "few-shot" else f"{never} never trained on"
+    pipelines = _join([pipeline.name for pipeline in recipe.pipelines])
+    return f"Can {pipelines} tell the classes apart in trials of {people}, on {ending}?"
 
 
 def _join(names: list[str]) -> str:

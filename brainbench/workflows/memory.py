@@ -12,7 +12,8 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from brainbench.recipes.schema import EncodeRecipe
+from brainbench.recipes.pipelines import FbcspLdaSettings, NetworkSettings
+from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
 from brainbench.runs.units import jobs_to_use
 from brainbench.workflows.opening import Opened
 
@@ -21,6 +22,7 @@ BASE_MB = 200.0
 NILEARN_MB = 70.0
 TORCH_MB = 450.0
 """PyTorch and timm or transformers, without weights."""
+MNE_MB = 150.0
 BATCH_MB = 260.0
 """Activations and buffers of one batch through a network of the usual size."""
 BLOCK_MB = 64.0
@@ -41,6 +43,8 @@ def estimate_memory(opened: Opened) -> Estimate:
     The responses of participants are read for their sizes, which the run needs anyway.
     """
     recipe = opened.recipe
+    if isinstance(recipe, DecodeRecipe) and recipe.pipelines:
+        return _estimate_trials(opened, recipe)
     members = [opened.dataset.responses(subject) for subject in opened.subjects]
     parts: dict[str, float] = {"libraries": BASE_MB}
     if find_spec("nilearn") is not None:
@@ -72,6 +76,31 @@ def estimate_memory(opened: Opened) -> Estimate:
     else:
         parts["units at once"] = jobs * 4 * _mb((rows, targets), 8)
     return Estimate(float(sum(parts.values())), disk, f"most of it {max(parts, key=lambda name: parts[name])}")
+
+
+def _estimate_trials(opened: Opened, recipe: DecodeRecipe) -> Estimate:
+    """Estimate a recipe with pipelines from the size of the first subject's trials."""
+    from brainbench.data.recordings.base import RecordingDataset
+
+    assert isinstance(opened.dataset, RecordingDataset)
+    n, n_channels, n_times = opened.dataset.trials(opened.subjects[0]).X.shape
+    networks = [pipeline for pipeline in recipe.pipelines if isinstance(pipeline, NetworkSettings)]
+    banks = [pipeline for pipeline in recipe.pipelines if isinstance(pipeline, FbcspLdaSettings)]
+    n_bands = max((len(pipeline.bands) for pipeline in banks), default=1)
+    subjects = len(opened.subjects)
+    covariances = (len(recipe.pipelines) - len(networks) + sum(len(one.bands) for one in banks)) * subjects
+    signals = subjects * len({str(pipeline.band) for pipeline in networks})
+    jobs = jobs_to_use(recipe.execution.jobs, recipe.execution.threads_per_unit)
+    pooled = subjects if any(evaluation.across_subjects for evaluation in recipe.evaluate) else 1
+    fit = pooled * max(4 * _mb((n, n_bands, n_channels, n_channels), 8), 3 * _mb((n, n_channels, n_times), 4))
+    parts = {
+        "libraries": BASE_MB + MNE_MB + (TORCH_MB + BATCH_MB if networks else 0.0),
+        "recordings": (n_bands + 4) * _mb((n, n_channels, n_times), 8),
+        "covariances": covariances * _mb((n, n_channels, n_channels), 8),
+        "signals": signals * _mb((n, n_channels, n_times), 4),
+        "units at once": jobs * (fit + BLOCK_MB),
+    }
+    return Estimate(float(sum(parts.values())), 0.1, f"most of it {max(parts, key=lambda name: parts[name])}")
 
 
 def _mb(shape: tuple[int, ...], itemsize: int) -> float:

@@ -21,6 +21,8 @@ from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
 
 WITHOUT_FILES = ("simulated",)
 """Data sets that need no folder."""
+OWN_FOLDER = ("moabb",)
+"""Data sets whose library knows a folder when the recipe names none."""
 
 
 @dataclass
@@ -80,6 +82,8 @@ def open_dataset(recipe: EncodeRecipe | DecodeRecipe, cache: Path) -> tuple[Data
     settings: Any = recipe.dataset
     if settings.name in WITHOUT_FILES:
         root, note = None, "no files: everything is simulated"
+    elif settings.name in OWN_FOLDER and settings.root is None:
+        root, note = None, "the folder that the data set's own library keeps"
     else:
         root, note = resolve_root(settings.name, settings.root)
     encoders = {entry.name: entry for entry in recipe.encoders} if isinstance(recipe, EncodeRecipe) else {}

@@ -62,6 +62,8 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     chance: dict[str, float] = field(default_factory=dict)
     """Chance level of metrics where it is not 0."""
+    trials: dict[str, Any] = field(default_factory=dict)
+    """Classes, pipelines, sensors and patterns of a recipe that decodes trials."""
     map_files: list[dict[str, Any]] = field(default_factory=list)
     target_files: list[dict[str, Any]] = field(default_factory=list)
 

@@ -97,6 +97,10 @@ def all_units(opened: Opened, folder: RunFolder) -> list[Unit]:
         from brainbench.workflows.encode import plan_units
 
         return plan_units(opened)
+    if opened.recipe.pipelines:
+        from brainbench.workflows.decode_trials import plan_units as plan_trials
+
+        return plan_trials(opened)
     from brainbench.workflows.decode import plan_units as plan_decoding
 
     return plan_decoding(opened)

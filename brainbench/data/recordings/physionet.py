@@ -1,0 +1,118 @@
+"""EEG Motor Movement/Imagery (PhysioNet, OpenNeuro ds004362) in the folder layout of `mne.datasets.eegbci`.
+
+Files are read where they lie; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from brainbench.core.errors import UserError
+from brainbench.data.base import DATASETS, Context
+from brainbench.data.recordings.base import Recording, RecordingDataset, relative
+from brainbench.data.recordings.reading import read_raw, require_mne, set_montage
+from brainbench.recipes.datasets import PhysionetMiSettings
+
+INNER = Path("MNE-eegbci-data/files/eegmmidb/1.0.0")
+RUNS: dict[str, tuple[tuple[int, ...], dict[str, str]]] = {
+    "executed_left_right": ((3, 7, 11), {"T1": "left_fist", "T2": "right_fist"}),
+    "imagery_left_right": ((4, 8, 12), {"T1": "left_fist", "T2": "right_fist"}),
+    "executed_fists_feet": ((5, 9, 13), {"T1": "both_fists", "T2": "both_feet"}),
+    "imagery_fists_feet": ((6, 10, 14), {"T1": "both_fists", "T2": "both_feet"}),
+}
+"""Paradigm -> runs, and what the annotations T1 and T2 mean in them."""
+FAULTY = {
+    "S088": "recorded at 128 Hz, or with other timing",
+    "S092": "recorded at 128 Hz, or with other timing",
+    "S100": "recorded at 128 Hz, or with other timing",
+    "S089": "faulty annotations",
+    "S104": "faulty annotations",
+}
+"""Subjects that the field leaves out."""
+SFREQ = 160.0
+_SUBJECT = re.compile(r"^S\d{3}$")
+
+
+@DATASETS.register("physionet-mi")
+class PhysionetMi(RecordingDataset):
+    """Executed and imagined movements, 64 channels."""
+
+    name = "physionet-mi"
+    expected = "SNNN/SNNNRMM.edf, or MNE-eegbci-data/files/eegmmidb/1.0.0/SNNN above them"
+
+    def __init__(self, settings: PhysionetMiSettings, root: Path) -> None:
+        super().__init__(settings)
+        self.root = _inside(root)
+        self.runs, self.labels = RUNS[settings.paradigm]
+        self._subjects, self._notes = self._find()
+
+    @classmethod
+    def open(cls, settings: PhysionetMiSettings, root: Path | None, context: Context) -> PhysionetMi:  # noqa: D102
+        require_mne()
+        assert root is not None
+        return cls(settings, root)
+
+    @classmethod
+    def looks_like(cls, path: Path) -> bool:  # noqa: D102
+        folder = _inside(path)
+        return folder.is_dir() and any(_SUBJECT.match(p.name) for p in folder.iterdir())
+
+    def _find(self) -> tuple[list[str], list[str]]:
+        found, notes = [], []
+        for folder in sorted(p for p in self.root.iterdir() if p.is_dir() and _SUBJECT.match(p.name)):
+            missing = [path.name for path in self._paths(folder.name) if not path.is_file()]
+            if folder.name in FAULTY:
+                notes.append(f"{folder.name} is left out: {FAULTY[folder.name]}")
+            elif missing:
+                notes.append(f"{folder.name} is left out: {', '.join(missing)} not found")
+            else:
+                found.append(folder.name)
+        return found, notes
+
+    def _paths(self, subject: str) -> list[Path]:
+        return [self.root / subject / f"{subject}R{run:02d}.edf" for run in self.runs]
+
+    @property
+    def subjects(self) -> list[str]:  # noqa: D102
+        return self._subjects
+
+    def files(self) -> list[Path]:  # noqa: D102
+        wanted = self._subjects if self.settings.subjects == "all" else self.settings.subjects
+        return [path for subject in wanted if subject in self._subjects for path in self._paths(subject)]
+
+    def notes(self) -> list[str]:  # noqa: D102
+        return list(self._notes)
+
+    def recordings(self, subject: str) -> list[Recording]:  # noqa: D102
+        return [self._read(path) for path in self._paths(subject)]
+
+    def _read(self, path: Path) -> Recording:
+        import mne
+
+        raw = read_raw(path)
+        where = relative(path, self.root)
+        mne.datasets.eegbci.standardize(raw)
+        if raw.info["sfreq"] != SFREQ:
+            raise UserError(f"{where}: {raw.info['sfreq']:g} samples per second; this data set has {SFREQ:g}")
+        set_montage(raw, "standard_1005", where)
+        marks = [(a["onset"], str(a["description"])) for a in raw.annotations if str(a["description"]) in self.labels]
+        return Recording(
+            raw=raw,
+            onsets=np.array([onset for onset, _ in marks], dtype=float),
+            labels=np.array([self.labels[mark] for _, mark in marks], dtype=str),
+            session="0",
+            run=path.stem[4:],
+            where=where,
+        )
+
+
+def _inside(root: Path) -> Path:
+    """Return the folder that holds the subjects, from any of the folders above it."""
+    for depth in range(len(INNER.parts) + 1):
+        folder = root.joinpath(*INNER.parts[depth:])
+        if folder.is_dir() and any(_SUBJECT.match(p.name) for p in folder.iterdir() if p.is_dir()):
+            return folder
+    return root

@@ -1,0 +1,113 @@
+"""Networks as decoders of trials in a recipe: alignment from training rows, then a classifier of `heads.networks`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from brainbench.core.errors import UserError
+from brainbench.heads.alignment import Aligner
+from brainbench.heads.builders import check_settings, find_builder
+from brainbench.heads.covariance_decoders import MICROVOLT, trial_covariances
+from brainbench.heads.network_base import TorchClassifier
+from brainbench.heads.networks import MVCNetClassifier, NetworkClassifier, RBTransformerClassifier
+from brainbench.heads.trial_decoder import DECODERS, TrialContext, TrialDecoder
+
+
+class NetworkDecoder(TrialDecoder):
+    """A network trained on trials.
+
+    Parameters
+    ----------
+    classifier : TorchClassifier
+        Unfitted; it scales trials by the spread of its training rows.
+    align : str
+        See `brainbench.heads.alignment`.
+
+    Attributes
+    ----------
+    classifier_ : TorchClassifier
+        Fitted.
+    """
+
+    def __init__(self, classifier: TorchClassifier, align: str = "none") -> None:
+        self.classifier = classifier
+        self.align = align
+
+    def prepare(self, X: np.ndarray) -> np.ndarray:
+        """Return float32 microvolts."""
+        if X.ndim != 3:
+            raise ValueError(f"a network takes (n_trials, n_channels, n_times), got shape {X.shape}")
+        return (X * MICROVOLT).astype(np.float32)
+
+    def fit_prepared(
+        self, prepared: np.ndarray, y: np.ndarray, *, groups: np.ndarray | None = None,
+        domains: np.ndarray | None = None,
+    ) -> NetworkDecoder:  # fmt: skip
+        """Fit alignment and network; see `TrialDecoder.fit_prepared`."""
+        covariances = self._covariances(prepared)
+        self.aligner_ = Aligner(self.align).fit(covariances, domains)
+        X = self.aligner_.transform_signals(prepared, covariances, domains)
+        self.classifier_ = clone(self.classifier).fit(X, np.asarray(y), groups)
+        self.classes_ = self.classifier_.classes_
+        return self
+
+    def probability_of(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> np.ndarray:
+        """Return probabilities ``(n_trials, n_classes)``; see `TrialDecoder.probability_of`."""
+        X = self.aligner_.transform_signals(prepared, self._covariances(prepared), domains)
+        probabilities: np.ndarray = self.classifier_.predict_proba(X)
+        return probabilities
+
+    def _covariances(self, prepared: np.ndarray) -> np.ndarray:
+        if self.align == "none":
+            return np.empty((len(prepared), 0, 0))
+        return trial_covariances(prepared.astype(np.float64) / MICROVOLT, "oas")
+
+
+def _training(settings: Any, context: TrialContext) -> dict[str, Any]:
+    """Return what every network takes from the recipe."""
+    return {
+        "sfreq": context.sfreq,
+        "n_epochs": settings.max_epochs,
+        "patience": settings.patience,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+        "random_state": context.seed,
+        "threads": context.threads,
+    }
+
+
+@DECODERS.register("braindecode")
+def _braindecode(settings: Any, context: TrialContext) -> NetworkDecoder:
+    module, parameters = f"braindecode.{settings.model}", dict(settings.parameters)
+    try:
+        check_settings(find_builder(module), parameters)
+    except UserError as error:
+        raise UserError(f"pipeline '{settings.name}': {error.message}", hint=error.hint) from error
+    network = NetworkClassifier(module, module_params=parameters, **_training(settings, context))
+    return NetworkDecoder(network, settings.align)
+
+
+@DECODERS.register("mvcnet")
+def _mvcnet(settings: Any, context: TrialContext) -> NetworkDecoder:
+    network = MVCNetClassifier(
+        ch_names=list(context.info["ch_names"]),
+        deploy=settings.deploy,
+        views=tuple(settings.views),
+        cross_view=settings.cross_view,
+        cross_model=settings.cross_model,
+        time_pool=settings.time_pool,
+        **_training(settings, context),
+    )
+    return NetworkDecoder(network, settings.align)
+
+
+@DECODERS.register("rbtransformer")
+def _rbtransformer(settings: Any, context: TrialContext) -> NetworkDecoder:
+    network = RBTransformerClassifier(
+        width=settings.width, depth=settings.depth, n_heads=settings.n_heads, **_training(settings, context)
+    )
+    return NetworkDecoder(network, settings.align)

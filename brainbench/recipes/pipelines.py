@@ -1,0 +1,208 @@
+"""The ``pipelines:`` section, one model per decoder of trials.
+
+A third party adds a model under the entry point ``brainbench.recipes.pipelines`` beside its decoder.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
+
+from pydantic import Field, field_validator, model_validator
+
+from brainbench.recipes.base import Section
+
+Alignment = Literal["none", "euclidean", "riemannian", "euclidean_transductive", "riemannian_transductive"]
+
+
+class PipelineSettings(Section):
+    """What every pipeline has."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """How the report calls it; unique in the recipe."""
+    decoder: str
+    """Which decoder."""
+    band: list[float] | None = Field(None, min_length=2, max_length=2)
+    """Pass band of this pipeline in Hz; without it the data set's."""
+    align: Alignment = "none"
+    """Recentering of every subject and session on its mean covariance, from training rows only; the transductive
+    ones also use the unlabelled test rows of an unseen subject."""
+
+    @field_validator("band")
+    @classmethod
+    def _rises(cls, value: list[float] | None) -> list[float] | None:
+        if value is not None and not 0 <= value[0] < value[1]:
+            raise ValueError(f"a band must rise from 0 Hz or more, got {value}")
+        return value
+
+
+class CovarianceSettings(PipelineSettings):
+    """What the pipelines on trial covariances share."""
+
+    covariance: Literal["oas", "scm", "lwf"] = "oas"
+    """Estimator of a trial's covariance: shrunk (oas, lwf) or the sample covariance (scm)."""
+
+
+class CspLdaSettings(CovarianceSettings):
+    """Common spatial patterns, log variances, linear discriminant analysis."""
+
+    decoder: Literal["csp_lda"] = "csp_lda"
+    n_filters: int = Field(6, ge=1)
+    """Spatial filters kept."""
+
+
+class FbcspLdaSettings(CovarianceSettings):
+    """Filter-bank common spatial patterns (Ang et al. 2008), a selection by mutual information, LDA."""
+
+    decoder: Literal["fbcsp_lda"] = "fbcsp_lda"
+    bands: list[list[float]] = Field(
+        [[8.0, 12.0], [12.0, 16.0], [16.0, 20.0], [20.0, 24.0], [24.0, 28.0], [28.0, 32.0]], min_length=2
+    )
+    """Pass bands in Hz, each filtered on the continuous recording."""
+    n_filters: int = Field(4, ge=1)
+    """Spatial filters kept per band."""
+    n_features: int = Field(8, ge=1)
+    """Log variances kept over all bands."""
+
+    @field_validator("bands")
+    @classmethod
+    def _bands_rise(cls, value: list[list[float]]) -> list[list[float]]:
+        for band in value:
+            if len(band) != 2 or not 0 <= band[0] < band[1]:
+                raise ValueError(f"a band is two rising frequencies in Hz, got {band}")
+        return value
+
+    @model_validator(mode="after")
+    def _bands_not_band(self) -> Self:
+        if self.band is not None:
+            raise ValueError("fbcsp_lda takes `bands`, not `band`")
+        return self
+
+
+class TangentLrSettings(CovarianceSettings):
+    """Tangent space at the Riemannian mean (Barachant et al. 2012), logistic regression."""
+
+    decoder: Literal["tangent_lr"] = "tangent_lr"
+    C: float = Field(1.0, gt=0)
+    """Inverse strength of the L2 penalty."""
+
+
+class FgmdmSettings(CovarianceSettings):
+    """Geodesic filtering and minimum distance to mean (Barachant et al. 2010)."""
+
+    decoder: Literal["fgmdm"] = "fgmdm"
+
+
+class NetworkSettings(PipelineSettings):
+    """What the training of a network on trials needs; every pipeline with a network has it."""
+
+    max_epochs: int = Field(120, ge=1)
+    """Passes over the training rows at most."""
+    patience: int = Field(30, ge=1)
+    """Passes without a better validation loss before training stops; the best weights are kept."""
+    batch_size: int = Field(16, ge=2)
+    """Trials per step."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Step size of AdamW."""
+    weight_decay: float = Field(1e-2, ge=0)
+    """Weight decay of AdamW."""
+
+
+class BraindecodeSettings(NetworkSettings):
+    """Any classifier of braindecode, trained by brainbench's own loop."""
+
+    decoder: Literal["braindecode"] = "braindecode"
+    model: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    """Class in `braindecode.models`: EEGNet, ShallowFBCSPNet, EEGConformer, ATCNet, ..."""
+    parameters: dict[str, Any] = {}
+    """Arguments of that class; sizes and rate come from the data."""
+
+
+class MvcnetSettings(NetworkSettings):
+    """MVCNet: a convolutional network and a Transformer trained together on views of a trial (arXiv 2502.17482)."""
+
+    decoder: Literal["mvcnet"] = "mvcnet"
+    deploy: Literal["cnn", "fused"] = "cnn"
+    """What decides: the convolutional branch alone, or both."""
+    views: list[Literal["time", "frequency", "reflection"]] = ["time", "frequency", "reflection"]
+    """Changed copies of a trial; the reflection needs a montage with a mirror."""
+    cross_view: float = Field(0.1, ge=0)
+    """Weight of the contrast between views."""
+    cross_model: float = Field(0.1, ge=0)
+    """Weight of the contrast between branches."""
+    time_pool: int = Field(4, ge=1)
+    """Samples averaged before the Transformer; the paper has 1, which makes it very wide."""
+
+
+class RbtransformerSettings(NetworkSettings):
+    """RBTransformer: attention between electrodes over their band entropies (arXiv 2511.13954)."""
+
+    decoder: Literal["rbtransformer"] = "rbtransformer"
+    width: int = Field(128, ge=8)
+    """Width of an electrode's token."""
+    depth: int = Field(4, ge=1)
+    """Attention blocks."""
+    n_heads: int = Field(6, ge=1)
+    """Attention heads of a block."""
+
+
+_BUILT_IN: tuple[type[PipelineSettings], ...] = (
+    BraindecodeSettings,
+    CspLdaSettings,
+    FbcspLdaSettings,
+    FgmdmSettings,
+    MvcnetSettings,
+    RbtransformerSettings,
+    TangentLrSettings,
+)
+
+
+def _models() -> tuple[type[PipelineSettings], ...]:
+    return _BUILT_IN + tuple(point.load() for point in entry_points(group="brainbench.recipes.pipelines"))
+
+
+def settings_models() -> dict[str, type[PipelineSettings]]:
+    """Return the model of every known decoder of trials by name."""
+    return {model.model_fields["decoder"].default: model for model in _models()}
+
+
+if TYPE_CHECKING:
+    AnyPipeline = PipelineSettings
+else:
+    AnyPipeline = Annotated[Union[_models()], Field(discriminator="decoder")]  # noqa: UP007 (built at run time)
+
+
+class Evaluation(Section):
+    """One way to hold out trials."""
+
+    scheme: Literal[
+        "k-fold",
+        "leave-one-run-out",
+        "leave-one-session-out",
+        "leave-one-subject-out",
+        "chronological",
+        "few-shot",
+    ]
+    """k-fold: trials within a session; chronological: the first trials of a session train, the last test;
+    few-shot: the other subjects and the first `shots` trials of each class of the new one train."""
+    n_splits: int = Field(5, ge=2)
+    """Folds (k-fold)."""
+    test_share: float = Field(0.5, gt=0, lt=1)
+    """Share of a session's trials that test (chronological)."""
+    shots: list[int] = Field([0, 5, 10], min_length=1)
+    """Trials per class of the new subject that training has (few-shot); every number is tested on the same trials."""
+
+    @model_validator(mode="after")
+    def _only_what_is_used(self) -> Self:
+        owners = {"n_splits": "k-fold", "test_share": "chronological", "shots": "few-shot"}
+        for name, scheme in owners.items():
+            if name in self.model_fields_set and self.scheme != scheme:
+                raise ValueError(f"`{name}` is for `scheme: {scheme}`")
+        if any(n < 0 for n in self.shots) or len(set(self.shots)) != len(self.shots):
+            raise ValueError(f"`shots` are distinct numbers of 0 or more, got {self.shots}")
+        return self
+
+    @property
+    def across_subjects(self) -> bool:
+        """Whether training has other subjects than the test."""
+        return self.scheme in ("leave-one-subject-out", "few-shot")

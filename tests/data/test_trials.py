@@ -1,0 +1,220 @@
+"""Recordings: what is read, what is cut, and what is refused with one clear message."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from brainbench.core.errors import UserError
+from brainbench.data.base import DATASETS, Context
+from brainbench.data.check import check_dataset
+from brainbench.data.roots import resolve_root
+from brainbench.recipes.datasets import dataset_settings
+
+mne = pytest.importorskip("mne")
+
+SFREQ = 100.0
+CHANNELS = ["C3", "Cz", "C4", "Pz"]
+
+
+def make_raw(seed=0, names=CHANNELS, seconds=60, scale=1e-5, change=None):
+    """Return a recording of noise; classes `left` and `right` have a rhythm on C3 or C4, every 5 s from 2 s on."""
+    rng = np.random.default_rng(seed)
+    data = rng.normal(size=(len(names), int(seconds * SFREQ)))
+    onsets = np.arange(2, seconds - 4, 5.0)
+    labels = np.array(["left", "right"])[np.arange(len(onsets)) % 2]
+    for onset, label in zip(onsets, labels, strict=True):
+        at = slice(int(onset * SFREQ), int((onset + 3) * SFREQ))
+        data[0 if label == "left" else 2, at] += 3 * np.sin(2 * np.pi * 11 * np.arange(300) / SFREQ)
+    data *= scale
+    if change is not None:
+        change(data)
+    raw = mne.io.RawArray(data, mne.create_info(list(names), SFREQ, "eeg"), verbose="ERROR")
+    return raw, onsets, labels
+
+
+def write_folder(root, subjects=("s1",), runs=2, **options):
+    """Write an `eeg-folder` of FIF files, and return its root."""
+    files, events = [], []
+    for i, subject in enumerate(subjects):
+        for run in range(runs):
+            raw, onsets, labels = make_raw(seed=10 * i + run, **options)
+            path = f"{subject}_{run}_raw.fif"
+            raw.save(root / path, verbose="ERROR")
+            files.append({"path": path, "subject": subject, "run": f"r{run}"})
+            events += [{"path": path, "onset": t, "label": name} for t, name in zip(onsets, labels, strict=True)]
+    pd.DataFrame(files).to_csv(root / "recordings.csv", index=False)
+    pd.DataFrame(events).to_csv(root / "events.csv", index=False)
+    return root
+
+
+def folder(root, **settings):
+    values = {"name": "eeg-folder", "tmin": 0.0, "tmax": 2.0} | settings
+    return DATASETS["eeg-folder"].open(dataset_settings(values), root, Context())
+
+
+def test_a_folder_keeps_where_every_trial_came_from(tmp_path):
+    dataset = folder(write_folder(tmp_path, subjects=("s1", "s2")))
+    assert dataset.subjects == ["s1", "s2"]
+    table = dataset.epochs("s1").metadata
+    assert list(table.columns) == ["subject", "session", "run", "trial", "onset", "label"]
+    assert sorted(set(table["run"])) == ["r0", "r1"] and len(table) == 22
+    assert check_dataset(dataset)
+    assert len(dataset.files()) == 6
+
+
+def test_filtering_comes_before_cutting(tmp_path):
+    dataset = folder(write_folder(tmp_path), band=[8.0, 30.0], montage=None)
+    raw, onsets, _ = make_raw(seed=0)
+    raw.filter(8.0, 30.0, verbose="ERROR")
+    start = int(onsets[3] * SFREQ)
+    trial = dataset.trials("s1").X[3]
+    assert np.allclose(trial, raw.get_data()[:, start : start + trial.shape[1]], rtol=1e-3, atol=1e-9)
+
+
+def test_trials_that_reach_over_an_end_are_left_out(tmp_path):
+    dataset = folder(write_folder(tmp_path), tmin=-3.0)
+    assert dataset.epochs("s1").metadata["onset"].min() > 3
+
+
+def test_unknown_positions_stay_unknown_until_a_montage_is_named(tmp_path):
+    write_folder(tmp_path)
+    assert folder(tmp_path).trials("s1").positions() is None
+    places = folder(tmp_path, montage="standard_1005").trials("s1").positions()
+    assert places is not None and places[0, 0] < 0 < places[2, 0]  # C3 left, C4 right, in metres
+    assert np.linalg.norm(places, axis=1).max() < 0.2
+
+
+def flat(data):
+    data[1] = 0
+
+
+def nan(data):
+    data[2, 100] = np.nan
+
+
+def clip(data):
+    data[0] = np.clip(data[0], -1e-6, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "message"),
+    [
+        ({"change": flat}, {}, "Cz is flat"),
+        ({"change": nan}, {}, "NaN or infinite samples in channel C4"),
+        ({"change": clip}, {}, "C3 is clipped"),
+        ({"scale": 10.0}, {}, "microvolts were taken for volts"),
+        ({"scale": 1e-11}, {}, "less than any amplifier resolves"),
+        ({}, {"channels": ["C3", "C5"]}, "C5, which the recording does not have; did you mean"),
+        ({}, {"labels": {"lef": "left", "right": "right"}}, "no event is called 'lef'; did you mean 'left'"),
+        ({}, {"labels": {"left": "left"}}, "one class"),
+        ({}, {"tmin": 70.0, "tmax": 80.0}, "leaves room for a whole trial"),
+        ({}, {"band": [8.0, 60.0]}, "needs more than 120 samples per second"),
+        ({}, {"montage": "standard_105"}, "no montage 'standard_105'; did you mean"),
+        ({"names": ["C3", "Cz", "C4", "XX"]}, {"montage": "standard_1005"}, "without a position"),
+        ({}, {"kind": "seeg"}, "no channel of kind 'seeg'"),
+    ],
+)
+def test_unfit_recordings_are_refused(tmp_path, options, settings, message):
+    write_folder(tmp_path, **options)
+    with pytest.raises(UserError, match=message):
+        folder(tmp_path, **settings).trials("s1")
+
+
+def test_microvolts_can_be_said(tmp_path):
+    write_folder(tmp_path, scale=10.0)
+    assert 1e-6 < folder(tmp_path, unit="microvolt").trials("s1").X.std() < 1e-4
+
+
+def test_tables_are_checked(tmp_path):
+    write_folder(tmp_path)
+    events = pd.read_csv(tmp_path / "events.csv")
+    events.assign(path="s1_9_raw.fif").to_csv(tmp_path / "events.csv", index=False)
+    with pytest.raises(UserError, match=r"not in recordings.csv; did you mean"):
+        folder(tmp_path)
+    events.rename(columns={"onset": "onsets"}).to_csv(tmp_path / "events.csv", index=False)
+    with pytest.raises(UserError, match="no column 'onset'; did you mean 'onsets'"):
+        folder(tmp_path)
+    events.iloc[:0].to_csv(tmp_path / "events.csv", index=False)
+    with pytest.raises(UserError, match="has no rows"):
+        folder(tmp_path)
+
+
+def test_no_events_of_a_subject(tmp_path):
+    write_folder(tmp_path, subjects=("s1", "s2"))
+    events = pd.read_csv(tmp_path / "events.csv")
+    events[events["path"].str.startswith("s1")].to_csv(tmp_path / "events.csv", index=False)
+    with pytest.raises(UserError, match="s2: no events"):
+        folder(tmp_path).trials("s2")
+
+
+def test_annotations_can_be_the_events(tmp_path):
+    write_folder(tmp_path, runs=1)
+    raw = mne.io.read_raw_fif(tmp_path / "s1_0_raw.fif", preload=True, verbose="ERROR")
+    _, onsets, labels = make_raw(seed=0)
+    raw.set_annotations(mne.Annotations(onsets, 0.0, labels))
+    raw.save(tmp_path / "s1_0_raw.fif", overwrite=True, verbose="ERROR")
+    own = folder(tmp_path, events="annotations").trials("s1")
+    table = folder(tmp_path).trials("s1")
+    assert np.array_equal(own.label, table.label) and np.allclose(own.X, table.X)
+
+
+def test_runs_with_other_channels_are_refused(tmp_path):
+    write_folder(tmp_path)
+    raw, *_ = make_raw(seed=1, names=["C3", "Cz", "C4", "Oz"])
+    raw.save(tmp_path / "s1_1_raw.fif", overwrite=True, verbose="ERROR")
+    with pytest.raises(UserError, match=r"differ in their montage.*Pz.*Oz"):
+        folder(tmp_path).trials("s1")
+
+
+def test_a_damaged_file_is_one_message(tmp_path, real_data):
+    source = real_data / "MNE-eegbci-data/files/eegmmidb/1.0.0/S001/S001R04.edf"
+    for name, size in (("short", 1_000_000), ("header", 100), ("empty", 0)):
+        (tmp_path / f"{name}.edf").write_bytes(source.read_bytes()[:size])
+        pd.DataFrame({"path": [f"{name}.edf"], "subject": ["s1"]}).to_csv(tmp_path / "recordings.csv", index=False)
+        with pytest.raises(UserError, match=f"{name}.edf: (not a readable EDF|the file is cut short)"):
+            folder(tmp_path, events="annotations").trials("s1")
+
+
+def test_a_moabb_data_set_by_name():
+    pytest.importorskip("moabb")
+    values = {"name": "moabb", "dataset": "FakeDataset", "parameters": {"n_subjects": 2, "n_sessions": 2, "n_runs": 2}}
+    dataset = DATASETS["moabb"].open(dataset_settings(values), None, Context())
+    trials = dataset.trials("1")
+    assert set(trials.session) == {"0", "1"} and len(set(trials.label)) == 3
+    for wrong, message in (
+        ({"dataset": "FakeDatase"}, "did you mean 'FakeDataset'"),
+        ({"parameters": {"n_subject": 2}}, "did you mean 'n_subjects'"),
+        ({"events": ["fake1", "fak2"]}, "no event 'fak2'; did you mean"),
+    ):
+        with pytest.raises(UserError, match=message):
+            DATASETS["moabb"].open(dataset_settings(values | wrong), None, Context())
+
+
+def test_physionet_is_read_from_any_folder_above_it(real_data):
+    above = real_data / "MNE-eegbci-data"
+    for root in (above, above / "files/eegmmidb/1.0.0", real_data):
+        path, _ = resolve_root("physionet-mi", str(root))
+        dataset = DATASETS["physionet-mi"].open(dataset_settings({"name": "physionet-mi"}), path, Context())
+        assert dataset.subjects == ["S001", "S002", "S003"]
+    trials = dataset.trials("S001")
+    assert trials.X.shape == (45, 64, 481) and trials.sfreq == 160
+    assert trials.ch_names[:3] == ["FC5", "FC3", "FC1"] and trials.ch_names[-1] == "Iz"
+    assert [int(np.sum(trials.run == run)) for run in ("R04", "R08", "R12")] == [15, 15, 15]
+    assert trials.positions() is not None and 1e-6 < trials.X.std() < 1e-4
+    feet = dataset_settings({"name": "physionet-mi", "paradigm": "imagery_fists_feet"})
+    assert DATASETS["physionet-mi"].open(feet, path, Context()).subjects == ["S001"]
+    assert check_dataset(dataset, ["S003"])
+
+
+def test_faulty_and_incomplete_subjects_are_left_out_aloud(tmp_path, real_data):
+    source = real_data / "MNE-eegbci-data/files/eegmmidb/1.0.0"
+    for subject, runs in (("S001", (4, 8, 12)), ("S002", (4,))):
+        (tmp_path / subject).mkdir()
+        for run in runs:
+            shutil.copy(source / subject / f"{subject}R{run:02d}.edf", tmp_path / subject)
+    (tmp_path / "S088").mkdir()
+    dataset = DATASETS["physionet-mi"].open(dataset_settings({"name": "physionet-mi"}), tmp_path, Context())
+    assert dataset.subjects == ["S001"]
+    assert any("S002R08.edf" in note for note in dataset.notes()) and any("S088" in note for note in dataset.notes())
