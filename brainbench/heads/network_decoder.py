@@ -50,7 +50,9 @@ class NetworkDecoder(TrialDecoder):
         covariances = self._covariances(prepared)
         self.aligner_ = Aligner(self.align).fit(covariances, domains)
         X = self.aligner_.transform_signals(prepared, covariances, domains)
-        self.classifier_ = clone(self.classifier).fit(X, np.asarray(y), groups)
+        # With a single group there is none to validate on: the classifier then holds out trials, which do not overlap.
+        several = groups is not None and len(np.unique(groups)) > 1
+        self.classifier_ = clone(self.classifier).fit(X, np.asarray(y), groups if several else None)
         self.classes_ = self.classifier_.classes_
         return self
 
