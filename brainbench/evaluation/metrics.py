@@ -86,6 +86,29 @@ def balanced_accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     return float(np.mean([np.mean(y_pred[y_true == label] == label) for label in np.unique(y_true)]))
 
 
+def kappa(y_true: np.ndarray, y_pred: np.ndarray) -> float:
+    """Cohen's kappa: agreement of labels beyond what their frequencies give."""
+    from sklearn.metrics import cohen_kappa_score
+
+    return float(cohen_kappa_score(y_true, y_pred))
+
+
+def roc_auc(y_true: np.ndarray, probability: np.ndarray) -> float:
+    """Area under the ROC curve, of the second class or the mean of each class against the rest.
+
+    Parameters
+    ----------
+    y_true : ndarray (n_rows,)
+    probability : ndarray (n_rows, n_classes)
+        In the order of the sorted labels.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    probability = np.asarray(probability)
+    score = probability[:, 1] if probability.shape[1] == 2 else probability
+    return float(roc_auc_score(y_true, score, multi_class="ovr"))
+
+
 def rsa_of(x: np.ndarray, y: np.ndarray) -> float:
     """Representational similarity: Spearman's correlation of the dissimilarities of all pairs of rows."""
     return rsa(rdm(x), rdm(y))
@@ -110,5 +133,7 @@ METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], Any]] = {
     "cka": cka_of,
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
+    "kappa": kappa,
+    "roc_auc": roc_auc,
 }
 """All metrics; each is called with (measured, predicted) or with two sets of patterns."""

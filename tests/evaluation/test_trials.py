@@ -198,3 +198,17 @@ def test_comparisons():
     assert twenty.p == pytest.approx(1 / 10_001)
     with pytest.raises(ValueError, match="two subjects"):
         compare_subjects(np.ones(1), np.ones(1))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_scores_of_trials_are_the_metrics_of_that_name(n_classes):
+    from brainbench.evaluation import metrics as by_name
+
+    rng = np.random.default_rng(n_classes)
+    y = np.arange(60) % n_classes
+    probability = rng.dirichlet(np.ones(n_classes), size=60)
+    # One fold, so that nothing is averaged over folds.
+    scores = score_trials(y, Predictions(np.arange(60), np.zeros(60, int), probability), np.zeros(60, int))
+    for name in METRICS:
+        predicted = probability if name == "roc_auc" else probability.argmax(axis=1)
+        assert scores.metrics[name].value == pytest.approx(by_name.METRICS[name](y, predicted))
