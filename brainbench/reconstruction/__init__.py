@@ -1,0 +1,1 @@
+"""Images from brains: low-level codecs, generators, calibration of predicted features, and image metrics."""
