@@ -48,6 +48,8 @@ class Stimuli:
         What is known of the stimuli: category, style.
     source : str
         Where they come from, for the report.
+    captions : sequence of tuples of str (n_stimuli,), optional
+        What people wrote of each image, where somebody did.
     """
 
     ids: Sequence[str]
@@ -58,6 +60,7 @@ class Stimuli:
     duration: np.ndarray | None = None
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     source: str = ""
+    captions: Sequence[tuple[str, ...]] | None = None
 
     @classmethod
     def of(cls, values: Sequence[np.ndarray] | Sequence[str], ids: Sequence[str] | None = None) -> Stimuli:
@@ -80,7 +83,8 @@ class Stimuli:
     def digest(self) -> str:
         """Return one digest of the stimuli's content, order and timing."""
         timing = [None if a is None else digest_array(np.asarray(a)) for a in (self.onset, self.duration)]
-        return digest([self.modality, list(self.content_digests), timing])
+        captions = [] if self.captions is None else [[list(one) for one in self.captions]]
+        return digest([self.modality, list(self.content_digests), timing, *captions])
 
 
 @dataclass(frozen=True)
