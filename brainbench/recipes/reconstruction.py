@@ -103,7 +103,7 @@ class SmallSettings(GeneratorSettings):
     ema: float = Field(0.995, ge=0, lt=1)
     """Decay of the moving average of its weights, which makes the images."""
     feature_noise: float = Field(0.5, ge=0)
-    """Standard deviation of noise on the (standardised) features in training, so that predicted ones are no surprise."""
+    """Standard deviation of noise on the (standardised) features in training; predicted ones are noisy too."""
     drop_features: float = Field(0.1, ge=0, lt=1)
     """Share of training rows without features, for classifier-free guidance."""
     strength: float = Field(0.6, ge=0, le=1)
