@@ -206,6 +206,9 @@ def sample(
     scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(steps, device=device)
     timesteps = scheduler.timesteps
+    continuous = timesteps.is_floating_point()
+    if continuous:
+        timesteps = timesteps[:-1]  # the last is where the last step leads to
     noise = draw(generators, shape, device)
     if start is None:
         latents = noise * scheduler.init_noise_sigma
@@ -216,9 +219,9 @@ def sample(
         latents = scheduler.add_noise(start, noise, timesteps[:1].expand(len(noise)))
     options = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
     for step in timesteps:
-        latents = scheduler.step(
-            predict(scheduler.scale_model_input(latents, step), step), step, latents, **options
-        ).prev_sample
+        predicted = predict(scheduler.scale_model_input(latents, step), step)
+        at = step.expand(len(noise)) if continuous else step
+        latents = scheduler.step(predicted, at, latents, **options).prev_sample
         tick()
     return latents
 
