@@ -246,10 +246,16 @@ class PhysionetMiSettings(RecordingSettings):
     """EEG Motor Movement/Imagery (Schalk et al. 2004): 109 subjects, 64 channels, 160 Hz."""
 
     name: Literal["physionet-mi"] = "physionet-mi"
-    paradigm: Literal["imagery_left_right", "imagery_fists_feet", "executed_left_right", "executed_fists_feet"] = (
-        "imagery_left_right"
-    )
-    """Which runs: imagined left or right fist (4, 8, 12), imagined fists or feet (6, 10, 14), executed ones."""
+    paradigm: Literal[
+        "imagery_left_right",
+        "imagery_fists_feet",
+        "executed_left_right",
+        "executed_fists_feet",
+        "left_right",
+        "fists_feet",
+    ] = "imagery_left_right"
+    """Which runs: imagined left or right fist (4, 8, 12), imagined fists or feet (6, 10, 14), executed ones; without
+    `imagery` or `executed` in the name, both kinds together."""
 
 
 class MoabbSettings(RecordingSettings):
