@@ -46,7 +46,9 @@ def test_a_run_killed_in_the_middle_ends_in_the_same_bytes(tmp_path):
     )  # fmt: skip
     try:
         end = time.monotonic() + 400
-        while len(list((killed / "units").glob("[!.]*.npz"))) < 7:  # all six classical units, and the first of the network's
+        while (
+            len(list((killed / "units").glob("[!.]*.npz"))) < 7
+        ):  # all six classical units, and the first of the network's
             assert process.poll() is None and time.monotonic() < end, "it ended before it could be killed"
             time.sleep(0.005)
     finally:
