@@ -278,6 +278,7 @@ DATASETS: Registry[type[Dataset]] = Registry(
     modules={
         "alice": "brainbench.data.alice",
         "bids": "brainbench.data.bids",
+        "bold5000": "brainbench.data.bold5000",
         "eeg-folder": "brainbench.data.recordings.eeg_folder",
         "folder": "brainbench.data.folder",
         "haxby2001": "brainbench.data.haxby",

@@ -83,6 +83,32 @@ class NsdSettings(DatasetSettings):
     """Array of COCO captions, images x captions, relative to root; without it COCO_73k_annots_curated.npy, if there."""
 
 
+class Bold5000Settings(DatasetSettings):
+    """BOLD5000 (Chang et al. 2019): 5,000 photographs at 3 T; release 1 or 2."""
+
+    name: Literal["bold5000"] = "bold5000"
+    release: Literal[1, 2] = 2
+    """Release 1 (responses by volume and ROI) or 2 (GLMsingle betas)."""
+    response: Literal["TR1", "TR2", "TR3", "TR4", "TR5", "TR34"] = "TR34"
+    """Volume after the image (release 1); TR34 is the mean of the third and the fourth."""
+    mask: str | None = None
+    """Mask image, relative to root, such as "masks/{subject}.nii.gz": reads the volumes of release 2 and not its
+    pack of ROIs."""
+    standardize: Literal["session", "run", "none"] = "session"
+    """Z-score every voxel within sessions, as the authors advise, or within runs."""
+
+    @field_validator("mask")
+    @classmethod
+    def _placeholders_known(cls, value: str | None) -> str | None:
+        return _check_pattern(value, ("subject",))
+
+    @model_validator(mode="after")
+    def _volumes_are_of_release_2(self) -> Self:
+        if self.mask is not None and self.release == 1:
+            raise ValueError("`mask` is for the volumes of `release: 2`")
+        return self
+
+
 class FolderSettings(DatasetSettings):
     """The user's own data: a `stimuli.csv`, responses, and a table of their rows per subject."""
 
@@ -353,6 +379,7 @@ class SimulatedSettings(DatasetSettings):
 _BUILT_IN: tuple[type[DatasetSettings], ...] = (
     AliceSettings,
     BidsSettings,
+    Bold5000Settings,
     EegFolderSettings,
     FolderSettings,
     HaxbySettings,
