@@ -35,6 +35,7 @@ class Kind(StrEnum):
 
     ENCODE = "encode"
     DECODE = "decode"
+    RECONSTRUCT = "reconstruct"
 
 
 class Listing(StrEnum):

@@ -22,16 +22,18 @@ class RowSplitter:
     Parameters
     ----------
     hold_out : sequence of {"stimulus", "run"}
-    scheme : {"auto", "k-fold", "leave-one-out", "contiguous", "predefined"}
+    scheme : {"auto", "k-fold", "leave-one-out", "contiguous", "predefined", "grouped"}
         ``auto`` is k-fold over stimuli and leave-one-out over runs.
     n_splits : int
-        Folds of ``k-fold`` and ``contiguous``.
+        Folds of ``k-fold``, ``contiguous`` and ``grouped``.
     trim : int
         Rows beside a contiguous test block that training drops.
     seed : int
         Order in which stimuli are dealt into folds.
     predefined : ndarray (n_rows,), optional
-        Fold of each row (``predefined``).
+        Fold of each row (``predefined``), or the group that it belongs to (``grouped``).
+    test : sequence of str, optional
+        Names of the folds that are tested (``predefined``); every one without it.
     """
 
     hold_out: tuple[str, ...]
@@ -40,6 +42,7 @@ class RowSplitter:
     trim: int = 0
     seed: int = 0
     predefined: np.ndarray | None = None
+    test: Sequence[str] | None = None
 
     def split(
         self,
@@ -69,6 +72,8 @@ class RowSplitter:
         stimulus, run = self._rows(groups, stimulus, run)
         if self.scheme == "predefined":
             yield from self._predefined(len(stimulus))
+        elif self.scheme == "grouped":
+            yield from self._grouped(len(stimulus))
         elif self.scheme == "contiguous":
             yield from self._contiguous(run)
         elif set(self.hold_out) == {"stimulus", "run"}:
@@ -155,8 +160,20 @@ class RowSplitter:
         names = np.unique(self.predefined)
         if len(names) < 2:
             raise ValueError(f"the predefined split has one fold only: '{names[0]}'")
-        for name in names:
+        for name in self.test or names:
+            if name not in names:
+                raise ValueError(f"folds.test: no row is in fold '{name}'; folds: {', '.join(map(str, names))}")
             test = self.predefined == name
+            yield np.flatnonzero(~test), np.flatnonzero(test)
+
+    def _grouped(self, n: int) -> Iterator[Fold]:
+        if self.predefined is None or len(self.predefined) != n:
+            raise ValueError("a grouped split needs one group per row")
+        names = np.unique(self.predefined)
+        if len(names) < self.n_splits:
+            raise ValueError(f"folds.n_splits: {self.n_splits} folds are too many for {len(names)} groups")
+        for part in np.array_split(np.random.default_rng(self.seed).permutation(names), self.n_splits):
+            test = np.isin(self.predefined, part)
             yield np.flatnonzero(~test), np.flatnonzero(test)
 
 
@@ -168,12 +185,13 @@ def make_splitter(
     trim: int = 0,
     seed: int = 0,
     predefined: np.ndarray | None = None,
+    test: Sequence[str] | None = None,
 ) -> RowSplitter:
     """Return the splitter of a recipe's ``hold_out`` and ``folds``."""
     order = tuple(what for what in ("stimulus", "run") if what in hold_out)
     if not order or set(hold_out) - set(order):
         raise ValueError(f"hold_out must name 'stimulus', 'run' or both, got {list(hold_out)}")
-    return RowSplitter(order, scheme, n_splits, trim, seed, predefined)
+    return RowSplitter(order, scheme, n_splits, trim, seed, predefined, test)
 
 
 def inner_groups(hold_out: Sequence[str], *, stimulus: np.ndarray, run: np.ndarray) -> np.ndarray:

@@ -136,6 +136,17 @@ def _models(built_in: tuple[type, ...], group: str) -> tuple[type, ...]:
     return built_in + tuple(point.load() for point in entry_points(group=group))
 
 
+def codec_models() -> dict[str, type[CodecSettings]]:
+    """Return the model of every known codec by name."""
+    return {model.model_fields["codec"].default: model for model in _models(_CODECS, "brainbench.recipes.codecs")}
+
+
+def generator_models() -> dict[str, type[GeneratorSettings]]:
+    """Return the model of every known generator by name."""
+    models = _models(_GENERATORS, "brainbench.recipes.generators")
+    return {model.model_fields["name"].default: model for model in models}
+
+
 if TYPE_CHECKING:
     AnyCodec = CodecSettings
     AnyGenerator = GeneratorSettings

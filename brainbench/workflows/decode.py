@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from brainbench.recipes.schema import Decoder, Decoding
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.workflows.encode import Case, note_case, open_cases, read_members
+from brainbench.workflows.folds import labels_of_rows
 from brainbench.workflows.opening import Opened
 from brainbench.workflows.outcome import ALL, Outcome
 
@@ -71,9 +71,7 @@ def labels_of(case: Case, name: str) -> np.ndarray:
     UserError
         If the data has no such label, or only one class.
     """
-    known: dict[str, Any] = dict(case.rows.labels)
-    if case.responses.stimulus is not None:
-        known |= {key: np.asarray(values)[case.rows.stimulus] for key, values in case.features.stimuli.labels.items()}
+    known = labels_of_rows(case.rows, case.responses, case.features.stimuli)
     if name not in known:
         raise UserError(
             f"decoding.label: {case.rows.subject} has no row label '{name}'{did_you_mean(name, known)}",

@@ -15,7 +15,7 @@ from brainbench import __version__
 from brainbench.core.files import write_json, write_text
 from brainbench.core.progress import Stages, peak_memory_mb
 from brainbench.features.store import default_cache
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
+from brainbench.recipes.schema import AnyRecipe, DecodeRecipe, EncodeRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.folder import FINISHED, RunFolder, describe_input
 from brainbench.runs.units import DamagedUnit
@@ -32,7 +32,7 @@ PACKAGES = (
 
 
 def execute(
-    recipe: EncodeRecipe | DecodeRecipe,
+    recipe: AnyRecipe,
     folder: RunFolder,
     recipe_digest: str,
     stages: Stages,

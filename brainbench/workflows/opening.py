@@ -17,7 +17,7 @@ from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
 from brainbench.features.store import FeatureStore
 from brainbench.recipes.encoders import EncoderSettings, RecordedSettings
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
+from brainbench.recipes.schema import AnyRecipe, EncodeRecipe
 
 WITHOUT_FILES = ("simulated",)
 """Data sets that need no folder."""
@@ -56,7 +56,7 @@ class OpenEncoder:
 class Opened:
     """Everything a recipe names, opened."""
 
-    recipe: EncodeRecipe | DecodeRecipe
+    recipe: AnyRecipe
     dataset: Dataset
     root_note: str
     subjects: list[str]
@@ -77,7 +77,7 @@ class Opened:
         return next(entry for entry in self.encoders if entry.name == name)
 
 
-def open_dataset(recipe: EncodeRecipe | DecodeRecipe, cache: Path) -> tuple[Dataset, str]:
+def open_dataset(recipe: AnyRecipe, cache: Path) -> tuple[Dataset, str]:
     """Open the recipe's data set; return it with a sentence that says which folder was taken."""
     settings: Any = recipe.dataset
     if settings.name in WITHOUT_FILES:
@@ -115,7 +115,7 @@ def choose_subjects(dataset: Dataset, wanted: str | Sequence[str]) -> list[str]:
     return [subject for subject in known if subject in set(wanted)]
 
 
-def open_all(recipe: EncodeRecipe | DecodeRecipe, cache: Path) -> Opened:
+def open_all(recipe: AnyRecipe, cache: Path) -> Opened:
     """Open everything a recipe names; heavy libraries are imported here and not before."""
     dataset, note = open_dataset(recipe, cache)
     opened = Opened(recipe, dataset, note, choose_subjects(dataset, recipe.dataset.subjects), FeatureStore(cache))
