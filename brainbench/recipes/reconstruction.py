@@ -13,6 +13,19 @@ from pydantic import Field, model_validator
 
 from brainbench.recipes.base import Section
 
+ImageMetric = Literal[
+    "pixcorr",
+    "ssim_2d",
+    "ssim_columns",
+    "two_way_pixels",
+    "two_way_efficientnet_lite0",
+    "alexnet_2",
+    "alexnet_5",
+    "inception",
+    "clip",
+    "efficientnet_b1",
+    "swav",
+]
 Calibration = Literal["none", "train-cv", "train-fit", "test-batch"]
 
 
@@ -132,7 +145,7 @@ _CODECS: tuple[type[CodecSettings], ...] = (AutoencoderSettings, PcaSettings)
 _GENERATORS: tuple[type[GeneratorSettings], ...] = (IpAdapterSettings, SmallSettings)
 
 
-def _models(built_in: tuple[type, ...], group: str) -> tuple[type, ...]:
+def _models(built_in: tuple[Any, ...], group: str) -> tuple[Any, ...]:
     return built_in + tuple(point.load() for point in entry_points(group=group))
 
 

@@ -11,7 +11,14 @@ from brainbench.recipes.base import Section
 from brainbench.recipes.datasets import AnyDataset, DatasetSettings, RecordingSettings, SimulatedSettings
 from brainbench.recipes.encoders import AnyEncoder
 from brainbench.recipes.pipelines import AnyPipeline, Evaluation
-from brainbench.recipes.reconstruction import AnyCodec, AnyGenerator, Calibration, ConditionOn, SmallSettings
+from brainbench.recipes.reconstruction import (
+    AnyCodec,
+    AnyGenerator,
+    Calibration,
+    ConditionOn,
+    ImageMetric,
+    SmallSettings,
+)
 
 HoldOut = Literal["stimulus", "run"]
 ScoreMetric = Literal["pearson_r", "r2", "explained_variance"]
@@ -440,7 +447,7 @@ class ReconstructRecipe(_Recipe):
     )
     """Rungs: images of true latents (codec) and true features (oracle); what was predicted; the training image nearest
     to the prediction, the mean training image, the mean of the other images of the row's run; shuffled responses."""
-    metrics: list[str] = Field(["pixcorr", "ssim_2d", "two_way_pixels"], min_length=1)
+    metrics: list[ImageMetric] = Field(["pixcorr", "two_way_pixels"], min_length=1)
     """Image metrics (`brainbench list metrics`); the first one leads the report."""
     identify_within: str | None = None
     """Label of stimuli within which two-way identification is also scored, such as a style that runs share."""

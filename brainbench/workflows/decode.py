@@ -12,7 +12,7 @@ from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.evaluation.decoding import DecodingScore, score_labels
 from brainbench.heads.classifiers import make_classifier
-from brainbench.recipes.schema import Decoder, Decoding
+from brainbench.recipes.schema import Decoder, DecodeRecipe, Decoding, EncodeRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.workflows.encode import Case, note_case, open_cases, read_members
@@ -24,6 +24,7 @@ from brainbench.workflows.outcome import ALL, Outcome
 def decode(opened: Opened, runner: Runner, outcome: Outcome) -> None:
     """Run the decoding part of a recipe into `outcome`, under its main scheme."""
     recipe = opened.recipe
+    assert isinstance(recipe, EncodeRecipe | DecodeRecipe)
     decoding = recipe.decoding
     assert decoding is not None
     plans = []
@@ -51,6 +52,7 @@ def decode(opened: Opened, runner: Runner, outcome: Outcome) -> None:
 
 def plan_units(opened: Opened) -> list[Unit]:
     """Return every unit of a decoding recipe."""
+    assert isinstance(opened.recipe, DecodeRecipe)
     decoding = opened.recipe.decoding
     assert decoding is not None
     units = []

@@ -108,8 +108,8 @@ def split_rows(rows: Rows, features: Features) -> Split:
         known = labels_of_rows(rows, responses, stimuli)
         if settings.column not in known:
             raise UserError(
-                f"folds.column: the data has no label '{settings.column}'{did_you_mean(settings.column, known)}",
-                hint=f"labels: {one_of(known) or 'none'}",
+                f"folds.column: the data has no row label '{settings.column}'{did_you_mean(settings.column, known)}",
+                hint=f"row labels: {one_of(known) or 'none'}",
             )
         predefined = np.asarray(known[settings.column], dtype=str)
     elif settings.cluster_by is not None:
