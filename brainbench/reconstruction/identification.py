@@ -1,4 +1,4 @@
-"""Identification: does a reconstruction resemble its own image more than it resembles others?
+"""Identification: whether a reconstruction resembles its own image more than it resembles others.
 
 Similarities stand in a matrix ``R``, rows truth and columns reconstruction, and pairs share an index. Two directions
 are in use and give different numbers, so each result names its own: ``reconstruction`` asks of every reconstruction

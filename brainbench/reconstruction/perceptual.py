@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from brainbench.core.errors import UserError
 from brainbench.encoders.capture import resolve_device
 from brainbench.encoders.weights import digest_weights, read_weights, seeded
 from brainbench.reconstruction.resizing import resized, with_channels
-
-if TYPE_CHECKING:
-    pass
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP_PIXELS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
