@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 Fold = tuple[np.ndarray, np.ndarray]
+TRAIN = "train"
+"""The predefined fold that is trained on and never tested."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,8 @@ class RowSplitter:
     seed : int
         Order in which stimuli are dealt into folds.
     predefined : ndarray (n_rows,), optional
-        Fold of each row (``predefined``), or the group that it belongs to (``grouped``).
-    test : sequence of str, optional
-        Names of the folds that are tested (``predefined``); every one without it.
+        Fold of each row (``predefined``), of which ``train`` is never tested; or the group that each row belongs to
+        (``grouped``).
     """
 
     hold_out: tuple[str, ...]
@@ -42,7 +43,6 @@ class RowSplitter:
     trim: int = 0
     seed: int = 0
     predefined: np.ndarray | None = None
-    test: Sequence[str] | None = None
 
     def split(
         self,
@@ -160,9 +160,9 @@ class RowSplitter:
         names = np.unique(self.predefined)
         if len(names) < 2:
             raise ValueError(f"the predefined split has one fold only: '{names[0]}'")
-        for name in self.test or names:
-            if name not in names:
-                raise ValueError(f"folds.test: no row is in fold '{name}'; folds: {', '.join(map(str, names))}")
+        for name in names:
+            if name == TRAIN:
+                continue
             test = self.predefined == name
             yield np.flatnonzero(~test), np.flatnonzero(test)
 
@@ -185,13 +185,12 @@ def make_splitter(
     trim: int = 0,
     seed: int = 0,
     predefined: np.ndarray | None = None,
-    test: Sequence[str] | None = None,
 ) -> RowSplitter:
     """Return the splitter of a recipe's ``hold_out`` and ``folds``."""
     order = tuple(what for what in ("stimulus", "run") if what in hold_out)
     if not order or set(hold_out) - set(order):
         raise ValueError(f"hold_out must name 'stimulus', 'run' or both, got {list(hold_out)}")
-    return RowSplitter(order, scheme, n_splits, trim, seed, predefined, test)
+    return RowSplitter(order, scheme, n_splits, trim, seed, predefined)
 
 
 def inner_groups(hold_out: Sequence[str], *, stimulus: np.ndarray, run: np.ndarray) -> np.ndarray:

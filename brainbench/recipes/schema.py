@@ -63,9 +63,8 @@ class Folds(Section):
     trim_s: float = Field(20.0, ge=0)
     """Seconds dropped from training on both sides of a contiguous test block."""
     column: str | None = None
-    """Label of rows or stimuli that holds the fold (predefined) or the groups (grouped)."""
-    test: list[str] | None = Field(None, min_length=1)
-    """Folds that are tested, by name; without it every one (predefined)."""
+    """Label of rows or stimuli that holds the fold (predefined) or the groups (grouped); rows labelled `train` are
+    trained on and never tested (predefined)."""
     cluster_by: ConditionOn | None = None
     """Features in which stimuli are alike (held-out-clusters)."""
 
@@ -75,8 +74,6 @@ class Folds(Section):
             raise ValueError("`column` is given with `scheme: predefined` or `grouped`, and only then")
         if (self.scheme == "held-out-clusters") != (self.cluster_by is not None):
             raise ValueError("`cluster_by` is given with `scheme: held-out-clusters`, and only then")
-        if self.test is not None and self.scheme != "predefined":
-            raise ValueError("`test` is given with `scheme: predefined`, and only then")
         return self
 
 

@@ -123,7 +123,6 @@ def split_rows(rows: Rows, features: Features) -> Split:
         splitter = make_splitter(
             list(scheme.hold_out), scheme="predefined" if kind == "held-out-clusters" else kind,
             n_splits=settings.n_splits, trim=trim, seed=recipe.seed, predefined=predefined,
-            test=settings.test,
         )  # fmt: skip
         folds = list(splitter.split(rows.Y, stimulus=rows.stimulus, run=rows.run))
     except ValueError as error:
