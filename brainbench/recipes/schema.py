@@ -6,10 +6,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, field_validator, model_validator
 
+from brainbench.core.errors import did_you_mean
 from brainbench.recipes.base import Section
 from brainbench.recipes.datasets import AnyDataset, RecordingSettings, SimulatedSettings
 from brainbench.recipes.encoders import AnyEncoder
-from brainbench.recipes.pipelines import AnyPipeline, Evaluation
+from brainbench.recipes.pipelines import (
+    PARTIAL,
+    AnyPipeline,
+    BandResolved,
+    Evaluation,
+    PipelineSettings,
+    TimeResolved,
+)
 
 HoldOut = Literal["stimulus", "run"]
 ScoreMetric = Literal["pearson_r", "r2", "explained_variance"]
@@ -341,6 +349,10 @@ class DecodeRecipe(_Recipe):
     """Decoders of trials (recordings); they take the place of `decoding`."""
     evaluate: list[Evaluation] = []
     """How trials are held out (recordings); the first one leads the report."""
+    time_resolved: TimeResolved | None = None
+    """Also decode from a window that slides over the trial (recordings)."""
+    bands: BandResolved | None = None
+    """Also decode from one frequency band at a time (recordings)."""
 
     @field_validator("pipelines")
     @classmethod
@@ -360,6 +372,10 @@ class DecodeRecipe(_Recipe):
             raise ValueError("give either `decoding` (responses) or `pipelines` (trials of recordings)")
         if bool(self.pipelines) != bool(self.evaluate):
             raise ValueError("`pipelines` and `evaluate` go together: which decoders, and how trials are held out")
+        for name in ("time_resolved", "bands"):
+            part: TimeResolved | BandResolved | None = getattr(self, name)
+            if part is not None:
+                self._check_part(name, part.pipeline)
         if not self.pipelines:
             return self
         if not isinstance(self.dataset, RecordingSettings):
@@ -370,6 +386,24 @@ class DecodeRecipe(_Recipe):
         if self.significance.null not in ("auto", "within_run"):
             raise ValueError("with `pipelines` labels are permuted within runs: `significance.null: within_run`")
         return self
+
+    def _check_part(self, section: str, wanted: str | None) -> None:
+        suited = [pipeline.name for pipeline in self.pipelines if pipeline.decoder in PARTIAL]
+        if not suited:
+            raise ValueError(f"`{section}` needs a pipeline on covariances ({', '.join(PARTIAL)})")
+        if wanted is not None and wanted not in suited:
+            raise ValueError(
+                f"`{section}.pipeline` '{wanted}' is not a pipeline on covariances{did_you_mean(wanted, suited)} "
+                f"(allowed: {', '.join(suited)})"
+            )
+
+    def part_pipeline(self, part: TimeResolved | BandResolved) -> PipelineSettings:
+        """Return the pipeline that decodes windows or bands: the one that is named, else the first on covariances."""
+        return next(
+            pipeline
+            for pipeline in self.pipelines
+            if (pipeline.decoder in PARTIAL if part.pipeline is None else pipeline.name == part.pipeline)
+        )
 
 
 Recipe = Annotated[EncodeRecipe | DecodeRecipe, Field(discriminator="kind")]

@@ -26,6 +26,7 @@ NAMES = {
     "balanced_accuracy": "balanced accuracy",
     "kappa": "Cohen's kappa",
     "roc_auc": "ROC-AUC",
+    "ece": "expected calibration error",
     "difference_accuracy": "difference of accuracy",
 }
 

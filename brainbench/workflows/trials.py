@@ -7,7 +7,7 @@ kept only in that form, shared by all pipelines and folds that ask for the same.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.recordings.base import RecordingDataset, compare_montage
 from brainbench.evaluation.certificate import Certificate
 from brainbench.evaluation.trial_certificate import trial_certificate
+from brainbench.evaluation.trial_scores import Predictions
 from brainbench.evaluation.trial_splitters import TrialRows, TrialSplitter
 from brainbench.heads.trial_decoder import DECODERS, TrialContext, TrialDecoder
 from brainbench.recipes.pipelines import Evaluation, PipelineSettings
@@ -219,3 +220,19 @@ def make_decoder(settings: PipelineSettings, member: Member, recipe: DecodeRecip
         info=member.info, n_times=member.n_times, seed=recipe.seed, threads=recipe.execution.threads_per_unit
     )
     return DECODERS[settings.decoder](settings, context)
+
+
+def by_subject(case: Case, arrays: list[dict[str, np.ndarray]]) -> Iterator[tuple[Member, Predictions]]:
+    """Yield each member's held-out predictions, from the folds that test it."""
+    for member in case.members:
+        mine = [one for one in arrays if np.all(case.rows.subject[one["row"]] == member.subject)]
+        if not mine:
+            continue
+        yield (
+            member,
+            Predictions(
+                row=np.concatenate([one["row"] for one in mine]),
+                fold=np.concatenate([np.full(len(one["row"]), index) for index, one in enumerate(mine)]),
+                probability=np.concatenate([one["probability"] for one in mine]),
+            ),
+        )

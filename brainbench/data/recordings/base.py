@@ -214,7 +214,9 @@ class RecordingDataset(Dataset):
         with self._lock:
             return {(one.session, one.run): one.digest() for one in self._recordings(subject)}
 
-    def epochs(self, subject: str, band: Sequence[float] | None = None) -> mne.Epochs:
+    def epochs(
+        self, subject: str, band: Sequence[float] | None = None, span: tuple[float, float] | None = None
+    ) -> mne.Epochs:
         """Return the trials of a subject, cut from runs that were filtered whole.
 
         Parameters
@@ -222,6 +224,8 @@ class RecordingDataset(Dataset):
         subject : str
         band : (low, high), optional
             Pass band in Hz; without it the settings'.
+        span : (tmin, tmax), optional
+            Start and end of a trial in seconds after its event; without it the settings'.
 
         Raises
         ------
@@ -230,20 +234,24 @@ class RecordingDataset(Dataset):
         """
         import mne
 
+        settings = self.settings
+        if span is not None:
+            settings = settings.model_copy(update={"tmin": span[0], "tmax": span[1]})
         with self._lock:
             runs = [one for one in self._recordings(subject) if len(one.onsets)]
-            parts = [cut(one, subject, self.settings, band) for one in runs]
+            parts = [cut(one, subject, settings, band) for one in runs]
         parts = [part for part in parts if part is not None]
         if not parts:
             raise UserError(
-                f"{subject}: no event leaves room for a whole trial of {self.settings.tmin:g} to "
-                f"{self.settings.tmax:g} s"
+                f"{subject}: no event leaves room for a whole trial of {settings.tmin:g} to {settings.tmax:g} s"
             )
         return mne.concatenate_epochs(parts, verbose="ERROR") if len(parts) > 1 else parts[0]
 
-    def trials(self, subject: str, band: Sequence[float] | None = None) -> Trials:
+    def trials(
+        self, subject: str, band: Sequence[float] | None = None, span: tuple[float, float] | None = None
+    ) -> Trials:
         """Return the trials of a subject as arrays; see `epochs`."""
-        return as_trials(self.epochs(subject, band), subject)
+        return as_trials(self.epochs(subject, band, span), subject)
 
     def stimuli(self, subject: str) -> Stimuli:
         """Return the cues: one text per class, since nothing else of the stimuli is recorded."""
