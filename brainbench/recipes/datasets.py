@@ -355,7 +355,7 @@ class SimulatedSettings(DatasetSettings):
     design: Literal["images", "sentences", "story"] = "images"
     """Photographs, sentences, or a continuous story with an HRF and drift."""
     images: str | None = None
-    """Folder of images; without it crops of the photographs that scikit-learn and scikit-image install."""
+    """Folder of images (`root` says the same); without it crops of the photographs that scikit-learn installs."""
     text: str | None = None
     """Text file with a sentence per line (story: running text); without it a text that brainbench installs."""
     n_subjects: int = Field(3, ge=1)
