@@ -1,4 +1,4 @@
-"""Finds the recipes and data-set cards that come with brainbench, in a checkout and in an installed wheel."""
+"""Finds the recipes and cards that come with brainbench, in a checkout and in an installed wheel."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 
-def share_folder(name: Literal["recipes", "datasets"]) -> Path:
-    """Return the folder of installed recipes or data-set cards.
+def share_folder(name: Literal["recipes", "datasets", "weights"]) -> Path:
+    """Return the folder of installed recipes, data-set cards or cards of weights.
 
     Raises
     ------

@@ -85,8 +85,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     UserError
         If the file is missing, of another kind, damaged, or holds more than tensors.
     """
-    kinds = (".safetensors", ".pth", ".pt", ".bin")
-    if path.suffix not in kinds:
+    kinds = (".safetensors", ".pth", ".pt", ".bin", ".th", ".pth.tar")
+    if not path.name.endswith(kinds):
         raise UserError(f"weights '{path}' are none of pretrained, installed, random, or a file {', '.join(kinds)}")
     if not path.is_file():
         raise UserError(f"weights: {path} does not exist")
@@ -138,12 +138,24 @@ def load_into(network: Any, state: dict[str, torch.Tensor], path: Path) -> Any:
         network.reset_classifier(0)
         ours = network.state_dict()
         state = {name: tensor for name, tensor in state.items() if not in_head(name)}
+    return load_strictly(network, state, path)
+
+
+def load_strictly(network: Any, state: dict[str, torch.Tensor], path: Path) -> Any:
+    """Load a state dict whose every tensor has its place in `network`, and the other way round.
+
+    Raises
+    ------
+    UserError
+        Naming the first tensors that are missing, left over or of another shape.
+    """
+    ours = network.state_dict()
     problems = [f"{name} is missing" for name in ours if name not in state]
     problems += [f"{name} is left over" for name in state if name not in ours]
     problems += [
         f"{name} is {tuple(state[name].shape)}, not {tuple(ours[name].shape)}"
         for name in ours
-        if name in state and not fits(name)
+        if name in state and state[name].shape != ours[name].shape
     ]
     if problems:
         raise UserError(

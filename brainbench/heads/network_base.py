@@ -146,6 +146,41 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         with torch_alone(self.threads, device):
             return predict_logits(self.network_.to(device), inputs, device, n_classes=len(self.classes_))
 
+    def relevance(self, X: Any, y: Any, baseline: Any) -> np.ndarray:
+        """Return how much each channel speaks for the true class of each trial: gradient x input (Shrikumar 2016).
+
+        The gradient is of the class' logit minus the mean logit, the input is taken as its difference from the mean
+        of `baseline`, and the product is summed over everything but channels.
+
+        Parameters
+        ----------
+        X : array-like (n_trials, n_channels, n_times)
+        y : array-like (n_trials,)
+            Their classes.
+        baseline : array-like (n_others, n_channels, n_times)
+            Trials whose mean is the point of comparison, such as those of training.
+
+        Returns
+        -------
+        ndarray (n_trials, n_channels)
+        """
+        check_is_fitted(self, "network_")
+        device = resolve_device(self.device)
+        mean = self._inputs((checked_trials(baseline) / self.scale_).astype(np.float32)).mean(axis=0)
+        inputs = self._inputs((checked_trials(X) / self.scale_).astype(np.float32))
+        column = torch.as_tensor(np.searchsorted(self.classes_, np.asarray(y)), device=device)
+        found = []
+        with torch_alone(self.threads, device):
+            network = self.network_.to(device).eval()
+            for start in range(0, len(inputs), 32):
+                batch = torch.tensor(inputs[start : start + 32], device=device, requires_grad=True)
+                logits = network(batch)
+                chosen = logits.gather(1, column[start : start + 32, None]).sum() - logits.mean(dim=1).sum()
+                (gradient,) = torch.autograd.grad(chosen, batch)
+                product = gradient * (batch.detach() - torch.as_tensor(mean, device=device))
+                found.append(product.flatten(2).sum(dim=2).double().cpu().numpy())
+        return np.concatenate(found)
+
     def _class_weight(self, codes: np.ndarray) -> Tensor | None:
         if self.class_weight is None:
             return None

@@ -62,6 +62,18 @@ class NetworkDecoder(TrialDecoder):
         probabilities: np.ndarray = self.classifier_.predict_proba(X)
         return probabilities
 
+    def explain(self, prepared: np.ndarray, y: np.ndarray, training: np.ndarray) -> dict[str, np.ndarray]:
+        """Return gradient x input per channel, and attention between electrodes; see `TrialDecoder.explain`.
+
+        Aligned trials live in another space than the scalp's: nothing is returned for them.
+        """
+        if self.align != "none":
+            return {}
+        found = {"relevance": self.classifier_.relevance(prepared, y, training).astype(np.float32)}
+        if isinstance(self.classifier_, RBTransformerClassifier):
+            found["attention"] = self.classifier_.electrode_attention(prepared).astype(np.float32)
+        return found
+
     def _covariances(self, prepared: np.ndarray) -> np.ndarray:
         if self.align == "none":
             return np.empty((len(prepared), 0, 0))

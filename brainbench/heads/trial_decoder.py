@@ -88,6 +88,25 @@ class TrialDecoder(ClassifierMixin, BaseEstimator):
     def probability_of(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> np.ndarray:
         """Return ``(n_trials, n_classes)`` of prepared trials."""
 
+    def explain(self, prepared: np.ndarray, y: np.ndarray, training: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what the fitted decoder looks at in held-out trials, to be drawn and never scored.
+
+        Parameters
+        ----------
+        prepared : ndarray (n_trials, ...)
+            Held out.
+        y : ndarray (n_trials,)
+        training : ndarray (n_training_trials, ...)
+            Prepared trials it was fitted on.
+
+        Returns
+        -------
+        dict
+            ``relevance`` (n_trials, n_channels) for the true class; ``attention`` (n_blocks, n_channels, n_channels),
+            mean over the trials; nothing where the decoder has no such account of itself.
+        """
+        return {}
+
     def fit(
         self, X: np.ndarray, y: np.ndarray, *, groups: np.ndarray | None = None, domains: np.ndarray | None = None
     ) -> TrialDecoder:

@@ -172,6 +172,65 @@ else:
     AnyPipeline = Annotated[Union[_models()], Field(discriminator="decoder")]  # noqa: UP007 (built at run time)
 
 
+PARTIAL = ("csp_lda", "tangent_lr", "fgmdm")
+"""Decoders that can be fitted on a part of a trial: on covariances, which any window or band has."""
+
+
+class TimeResolved(Section):
+    """Decoding in a window that slides over the trial, with the folds of the leading scheme."""
+
+    pipeline: str | None = None
+    """Name of one of the pipelines on covariances; null takes the first."""
+    tmin: float = -1.0
+    """Start of the first window, in seconds after the event; windows before the event should be at chance."""
+    tmax: float = 4.0
+    """No window ends later, in seconds after the event."""
+    window: float = Field(1.0, gt=0)
+    """Length of a window in seconds."""
+    step: float = Field(0.5, gt=0)
+    """Seconds from one window to the next."""
+
+    @model_validator(mode="after")
+    def _room(self) -> Self:
+        if self.tmin + self.window > self.tmax + 1e-9:
+            raise ValueError(f"a window of {self.window:g} s does not fit between {self.tmin:g} and {self.tmax:g} s")
+        return self
+
+    @property
+    def windows(self) -> list[tuple[float, float]]:
+        """Start and end of every window in seconds."""
+        n = int((self.tmax - self.tmin - self.window) / self.step + 1e-9) + 1
+        starts = [round(self.tmin + index * self.step, 6) for index in range(n)]
+        return [(start, round(start + self.window, 6)) for start in starts]
+
+
+class BandResolved(Section):
+    """Decoding from one frequency band at a time, with the folds of the leading scheme."""
+
+    pipeline: str | None = None
+    """Name of one of the pipelines on covariances; null takes the first."""
+    ranges: dict[str, list[float]] = Field(
+        {
+            "delta": [1.0, 4.0],
+            "theta": [4.0, 8.0],
+            "alpha": [8.0, 13.0],
+            "low_beta": [13.0, 20.0],
+            "high_beta": [20.0, 30.0],
+            "low_gamma": [30.0, 45.0],
+        },
+        min_length=1,
+    )
+    """Bands by name, in Hz, each filtered on the continuous recording; those above 30 Hz are full of muscle."""
+
+    @field_validator("ranges")
+    @classmethod
+    def _rise(cls, value: dict[str, list[float]]) -> dict[str, list[float]]:
+        for name, band in value.items():
+            if len(band) != 2 or not 0 <= band[0] < band[1]:
+                raise ValueError(f"band '{name}' is two rising frequencies in Hz, got {band}")
+        return value
+
+
 class Evaluation(Section):
     """One way to hold out trials."""
 
@@ -196,7 +255,8 @@ class Evaluation(Section):
     def _only_what_is_used(self) -> Self:
         owners = {"n_splits": "k-fold", "test_share": "chronological", "shots": "few-shot"}
         for name, scheme in owners.items():
-            if name in self.model_fields_set and self.scheme != scheme:
+            # Defaults may stand: the resolved recipe of a run folder has them all.
+            if self.scheme != scheme and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"`{name}` is for `scheme: {scheme}`")
         if any(n < 0 for n in self.shots) or len(set(self.shots)) != len(self.shots):
             raise ValueError(f"`shots` are distinct numbers of 0 or more, got {self.shots}")

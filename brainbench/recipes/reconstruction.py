@@ -6,6 +6,7 @@ beside its codec or generator.
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
 
@@ -13,6 +14,19 @@ from pydantic import Field, model_validator
 
 from brainbench.recipes.base import Section
 
+ImageMetric = Literal[
+    "pixcorr",
+    "ssim_2d",
+    "ssim_columns",
+    "two_way_pixels",
+    "two_way_efficientnet_lite0",
+    "alexnet_2",
+    "alexnet_5",
+    "inception",
+    "clip",
+    "efficientnet_b1",
+    "swav",
+]
 Calibration = Literal["none", "train-cv", "train-fit", "test-batch"]
 
 
@@ -44,13 +58,76 @@ class PcaSettings(CodecSettings):
 
 
 class AutoencoderSettings(CodecSettings):
-    """Latents of any diffusers `AutoencoderKL` or `AutoencoderTiny`."""
+    """Latents of any diffusers `AutoencoderKL` (the mode of its posterior) or `AutoencoderTiny`."""
 
     codec: Literal["autoencoder"] = "autoencoder"
-    model: str
-    """Hub name, or a local folder in diffusers' layout."""
+    model: str = "stabilityai/sd-vae-ft-mse"
+    """Hub name, or a local folder, of an autoencoder or of a pipeline that has one."""
     image_size: int = Field(256, ge=8, le=1024)
-    """Side of the images, in pixels."""
+    """Side of the images, in pixels; a multiple of the autoencoder's reduction (8)."""
+
+
+class VdvaeSettings(CodecSettings):
+    """Latents of the very deep VAE (Child 2021): the first layers of its hierarchy, as Brain-Diffuser takes them."""
+
+    codec: Literal["vdvae"] = "vdvae"
+    weights: str
+    """File of the official weights (`imagenet64-iter-1600000-model-ema.th`), or `random`."""
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    """What the file's digest must be; without it the digest is only recorded."""
+    n_layers: int = Field(31, ge=1)
+    """Stochastic layers that are predicted; the rest are drawn from the prior."""
+    latents: Literal["mean", "sample"] = "mean"
+    """The mean of each layer's posterior, or a seeded sample (the papers')."""
+    temperature: float = Field(1.0, gt=0, le=2)
+    """Scale of the prior's standard deviation in the layers that are drawn."""
+    encoder_blocks: str = "64x11,64d2,32x20,32d2,16x9,16d2,8x8,8d2,4x7,4d4,1x5"
+    """Blocks of the encoder: `64x11` is 11 blocks at 64 x 64, `64d2` one that halves the resolution."""
+    decoder_blocks: str = "1x2,4m1,4x3,8m4,8x7,16m8,16x15,32m16,32x31,64m32,64x12"
+    """Blocks of the decoder: `4m1` is one block at 4 x 4 that starts from what stands at 1 x 1."""
+    width: int = Field(512, ge=4)
+    """Channels."""
+    z_channels: int = Field(16, ge=1)
+    """Channels of each layer's latents."""
+    bottleneck: float = Field(0.25, gt=0, le=1)
+    """Channels inside a block, as a share of `width`."""
+    n_mixtures: int = Field(10, ge=1)
+    """Logistic distributions that make up a pixel's."""
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> Self:
+        encoder = block_string(self.encoder_blocks, "encoder_blocks", "xd")
+        decoder = block_string(self.decoder_blocks, "decoder_blocks", "xm")
+        seen = {encoder[0][0]}
+        for resolution, down in encoder:
+            if resolution not in seen:
+                raise ValueError(f"`encoder_blocks` has a block at {resolution}, but reaches {sorted(seen)} only")
+            seen.add(resolution // (down or 1))
+        made: set[int] = set()
+        for resolution, source in decoder:
+            if resolution not in seen:
+                raise ValueError(f"`decoder_blocks` needs {resolution} x {resolution}, the encoder has {sorted(seen)}")
+            if source is not None and source not in made:
+                raise ValueError(f"`decoder_blocks`: {resolution}m{source} comes before any block at {source}")
+            made.add(resolution)
+        if encoder[0][0] not in made:
+            raise ValueError(f"`decoder_blocks` never reaches the image's resolution, {encoder[0][0]}")
+        if self.n_layers > len(decoder):
+            raise ValueError(f"`n_layers: {self.n_layers}`, but the decoder has {len(decoder)}")
+        return self
+
+
+def block_string(text: str, name: str, kinds: str) -> list[tuple[int, int | None]]:
+    """Return (resolution, factor or source) of each block of a string such as ``4x3,4d4,1x5``."""
+    blocks: list[tuple[int, int | None]] = []
+    for part in text.split(","):
+        found = re.fullmatch(rf"([1-9]\d*)([{kinds}])([1-9]\d*)", part.strip())
+        if found is None:
+            allowed = " or ".join(f"8{kind}2" for kind in kinds)
+            raise ValueError(f"`{name}`: '{part.strip()}' is no block; write {allowed}")
+        resolution, kind, number = int(found[1]), found[2], int(found[3])
+        blocks += [(resolution, None)] * number if kind == "x" else [(resolution, number)]
+    return blocks
 
 
 class GeneratorSettings(Section):
@@ -120,20 +197,94 @@ class SmallSettings(GeneratorSettings):
         return self
 
 
-class IpAdapterSettings(GeneratorSettings):
+class PretrainedSettings(GeneratorSettings):
+    """What the generators with downloaded weights have."""
+
+    image_size: int = Field(512, ge=8, le=2048)
+    """Side of the images, in pixels."""
+    accept_license: bool = False
+    """That you read the licence of the weights and keep to it; asked for where it forbids commercial use."""
+
+
+class IpAdapterSettings(PretrainedSettings):
     """Stable Diffusion image-to-image with an IP-Adapter: the default for photographs."""
 
     name: Literal["ip-adapter"] = "ip-adapter"
     model: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     """Hub name, or a local folder in diffusers' layout."""
+    adapter: str = "h94/IP-Adapter"
+    """Hub name, or a local folder, of the adapter and its image encoder."""
+    adapter_weights: str = "models/ip-adapter_sd15.safetensors"
+    """File inside it: the base adapter takes pooled image features, a "plus" adapter takes tokens."""
+    adapter_encoder: str = "models/image_encoder"
+    """Folder inside it with the image encoder."""
+    adapter_scale: float = Field(0.6, ge=0, le=2)
+    """Weight of the image features beside the text's."""
 
 
-_CODECS: tuple[type[CodecSettings], ...] = (AutoencoderSettings, PcaSettings)
-_GENERATORS: tuple[type[GeneratorSettings], ...] = (IpAdapterSettings, SmallSettings)
+class VersatileSettings(PretrainedSettings):
+    """Versatile Diffusion, guided by image and text tokens at once: what Brain-Diffuser used."""
+
+    name: Literal["versatile-diffusion"] = "versatile-diffusion"
+    model: str = "shi-labs/versatile-diffusion"
+    """Hub name, or a local folder in diffusers' layout."""
+    mixing: float = Field(0.4, ge=0, le=1)
+    """Share of the text in every cross-attention; the rest is the image's."""
 
 
-def _models(built_in: tuple[type, ...], group: str) -> tuple[type, ...]:
+class KandinskySettings(PretrainedSettings):
+    """Kandinsky 2.2 image-to-image: one image vector is all it needs, the smallest target of all."""
+
+    name: Literal["kandinsky22"] = "kandinsky22"
+    model: str = "kandinsky-community/kandinsky-2-2-decoder"
+    """Hub name, or a local folder, of the decoder."""
+    prior: str = "kandinsky-community/kandinsky-2-2-prior"
+    """Hub name, or a local folder, that holds the image encoder."""
+    guidance: float = Field(4.0, ge=0)
+    """Weight of classifier-free guidance; 1 is none."""
+
+
+class CascadeSettings(PretrainedSettings):
+    """Stable Cascade: an image and a text vector make 24 x 24 latents, and those the image."""
+
+    name: Literal["stable-cascade"] = "stable-cascade"
+    model: str = "stabilityai/stable-cascade"
+    """Hub name, or a local folder, of stage B."""
+    prior: str = "stabilityai/stable-cascade-prior"
+    """Hub name, or a local folder, of stage C and the encoders."""
+    image_size: int = Field(1024, ge=8, le=2048)
+    """Side of the images, in pixels."""
+    guidance: float = Field(4.0, ge=0)
+    """Weight of classifier-free guidance in stage C; 1 is none."""
+    steps: int = Field(20, ge=1, le=1000)
+    """Steps of stage C."""
+    decoder_steps: int = Field(10, ge=1, le=1000)
+    """Steps of stage B, where the initial image enters (`strength` of them are taken)."""
+
+
+_CODECS: tuple[type[CodecSettings], ...] = (AutoencoderSettings, PcaSettings, VdvaeSettings)
+_GENERATORS: tuple[type[GeneratorSettings], ...] = (
+    CascadeSettings,
+    IpAdapterSettings,
+    KandinskySettings,
+    SmallSettings,
+    VersatileSettings,
+)
+
+
+def _models(built_in: tuple[Any, ...], group: str) -> tuple[Any, ...]:
     return built_in + tuple(point.load() for point in entry_points(group=group))
+
+
+def codec_models() -> dict[str, type[CodecSettings]]:
+    """Return the model of every known codec by name."""
+    return {model.model_fields["codec"].default: model for model in _models(_CODECS, "brainbench.recipes.codecs")}
+
+
+def generator_models() -> dict[str, type[GeneratorSettings]]:
+    """Return the model of every known generator by name."""
+    models = _models(_GENERATORS, "brainbench.recipes.generators")
+    return {model.model_fields["name"].default: model for model in models}
 
 
 if TYPE_CHECKING:

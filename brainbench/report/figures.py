@@ -188,7 +188,7 @@ def confusion(labels: Sequence[str], counts: np.ndarray, mark: str = "") -> Figu
     axes.set_yticks(range(len(labels)), labels, fontsize=7.5)
     axes.set_xlabel("predicted", fontsize=8)
     axes.set_ylabel("true", fontsize=8)
-    figure.colorbar(image, ax=axes, shrink=0.7, aspect=20)
+    figure.colorbar(image, ax=axes, shrink=0.7, aspect=20).ax.tick_params(labelsize=7)
     return figure
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainbench.report import figures, trial_figures
-from brainbench.report.tables import MEAN, over_folds
+from brainbench.report.tables import LEVEL, MEAN, over_folds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MAX_CONFUSIONS = 12
 MAX_TOPOGRAPHIES = 6
 MAX_PAIRS = 45
+MAX_PEOPLE = 12
 
 Save = Callable[["Figure | None", str, str], "dict[str, str] | None"]
 
@@ -79,7 +80,12 @@ def trial_sections(facts: dict[str, Any], scores: pd.DataFrame, main: str, mark:
         "classes": trials["classes"],
         "pipelines": trials["pipelines"],
         "confusions": _confusions(facts, main, mark, save),
+        "calibration": _calibration(trials, scores, main, mark, save),
+        "time": _parts(trials, "time", scores, chance, mark, save),
+        "band": _parts(trials, "band", scores, chance, mark, save),
         "topographies": _topographies(trials, mark, save),
+        "relevance": _relevance(trials, scores, main, mark, save),
+        "attention": _attention(trials, mark, save),
         "positions": trials["sensors"] is not None,
     }
 
@@ -124,4 +130,124 @@ def _topographies(trials: dict[str, Any], mark: str, save: Save) -> list[dict[st
         )
         name = f"patterns_{entry['subject']}_{entry['pipeline']}"
         shown.append({"title": title, "figure": save(figure, name, f"scalp patterns, {title}")})
+    return shown
+
+
+def _parts(
+    trials: dict[str, Any], kind: str, scores: pd.DataFrame, chance: float, mark: str, save: Save
+) -> dict[str, Any] | None:
+    """Return the curve over windows or bands, and its table."""
+    facts = trials.get(kind)
+    if not facts:
+        return None
+    rows = over_folds(scores, metric="accuracy", scheme=facts["scheme"])
+    order = {part["name"]: number for number, part in enumerate(facts["parts"])}
+    rows = rows.assign(place=rows["roi"].map(order)).sort_values("place", kind="stable")
+    people = rows[rows["subject"] != MEAN].sort_values("subject", kind="stable")
+    table = [
+        {
+            "name": name,
+            "cells": [{**row, "sure": row["q"] < LEVEL} for row in people[people["roi"] == name].to_dict("records")],
+        }
+        for name in order
+    ]
+    draw = people[people["subject"].isin(list(dict.fromkeys(people["subject"]))[:MAX_PEOPLE])]
+    if kind == "time":
+        figure = trial_figures.by_window(draw, facts["parts"], chance, facts["trial"], mark)
+    else:
+        figure = trial_figures.by_band(draw, facts["parts"], chance, mark)
+    return {
+        **facts,
+        "figure": save(figure, f"accuracy_by_{kind}", f"accuracy by {kind}"),
+        "table": table,
+        "people": list(dict.fromkeys(people["subject"])),
+    }
+
+
+def _calibration(
+    trials: dict[str, Any], scores: pd.DataFrame, main: str, mark: str, save: Save
+) -> list[dict[str, Any]]:
+    """Return a reliability curve per pipeline over all participants, and each participant's error."""
+    shown = []
+    entries = trials.get("calibration") or []
+    rows = over_folds(scores, metric="ece", scheme=main)
+    for pipeline in list(dict.fromkeys(entry["pipeline"] for entry in entries))[:MAX_CONFUSIONS]:
+        mine = [entry for entry in entries if entry["pipeline"] == pipeline]
+        summed = {name: np.sum([entry[name] for entry in mine], axis=0) for name in ("count", "confidence", "right")}
+        figure = trial_figures.reliability({"edges": mine[0]["edges"], **summed}, mark)
+        said, right = summed["confidence"].sum(), summed["right"].sum()
+        expected = {entry["subject"]: entry["expected"] for entry in mine}
+        errors = [
+            {**row, "expected": expected.get(row["subject"])}
+            for row in rows[rows["pipeline"] == pipeline].to_dict("records")
+        ]
+        shown.append(
+            {
+                "title": pipeline,
+                "figure": save(figure, f"reliability_{pipeline}", f"reliability of {pipeline}"),
+                "errors": errors,
+                "said": said / summed["count"].sum(),
+                "right": right / summed["count"].sum(),
+            }
+        )
+    return shown
+
+
+def _relevance(trials: dict[str, Any], scores: pd.DataFrame, main: str, mark: str, save: Save) -> list[dict[str, Any]]:
+    """Return a map per class and network: participants above chance first, since the others' maps explain noise."""
+    sensors, entries = trials["sensors"], trials.get("relevance") or []
+    if sensors is None or not entries:
+        return []
+    rows = over_folds(scores, metric="accuracy", scheme=main).set_index(["subject", "pipeline"])
+    accuracy = {key: rows.loc[key] for key in rows.index}
+    entries = sorted(entries, key=lambda e: not accuracy[e["subject"], e["pipeline"]]["q"] < LEVEL)
+    shown = []
+    for entry in entries[:MAX_TOPOGRAPHIES]:
+        score = accuracy[entry["subject"], entry["pipeline"]]
+        title = f"{entry['subject']}, {entry['pipeline']}"
+        figure = trial_figures.topographies(
+            np.array(entry["values"]), sensors["names"], np.array(sensors["positions"]), mark, trials["classes"]
+        )
+        shown.append(
+            {
+                "title": title,
+                "accuracy": score["value"],
+                "sure": bool(score["q"] < LEVEL),
+                "figure": save(figure, f"relevance_{entry['subject']}_{entry['pipeline']}", f"relevance, {title}"),
+            }
+        )
+    return shown
+
+
+def _attention(trials: dict[str, Any], mark: str, save: Save) -> list[dict[str, Any]]:
+    """Return the electrode x electrode matrix of every network with attention, mean over participants."""
+    shown = []
+    entries = trials.get("attention") or []
+    for pipeline in dict.fromkeys(entry["pipeline"] for entry in entries):
+        mine = [entry for entry in entries if entry["pipeline"] == pipeline]
+        if any(entry["channels"] != mine[0]["channels"] for entry in mine):
+            mine = mine[:1]
+        matrix = np.mean([entry["mean"] for entry in mine], axis=0)
+        received = matrix.mean(axis=0) * len(matrix)
+        order = np.argsort(-received)[:5]
+        figures_of = [save(trial_figures.attention(matrix, mine[0]["channels"], mark), f"attention_{pipeline}",
+                           f"attention of {pipeline}")]  # fmt: skip
+        if trials["sensors"] is not None and mine[0]["channels"] == trials["sensors"]["names"]:
+            places = np.array(trials["sensors"]["positions"])
+            flow = np.mean([entry["rollout"] for entry in mine], axis=0) * len(matrix)
+            drawn = trial_figures.topographies(
+                np.stack([received - received.mean(), flow - flow.mean()]), mine[0]["channels"], places, mark,
+                ("attention received", "followed through blocks"),
+            )  # fmt: skip
+            figures_of.append(save(drawn, f"attention_received_{pipeline}", f"attention received, {pipeline}"))
+        shown.append(
+            {
+                "title": pipeline,
+                "people": [entry["subject"] for entry in mine],
+                "figures": figures_of,
+                "entropy": np.mean([entry["entropy"] for entry in mine], axis=0).round(3).tolist(),
+                "with_distance": [entry["with_distance"] for entry in mine if entry["with_distance"] is not None],
+                "most": [f"{mine[0]['channels'][index]} ({received[index]:.2f})" for index in order],
+            }
+        )
     return shown

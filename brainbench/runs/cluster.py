@@ -8,9 +8,11 @@ that all workers share.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -73,12 +75,12 @@ class DaskEngine(Engine):
                 while waiting and len(running) < max(1, UNITS_PER_THREAD * threads):
                     unit = waiting.pop()
                     folder.event("unit_started", unit=unit.digest, kind=unit.kind)
-                    future = self.client.submit(self.task, unit.digest, key=f"brainbench-{unit.digest}", pure=False)
+                    with self._connected():
+                        future = self.client.submit(self.task, unit.digest, key=f"brainbench-{unit.digest}", pure=False)
                     running[future] = (unit, time.perf_counter())
-                try:
+                done = set()
+                with self._connected(), suppress(TimeoutError):
                     done = wait(list(running), timeout=1, return_when="FIRST_COMPLETED").done
-                except TimeoutError:
-                    done = set()
                 for future in done:
                     unit, start = running.pop(future)
                     arrays = self._result(future, unit)
@@ -94,19 +96,30 @@ class DaskEngine(Engine):
                         hint="start workers (`dask worker ADDRESS --nthreads 1`) and run again: the run continues",
                     )
         finally:
-            for future in running:
-                future.cancel()
+            if self.client.status == "running":
+                with suppress(Exception):  # the connection may break right here; the reason is on its way already
+                    self.client.cancel(list(running))
 
     def close(self) -> None:
         """Disconnect, and end a cluster that was started for this run."""
-        self.client.close()
+        with suppress(OSError):  # a client without a scheduler has nobody to say good-bye to
+            self.client.close()
         if self._close is not None:
             self._close()
 
     def _threads(self) -> int:
-        try:
+        with self._connected():
             return sum(self.client.nthreads().values())
-        except Exception as error:  # the client raises errors of many kinds when its connection is gone
+
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Call the client for something that raises no error of a unit: whatever it raises, its connection is gone.
+
+        Depending on the moment these are errors of the connection, cancelled futures, or a client that is closed.
+        """
+        try:
+            yield
+        except Exception as error:
             raise self._gone() from error
 
     def _result(self, future: Any, unit: Unit) -> Mapping[str, np.ndarray]:
@@ -126,6 +139,7 @@ class DaskEngine(Engine):
         except Exception as error:
             if isinstance(error, CommClosedError) or future.cancelled() or self.client.status != "running":
                 raise self._gone() from error
+            self._threads()  # the error may be older than the client's news of its connection
             raise
 
     def _gone(self) -> UserError:
@@ -149,12 +163,13 @@ def open_engine(execution: Execution, task: Task) -> Engine:
         from distributed import Client, LocalCluster
     except ImportError:
         raise UserError(f"--engine {execution.engine} needs dask", hint="pip install 'brainbench[cluster]'") from None
-    # A lost connection is one message of ours, not a traceback per broken channel.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # A lost connection is one message of ours, not a traceback per broken channel. Each of these has its own level.
+    for name in ("distributed", "distributed.client", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if execution.engine == "slurm":
         cluster = slurm_cluster(execution)
         cluster.scale(jobs=execution.slurm.nodes)
-        return DaskEngine(Client(cluster), task, cluster.scheduler_address, cluster.close)
+        return DaskEngine(quiet(Client(cluster)), task, cluster.scheduler_address, cluster.close)
     if execution.address is None:
         cluster = LocalCluster(
             n_workers=jobs_to_use(execution.jobs, execution.threads_per_unit),
@@ -163,7 +178,7 @@ def open_engine(execution: Execution, task: Task) -> Engine:
             host="127.0.0.1",
             dashboard_address=None,
         )
-        return DaskEngine(Client(cluster), task, cluster.scheduler_address, cluster.close)
+        return DaskEngine(quiet(Client(cluster)), task, cluster.scheduler_address, cluster.close)
     try:
         client = Client(execution.address, timeout=CONNECT_S)
     except (OSError, TimeoutError, ValueError) as error:
@@ -171,7 +186,22 @@ def open_engine(execution: Execution, task: Task) -> Engine:
             f"execution.address: no scheduler answers at {execution.address}",
             hint="start one with `dask scheduler --host 127.0.0.1`, and give the address it prints",
         ) from error
-    return DaskEngine(client, task, execution.address)
+    return DaskEngine(quiet(client), task, execution.address)
+
+
+def quiet(client: Any) -> Any:
+    """Return the client, whose event loop now drops the connection errors that nobody waits for.
+
+    A client that reconnects leaves futures behind, and asyncio prints the traceback of each one that fails when it is
+    collected. The engine learns of a lost connection from its own calls.
+    """
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), OSError | asyncio.CancelledError):
+            loop.default_exception_handler(context)
+
+    client.loop.asyncio_loop.set_exception_handler(handle)
+    return client
 
 
 def slurm_cluster(execution: Execution) -> Any:

@@ -16,20 +16,26 @@ COLUMNS: dict[str, str] = {
     "layer": "layer of the encoder",
     "depth": "relative depth of the layer in [0, 1]",
     "pipeline": "classifier or decoder as the recipe names it, `a - b` for a difference; empty for encoding",
-    "roi": "region, a named set of targets",
+    "roi": "region, a named set of targets; of trials: the time window or the band that was decoded",
+    "stage": "of an image: codec, low_level or final; of an explored region: training, unguided, guided, facet",
+    "row": "rung of the ladder that an image stands on: predicted, oracle, nearest, shuffled, ...",
+    "folds": "how folds were made (images): the scheme, repeated so that tables of images stand alone",
+    "stimulus": "one stimulus, or empty for the score over stimuli",
     "fold": "number of the test fold, or `all`",
     "metric": "pearson_r, median_pearson_r, r2, explained_variance, unique_r2, two_vs_two, rsa, accuracy, roc_auc, ...",
     "value": "the score, never clipped, squared or divided by the ceiling",
     "ci_low": "lower end of the confidence interval",
     "ci_high": "upper end of the confidence interval",
     "ceiling": "best score the repeats allow, in the unit of the metric",
-    "null_95": "95th percentile of the permutation null",
-    "p": "permutation p = (b + 1) / (n + 1)",
+    "null_95": "95th percentile of the permutation null; of `ece`: of decoders that are perfectly calibrated",
+    "p": "permutation p = (b + 1) / (n + 1); of `ece`: against decoders that are perfectly calibrated",
     "q": "p after Benjamini-Hochberg over all encoder x layer x ROI tests of this metric, subject and scheme",
     "n_targets": "targets in the ROI",
     "n_rows": "rows scored",
 }
 """Column name -> meaning, in order."""
 
-KEY: tuple[str, ...] = ("subject", "scheme", "encoder", "layer", "pipeline", "roi", "fold", "metric")
+KEY: tuple[str, ...] = (
+    "subject", "scheme", "encoder", "layer", "pipeline", "roi", "stage", "row", "folds", "stimulus", "fold", "metric",
+)  # fmt: skip
 """Columns that together name a row; rows are sorted by them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +12,6 @@ from brainbench.core.errors import UserError
 from brainbench.data.recordings.base import RecordingDataset
 from brainbench.evaluation.trial_scores import (
     METRICS,
-    Predictions,
     TrialScores,
     chance_of,
     compare_subjects,
@@ -27,7 +25,9 @@ from brainbench.runs.units import Unit
 from brainbench.workflows.across import MEAN, mean_over_subjects
 from brainbench.workflows.opening import Opened
 from brainbench.workflows.outcome import ALL, Outcome
-from brainbench.workflows.trials import Case, Member, TrialStore, make_decoder, open_trials, preparation_of
+from brainbench.workflows.trial_insight import note_calibration, note_explanations
+from brainbench.workflows.trial_parts import check_sweeps, report_sweeps, sweep_units
+from brainbench.workflows.trials import Case, Member, TrialStore, by_subject, make_decoder, open_trials, preparation_of
 
 DIFFERENCE = "difference_accuracy"
 """Metric of a comparison of two pipelines."""
@@ -39,16 +39,24 @@ def decode_trials(opened: Opened, runner: Runner, outcome: Outcome) -> None:
     assert isinstance(recipe, DecodeRecipe)
     with runner.stages.stage("read and filter", total=len(opened.subjects)) as advance:
         members, cases = open_trials(opened)
+        check_sweeps(recipe, members)
         advance(len(members))
     _note(outcome, recipe, members, cases)
     units = _units(opened, members, cases)
     patterns = _pattern_units(opened, members)
+    lead = [case for case in cases if case.label == cases[0].label]
+    sweeps = [(case, sweep, mine) for case in lead for sweep, mine in sweep_units(opened, case)]
     everything = [unit for _, mine in units for unit in mine] + [unit for *_, unit in patterns]
+    everything += [unit for *_, mine in sweeps for unit in mine]
     runner.run("decode", everything)
     with runner.stages.stage("score", total=len(units)) as advance:
         right: dict[tuple[str, str], dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+        held_out: dict[tuple[str, str, str], tuple[np.ndarray, np.ndarray]] = {}
         for (case, settings), mine in units:
-            for member, predictions in _by_subject(case, runner.read(mine)):
+            arrays = runner.read(mine)
+            if case.label == cases[0].label:
+                note_explanations(outcome, case, settings, arrays)
+            for member, predictions in by_subject(case, arrays):
                 rows = case.rows.take(predictions.row)
                 y = np.searchsorted(case.classes, rows.label)
                 score = score_trials(
@@ -56,25 +64,32 @@ def decode_trials(opened: Opened, runner: Runner, outcome: Outcome) -> None:
                     n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence, seed=recipe.seed,
                 )  # fmt: skip
                 _report(outcome, case, member, settings, score)
+                held_out[case.label, settings.name, member.subject] = y, predictions.probability
                 hit = predictions.probability.argmax(axis=1) == y
                 # By trial, so that pipelines are compared on the same ones.
                 order = np.argsort(predictions.row, kind="stable")
                 right.setdefault((case.label, member.subject), {})[settings.name] = hit[order], predictions.fold[order]
             advance(1)
+        report_sweeps(outcome, recipe, runner, sweeps)
         subjects = [member.subject for member in members]
         mean_over_subjects(recipe, outcome, subjects)
         _compare(outcome, recipe, right, subjects)
+        note_calibration(outcome, recipe, held_out)
     for member, settings, unit in patterns:
-        arrays = runner.read([unit])[0]
+        drawn = runner.read([unit])[0]["patterns"]
         outcome.trials["patterns"].append(
-            {"subject": member.subject, "pipeline": settings.name, "values": arrays["patterns"].round(6).tolist()}
+            {"subject": member.subject, "pipeline": settings.name, "values": drawn.round(6).tolist()}
         )
 
 
 def plan_units(opened: Opened) -> list[Unit]:
     """Return every unit of a recipe with pipelines."""
     members, cases = open_trials(opened)
+    assert isinstance(opened.recipe, DecodeRecipe)
+    check_sweeps(opened.recipe, members)
     units = [unit for _, mine in _units(opened, members, cases) for unit in mine]
+    lead = [case for case in cases if case.label == cases[0].label]
+    units += [unit for case in lead for _, mine in sweep_units(opened, case) for unit in mine]
     return units + [unit for *_, unit in _pattern_units(opened, members)]
 
 
@@ -103,12 +118,13 @@ def _unit(case: Case, settings: PipelineSettings, recipe: DecodeRecipe, store: T
                 prepared[train], case.rows.label[train], groups=case.groups(train), domains=domains[train]
             )
             probability = decoder.probability_of(prepared[test], domains=domains[test])
+            seen = decoder.explain(prepared[test], case.rows.label[test], prepared[train])
         except (ValueError, np.linalg.LinAlgError) as error:
             raise UserError(f"fold {index + 1}: {error}") from error
         if not np.isfinite(probability).all():
             raise UserError(f"fold {index + 1}: probabilities are not finite")
         # Every class is in every training fold, so columns are the sorted classes.
-        return {"row": test, "probability": probability.astype(np.float64)}
+        return {"row": test, "probability": probability.astype(np.float64), **seen}
 
     key = {
         "trials": case.digests,
@@ -117,6 +133,7 @@ def _unit(case: Case, settings: PipelineSettings, recipe: DecodeRecipe, store: T
         "pipeline": settings.model_dump(mode="json", exclude={"name"}),
         "seed": recipe.seed,
         "threads": recipe.execution.threads_per_unit,
+        "explained": True,
     }
     who = case.members[0].subject if len(case.members) == 1 else case.rows.subject[test[0]]
     return Unit("decode_trials", f"{who}, {settings.name}, {case.label}, fold {index + 1}", key, compute)
@@ -150,22 +167,6 @@ def _pattern_units(opened: Opened, members: list[Member]) -> list[tuple[Member, 
             }
             found.append((member, settings, Unit("pattern", f"{member.subject}, {settings.name}", key, compute)))
     return found
-
-
-def _by_subject(case: Case, arrays: list[dict[str, np.ndarray]]) -> Iterator[tuple[Member, Predictions]]:
-    """Yield each member's held-out predictions, from the folds that test it."""
-    for member in case.members:
-        mine = [one for one in arrays if np.all(case.rows.subject[one["row"]] == member.subject)]
-        if not mine:
-            continue
-        yield (
-            member,
-            Predictions(
-                row=np.concatenate([one["row"] for one in mine]),
-                fold=np.concatenate([np.full(len(one["row"]), index) for index, one in enumerate(mine)]),
-                probability=np.concatenate([one["probability"] for one in mine]),
-            ),
-        )
 
 
 def _report(outcome: Outcome, case: Case, member: Member, settings: PipelineSettings, scored: TrialScores) -> None:
@@ -280,4 +281,9 @@ def _note(outcome: Outcome, recipe: DecodeRecipe, members: list[Member], cases: 
         if first.positions is None
         else {"names": list(first.info["ch_names"]), "positions": first.positions.round(6).tolist()},
         "patterns": [],
+        "relevance": [],
+        "attention": [],
+        "calibration": [],
+        "time": None,
+        "band": None,
     }

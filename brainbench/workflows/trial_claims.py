@@ -22,6 +22,9 @@ def trial_claims(opened: Opened, outcome: Outcome) -> list[str]:
         _subject(subject, [row for row in rows if row["subject"] == subject and row["scheme"] == main])
         for subject in opened.subjects
     ]
+    for kind in ("time", "band"):
+        if outcome.trials[kind] is not None:
+            sentences += _parts(outcome.trials[kind], kind, rows, opened.subjects)
     for scheme in outcome.schemes:
         sentences += _group([row for row in rows if row["subject"] == MEAN and row["scheme"] == scheme], scheme)
     return sentences
@@ -45,6 +48,25 @@ def _subject(subject: str, rows: list[Row]) -> str:
     rest = [row["pipeline"] for row in accuracy if row not in above]
     ending = f" Not above chance: {', '.join(rest)}." if rest else ""
     return f"{subject} is above chance with {len(above)} of {n} pipelines ({shown}).{ending}"
+
+
+def _parts(facts: dict[str, Any], kind: str, rows: list[Row], subjects: list[str]) -> list[str]:
+    """Return a sentence on the windows or bands in which each participant is above chance."""
+    what = {"time": "windows", "band": "bands"}[kind]
+    found = []
+    for subject in subjects:
+        mine = [
+            row for row in rows
+            if row["subject"] == subject and row["scheme"] == facts["scheme"] and row["metric"] == "accuracy"
+        ]  # fmt: skip
+        above = [row for row in mine if row.get("q") is not None and row["q"] < LEVEL]
+        if not above:
+            found.append(f"{subject} in none of {len(mine)} {what}")
+            continue
+        best = max(above, key=lambda row: row["value"])
+        listed = ", ".join(row["roi"] for row in above)
+        found.append(f"{subject} in {listed} (highest {number(best['value'], 2)} in {best['roi']})")
+    return [f"Above chance by {kind}, {facts['pipeline']}: {'; '.join(found)}."]
 
 
 def _group(rows: list[Row], scheme: str) -> list[str]:

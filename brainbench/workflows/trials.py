@@ -7,7 +7,7 @@ kept only in that form, shared by all pipelines and folds that ask for the same.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.recordings.base import RecordingDataset, compare_montage
 from brainbench.evaluation.certificate import Certificate
 from brainbench.evaluation.trial_certificate import trial_certificate
+from brainbench.evaluation.trial_scores import Predictions
 from brainbench.evaluation.trial_splitters import TrialRows, TrialSplitter
 from brainbench.heads.trial_decoder import DECODERS, TrialContext, TrialDecoder
 from brainbench.recipes.pipelines import Evaluation, PipelineSettings
@@ -134,16 +135,9 @@ def open_trials(opened: Opened) -> tuple[list[Member], list[Case]]:
     """
     recipe = opened.recipe
     assert isinstance(recipe, DecodeRecipe)
-    members = [_member(opened, subject) for subject in opened.subjects]
+    members = [open_member(opened, subject) for subject in opened.subjects]
     if any(evaluation.across_subjects for evaluation in recipe.evaluate):
-        for other in members[1:]:
-            compare_montage(members[0].info, other.info, members[0].subject, other.subject)
-            if other.n_times != members[0].n_times:
-                raise UserError(
-                    f"trials of {members[0].subject} have {members[0].n_times} samples, of {other.subject} "
-                    f"{other.n_times}",
-                    hint="`dataset.sfreq` brings all to one rate",
-                )
+        check_alike(members)
     for member in members:
         for settings in recipe.pipelines:
             decoder = make_decoder(settings, member, recipe)
@@ -156,7 +150,20 @@ def open_trials(opened: Opened) -> tuple[list[Member], list[Case]]:
     return members, [case for evaluation in recipe.evaluate for case in _cases(evaluation, members, recipe)]
 
 
-def _member(opened: Opened, subject: str) -> Member:
+def check_alike(members: Sequence[Member]) -> None:
+    """Refuse to pool subjects whose trials differ in channels, rate or length."""
+    first = members[0]
+    for other in members[1:]:
+        compare_montage(first.info, other.info, first.subject, other.subject)
+        if other.n_times != first.n_times:
+            raise UserError(
+                f"trials of {first.subject} have {first.n_times} samples, of {other.subject} {other.n_times}",
+                hint="`dataset.sfreq` brings all to one rate",
+            )
+
+
+def open_member(opened: Opened, subject: str) -> Member:
+    """Read the trials of a subject and keep their rows; see `open_trials`."""
     dataset = opened.dataset
     assert isinstance(dataset, RecordingDataset)
     trials = dataset.trials(subject)
@@ -213,3 +220,19 @@ def make_decoder(settings: PipelineSettings, member: Member, recipe: DecodeRecip
         info=member.info, n_times=member.n_times, seed=recipe.seed, threads=recipe.execution.threads_per_unit
     )
     return DECODERS[settings.decoder](settings, context)
+
+
+def by_subject(case: Case, arrays: list[dict[str, np.ndarray]]) -> Iterator[tuple[Member, Predictions]]:
+    """Yield each member's held-out predictions, from the folds that test it."""
+    for member in case.members:
+        mine = [one for one in arrays if np.all(case.rows.subject[one["row"]] == member.subject)]
+        if not mine:
+            continue
+        yield (
+            member,
+            Predictions(
+                row=np.concatenate([one["row"] for one in mine]),
+                fold=np.concatenate([np.full(len(one["row"]), index) for index, one in enumerate(mine)]),
+                probability=np.concatenate([one["probability"] for one in mine]),
+            ),
+        )

@@ -297,3 +297,25 @@ def test_inside_scikit_learn():
     X, y = trials(24)
     scores = cross_val_score(DECODERS["ifnet"]().set_params(n_epochs=1), X, y, cv=3, scoring="roc_auc")
     assert scores.shape == (3,) and np.isfinite(scores).all()
+
+
+def test_relevance_of_a_linear_network_is_its_share_of_the_logit():
+    torch.manual_seed(0)
+
+    class Linear(torch.nn.Module):
+        def __init__(self, n_chans, n_outputs, n_times):
+            super().__init__()
+            self.out = torch.nn.Linear(n_chans * n_times, n_outputs)
+
+        def forward(self, x):
+            return self.out(x.flatten(1))
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 3, 8)), np.arange(20) % 2
+    fitted = NetworkClassifier(Linear, n_epochs=1, validation=0.0, patience=None, batch_size=8).fit(X, y)
+    found = fitted.relevance(X[:4], y[:4], X)
+    weight = fitted.network_.out.weight.detach().numpy().reshape(2, 3, 8)
+    difference = (X[:4] - X.mean(axis=0)) / fitted.scale_
+    for row in range(4):
+        own = weight[y[row]] - weight.mean(axis=0)
+        assert np.allclose(found[row], (own * difference[row]).sum(axis=1), atol=1e-5)

@@ -1,5 +1,6 @@
 """The motor-imagery recipe on real recordings, with the pipelines that take seconds."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -58,6 +59,35 @@ def test_jobs_never_change_a_byte(tmp_path, real_data):
     assert runs[0].path.joinpath("scores.csv").read_bytes() == runs[1].path.joinpath("scores.csv").read_bytes()
 
 
+def test_parts_of_a_trial_and_what_a_network_looks_at(tmp_path, real_data):
+    done = run(
+        tmp_path,
+        real_data,
+        "dataset.subjects=[S002]",
+        "pipelines=[{name: csp_lda, decoder: csp_lda}, "
+        "{name: attention, decoder: rbtransformer, band: [4.0, 60.0], max_epochs: 2, depth: 1, width: 16}]",
+        "time_resolved={tmin: -2.5, tmax: 2.5, window: 1.5, step: 3.5}",
+        "bands={ranges: {alpha: [8.0, 13.0], low_gamma: [30.0, 45.0]}}",
+    )
+    windows = done.scores[done.scores["scheme"] == "leave-one-run-out, by time"]
+    assert list(dict.fromkeys(windows["roi"])) == ["-2.5 to -1 s", "1 to 2.5 s"]
+    early = cell(windows, roi="-2.5 to -1 s", metric="accuracy")
+    late = cell(windows, roi="1 to 2.5 s", metric="accuracy")
+    assert early["q"] > 0.05 > late["q"] and late["n_rows"] == 45
+    bands = done.scores[done.scores["scheme"] == "leave-one-run-out, by band"]
+    assert cell(bands, roi="alpha 8-13 Hz", metric="accuracy")["value"] > 0.75
+    assert cell(bands, roi="low_gamma 30-45 Hz", metric="accuracy")["q"] > 0.05
+    assert 0 <= cell(done.scores, pipeline="csp_lda", metric="ece")["value"] <= 0.5
+    said = " ".join(done.facts["claims"])
+    assert "Above chance by band, csp_lda: S002 in alpha 8-13 Hz (highest" in said
+    page = (done.path / "report.html").read_text()
+    for heading in ("When in the trial", "Which frequencies", "What networks look at", "Attention between electrodes"):
+        assert heading in page
+    matrix = np.array(done.facts["trials"]["attention"][0]["mean"])
+    assert matrix.shape == (64, 64) and np.allclose(matrix.sum(axis=1), 1, atol=2e-3)
+    assert np.shape(done.facts["trials"]["relevance"][0]["values"]) == (2, 64)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -66,6 +96,12 @@ def test_jobs_never_change_a_byte(tmp_path, real_data):
         ("dataset.subjects=[S004]", "S004"),
         ("dataset.band=[30.0, 8.0]", "rise"),
         ("evaluate=[{scheme: leave-one-run-outt}]", "did you mean 'leave-one-run-out'"),
+        ("time_resolved={windw: 1.0}", "did you mean 'window'"),
+        ("time_resolved={pipeline: tangent}", "did you mean 'tangent_lr'"),
+        ("time_resolved={pipeline: fbcsp_lda}", "not a pipeline on covariances"),
+        ("time_resolved={window: 9.0}", "does not fit"),
+        ("bands={ranges: {high: [70.0, 90.0]}}", "needs more than 180 samples per second"),
+        ("bands={ranges: {alpha: [13.0, 8.0]}}", "rising"),
     ],
 )
 def test_mistakes_are_one_message(tmp_path, real_data, change, message):
