@@ -55,9 +55,9 @@ class RunFolder:
         UserError
             If another process is writing here, or the folder cannot be written.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"--out {self.path} is a file; a run needs a folder")
         with explain_os_errors(self.path / "lock"):
+            if self.path.exists() and not self.path.is_dir():
+                raise UserError(f"--out {self.path} is a file; a run needs a folder")
             self.path.mkdir(parents=True, exist_ok=True)
             lock = open(self.path / ".lock", "w")
         try:
