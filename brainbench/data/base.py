@@ -283,6 +283,7 @@ DATASETS: Registry[type[Dataset]] = Registry(
         "haxby2001": "brainbench.data.haxby",
         "miyawaki2008": "brainbench.data.miyawaki",
         "moabb": "brainbench.data.recordings.moabb",
+        "nsd": "brainbench.data.nsd",
         "physionet-mi": "brainbench.data.recordings.physionet",
         # A simulation needs encoders, so it lives above this package; it registers itself like any other.
         "simulated": "brainbench.simulation.dataset",

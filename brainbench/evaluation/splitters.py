@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 Fold = tuple[np.ndarray, np.ndarray]
+TRAIN = "train"
+"""The predefined fold that is trained on and never tested."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class RowSplitter:
     seed : int
         Order in which stimuli are dealt into folds.
     predefined : ndarray (n_rows,), optional
-        Fold of each row (``predefined``).
+        Fold of each row (``predefined``); rows of the fold ``train`` are never tested.
     """
 
     hold_out: tuple[str, ...]
@@ -156,6 +158,8 @@ class RowSplitter:
         if len(names) < 2:
             raise ValueError(f"the predefined split has one fold only: '{names[0]}'")
         for name in names:
+            if name == TRAIN:
+                continue
             test = self.predefined == name
             yield np.flatnonzero(~test), np.flatnonzero(test)
 

@@ -62,6 +62,27 @@ class MiyawakiSettings(DatasetSettings):
     """Which runs to use: the letters and shapes, the random patterns (nilearn's layout only), or both."""
 
 
+class NsdSettings(DatasetSettings):
+    """Natural Scenes Dataset (Allen et al. 2022): photographs at 7 T; files in the official layout."""
+
+    name: Literal["nsd"] = "nsd"
+    betas: Literal["betas_fithrf_GLMdenoise_RR", "betas_fithrf", "betas_assumehrf"] = "betas_fithrf_GLMdenoise_RR"
+    """Which preparation of the betas (func1pt8mm)."""
+    test_set: Literal["shared982", "shared1000"] = "shared982"
+    """Images that are never trained on, as row label `test_set`: the shared images of the first 37 sessions, which
+    were public first (982 images), or of all sessions (1,000). Results on one do not compare with the other's."""
+    sessions: int | None = Field(None, ge=1, le=40)
+    """Use the first so many sessions; null is 37 for `shared982` and all for `shared1000`."""
+    missing_sessions: Literal["refuse", "skip"] = "refuse"
+    """What happens when the betas of a session are not there."""
+    standardize: Literal["session", "train", "none"] = "session"
+    """Z-score every voxel within sessions, or by mean and standard deviation of the rows outside of the test set."""
+    rois: list[str] = ["prf-visualrois", "prf-eccrois", "floc-faces", "floc-words", "floc-places", "floc-bodies"]
+    """ROI files (func1pt8mm/roi) to read."""
+    captions: str | None = None
+    """Array of COCO captions, images x captions, relative to root; without it COCO_73k_annots_curated.npy, if there."""
+
+
 class FolderSettings(DatasetSettings):
     """The user's own data: a `stimuli.csv`, responses, and a table of their rows per subject."""
 
@@ -337,6 +358,7 @@ _BUILT_IN: tuple[type[DatasetSettings], ...] = (
     HaxbySettings,
     MiyawakiSettings,
     MoabbSettings,
+    NsdSettings,
     PhysionetMiSettings,
     SimulatedSettings,
 )

@@ -41,7 +41,7 @@ class Folds(Section):
     trim_s: float = Field(20.0, ge=0)
     """Seconds dropped from training on both sides of a contiguous test block."""
     column: str | None = None
-    """Row label that holds the fold (predefined)."""
+    """Row label that holds the fold (predefined); rows labelled `train` are trained on and never tested."""
 
     @model_validator(mode="after")
     def _predefined_needs_a_column(self) -> Self:

@@ -76,7 +76,8 @@ class Condition:
     layer : str
     pool : {"cls", "mean", "flatten"}
     shape : tuple of int
-        Shape of one image's features as the generator takes them; their product is the encoder's width.
+        Shape of one image's features as the generator takes them; their product is the encoder's width; (-1,)
+        takes as many as there are.
     """
 
     name: str
