@@ -95,6 +95,11 @@ class RunFolder:
             self.event("unit_damaged", unit=digest)
             return None
 
+    def remove_damaged(self) -> None:
+        """Remove the units that cannot be read: where one is damaged, others may be."""
+        for path in sorted((self.path / "units").glob("*.npz")):
+            self.read_unit(path.stem)
+
     def has_unit(self, digest: str) -> bool:
         """Return whether a unit's file is there."""
         return self.unit_path(digest).is_file()
