@@ -97,11 +97,11 @@ def test_the_run_folder_can_be_read_without_brainbench(finished):
 
 def test_a_second_run_is_quick_and_imports_nothing_heavy(finished, cache):
     code = (
-        "import sys, time; start = time.perf_counter()\n"
+        "import sys, time\n"
         "import brainbench as bb\n"
         f"bb.run({str(finished.path.parent / 'small.yaml')!r}, out={str(finished.path)!r}, cache={str(cache)!r})\n"
         "heavy = {'torch', 'nilearn', 'sklearn', 'matplotlib', 'timm', 'transformers'} & set(sys.modules)\n"
-        "print(sorted(heavy), time.perf_counter() - start)"
+        "print(sorted(heavy), time.process_time())"  # processor time since Python started; neighbours change it little
     )
     before = (finished.path / "scores.csv").stat().st_mtime_ns
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
