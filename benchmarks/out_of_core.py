@@ -67,7 +67,8 @@ def child(folder: Path, limit_gib: float) -> None:
     thread.join()
     score = float(found["cv_scores"][:, :100].max(axis=0).mean())
     print(
-        f"{Y.shape[1]} targets: {seconds:.1f} s ({cpu:.1f} s of CPU), peak RssAnon {peak[0]:.0f} MiB, mean R2 {score:.3f}",
+        f"{Y.shape[1]} targets: {seconds:.1f} s ({cpu:.1f} s of CPU), "
+        f"peak RssAnon {peak[0]:.0f} MiB, mean R2 {score:.3f}",
         flush=True,
     )
 
