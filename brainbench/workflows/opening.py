@@ -13,6 +13,7 @@ import numpy as np
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
+from brainbench.data.recordings.reading import READERS
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
 from brainbench.features.store import FeatureStore
@@ -127,6 +128,15 @@ def open_all(recipe: EncodeRecipe | DecodeRecipe, cache: Path) -> Opened:
                 continue
             encoder = open_encoder(settings, seed=recipe.seed, device=execution.device, batch_size=execution.batch_size)
             opened.encoders.append(OpenEncoder(settings, encoder, encoder.select(settings.layers)))
+            shared = [
+                path for path in dataset.files() if path in set(encoder.weight_files()) and path.suffix in READERS
+            ]
+            if shared:
+                raise UserError(
+                    f"encoder '{settings.name}' is trained on recordings that are its stimuli too, such as "
+                    f"{shared[0].name}: its layers would have seen them",
+                    hint="`trained_on` must name other runs or other subjects",
+                )
     return opened
 
 
