@@ -35,6 +35,7 @@ class Kind(StrEnum):
 
     ENCODE = "encode"
     DECODE = "decode"
+    RECONSTRUCT = "reconstruct"
 
 
 class Listing(StrEnum):
@@ -71,6 +72,11 @@ def _overrides(settings: list[str] | None, **execution: str | int | None) -> lis
         if value is not None:
             values.append(f"execution.{key}={value}")
     return values
+
+
+def _names(value: str | None) -> list[str]:
+    """Return the names of a list with commas."""
+    return [name.strip() for name in (value or "").split(",") if name.strip()]
 
 
 @app.command()
@@ -152,6 +158,35 @@ def export(
 
     for path in export_run(folder, out=out, cache=cache, weights=weights):
         typer.echo(str(path))
+
+
+@app.command()
+def apply(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run with `pipelines`.")],
+    recording: Annotated[Path, typer.Argument(help="EDF, BDF, GDF, BrainVision, EEGLAB or FIF.")],
+    out: Annotated[Path, typer.Option("--out", metavar="CSV", help="Table to write.")],
+    pipeline: Annotated[str | None, typer.Option(help="Which pipeline [default: the first of the recipe].")] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Whose trials train [default: the recorded person's, else everybody's]."),
+    ] = None,
+    train_runs: Annotated[
+        str | None, typer.Option(metavar="R1,R2", help="Which runs train [default: all but the recording itself].")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Table with `onset` in seconds and, where known, `label`.")
+    ] = None,
+    root: Annotated[str | None, typer.Option(metavar="DIR", help="Where the run's data set lies now.")] = None,
+    cache: CacheOption = None,
+) -> None:
+    """Decode a new recording with a decoder of a finished run."""
+    from brainbench.workflows.apply import apply_run
+
+    applied = apply_run(
+        folder, recording, out=out, pipeline=pipeline, subjects=_names(subject), train_runs=_names(train_runs),
+        events=events, root=root, cache=cache,
+    )  # fmt: skip
+    typer.echo("\n".join([*applied.lines, str(out)]))
 
 
 @app.command()

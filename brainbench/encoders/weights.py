@@ -85,8 +85,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     UserError
         If the file is missing, of another kind, damaged, or holds more than tensors.
     """
-    kinds = (".safetensors", ".pth", ".pt", ".bin", ".th")
-    if path.suffix not in kinds:
+    kinds = (".safetensors", ".pth", ".pt", ".bin", ".th", ".pth.tar")
+    if not path.name.endswith(kinds):
         raise UserError(f"weights '{path}' are none of pretrained, installed, random, or a file {', '.join(kinds)}")
     if not path.is_file():
         raise UserError(f"weights: {path} does not exist")

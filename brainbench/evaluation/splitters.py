@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 Fold = tuple[np.ndarray, np.ndarray]
+TRAIN = "train"
+"""The predefined fold that is trained on and never tested."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +24,17 @@ class RowSplitter:
     Parameters
     ----------
     hold_out : sequence of {"stimulus", "run"}
-    scheme : {"auto", "k-fold", "leave-one-out", "contiguous", "predefined"}
+    scheme : {"auto", "k-fold", "leave-one-out", "contiguous", "predefined", "grouped"}
         ``auto`` is k-fold over stimuli and leave-one-out over runs.
     n_splits : int
-        Folds of ``k-fold`` and ``contiguous``.
+        Folds of ``k-fold``, ``contiguous`` and ``grouped``.
     trim : int
         Rows beside a contiguous test block that training drops.
     seed : int
         Order in which stimuli are dealt into folds.
     predefined : ndarray (n_rows,), optional
-        Fold of each row (``predefined``).
+        Fold of each row (``predefined``), of which ``train`` is never tested; or the group that each row belongs to
+        (``grouped``).
     """
 
     hold_out: tuple[str, ...]
@@ -69,6 +72,8 @@ class RowSplitter:
         stimulus, run = self._rows(groups, stimulus, run)
         if self.scheme == "predefined":
             yield from self._predefined(len(stimulus))
+        elif self.scheme == "grouped":
+            yield from self._grouped(len(stimulus))
         elif self.scheme == "contiguous":
             yield from self._contiguous(run)
         elif set(self.hold_out) == {"stimulus", "run"}:
@@ -156,7 +161,19 @@ class RowSplitter:
         if len(names) < 2:
             raise ValueError(f"the predefined split has one fold only: '{names[0]}'")
         for name in names:
+            if name == TRAIN:
+                continue
             test = self.predefined == name
+            yield np.flatnonzero(~test), np.flatnonzero(test)
+
+    def _grouped(self, n: int) -> Iterator[Fold]:
+        if self.predefined is None or len(self.predefined) != n:
+            raise ValueError("a grouped split needs one group per row")
+        names = np.unique(self.predefined)
+        if len(names) < self.n_splits:
+            raise ValueError(f"folds.n_splits: {self.n_splits} folds are too many for {len(names)} groups")
+        for part in np.array_split(np.random.default_rng(self.seed).permutation(names), self.n_splits):
+            test = np.isin(self.predefined, part)
             yield np.flatnonzero(~test), np.flatnonzero(test)
 
 

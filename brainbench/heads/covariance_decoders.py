@@ -160,7 +160,6 @@ class FbcspLda(CovarianceDecoder):
         from pyriemann.spatialfilters import CSP
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
         from sklearn.feature_selection import SelectKBest, mutual_info_classif
-        from sklearn.pipeline import make_pipeline
 
         y = np.asarray(y)
         self.classes_ = np.unique(y)
@@ -174,13 +173,13 @@ class FbcspLda(CovarianceDecoder):
         ]
         features = self._features(prepared, domains)
         information = partial(mutual_info_classif, random_state=self.seed)
-        self.model_ = make_pipeline(
-            SelectKBest(information, k=min(self.n_features, features.shape[1])), LinearDiscriminantAnalysis()
-        ).fit(features, y)
+        choice = SelectKBest(information, k=min(self.n_features, features.shape[1])).fit(features, y)
+        self.chosen_ = choice.get_support(indices=True)
+        self.model_ = LinearDiscriminantAnalysis().fit(features[:, self.chosen_], y)
         return self
 
     def probability_of(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> np.ndarray:  # noqa: D102
-        out: np.ndarray = self.model_.predict_proba(self._features(prepared, domains))
+        out: np.ndarray = self.model_.predict_proba(self._features(prepared, domains)[:, self.chosen_])
         return out
 
     def _features(self, prepared: np.ndarray, domains: np.ndarray | None) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -110,9 +111,7 @@ class EegEncoder(Encoder):
             compare_montage(members[0].info, other.info, members[0].subject, other.subject)
         # The last sample of an epoch is the first one after `tmax`: stimuli end before it.
         n_times = round((self._dataset.settings.tmax - self._dataset.settings.tmin) * members[0].sfreq)
-        for member in members:
-            object.__setattr__(member, "X", member.X[:, :, :n_times])
-        return members
+        return [replace(member, X=member.X[:, :, :n_times]) for member in members]
 
     def parameters(self) -> dict[str, Any]:
         """Return network, training and training trials, which decide the weights under a seed."""

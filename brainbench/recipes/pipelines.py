@@ -255,7 +255,8 @@ class Evaluation(Section):
     def _only_what_is_used(self) -> Self:
         owners = {"n_splits": "k-fold", "test_share": "chronological", "shots": "few-shot"}
         for name, scheme in owners.items():
-            if name in self.model_fields_set and self.scheme != scheme:
+            # Defaults may stand: the resolved recipe of a run folder has them all.
+            if self.scheme != scheme and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"`{name}` is for `scheme: {scheme}`")
         if any(n < 0 for n in self.shots) or len(set(self.shots)) != len(self.shots):
             raise ValueError(f"`shots` are distinct numbers of 0 or more, got {self.shots}")

@@ -59,13 +59,7 @@ class Autoencoder:
         UserError
             If the size is no multiple of the reduction.
         """
-        if image_size % self.reduction:
-            nearest = max(1, round(image_size / self.reduction)) * self.reduction
-            raise UserError(
-                f"{self.source.what}: `image_size: {image_size}` is no multiple of {self.reduction}, by which "
-                f"{self.source.model} reduces images; the nearest is {nearest}"
-            )
-        return image_size // self.reduction
+        return latent_side(image_size, self.reduction, self.source)
 
     @cached_property
     def network(self) -> Any:
@@ -84,6 +78,23 @@ class Autoencoder:
         """Return pixels of latents."""
         pixels: torch.Tensor = self.network.decode(latents / self._scale + self._shift).sample
         return pixels
+
+
+def latent_side(image_size: int, reduction: int, source: Pretrained) -> int:
+    """Return the side of the latents of images of a size.
+
+    Raises
+    ------
+    UserError
+        If the size is no multiple of the reduction.
+    """
+    if image_size % reduction:
+        nearest = max(1, round(image_size / reduction)) * reduction
+        raise UserError(
+            f"{source.what}: `image_size: {image_size}` is no multiple of {reduction}, by which {source.model} "
+            f"reduces images; the nearest is {nearest}"
+        )
+    return image_size // reduction
 
 
 @CODECS.register("autoencoder")

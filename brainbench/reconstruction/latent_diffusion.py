@@ -16,8 +16,9 @@ from brainbench.core.errors import UserError
 from brainbench.encoders.capture import automatic_batch, in_batches, resolve_device
 from brainbench.reconstruction.base import Generator, Images, Progress
 from brainbench.reconstruction.cards import check_licence
-from brainbench.reconstruction.pictures import fitted, to_images, to_pixels
+from brainbench.reconstruction.pictures import to_images, to_pixels
 from brainbench.reconstruction.pretrained import Pretrained
+from brainbench.reconstruction.resizing import resized, with_channels
 
 if TYPE_CHECKING:
     import torch
@@ -110,7 +111,8 @@ class LatentDiffusion(Generator):
             with torch.inference_mode():
                 start = None
                 if initial is not None and self.settings.strength < 1:
-                    start = self.encode(to_pixels(fitted(initial[at], self.image_size, self.channels), self.device))
+                    shown = resized(with_channels(initial[at], self.channels), self.image_size, self.image_size)
+                    start = self.encode(to_pixels(shown, self.device))
                 if keep and start is not None:
                     tick()
                     return to_images(self.decode(start))
@@ -206,6 +208,9 @@ def sample(
     scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(steps, device=device)
     timesteps = scheduler.timesteps
+    continuous = timesteps.is_floating_point()
+    if continuous:
+        timesteps = timesteps[:-1]  # the last is where the last step leads to
     noise = draw(generators, shape, device)
     if start is None:
         latents = noise * scheduler.init_noise_sigma
@@ -216,9 +221,9 @@ def sample(
         latents = scheduler.add_noise(start, noise, timesteps[:1].expand(len(noise)))
     options = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
     for step in timesteps:
-        latents = scheduler.step(
-            predict(scheduler.scale_model_input(latents, step), step), step, latents, **options
-        ).prev_sample
+        predicted = predict(scheduler.scale_model_input(latents, step), step)
+        at = step.expand(len(noise)) if continuous else step
+        latents = scheduler.step(predicted, at, latents, **options).prev_sample
         tick()
     return latents
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FINISHED = "finished"
-DERIVED = ("targets", "maps", "figures", "scores.csv", "facts.json", "report.html")
+DERIVED = ("targets", "maps", "figures", "images", "scores.csv", "facts.json", "report.html")
 """What is made anew from the units whenever a recipe runs."""
 
 

@@ -21,8 +21,10 @@ def listing(what: str) -> str:
         lines = {name: _first_line(model.__doc__) for name, model in settings_models().items()}
     elif what == "metrics":
         from brainbench.evaluation.metrics import METRICS
+        from brainbench.reconstruction.metrics import METRICS as IMAGE_METRICS
 
         lines = {name: _first_line(METRICS[name].__doc__) for name in METRICS}
+        lines |= {name: f"images: {metric.describe()}" for name, metric in IMAGE_METRICS.items()}
     else:
         lines = {}
         for path in sorted(share_folder("recipes").glob("*.yaml")):

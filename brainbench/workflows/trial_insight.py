@@ -87,6 +87,6 @@ def note_calibration(outcome: Outcome, recipe: DecodeRecipe, held_out: Mapping[t
                     "confidence": found.confidence.round(6).tolist(),
                     "right": found.right.astype(int).tolist(),
                     "ece": found.ece,
-                    "expected": found.expected,
+                    "expected": found.expected if np.isfinite(found.expected) else None,  # none without draws
                 }
             )

@@ -135,16 +135,9 @@ def open_trials(opened: Opened) -> tuple[list[Member], list[Case]]:
     """
     recipe = opened.recipe
     assert isinstance(recipe, DecodeRecipe)
-    members = [_member(opened, subject) for subject in opened.subjects]
+    members = [open_member(opened, subject) for subject in opened.subjects]
     if any(evaluation.across_subjects for evaluation in recipe.evaluate):
-        for other in members[1:]:
-            compare_montage(members[0].info, other.info, members[0].subject, other.subject)
-            if other.n_times != members[0].n_times:
-                raise UserError(
-                    f"trials of {members[0].subject} have {members[0].n_times} samples, of {other.subject} "
-                    f"{other.n_times}",
-                    hint="`dataset.sfreq` brings all to one rate",
-                )
+        check_alike(members)
     for member in members:
         for settings in recipe.pipelines:
             decoder = make_decoder(settings, member, recipe)
@@ -157,7 +150,20 @@ def open_trials(opened: Opened) -> tuple[list[Member], list[Case]]:
     return members, [case for evaluation in recipe.evaluate for case in _cases(evaluation, members, recipe)]
 
 
-def _member(opened: Opened, subject: str) -> Member:
+def check_alike(members: Sequence[Member]) -> None:
+    """Refuse to pool subjects whose trials differ in channels, rate or length."""
+    first = members[0]
+    for other in members[1:]:
+        compare_montage(first.info, other.info, first.subject, other.subject)
+        if other.n_times != first.n_times:
+            raise UserError(
+                f"trials of {first.subject} have {first.n_times} samples, of {other.subject} {other.n_times}",
+                hint="`dataset.sfreq` brings all to one rate",
+            )
+
+
+def open_member(opened: Opened, subject: str) -> Member:
+    """Read the trials of a subject and keep their rows; see `open_trials`."""
     dataset = opened.dataset
     assert isinstance(dataset, RecordingDataset)
     trials = dataset.trials(subject)

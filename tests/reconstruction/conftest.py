@@ -10,3 +10,15 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def trained_small(tmp_path_factory):
+    """A `small` generator that was trained on the toy of bars."""
+    import torch
+
+    from tests.reconstruction.toy import bars, toy_generator
+
+    torch.set_num_threads(1)
+    images, features = bars(256, seed=0)
+    return toy_generator().train(images, features, tmp_path_factory.mktemp("small"), seed=0)

@@ -165,3 +165,90 @@ def write_adapter(folder, network, *, plus=False, projection=24):
             number += 2
         assert processor is not None
     save_file({name: value.contiguous() for name, value in tensors.items()}, folder / "models" / "ip.safetensors")
+
+
+def write_processor(folder):
+    from transformers import CLIPImageProcessor
+
+    CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}).save_pretrained(folder)
+
+
+def write_versatile_diffusion(folder, *, projection=HIDDEN):
+    from diffusers import DDIMScheduler
+    from diffusers.pipelines.deprecated.versatile_diffusion.modeling_text_unet import UNetFlatConditionModel
+
+    unet().save_pretrained(folder / "image_unet")
+    flat = {
+        "sample_size": 8, "block_out_channels": (16, 16), "layers_per_block": 1, "norm_num_groups": 8,
+        "down_block_types": ("CrossAttnDownBlockFlat", "DownBlockFlat"), "cross_attention_dim": HIDDEN,
+        "up_block_types": ("UpBlockFlat", "CrossAttnUpBlockFlat"), "attention_head_dim": 4,
+    }  # fmt: skip
+    seeded(lambda: UNetFlatConditionModel(**flat), 5).save_pretrained(folder / "text_unet")
+    write_autoencoder(folder / "vae")
+    write_image_encoder(folder / "image_encoder", projection=projection)
+    write_processor(folder / "image_feature_extractor")
+    write_text_encoder(folder / "text_encoder", write_tokenizer(folder / "tokenizer"), projection=projection, hidden=24)
+    DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
+        steps_offset=1,
+    ).save_pretrained(folder / "scheduler")  # fmt: skip
+    return folder
+
+
+def write_kandinsky(folder, *, projection=24):
+    from diffusers import DDPMScheduler, UNet2DConditionModel, VQModel
+
+    settings = {
+        "sample_size": 8, "in_channels": 4, "out_channels": 8, "block_out_channels": (16, 16), "layers_per_block": 1,
+        "norm_num_groups": 8, "down_block_types": ("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+        "up_block_types": ("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"), "cross_attention_dim": 16,
+        "mid_block_type": "UNetMidBlock2DSimpleCrossAttn", "addition_embed_type": "image", "encoder_hid_dim": 24,
+        "encoder_hid_dim_type": "image_proj", "resnet_time_scale_shift": "scale_shift", "attention_head_dim": 4,
+    }  # fmt: skip
+    seeded(lambda: UNet2DConditionModel(**settings), 6).save_pretrained(folder / "decoder" / "unet")
+    blocks = {
+        "block_out_channels": (32, 32), "layers_per_block": 1, "norm_num_groups": 8, "norm_type": "spatial",
+        "down_block_types": ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"], "num_vq_embeddings": 12,
+        "up_block_types": ["AttnUpDecoderBlock2D", "UpDecoderBlock2D"], "latent_channels": 4, "vq_embed_dim": 4,
+    }  # fmt: skip
+    seeded(lambda: VQModel(**blocks), 7).save_pretrained(folder / "decoder" / "movq")
+    DDPMScheduler(
+        beta_schedule="linear", beta_start=0.00085, beta_end=0.012, clip_sample=False, variance_type="learned_range",
+    ).save_pretrained(folder / "decoder" / "scheduler")  # fmt: skip
+    write_image_encoder(folder / "prior" / "image_encoder", projection=projection)
+    write_processor(folder / "prior" / "image_processor")
+    return folder
+
+
+def write_cascade(folder, *, projection=24):
+    from diffusers import DDPMWuerstchenScheduler
+    from diffusers.models import StableCascadeUNet
+    from diffusers.pipelines.deprecated.wuerstchen import PaellaVQModel
+
+    blocks = ("SDCascadeResBlock", "SDCascadeTimestepBlock", "SDCascadeAttnBlock")
+    common = {
+        "conditioning_dim": 16, "block_out_channels": (16, 16), "num_attention_heads": (2, 2), "clip_seq": 2,
+        "down_num_layers_per_block": (1, 1), "up_num_layers_per_block": (1, 1), "down_blocks_repeat_mappers": (1, 1),
+        "up_blocks_repeat_mappers": (1, 1), "block_types_per_layer": (blocks, blocks),
+        "clip_text_pooled_in_channels": 20, "timestep_ratio_embedding_dim": 8,
+    }  # fmt: skip
+    small = {
+        "in_channels": 4, "out_channels": 4, "clip_text_in_channels": HIDDEN, "clip_image_in_channels": 24,
+        "switch_level": (False,),
+    }  # fmt: skip
+    seeded(lambda: StableCascadeUNet(**common | small), 8).save_pretrained(folder / "prior" / "prior")
+    large = {
+        "in_channels": 4, "out_channels": 4, "patch_size": 2, "effnet_in_channels": 4,
+        "timestep_conditioning_type": ("sca",),
+    }  # fmt: skip
+    seeded(lambda: StableCascadeUNet(**common | large), 9).save_pretrained(folder / "decoder" / "decoder")
+    vqgan = {"levels": 2, "bottleneck_blocks": 1, "embed_dim": 16, "num_vq_embeddings": 8}
+    seeded(lambda: PaellaVQModel(**vqgan), 10).save_pretrained(folder / "decoder" / "vqgan")
+    for part in ("prior", "decoder"):
+        DDPMWuerstchenScheduler().save_pretrained(folder / part / "scheduler")
+    write_image_encoder(folder / "prior" / "image_encoder", projection=projection)
+    write_processor(folder / "prior" / "feature_extractor")
+    write_text_encoder(
+        folder / "prior" / "text_encoder", write_tokenizer(folder / "prior" / "tokenizer"), projection=20
+    )
+    return folder

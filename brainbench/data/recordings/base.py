@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import numpy as np
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Dataset, Responses, Stimuli
+from brainbench.data.recordings.matching import pick_as_trained, positions_of
 from brainbench.data.recordings.quality import check_signal, choose_channels
 from brainbench.recipes.datasets import RecordingSettings
 
@@ -50,6 +51,29 @@ class Recording:
     session: str
     run: str
     where: str
+
+    def digest(self) -> str:
+        """Return the digest of its samples: two names of one recording have the same."""
+        return digest_array(self.raw.get_data())
+
+
+@dataclass(frozen=True)
+class NewRecording:
+    """A recording that is not, or need not be, in the data set.
+
+    Parameters
+    ----------
+    recording : Recording
+        Its channels are those that a decoder was trained on, in the same order.
+    subject : str
+        Who was recorded, where file name or table tell; else empty. The same goes for session and run.
+    notes : list of str
+        What was done to make it fit.
+    """
+
+    recording: Recording
+    subject: str
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -101,9 +125,7 @@ class Trials:
 
     def positions(self) -> np.ndarray | None:
         """Return ``(n_channels, 3)`` in metres, or None where any is unknown: nothing is invented."""
-        places = np.array([channel["loc"][:3] for channel in self.info["chs"]])
-        known = np.isfinite(places).all() and bool(np.any(places != 0, axis=1).all())
-        return places if known else None
+        return positions_of(self.info)
 
     def digest(self) -> str:
         """Return one digest of everything that can change a score."""
@@ -153,10 +175,45 @@ class RecordingDataset(Dataset):
         settings, raw = self.settings, recording.raw
         chosen = choose_channels(raw.ch_names, settings.channels, settings.exclude_channels, recording.where)
         raw.pick(chosen, verbose="ERROR")
+        return self._check(recording)
+
+    def _check(self, recording: Recording) -> Recording:
+        raw = recording.raw
         check_signal(raw.get_data(), raw.ch_names, recording.where, volts=self.unit_is_volt)
-        if settings.reference == "average":
+        if self.settings.reference == "average":
             raw.set_eeg_reference("average", verbose="ERROR")
         return recording
+
+    def read_new(self, path: Path, info: mne.Info) -> NewRecording:
+        """Read a further recording as those of the data set are read.
+
+        Parameters
+        ----------
+        path : Path
+        info : mne.Info
+            Of the trials that a decoder was trained on.
+
+        Raises
+        ------
+        UserError
+            If the file cannot be read, lacks a channel, or is unfit.
+        """
+        notes: list[str] = []
+
+        def match(raw: mne.io.BaseRaw) -> None:
+            notes.extend(pick_as_trained(raw, info, str(path)))
+
+        subject, recording = self._read_new(path, match)
+        return NewRecording(self._check(recording), subject, notes)
+
+    def _read_new(self, path: Path, match: Match) -> tuple[str, Recording]:
+        """Return who was recorded and the recording; `match` picks the channels once they have their names."""
+        raise UserError(f"data set '{self.name}' has no way to read a file that is not its own: {path}")
+
+    def run_digests(self, subject: str) -> dict[tuple[str, str], str]:
+        """Return the digest of the samples of every run, by session and run."""
+        with self._lock:
+            return {(one.session, one.run): one.digest() for one in self._recordings(subject)}
 
     def epochs(
         self, subject: str, band: Sequence[float] | None = None, span: tuple[float, float] | None = None, *,
@@ -201,19 +258,7 @@ class RecordingDataset(Dataset):
         unfiltered: bool = False,
     ) -> Trials:  # fmt: skip
         """Return the trials of a subject as arrays; see `epochs`."""
-        epochs = self.epochs(subject, band, span, unfiltered=unfiltered)
-        table = epochs.metadata
-        return Trials(
-            subject=subject,
-            X=epochs.get_data(copy=False),
-            label=table["label"].to_numpy(dtype=str),
-            session=table["session"].to_numpy(dtype=str),
-            run=table["run"].to_numpy(dtype=str),
-            trial=table["trial"].to_numpy(dtype=np.int64),
-            onset=table["onset"].to_numpy(dtype=np.float64),
-            info=epochs.info,
-            tmin=float(epochs.tmin),
-        )
+        return as_trials(self.epochs(subject, band, span, unfiltered=unfiltered), subject)
 
     def stimuli(self, subject: str) -> Stimuli:
         """Return the cues: one text per class, since nothing else of the stimuli is recorded.
@@ -261,19 +306,27 @@ class RecordingDataset(Dataset):
         return self._paired[subject]
 
 
-def cut(
-    recording: Recording, subject: str, settings: RecordingSettings, band: Sequence[float] | None = None
-) -> mne.Epochs | None:
-    """Filter a whole run, then cut its trials; a trial that reaches over an end of the run is left out.
+Match = Callable[["mne.io.BaseRaw"], None]
 
-    Returns
-    -------
-    mne.Epochs or None
-        None when no trial lies wholly inside of the run.
-    """
-    import mne
-    import pandas as pd
 
+def as_trials(epochs: mne.Epochs, subject: str) -> Trials:
+    """Return epochs with the metadata of `METADATA` as arrays."""
+    table = epochs.metadata
+    return Trials(
+        subject=subject,
+        X=epochs.get_data(copy=False),
+        label=table["label"].to_numpy(dtype=str),
+        session=table["session"].to_numpy(dtype=str),
+        run=table["run"].to_numpy(dtype=str),
+        trial=table["trial"].to_numpy(dtype=np.int64),
+        onset=table["onset"].to_numpy(dtype=np.float64),
+        info=epochs.info,
+        tmin=float(epochs.tmin),
+    )
+
+
+def filtered(recording: Recording, settings: RecordingSettings, band: Sequence[float] | None = None) -> mne.io.BaseRaw:
+    """Return a whole run in its pass band and at the rate asked for; the recording itself is not changed."""
     raw = recording.raw
     band = settings.band if band is None else band
     if band is not None:
@@ -287,6 +340,23 @@ def cut(
         raw = raw.copy().filter(low or None, high, method=settings.filter, picks="all", verbose="ERROR")
     if settings.sfreq is not None and settings.sfreq != raw.info["sfreq"]:
         raw = (raw.copy() if raw is recording.raw else raw).resample(settings.sfreq, verbose="ERROR")
+    return raw
+
+
+def cut(
+    recording: Recording, subject: str, settings: RecordingSettings, band: Sequence[float] | None = None
+) -> mne.Epochs | None:
+    """Filter a whole run, then cut its trials; a trial that reaches over an end of the run is left out.
+
+    Returns
+    -------
+    mne.Epochs or None
+        None when no trial lies wholly inside of the run.
+    """
+    import mne
+    import pandas as pd
+
+    raw = filtered(recording, settings, band)
     sfreq = raw.info["sfreq"]
     names = sorted(set(recording.labels.tolist()))
     code = {name: index + 1 for index, name in enumerate(names)}

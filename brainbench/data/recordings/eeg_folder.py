@@ -10,7 +10,7 @@ import pandas as pd
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import DATASETS, Context
-from brainbench.data.recordings.base import Recording, RecordingDataset
+from brainbench.data.recordings.base import Match, Recording, RecordingDataset
 from brainbench.data.recordings.reading import files_of, read_raw, require_mne, set_montage
 from brainbench.recipes.datasets import EegFolderSettings
 
@@ -64,7 +64,13 @@ class EegFolder(RecordingDataset):
         rows = self.table[self.table["subject"] == subject]
         return [self._read(str(r.path), str(r.session), str(r.run)) for r in rows.itertuples()]
 
-    def _read(self, path: str, session: str, run: str) -> Recording:
+    def _read_new(self, path: Path, match: Match) -> tuple[str, Recording]:
+        for row in self.table.itertuples():
+            if path.is_file() and (self.root / str(row.path)).samefile(path):
+                return str(row.subject), self._read(str(row.path), str(row.session), str(row.run), match)
+        return "", self._read(str(path.resolve()), "", "", match)
+
+    def _read(self, path: str, session: str, run: str, match: Match | None = None) -> Recording:
         import mne
 
         own = self.own
@@ -80,6 +86,8 @@ class EegFolder(RecordingDataset):
         raw.pick(picks, verbose="ERROR")
         if own.unit == "microvolt":
             raw.apply_function(lambda x: x * 1e-6, picks="all", verbose="ERROR")
+        if match is not None:  # further channels may have no position
+            match(raw)
         if own.montage is not None:
             set_montage(raw, own.montage, path, ignore=own.exclude_channels)
         return Recording(raw, onsets, labels, session, run, path)

@@ -13,8 +13,8 @@ import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import DATASETS, Context
-from brainbench.data.recordings.base import Recording, RecordingDataset
-from brainbench.data.recordings.reading import require_mne
+from brainbench.data.recordings.base import Match, Recording, RecordingDataset
+from brainbench.data.recordings.reading import read_raw, require_mne
 from brainbench.recipes.datasets import MoabbSettings
 
 
@@ -75,11 +75,19 @@ class Moabb(RecordingDataset):
             for run, raw in runs.items()
         ]
 
+    def _read_new(self, path: Path, match: Match) -> tuple[str, Recording]:
+        recording = self._cut_out(read_raw(path), "", "", str(path))
+        match(recording.raw)
+        return "", recording
+
     def _recording(self, raw: Any, session: str, run: str, subject: str) -> Recording:
+        where = f"{self.source.code} subject {subject}, session {session}, run {run}"
+        return self._cut_out(raw.copy().load_data(verbose="ERROR"), session, run, where)
+
+    def _cut_out(self, raw: Any, session: str, run: str, where: str) -> Recording:
+        """Find the events of a loaded recording and keep its electrodes."""
         import mne
 
-        where = f"{self.source.code} subject {subject}, session {session}, run {run}"
-        raw = raw.copy().load_data(verbose="ERROR")
         names = {code: name for name, code in self.source.event_id.items() if name in self.events}
         if len(mne.pick_types(raw.info, stim=True)):
             found = mne.find_events(raw, shortest_event=0, verbose="ERROR")

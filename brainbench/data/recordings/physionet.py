@@ -6,22 +6,27 @@ Files are read where they lie; nothing is downloaded.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import DATASETS, Context
-from brainbench.data.recordings.base import Recording, RecordingDataset, relative
+from brainbench.data.recordings.base import Match, Recording, RecordingDataset, relative
 from brainbench.data.recordings.reading import read_raw, require_mne, set_montage
 from brainbench.recipes.datasets import PhysionetMiSettings
 
 INNER = Path("MNE-eegbci-data/files/eegmmidb/1.0.0")
+_SIDES = {"T1": "left_fist", "T2": "right_fist"}
+_LIMBS = {"T1": "both_fists", "T2": "both_feet"}
 RUNS: dict[str, tuple[tuple[int, ...], dict[str, str]]] = {
-    "executed_left_right": ((3, 7, 11), {"T1": "left_fist", "T2": "right_fist"}),
-    "imagery_left_right": ((4, 8, 12), {"T1": "left_fist", "T2": "right_fist"}),
-    "executed_fists_feet": ((5, 9, 13), {"T1": "both_fists", "T2": "both_feet"}),
-    "imagery_fists_feet": ((6, 10, 14), {"T1": "both_fists", "T2": "both_feet"}),
+    "executed_left_right": ((3, 7, 11), _SIDES),
+    "imagery_left_right": ((4, 8, 12), _SIDES),
+    "left_right": ((3, 4, 7, 8, 11, 12), _SIDES),
+    "executed_fists_feet": ((5, 9, 13), _LIMBS),
+    "imagery_fists_feet": ((6, 10, 14), _LIMBS),
+    "fists_feet": ((5, 6, 9, 10, 13, 14), _LIMBS),
 }
 """Paradigm -> runs, and what the annotations T1 and T2 mean in them."""
 FAULTY = {
@@ -34,6 +39,7 @@ FAULTY = {
 """Subjects that the field leaves out."""
 SFREQ = 160.0
 _SUBJECT = re.compile(r"^S\d{3}$")
+_FILE = re.compile(r"^(?P<subject>S\d{3})R(?P<run>\d{2})$")
 
 
 @DATASETS.register("physionet-mi")
@@ -89,13 +95,31 @@ class PhysionetMi(RecordingDataset):
     def recordings(self, subject: str) -> list[Recording]:  # noqa: D102
         return [self._read(path) for path in self._paths(subject)]
 
-    def _read(self, path: Path) -> Recording:
+    def _read_new(self, path: Path, match: Match) -> tuple[str, Recording]:
+        named = _FILE.match(path.stem)
+        run = int(named["run"]) if named else 0
+        for paradigm, (runs, labels) in RUNS.items():
+            if run in runs and labels != self.labels:
+                raise UserError(
+                    f"{path}: run {run} is of {paradigm}, where T1 and T2 are {' and '.join(labels.values())}; "
+                    f"the decoder tells {' from '.join(self.labels.values())}",
+                    hint=f"runs with these: {', '.join(f'R{n:02d}' for n in self._alike())}",
+                )
+        recording = self._read(path, match)
+        return (named["subject"], recording) if named else ("", replace(recording, run=""))
+
+    def _alike(self) -> list[int]:
+        return sorted(run for runs, labels in RUNS.values() if labels == self.labels for run in runs)
+
+    def _read(self, path: Path, match: Match | None = None) -> Recording:
         import mne
 
         raw = read_raw(path)
         where = relative(path, self.root)
         mne.datasets.eegbci.standardize(raw)
-        if raw.info["sfreq"] != SFREQ:
+        if match is not None:  # further channels may have no position, and another rate can be resampled
+            match(raw)
+        elif raw.info["sfreq"] != SFREQ:
             raise UserError(f"{where}: {raw.info['sfreq']:g} samples per second; this data set has {SFREQ:g}")
         set_montage(raw, "standard_1005", where)
         marks = [(a["onset"], str(a["description"])) for a in raw.annotations if str(a["description"]) in self.labels]
