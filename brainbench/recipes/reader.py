@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from brainbench.core.errors import Problem, RecipeError, UserError, did_you_mean, one_of
 from brainbench.recipes import datasets, encoders, pipelines, reconstruction
+from brainbench.recipes.presets import with_preset
 from brainbench.recipes.schema import KINDS, AnyRecipe, recipe_adapter
 
 Path_ = tuple[str | int, ...]
@@ -173,6 +174,7 @@ def parse_recipe(text: str, source: str, overrides: Iterable[str] = ()) -> AnyRe
         _apply(values, override, document)
     if document.problems:
         raise RecipeError(source, document.problems)
+    values = with_preset(values)
     _check_tags(values, document)
     try:
         recipe: AnyRecipe = recipe_adapter().validate_python(values)

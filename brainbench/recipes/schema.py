@@ -24,6 +24,7 @@ from brainbench.recipes.pipelines import (
     PipelineSettings,
     TimeResolved,
 )
+from brainbench.recipes.presets import Preset, with_preset
 from brainbench.recipes.reconstruction import (
     AnyCodec,
     AnyGenerator,
@@ -494,6 +495,8 @@ class ReconstructRecipe(_Recipe):
 
     kind: Literal["reconstruct"] = "reconstruct"
     """What the recipe does."""
+    preset: Preset | None = None
+    """Published settings that fill in what the recipe leaves out; it may still say otherwise."""
     encoders: list[AnyEncoder] = []
     """Features that condition a generator, find the nearest image, or cluster stimuli."""
     low_level: AnyCodec
@@ -518,6 +521,11 @@ class ReconstructRecipe(_Recipe):
     """Which regions carry which score."""
     n_gallery: int = Field(4, ge=1, le=20)
     """Best, median and worst reconstructions shown, so many of each."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        return with_preset(values) if isinstance(values, dict) else values
 
     @field_validator("encoders")
     @classmethod
