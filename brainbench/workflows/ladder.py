@@ -161,7 +161,7 @@ class Judge:
                 mean = _mean_image(stimuli, np.unique(stimulus[train]), self.size, self.channels)
                 out[[place_of[int(row)] for row in test]] = mean
             return out
-        for place, row in enumerate(self.rows):
+        for place, row in enumerate(self.rows.tolist()):
             others = stimulus[(run == run[row]) & (stimulus != stimulus[row])]
             if not len(others):
                 others = stimulus[stimulus != stimulus[row]]
