@@ -41,8 +41,10 @@ class Kind(StrEnum):
 class Listing(StrEnum):
     """What can be listed."""
 
+    CODECS = "codecs"
     ENCODERS = "encoders"
     DATASETS = "datasets"
+    GENERATORS = "generators"
     METRICS = "metrics"
     RECIPES = "recipes"
 

@@ -83,6 +83,32 @@ class NsdSettings(DatasetSettings):
     """Array of COCO captions, images x captions, relative to root; without it COCO_73k_annots_curated.npy, if there."""
 
 
+class Bold5000Settings(DatasetSettings):
+    """BOLD5000 (Chang et al. 2019): 5,000 photographs at 3 T; release 1 or 2."""
+
+    name: Literal["bold5000"] = "bold5000"
+    release: Literal[1, 2] = 2
+    """Release 1 (responses by volume and ROI) or 2 (GLMsingle betas)."""
+    response: Literal["TR1", "TR2", "TR3", "TR4", "TR5", "TR34"] = "TR34"
+    """Volume after the image (release 1); TR34 is the mean of the third and the fourth."""
+    mask: str | None = None
+    """Mask image, relative to root, such as "masks/{subject}.nii.gz": reads the volumes of release 2 and not its
+    pack of ROIs."""
+    standardize: Literal["session", "run", "none"] = "session"
+    """Z-score every voxel within sessions, as the authors advise, or within runs."""
+
+    @field_validator("mask")
+    @classmethod
+    def _placeholders_known(cls, value: str | None) -> str | None:
+        return _check_pattern(value, ("subject",))
+
+    @model_validator(mode="after")
+    def _volumes_are_of_release_2(self) -> Self:
+        if self.mask is not None and self.release == 1:
+            raise ValueError("`mask` is for the volumes of `release: 2`")
+        return self
+
+
 class FolderSettings(DatasetSettings):
     """The user's own data: a `stimuli.csv`, responses, and a table of their rows per subject."""
 
@@ -234,6 +260,35 @@ def _check_pattern(value: str | None, allowed: tuple[str, ...]) -> str | None:
     return value
 
 
+class BandPower(Section):
+    """Makes trials the stimuli, and the band power of electrode groups the responses (`kind: encode`)."""
+
+    tmin: float | None = None
+    """Start of the part whose power is predicted, in seconds after the event; null takes the part that encoders read,
+    which asks what their layers keep of it. A later part asks what they foretell."""
+    tmax: float | None = None
+    """Its end, in seconds after the event."""
+    bands: dict[str, list[float]] = Field(
+        {"theta": [4.0, 8.0], "alpha": [8.0, 13.0], "beta": [13.0, 30.0]}, min_length=1
+    )
+    """Bands by name, in Hz."""
+    groups: dict[str, list[str]] | None = Field(None, min_length=1)
+    """Electrodes of each region, by name; null groups them by their 10-10 names."""
+    detrend: bool = True
+    """Take each run's linear trend out of the power: drifting electrodes would let the order of trials predict it."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if (self.tmin is None) != (self.tmax is None):
+            raise ValueError("`tmin` and `tmax` go together: the later part that is predicted, or neither")
+        if self.tmin is not None and self.tmax is not None and self.tmax <= self.tmin:
+            raise ValueError(f"`tmax` ({self.tmax:g} s) must lie after `tmin` ({self.tmin:g} s)")
+        for name, band in self.bands.items():
+            if len(band) != 2 or not 0 < band[0] < band[1]:
+                raise ValueError(f"band '{name}' is two rising frequencies above 0 Hz, got {band}")
+        return self
+
+
 class RecordingSettings(DatasetSettings):
     """What every data set of continuous sensor recordings has: the way from a recording to trials."""
 
@@ -253,11 +308,19 @@ class RecordingSettings(DatasetSettings):
     """`all` channels that measure the brain, or a list of names."""
     exclude_channels: list[str] = []
     """Channels to leave out, such as broken ones."""
+    band_power: BandPower | None = None
+    """With `kind: encode`: trials are the stimuli, and the band power of electrode groups the responses."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.tmax <= self.tmin:
             raise ValueError(f"`tmax` ({self.tmax:g} s) must lie after `tmin` ({self.tmin:g} s)")
+        later = self.band_power.tmin if self.band_power is not None else None
+        if later is not None and later < self.tmax:
+            raise ValueError(
+                f"`band_power.tmin` ({later:g} s) must not lie before `tmax` ({self.tmax:g} s), the end of what "
+                "encoders read; leave it out to take the same part"
+            )
         if self.band is not None and not 0 <= self.band[0] < self.band[1]:
             raise ValueError(f"`band` must rise from 0 Hz or more, got {self.band}")
         return self
@@ -267,10 +330,16 @@ class PhysionetMiSettings(RecordingSettings):
     """EEG Motor Movement/Imagery (Schalk et al. 2004): 109 subjects, 64 channels, 160 Hz."""
 
     name: Literal["physionet-mi"] = "physionet-mi"
-    paradigm: Literal["imagery_left_right", "imagery_fists_feet", "executed_left_right", "executed_fists_feet"] = (
-        "imagery_left_right"
-    )
-    """Which runs: imagined left or right fist (4, 8, 12), imagined fists or feet (6, 10, 14), executed ones."""
+    paradigm: Literal[
+        "imagery_left_right",
+        "imagery_fists_feet",
+        "executed_left_right",
+        "executed_fists_feet",
+        "left_right",
+        "fists_feet",
+    ] = "imagery_left_right"
+    """Which runs: imagined left or right fist (4, 8, 12), imagined fists or feet (6, 10, 14), executed ones; without
+    `imagery` or `executed` in the name, both kinds together."""
 
 
 class MoabbSettings(RecordingSettings):
@@ -353,6 +422,7 @@ class SimulatedSettings(DatasetSettings):
 _BUILT_IN: tuple[type[DatasetSettings], ...] = (
     AliceSettings,
     BidsSettings,
+    Bold5000Settings,
     EegFolderSettings,
     FolderSettings,
     HaxbySettings,

@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from brainbench.core.errors import Problem, RecipeError, UserError, did_you_mean, one_of
 from brainbench.recipes import datasets, encoders, pipelines, reconstruction
+from brainbench.recipes.presets import with_preset
 from brainbench.recipes.schema import KINDS, AnyRecipe, recipe_adapter
 
 Path_ = tuple[str | int, ...]
@@ -173,6 +174,7 @@ def parse_recipe(text: str, source: str, overrides: Iterable[str] = ()) -> AnyRe
         _apply(values, override, document)
     if document.problems:
         raise RecipeError(source, document.problems)
+    values = with_preset(values)
     _check_tags(values, document)
     try:
         recipe: AnyRecipe = recipe_adapter().validate_python(values)
@@ -256,6 +258,10 @@ def _check_tags(values: dict[str, Any], document: _Document) -> None:
         for index, entry in enumerate(entries if isinstance(entries, list) else []):
             if isinstance(entry, dict):
                 _check_tag(entry, (name, index), tag, models(), document)
+                inner = entry.get("decoder")
+                if name == "encoders" and isinstance(inner, dict):
+                    tag_of_inner, inner_models = _UNIONS["pipelines"]
+                    _check_tag(inner, (name, index, "decoder"), tag_of_inner, inner_models(), document)
 
 
 def _check_tag(values: dict[str, Any], path: Path_, tag: str, choices: Iterable[str], document: _Document) -> None:
@@ -318,6 +324,8 @@ def _resolve(loc: Sequence[str | int], values: Any) -> tuple[Path_, Any]:
         part = parts.pop(0)
         union = _UNIONS.get(str(path[0])) if path else None
         at_union = union is not None and (len(path) == (2 if path[0] in _LISTS else 1))
+        if len(path) == 3 and path[0] == "encoders" and path[2] == "decoder":
+            union, at_union = _UNIONS["pipelines"], True
         if at_union and union is not None and isinstance(here, dict) and part == here.get(union[0]):
             if part in union[1]():
                 parent = union[1]()[str(part)]

@@ -95,6 +95,7 @@ def compute(opened: Opened, runner: Runner) -> Outcome:
             if error.digests <= met:
                 raise
             met |= error.digests
+            runner.folder.remove_damaged()
 
 
 def compute_once(opened: Opened, runner: Runner) -> Outcome:

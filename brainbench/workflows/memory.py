@@ -61,7 +61,7 @@ def estimate_memory(opened: Opened) -> Estimate:
     rows, targets = max(m.n_presentations for m in members), max(m.n_targets for m in members)
     disk = 0.0
     if isinstance(recipe, EncodeRecipe):
-        networks = [entry for entry in opened.encoders if entry.settings.family in ("image", "text")]
+        networks = [entry for entry in opened.encoders if entry.settings.family in ("eeg", "image", "text")]
         if networks:
             parts["libraries"] += TORCH_MB
             parts["networks"] = sum(_network_mb(entry.encoder) for entry in networks) + BATCH_MB
