@@ -164,7 +164,7 @@ class Judge:
         for name in np.unique(run[self.rows]):
             shown = stimulus[run == name]
             total = len(shown) * _mean_image(stimuli, shown, self.size, self.channels)
-            for place in np.flatnonzero(run[self.rows] == name):
+            for place in np.flatnonzero(run[self.rows] == name).tolist():
                 own = int(self.stimulus[place])
                 n = int((shown == own).sum())
                 others = total - n * stimulus_images(stimuli, self.size, self.channels, [own])[0]
