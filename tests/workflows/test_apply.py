@@ -255,10 +255,10 @@ def test_transductive_alignment_says_so(tmp_path, simulated):
 def test_a_stream_with_delay_decides_as_the_whole_recording_does(tmp_path, simulated):
     path, events = new_file(tmp_path)
     whole = apply_run(simulated.path, path, out=tmp_path / "p.csv", events=events).table
-    settings = StreamSettings(delay=1.0, buffer=5.01, evidence=0.8)
+    settings = StreamSettings(step=1.0, delay=1.0, buffer=5.01, evidence=0.8)
     done = stream_run(simulated.path, path, out=tmp_path / "s.csv", events=events, settings=settings)
     table = pd.read_csv(tmp_path / "s.csv")
-    assert (np.diff(table["time"]) == 0.25).all()
+    assert np.allclose(np.diff(table["time"]), 1.0)
     at_end = table[table["seconds"] == 3.0]  # tmax and the delay: the window is the trial
     assert len(at_end) >= 10
     expected = whole.set_index("trial").loc[at_end["trial"], "probability_left"]
@@ -266,10 +266,11 @@ def test_a_stream_with_delay_decides_as_the_whole_recording_does(tmp_path, simul
     said = "\n".join(done.lines)
     assert "100 % of decisions" in said and "accuracy by seconds after the event" in said
     assert "evidence until 0.8: reached in" in said and {"evidence_left", "evidence_right"} <= set(table.columns)
-    now = stream_run(simulated.path, path, out=tmp_path / "s.csv", events=events)
+    now = stream_run(simulated.path, path, out=tmp_path / "s.csv", events=events, settings=StreamSettings(step=1.0))
     assert "what causality costs" in "\n".join(now.lines)
-    bare = stream_run(simulated.path, path, out=tmp_path / "s.csv")  # no events: decisions without labels
-    assert bare.lines[-1].startswith("labels are not known") and len(bare.table) > 100
+    coarse = StreamSettings(step=5.0)
+    bare = stream_run(simulated.path, path, out=tmp_path / "s.csv", settings=coarse)  # no events: no labels
+    assert bare.lines[-1].startswith("labels are not known") and len(bare.table) > 10
 
 
 @pytest.mark.parametrize(
@@ -295,7 +296,7 @@ def test_what_cannot_be_streamed_is_one_message(tmp_path, simulated, capsys, arg
 @pytest.mark.parametrize(("pipeline", "limit_ms"), [("tangent_lr", 50), ("fbcsp", 50), ("eegnet", 150)])
 def test_decisions_are_fast_enough(tmp_path, real_data, real_run, capsys, pipeline, limit_ms):
     recording = real_data / "MNE-eegbci-data/files/eegmmidb/1.0.0/S001/S001R12.edf"
-    settings = StreamSettings(step=2.0)
+    settings = StreamSettings(step=4.0)
     done = stream_run(real_run.path, recording, out=tmp_path / "s.csv", pipeline=pipeline, settings=settings)
     said = next(line for line in done.lines if line.startswith("latency"))
     # Processor time: what other programs of the machine take is not the decoder's.
