@@ -44,6 +44,7 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/out_of_core.py --targets 3000 12000
 	$(BIN)/python benchmarks/main_job.py
+	$(BIN)/python benchmarks/eeg.py
 
 clean:
 	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache

@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--part", choices=["reflection", "contrast", "both"], default="both")
     parser.add_argument("--alignment", choices=["plain", "symmetrised", "none"], default="plain")
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--contrast-epochs", type=int, default=40)
+    parser.add_argument("--contrast-epochs", type=int, default=20)
     parser.add_argument("--quick", action="store_true", help="two epochs, one seed: whether it runs")
     parser.add_argument("--out", type=Path, help="file to write the tables to")
     options = parser.parse_args()

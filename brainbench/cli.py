@@ -35,13 +35,16 @@ class Kind(StrEnum):
 
     ENCODE = "encode"
     DECODE = "decode"
+    RECONSTRUCT = "reconstruct"
 
 
 class Listing(StrEnum):
     """What can be listed."""
 
+    CODECS = "codecs"
     ENCODERS = "encoders"
     DATASETS = "datasets"
+    GENERATORS = "generators"
     METRICS = "metrics"
     RECIPES = "recipes"
 

@@ -23,6 +23,7 @@ import numpy as np
 from brainbench.core.errors import UserError
 
 HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
+_UNWRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE)
 _TEMPORARY = re.compile(r"^\.tmp-([A-Za-z0-9]+)-(\d+)-")
 
 
@@ -43,9 +44,9 @@ def explain_os_errors(path: Path) -> Iterator[None]:
                 hint="free some space (`brainbench cache prune` shows what the cache holds) and run again: "
                 "the run continues where it stopped",
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in _UNWRITABLE or (error.errno == errno.ENOENT and error.filename in map(str, path.parents)):
             raise UserError(
-                f"{path.parent} cannot be written",
+                f"{path.parent} cannot be written ({os.strerror(error.errno).lower()})",
                 hint="choose another folder with --out or --cache (or BRAINBENCH_CACHE)",
             ) from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):

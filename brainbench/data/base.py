@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -79,6 +79,20 @@ class Stimuli:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def take(self, index: np.ndarray) -> Stimuli:
+        """Return some of the stimuli, in the order given; nothing is loaded."""
+        rows = [int(i) for i in index]
+        return replace(
+            self,
+            ids=[self.ids[i] for i in rows],
+            load=lambda i: self.load(rows[i]),
+            content_digests=[self.content_digests[i] for i in rows],
+            onset=None if self.onset is None else np.asarray(self.onset)[rows],
+            duration=None if self.duration is None else np.asarray(self.duration)[rows],
+            labels={name: np.asarray(values)[rows] for name, values in self.labels.items()},
+            captions=None if self.captions is None else [self.captions[i] for i in rows],
+        )
 
     def digest(self) -> str:
         """Return one digest of the stimuli's content, order and timing."""
@@ -278,6 +292,7 @@ DATASETS: Registry[type[Dataset]] = Registry(
     modules={
         "alice": "brainbench.data.alice",
         "bids": "brainbench.data.bids",
+        "bold5000": "brainbench.data.bold5000",
         "eeg-folder": "brainbench.data.recordings.eeg_folder",
         "folder": "brainbench.data.folder",
         "haxby2001": "brainbench.data.haxby",

@@ -15,13 +15,13 @@ from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.data.array_cache import cached_arrays
 from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
+from brainbench.data.containers import opened_hdf5
 from brainbench.data.images import SubsetMasker, check_grid, fitted_masker, open_image, read_mask, readable, with_all
 from brainbench.data.matrices import flat_columns, load_npy, name_some
 from brainbench.data.nsd_files import (
     N_IMAGES,
     SYNTHETIC,
     Design,
-    opened_hdf5,
     read_design,
     read_facts,
     read_info,
@@ -259,7 +259,7 @@ class Nsd(Dataset):
             rois=rois,
             masker=masker,
             space="volume",
-            labels={"test_set": np.where(test, settings.test_set, "train"), "repeat": _showing(shown)},
+            labels={"test_set": np.where(test, settings.test_set, "train"), "repeat": count_showings(shown)},
             ncsnr=ncsnr,
             notes=notes,
         )
@@ -394,7 +394,7 @@ def zscore_columns(data: np.ndarray, rows: np.ndarray | None = None, *, block: i
         data[:, start : start + block] = (part - chosen.mean(axis=0)) / np.where(spread > 0, spread, np.inf)
 
 
-def _showing(shown: np.ndarray) -> np.ndarray:
+def count_showings(shown: np.ndarray) -> np.ndarray:
     """Return the how-manieth showing of its image each trial is, counted from 1."""
     order = np.argsort(shown, kind="stable")
     rising = shown[order]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError
+from brainbench.data.containers import opened_hdf5, read_mat
 from brainbench.data.images import check_grid, open_image, readable
 
 SCALE = 300
@@ -130,18 +130,8 @@ def read_design(path: Path, n_images: int) -> Design:
     UserError
         If it cannot be read, counts from 0, or contradicts itself.
     """
-    from scipy.io import loadmat
-
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
     names = ("masterordering", "subjectim", "sharedix")
-    try:
-        stored = loadmat(path, variable_names=names)
-    except (OSError, ValueError, TypeError, NotImplementedError, zlib.error, EOFError) as error:
-        raise UserError(f"{path}: not a readable .mat file ({error})") from None
-    missing = [name for name in names if name not in stored]
-    if missing:
-        raise UserError(f"{path}: no variable {', '.join(missing)}")
+    stored = read_mat(path, names)
     order, images, shared = (np.asarray(stored[name]).astype(np.int64) for name in names)
     order, shared = order.ravel(), shared.ravel()
     if images.ndim != 2 or images.shape[0] != 8:
@@ -249,34 +239,6 @@ def _check_betas(path: Path, dtype: np.dtype, n_found: int, n_trials: int) -> No
         raise UserError(f"{path}: betas are {dtype}, int16 of percent signal change times {SCALE} was expected")
     if n_found != n_trials:
         raise UserError(f"{path}: {n_found} trials, the design has {n_trials} a session")
-
-
-class opened_hdf5:
-    """One data set of an HDF5 file; what goes wrong on reading is a message that names the file."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        self.path = path
-        self.name = name
-
-    def __enter__(self) -> Any:
-        import h5py
-
-        if not self.path.is_file():
-            raise UserError(f"{self.path}: no such file")
-        try:
-            self._file = h5py.File(self.path, "r")
-        except OSError as error:
-            raise UserError(f"{self.path}: not a readable HDF5 file, or cut short ({error})") from None
-        if self.name not in self._file:
-            names = ", ".join(self._file) or "nothing"
-            self._file.close()
-            raise UserError(f"{self.path}: no data set '{self.name}'; it has {names}")
-        return self._file[self.name]
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        self._file.close()
-        if isinstance(error, OSError):
-            raise UserError(f"{self.path}: damaged, or cut short ({error})") from None
 
 
 def read_labels(table: Path, name: str) -> dict[int, str]:

@@ -112,12 +112,13 @@ class _ImageLoader:
     def __call__(self, index: int) -> np.ndarray:
         path = self.files[index]
         try:
-            return _decode(path.read_bytes())
+            return decode_image(path.read_bytes())
         except (OSError, SyntaxError, ValueError) as error:
             raise UserError(f"{self.table}:{self.lines[index]}  {path}: not a readable image ({error})") from None
 
 
-def _decode(raw: bytes) -> np.ndarray:
+def decode_image(raw: bytes) -> np.ndarray:
+    """Return the image in a file's bytes, ``(height, width, 3)`` uint8; transparent parts lie on mid gray."""
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(raw)) as image:

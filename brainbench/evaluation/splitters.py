@@ -24,16 +24,17 @@ class RowSplitter:
     Parameters
     ----------
     hold_out : sequence of {"stimulus", "run"}
-    scheme : {"auto", "k-fold", "leave-one-out", "contiguous", "predefined"}
+    scheme : {"auto", "k-fold", "leave-one-out", "contiguous", "predefined", "grouped"}
         ``auto`` is k-fold over stimuli and leave-one-out over runs.
     n_splits : int
-        Folds of ``k-fold`` and ``contiguous``.
+        Folds of ``k-fold``, ``contiguous`` and ``grouped``.
     trim : int
         Rows beside a contiguous test block that training drops.
     seed : int
         Order in which stimuli are dealt into folds.
     predefined : ndarray (n_rows,), optional
-        Fold of each row (``predefined``); rows of the fold ``train`` are never tested.
+        Fold of each row (``predefined``), of which ``train`` is never tested; or the group that each row belongs to
+        (``grouped``).
     """
 
     hold_out: tuple[str, ...]
@@ -71,6 +72,8 @@ class RowSplitter:
         stimulus, run = self._rows(groups, stimulus, run)
         if self.scheme == "predefined":
             yield from self._predefined(len(stimulus))
+        elif self.scheme == "grouped":
+            yield from self._grouped(len(stimulus))
         elif self.scheme == "contiguous":
             yield from self._contiguous(run)
         elif set(self.hold_out) == {"stimulus", "run"}:
@@ -161,6 +164,16 @@ class RowSplitter:
             if name == TRAIN:
                 continue
             test = self.predefined == name
+            yield np.flatnonzero(~test), np.flatnonzero(test)
+
+    def _grouped(self, n: int) -> Iterator[Fold]:
+        if self.predefined is None or len(self.predefined) != n:
+            raise ValueError("a grouped split needs one group per row")
+        names = np.unique(self.predefined)
+        if len(names) < self.n_splits:
+            raise ValueError(f"folds.n_splits: {self.n_splits} folds are too many for {len(names)} groups")
+        for part in np.array_split(np.random.default_rng(self.seed).permutation(names), self.n_splits):
+            test = np.isin(self.predefined, part)
             yield np.flatnonzero(~test), np.flatnonzero(test)
 
 

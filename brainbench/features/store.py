@@ -268,8 +268,8 @@ class FeatureStore:
         """
         found = [entry for entry in self.entries() if entry.key.startswith(key)]
         if len(found) != 1:
-            what = "no entry" if not found else f"{len(found)} entries"
-            raise UserError(f"{what} of {self.root} begin with '{key}'", hint="`brainbench cache show` lists keys")
+            what = "no entry begins" if not found else f"{len(found)} entries begin"
+            raise UserError(f"{self.root}: {what} with '{key}'", hint="`brainbench cache show` lists keys")
         return json.dumps(read_json(found[0].path / "manifest.json"), indent=2)
 
     def prune(self, keep_days: float | None = None, everything: bool = False) -> list[Path]:

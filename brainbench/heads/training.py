@@ -273,7 +273,9 @@ def train(
         file = Path(checkpoint) / f"{digest([*parts, repr(objective), repr(list(augment)), kept])[:24]}.pt"
     network.to(device)
     predict_logits(network, X[:2], device, n_classes=n_classes)  # a wrong shape is found before any long work
-    optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
+    )
     state = _State(network, optimizer)
     state.trained.validation_rows = held_rows
     if file is not None and file.exists():

@@ -83,6 +83,32 @@ class NsdSettings(DatasetSettings):
     """Array of COCO captions, images x captions, relative to root; without it COCO_73k_annots_curated.npy, if there."""
 
 
+class Bold5000Settings(DatasetSettings):
+    """BOLD5000 (Chang et al. 2019): 5,000 photographs at 3 T; release 1 or 2."""
+
+    name: Literal["bold5000"] = "bold5000"
+    release: Literal[1, 2] = 2
+    """Release 1 (responses by volume and ROI) or 2 (GLMsingle betas)."""
+    response: Literal["TR1", "TR2", "TR3", "TR4", "TR5", "TR34"] = "TR34"
+    """Volume after the image (release 1); TR34 is the mean of the third and the fourth."""
+    mask: str | None = None
+    """Mask image, relative to root, such as "masks/{subject}.nii.gz": reads the volumes of release 2 and not its
+    pack of ROIs."""
+    standardize: Literal["session", "run", "none"] = "session"
+    """Z-score every voxel within sessions, as the authors advise, or within runs."""
+
+    @field_validator("mask")
+    @classmethod
+    def _placeholders_known(cls, value: str | None) -> str | None:
+        return _check_pattern(value, ("subject",))
+
+    @model_validator(mode="after")
+    def _volumes_are_of_release_2(self) -> Self:
+        if self.mask is not None and self.release == 1:
+            raise ValueError("`mask` is for the volumes of `release: 2`")
+        return self
+
+
 class FolderSettings(DatasetSettings):
     """The user's own data: a `stimuli.csv`, responses, and a table of their rows per subject."""
 
@@ -267,10 +293,16 @@ class PhysionetMiSettings(RecordingSettings):
     """EEG Motor Movement/Imagery (Schalk et al. 2004): 109 subjects, 64 channels, 160 Hz."""
 
     name: Literal["physionet-mi"] = "physionet-mi"
-    paradigm: Literal["imagery_left_right", "imagery_fists_feet", "executed_left_right", "executed_fists_feet"] = (
-        "imagery_left_right"
-    )
-    """Which runs: imagined left or right fist (4, 8, 12), imagined fists or feet (6, 10, 14), executed ones."""
+    paradigm: Literal[
+        "imagery_left_right",
+        "imagery_fists_feet",
+        "executed_left_right",
+        "executed_fists_feet",
+        "left_right",
+        "fists_feet",
+    ] = "imagery_left_right"
+    """Which runs: imagined left or right fist (4, 8, 12), imagined fists or feet (6, 10, 14), executed ones; without
+    `imagery` or `executed` in the name, both kinds together."""
 
 
 class MoabbSettings(RecordingSettings):
@@ -329,7 +361,7 @@ class SimulatedSettings(DatasetSettings):
     design: Literal["images", "sentences", "story"] = "images"
     """Photographs, sentences, or a continuous story with an HRF and drift."""
     images: str | None = None
-    """Folder of images; without it crops of the photographs that scikit-learn and scikit-image install."""
+    """Folder of images (`root` says the same); without it crops of the photographs that scikit-learn installs."""
     text: str | None = None
     """Text file with a sentence per line (story: running text); without it a text that brainbench installs."""
     n_subjects: int = Field(3, ge=1)
@@ -353,6 +385,7 @@ class SimulatedSettings(DatasetSettings):
 _BUILT_IN: tuple[type[DatasetSettings], ...] = (
     AliceSettings,
     BidsSettings,
+    Bold5000Settings,
     EegFolderSettings,
     FolderSettings,
     HaxbySettings,

@@ -17,16 +17,20 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from brainbench.core.errors import Problem, RecipeError, UserError, did_you_mean, one_of
-from brainbench.recipes import datasets, encoders, pipelines
-from brainbench.recipes.schema import KINDS, DecodeRecipe, EncodeRecipe, recipe_adapter
+from brainbench.recipes import datasets, encoders, pipelines, reconstruction
+from brainbench.recipes.presets import with_preset
+from brainbench.recipes.schema import KINDS, AnyRecipe, recipe_adapter
 
 Path_ = tuple[str | int, ...]
 _UNIONS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "dataset": ("name", datasets.settings_models),
     "encoders": ("family", encoders.settings_models),
     "pipelines": ("decoder", pipelines.settings_models),
+    "low_level": ("codec", reconstruction.codec_models),
+    "generator": ("name", reconstruction.generator_models),
 }
 _LISTS = ("encoders", "pipelines")
+_SECTIONS = tuple(name for name in _UNIONS if name not in _LISTS)
 
 
 class _Loader(yaml.SafeLoader):
@@ -120,7 +124,7 @@ def key_path(path: Sequence[str | int]) -> str:
     return text or "(recipe)"
 
 
-def read_recipe(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> EncodeRecipe | DecodeRecipe:
+def read_recipe(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> AnyRecipe:
     """Read and validate a recipe.
 
     Parameters
@@ -162,7 +166,7 @@ def find_recipe(path: str | os.PathLike[str]) -> Path:
     )
 
 
-def parse_recipe(text: str, source: str, overrides: Iterable[str] = ()) -> EncodeRecipe | DecodeRecipe:
+def parse_recipe(text: str, source: str, overrides: Iterable[str] = ()) -> AnyRecipe:
     """Validate the text of a recipe; `source` names it in messages."""
     document = _Document(source)
     values = _plain(text, document)
@@ -170,9 +174,10 @@ def parse_recipe(text: str, source: str, overrides: Iterable[str] = ()) -> Encod
         _apply(values, override, document)
     if document.problems:
         raise RecipeError(source, document.problems)
+    values = with_preset(values)
     _check_tags(values, document)
     try:
-        recipe: EncodeRecipe | DecodeRecipe = recipe_adapter().validate_python(values)
+        recipe: AnyRecipe = recipe_adapter().validate_python(values)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             _translate(detail, values, document)
@@ -242,9 +247,11 @@ def _apply(values: Any, override: str, document: _Document) -> None:
 def _check_tags(values: dict[str, Any], document: _Document) -> None:
     """Say what is wrong with ``kind``, ``dataset.name`` and ``family`` with the nearest valid choice."""
     _check_tag(values, (), "kind", KINDS, document)
-    dataset = values.get("dataset")
-    if isinstance(dataset, dict):
-        _check_tag(dataset, ("dataset",), "name", datasets.settings_models(), document)
+    for name in _SECTIONS:
+        tag, models = _UNIONS[name]
+        section = values.get(name)
+        if isinstance(section, dict):
+            _check_tag(section, (name,), tag, models(), document)
     for name in _LISTS:
         tag, models = _UNIONS[name]
         entries = values.get(name)
@@ -312,7 +319,7 @@ def _resolve(loc: Sequence[str | int], values: Any) -> tuple[Path_, Any]:
     while parts:
         part = parts.pop(0)
         union = _UNIONS.get(str(path[0])) if path else None
-        at_union = union is not None and ((path == ["dataset"]) or (len(path) == 2 and path[0] in _LISTS))
+        at_union = union is not None and (len(path) == (2 if path[0] in _LISTS else 1))
         if at_union and union is not None and isinstance(here, dict) and part == here.get(union[0]):
             if part in union[1]():
                 parent = union[1]()[str(part)]

@@ -14,6 +14,19 @@ from pydantic import Field, model_validator
 
 from brainbench.recipes.base import Section
 
+ImageMetric = Literal[
+    "pixcorr",
+    "ssim_2d",
+    "ssim_columns",
+    "two_way_pixels",
+    "two_way_efficientnet_lite0",
+    "alexnet_2",
+    "alexnet_5",
+    "inception",
+    "clip",
+    "efficientnet_b1",
+    "swav",
+]
 Calibration = Literal["none", "train-cv", "train-fit", "test-batch"]
 
 
@@ -259,8 +272,19 @@ _GENERATORS: tuple[type[GeneratorSettings], ...] = (
 )
 
 
-def _models(built_in: tuple[type, ...], group: str) -> tuple[type, ...]:
+def _models(built_in: tuple[Any, ...], group: str) -> tuple[Any, ...]:
     return built_in + tuple(point.load() for point in entry_points(group=group))
+
+
+def codec_models() -> dict[str, type[CodecSettings]]:
+    """Return the model of every known codec by name."""
+    return {model.model_fields["codec"].default: model for model in _models(_CODECS, "brainbench.recipes.codecs")}
+
+
+def generator_models() -> dict[str, type[GeneratorSettings]]:
+    """Return the model of every known generator by name."""
+    models = _models(_GENERATORS, "brainbench.recipes.generators")
+    return {model.model_fields["name"].default: model for model in models}
 
 
 if TYPE_CHECKING:

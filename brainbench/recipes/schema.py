@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from brainbench.core.errors import did_you_mean
 from brainbench.recipes.base import Section
-from brainbench.recipes.datasets import AnyDataset, RecordingSettings, SimulatedSettings
+from brainbench.recipes.datasets import AnyDataset, DatasetSettings, RecordingSettings, SimulatedSettings
 from brainbench.recipes.encoders import AnyEncoder
 from brainbench.recipes.pipelines import (
     PARTIAL,
@@ -17,6 +17,15 @@ from brainbench.recipes.pipelines import (
     Evaluation,
     PipelineSettings,
     TimeResolved,
+)
+from brainbench.recipes.presets import Preset, with_preset
+from brainbench.recipes.reconstruction import (
+    AnyCodec,
+    AnyGenerator,
+    Calibration,
+    ConditionOn,
+    ImageMetric,
+    SmallSettings,
 )
 
 HoldOut = Literal["stimulus", "run"]
@@ -31,22 +40,41 @@ def _distinct_names(values: list[Any], what: str) -> None:
         seen.add(value)
 
 
+def _check_planted(dataset: DatasetSettings, names: list[str]) -> None:
+    """Refuse a simulation that plants an encoder which the recipe does not have."""
+    if isinstance(dataset, SimulatedSettings):
+        for planted in dataset.rois:
+            if planted.encoder is not None and planted.encoder not in names:
+                raise ValueError(
+                    f"`dataset.rois` plants encoder '{planted.encoder}' in {planted.roi}, which is not one of {names}"
+                )
+
+
 class Folds(Section):
     """How rows are dealt into test folds."""
 
-    scheme: Literal["auto", "k-fold", "leave-one-out", "contiguous", "predefined"] = "auto"
-    """`auto`: k-fold over stimuli, leave-one-out over runs, contiguous blocks for continuous designs."""
+    scheme: Literal["auto", "k-fold", "leave-one-out", "contiguous", "predefined", "grouped", "held-out-clusters"] = (
+        "auto"
+    )
+    """`auto`: k-fold over stimuli, leave-one-out over runs, contiguous blocks for continuous designs. `predefined`: a
+    label names the fold of each row; `grouped`: k-fold over the values of a label, such as categories;
+    `held-out-clusters`: whole clusters of alike stimuli are held out, one a fold."""
     n_splits: int = Field(5, ge=2, le=1000)
-    """Number of folds (k-fold, contiguous)."""
+    """Number of folds (k-fold, contiguous, grouped, held-out-clusters)."""
     trim_s: float = Field(20.0, ge=0)
     """Seconds dropped from training on both sides of a contiguous test block."""
     column: str | None = None
-    """Row label that holds the fold (predefined); rows labelled `train` are trained on and never tested."""
+    """Label of rows or stimuli that holds the fold (predefined) or the groups (grouped); rows labelled `train` are
+    trained on and never tested (predefined)."""
+    cluster_by: ConditionOn | None = None
+    """Features in which stimuli are alike (held-out-clusters)."""
 
     @model_validator(mode="after")
-    def _predefined_needs_a_column(self) -> Self:
-        if (self.scheme == "predefined") != (self.column is not None):
-            raise ValueError("`column` is given with `scheme: predefined`, and only then")
+    def _only_what_is_used(self) -> Self:
+        if (self.scheme in ("predefined", "grouped")) != (self.column is not None):
+            raise ValueError("`column` is given with `scheme: predefined` or `grouped`, and only then")
+        if (self.scheme == "held-out-clusters") != (self.cluster_by is not None):
+            raise ValueError("`cluster_by` is given with `scheme: held-out-clusters`, and only then")
         return self
 
 
@@ -68,8 +96,10 @@ class Scheme(Section):
 
     @property
     def label(self) -> str:
-        """Name of the scheme in tables: ``stimulus+run``."""
-        return "+".join(self.hold_out)
+        """Name of the scheme in tables: ``stimulus+run``, the label that defines its folds, or its clusters."""
+        if self.folds.scheme == "held-out-clusters":
+            return self.folds.scheme
+        return self.folds.column or "+".join(self.hold_out)
 
 
 class ResponseSettings(Section):
@@ -328,13 +358,7 @@ class EncodeRecipe(_Recipe):
                 unknown = [name for name in wanted if name not in names]
                 if unknown:
                     raise ValueError(f"`unique.over` names unknown encoders {unknown}; known: {names}")
-        if isinstance(self.dataset, SimulatedSettings):
-            for planted in self.dataset.rois:
-                if planted.encoder is not None and planted.encoder not in names:
-                    raise ValueError(
-                        f"`dataset.rois` plants encoder '{planted.encoder}' in {planted.roi}, "
-                        f"which is not one of {names}"
-                    )
+        _check_planted(self.dataset, names)
         return self
 
 
@@ -406,15 +430,104 @@ class DecodeRecipe(_Recipe):
         )
 
 
-Recipe = Annotated[EncodeRecipe | DecodeRecipe, Field(discriminator="kind")]
-KINDS: dict[str, type[_Recipe]] = {"encode": EncodeRecipe, "decode": DecodeRecipe}
+class DecodingHead(Head):
+    """Ridge regression from responses to features, a penalty per feature."""
+
+    fixed: dict[str, float] = {}
+    """Penalties on z-scored responses that are not chosen but given: `low_level`, or a condition's name."""
+
+    @field_validator("fixed")
+    @classmethod
+    def _positive(cls, value: dict[str, float]) -> dict[str, float]:
+        for name, penalty in value.items():
+            if not penalty > 0:
+                raise ValueError(f"the penalty of '{name}' must be positive, got {penalty}")
+        return value
 
 
-def recipe_adapter() -> TypeAdapter[EncodeRecipe | DecodeRecipe]:
+class Ablation(Section):
+    """Which regions carry which score: the same with a region's targets alone, or without them."""
+
+    rois: list[str] = ["*"]
+    """Regions by name or glob."""
+    modes: list[Literal["only", "without"]] = Field(["only", "without"], min_length=1)
+    """A region alone, or all but it."""
+
+
+Rung = Literal["codec", "oracle", "predicted", "nearest", "mean", "run_mean", "shuffled"]
+
+
+class ReconstructRecipe(_Recipe):
+    """Reconstruct images from responses, beside everything such images must be held against."""
+
+    kind: Literal["reconstruct"] = "reconstruct"
+    """What the recipe does."""
+    preset: Preset | None = None
+    """Published settings that fill in what the recipe leaves out; it may still say otherwise."""
+    encoders: list[AnyEncoder] = []
+    """Features that condition a generator, find the nearest image, or cluster stimuli."""
+    low_level: AnyCodec
+    """From responses to an initial image that carries layout."""
+    generator: AnyGenerator | None = None
+    """From the initial image and predicted features to the final image; null ends with the initial image."""
+    head: DecodingHead = DecodingHead()
+    """From responses to latents and features."""
+    calibration: Calibration = "train-cv"
+    """Mean and spread of predicted features: as predicted; from cross-validated or fitted predictions of training
+    rows; or from the test rows themselves (test-batch, as published: transductive, and labelled so)."""
+    ladder: list[Rung] = Field(
+        ["codec", "oracle", "predicted", "nearest", "mean", "run_mean", "shuffled"], min_length=1
+    )
+    """Rungs: images of true latents (codec) and true features (oracle); what was predicted; the training image nearest
+    to the prediction, the mean training image, the mean of the other images of the row's run; shuffled responses."""
+    metrics: list[ImageMetric] = Field(["pixcorr", "two_way_pixels"], min_length=1)
+    """Image metrics (`brainbench list metrics`); the first one leads the report."""
+    identify_within: str | None = None
+    """Label of stimuli within which two-way identification is also scored, such as a style that runs share."""
+    ablation: Ablation | None = None
+    """Which regions carry which score."""
+    n_gallery: int = Field(4, ge=1, le=20)
+    """Best, median and worst reconstructions shown, so many of each."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        return with_preset(values) if isinstance(values, dict) else values
+
+    @field_validator("encoders")
+    @classmethod
+    def _distinct_encoders(cls, value: list[Any]) -> list[Any]:
+        _distinct_names([encoder.name for encoder in value], "encoder name")
+        return value
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        names = [encoder.name for encoder in self.encoders]
+        wanted = [("cluster_by", s.folds.cluster_by) for s in self.schemes if s.folds.cluster_by is not None]
+        if isinstance(self.generator, SmallSettings):
+            wanted += [("generator.condition_on", one) for one in self.generator.condition_on]
+        for place, one in wanted:
+            if one is not None and one.encoder not in names:
+                raise ValueError(
+                    f"`{place}` names encoder '{one.encoder}', which is not one of {names}"
+                    f"{did_you_mean(one.encoder, names)}"
+                )
+        if "predicted" not in self.ladder:
+            raise ValueError("`ladder` needs the rung 'predicted'")
+        _check_planted(self.dataset, names)
+        return self
+
+
+AnyRecipe = EncodeRecipe | DecodeRecipe | ReconstructRecipe
+Recipe = Annotated[AnyRecipe, Field(discriminator="kind")]
+KINDS: dict[str, type[_Recipe]] = {"encode": EncodeRecipe, "decode": DecodeRecipe, "reconstruct": ReconstructRecipe}
+
+
+def recipe_adapter() -> TypeAdapter[AnyRecipe]:
     """Return the validator of any recipe."""
     return TypeAdapter(Recipe)
 
 
-def science(recipe: EncodeRecipe | DecodeRecipe) -> dict[str, Any]:
+def science(recipe: AnyRecipe) -> dict[str, Any]:
     """Return every setting that can change a result, with its resolved default."""
     return recipe.model_dump(mode="json", exclude={"execution"})

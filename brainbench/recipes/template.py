@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.recipes.datasets import settings_models as dataset_models
 from brainbench.recipes.encoders import settings_models as encoder_models
+from brainbench.recipes.reconstruction import codec_models, generator_models
 from brainbench.recipes.schema import KINDS
 
 _WIDTH = 108
@@ -38,6 +39,27 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         "dataset": {"name": "haxby2001"},
         "hold_out": ["run"],
         "decoding": {"label": "category", "decoders": [{"name": "lda"}]},
+    },
+    "reconstruct": {
+        "title": "Which image did the simulated participant see?",
+        "dataset": {
+            "name": "simulated",
+            "n_subjects": 1,
+            "rois": [
+                {"roi": "layout", "encoder": "pixels", "layer": "all"},
+                {"roi": "content", "encoder": "efficientnet", "layer": "blocks.5"},
+            ],
+        },
+        "encoders": [
+            {"name": "efficientnet", "family": "image", "weights": "installed", "layers": ["blocks.5"]},
+            {"name": "pixels", "family": "pixels"},
+        ],
+        "low_level": {"codec": "pca"},
+        "generator": {
+            "name": "small",
+            "condition_on": [{"encoder": "efficientnet", "layer": "blocks.5"}],
+            "train_steps": 300,
+        },
     },
 }
 
@@ -98,7 +120,7 @@ def _field(name: str, field: FieldInfo, example: Any, indent: int) -> list[str]:
 
 def _body(model: type[BaseModel], entry: dict[str, Any], indent: int) -> list[str]:
     lines: list[str] = []
-    first = [name for name in ("name", "family") if name in model.model_fields]
+    first = [name for name in ("name", "family", "codec") if name in model.model_fields]
     for name in [*first, *[name for name in model.model_fields if name not in first]]:
         lines += _field(name, model.model_fields[name], entry.get(name, PydanticUndefined), indent)
     return lines
@@ -112,6 +134,10 @@ def _sections(name: str, value: Any) -> Any:
         return dataset_models()[value["name"]], value
     if name == "encoders":
         return [(encoder_models()[entry["family"]], entry) for entry in value]
+    if name == "low_level":
+        return codec_models()[value["codec"]], value
+    if name == "generator" and value is not None:
+        return generator_models()[value["name"]], value
     if name == "decoding" and value is not None:
         from brainbench.recipes.schema import Decoding
 

@@ -34,12 +34,15 @@ class Codec(ABC):
         Side of the square images that it takes and gives, in pixels.
     channels : int
         1 or 3.
+    fitted : bool
+        Whether `fit` must be called with training images before anything else.
     untrained : bool
         True when its weights are random; said wherever its numbers appear.
     """
 
     image_size: int
     channels: int
+    fitted: bool = False
     untrained: bool = False
 
     def fit(self, images: Images) -> Codec:
@@ -175,7 +178,7 @@ CODECS: Registry[Callable[..., Codec]] = Registry(
     },
     entry_point_group="brainbench.codecs",
 )
-"""Name -> ``open(settings, seed, device)``, which returns the codec."""
+"""Name -> ``open(settings, *, seed, device)``, which returns the codec."""
 
 GENERATORS: Registry[Callable[..., Generator]] = Registry(
     "generator",
@@ -188,7 +191,7 @@ GENERATORS: Registry[Callable[..., Generator]] = Registry(
     },
     entry_point_group="brainbench.generators",
 )
-"""Name -> ``open(settings, encoders, seed, device)``, which returns the generator.
+"""Name -> ``open(settings, encoders, *, seed, device)``, which returns the generator.
 
 `encoders` are the recipe's own, by name: ``{name: (Encoder, settings)}``.
 """

@@ -117,7 +117,7 @@ class StableCascade(LatentDiffusion):
         """The samplers of stage C and stage B."""
         from diffusers import DDPMWuerstchenScheduler
 
-        return tuple(model.tool(DDPMWuerstchenScheduler, "scheduler") for model in (self.prior, self.model))  # type: ignore[return-value]
+        return tuple(model.tool(DDPMWuerstchenScheduler, "scheduler") for model in (self.prior, self.model))
 
     @cached_property
     def _empty(self) -> Tensors:

@@ -110,8 +110,9 @@ class ClipImage(ClipEncoder):
         """Return uint8 images ``(n, size, size, 3)`` as the network takes them."""
         import torch
 
-        values = (images.astype(np.float32) / 255 - np.float32(self.mean)) / np.float32(self.std)
-        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(values.astype(np.float32), -1, 1)))
+        mean, std = np.array(self.mean, dtype=np.float32), np.array(self.std, dtype=np.float32)
+        values = (images.astype(np.float32) / 255 - mean) / std
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(values, -1, 1)))
 
     def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
         """Yield batches of features; see `Encoder.encode`."""

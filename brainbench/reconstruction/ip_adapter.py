@@ -122,7 +122,7 @@ class IpAdapter(LatentDiffusion):
 
         unet = self.model.load(UNet2DConditionModel, "unet")
         with quiet():
-            pipeline = StableDiffusionImg2ImgPipeline(
+            pipeline: Any = StableDiffusionImg2ImgPipeline(
                 vae=self.autoencoder.network, text_encoder=self.text.network, tokenizer=self.text.tokenizer, unet=unet,
                 scheduler=self.scheduler, safety_checker=None, feature_extractor=None, image_encoder=None,
                 requires_safety_checker=False,

@@ -51,7 +51,7 @@ class Pretrained:
             raise UserError(f"{self.what}: {path} cannot be read: {error}") from error
         return values
 
-    def load(self, kind: type, part: str, device: str = "cpu") -> Any:
+    def load(self, kind: Any, part: str, device: str = "cpu") -> Any:
         """Return a part as an object of class `kind`: a network in float32, in evaluation mode and without gradients.
 
         Raises
@@ -70,7 +70,7 @@ class Pretrained:
             )
         return network.eval().requires_grad_(False).float().to(device)
 
-    def tool(self, kind: type, part: str, **settings: Any) -> Any:
+    def tool(self, kind: Any, part: str, **settings: Any) -> Any:
         """Return a part without weights, a scheduler or a tokenizer; `settings` overrule its configuration."""
         with quiet(), self._explained(part):
             return kind.from_pretrained(str(self.folder), subfolder=part, local_files_only=True, **settings)

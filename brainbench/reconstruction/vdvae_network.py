@@ -105,7 +105,7 @@ class Encoder(nn.Module):
             Block(sizes.width, sizes.middle, sizes.width, side, residual=True, down=down)
             for side, down in sizes.encoder
         )
-        _damp([block.c4 for block in self.enc_blocks])  # type: ignore[union-attr, misc]
+        _damp([block.c4 for block in self.enc_blocks])  # type: ignore[misc]
 
     def forward(self, pixels: torch.Tensor) -> dict[int, torch.Tensor]:
         """Return the last activations at each resolution."""
@@ -190,7 +190,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.image_size = sizes.image_size
         self.dec_blocks = nn.ModuleList(DecoderBlock(sizes, side, source) for side, source in sizes.decoder)
-        _damp([block.z_proj for block in self.dec_blocks])  # type: ignore[union-attr, misc]
+        _damp([block.z_proj for block in self.dec_blocks])  # type: ignore[misc]
         _damp([block.resnet.c4 for block in self.dec_blocks])  # type: ignore[union-attr, misc]
         sides = sorted({side for side, _ in sizes.decoder})
         self.bias_xs = nn.ParameterList([nn.Parameter(torch.zeros(1, sizes.width, side, side)) for side in sides])

@@ -93,7 +93,7 @@ class VersatileDiffusion(LatentDiffusion):
 
         unet = self.model.load(UNet2DConditionModel, "image_unet")
         with quiet():
-            pipeline = VersatileDiffusionDualGuidedPipeline(
+            pipeline: Any = VersatileDiffusionDualGuidedPipeline(
                 tokenizer=self.text.tokenizer, image_feature_extractor=None, text_encoder=self.text.network,
                 image_encoder=self.image.network, image_unet=unet, vae=self.autoencoder.network,
                 text_unet=self.model.load(UNetFlatConditionModel, "text_unet"), scheduler=self.scheduler,

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 MAX_BYTES = 5_000_000
 MAX_MAPS = 8
 MAX_PANELS = 24
+NAMES = (
+    "subject", "scheme", "encoder", "role", "layer", "pipeline", "roi", "stage", "row", "folds", "stimulus", "fold",
+    "metric",
+)  # fmt: skip
+"""Columns of ``scores.csv`` that hold names."""
 
 
 def write_report(folder: str | Path) -> Path:
@@ -82,11 +87,14 @@ def _read(root: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
     try:
         facts = json.loads((root / "facts.json").read_text(encoding="utf-8"))
         manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
-        scores = pd.read_csv(root / "scores.csv", dtype={"fold": str, "layer": str, "subject": str, "roi": str})
-        facts.setdefault("trials", None)  # runs of before trials were decoded have none
+        scores = pd.read_csv(root / "scores.csv", dtype=dict.fromkeys(NAMES, str))
+        for name in ("trials", "reconstruction"):
+            facts.setdefault(name, None)  # older runs have none
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: the run has not finished", hint="run its recipe again") from None
-    for name in ("subject", "scheme", "encoder", "role", "layer", "pipeline", "roi", "fold", "metric"):
+    for name in NAMES:
+        if name not in scores:  # older runs have fewer columns
+            scores[name] = ""
         scores[name] = scores[name].astype(object).fillna("").astype(str)
     return facts, manifest, scores
 
@@ -123,6 +131,7 @@ class _Page:
             "best": self.best(),
             "decoding": None if self.facts["trials"] else self.decoding(),
             "trials": self.trials(),
+            "images": self.images(),
             "participants": self.participants(),
             "maps": self.maps(),
             "medians": self.medians(),
@@ -279,6 +288,14 @@ class _Page:
         from brainbench.report.trials import trial_sections
 
         return trial_sections(self.facts, self.scores, self.scheme, self.mark, self.save)
+
+    def images(self) -> dict[str, Any] | None:
+        """Sections of a recipe that reconstructs."""
+        if not self.facts["reconstruction"]:
+            return None
+        from brainbench.report.images import image_sections
+
+        return image_sections(self.root, self.facts, self.scores, self.mark, self.save)
 
     def participants(self) -> dict[str, Any] | None:
         """Each participant's best model layer per region, who is above chance, and a panel each."""

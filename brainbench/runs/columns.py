@@ -17,6 +17,10 @@ COLUMNS: dict[str, str] = {
     "depth": "relative depth of the layer in [0, 1]",
     "pipeline": "classifier or decoder as the recipe names it, `a - b` for a difference; empty for encoding",
     "roi": "region, a named set of targets; of trials: the time window or the band that was decoded",
+    "stage": "of an image: codec, low_level or final; of an explored region: training, unguided, guided, facet",
+    "row": "rung of the ladder that an image stands on: predicted, oracle, nearest, shuffled, ...",
+    "folds": "how folds were made (images): the scheme, repeated so that tables of images stand alone",
+    "stimulus": "one stimulus, or empty for the score over stimuli",
     "fold": "number of the test fold, or `all`",
     "metric": "pearson_r, median_pearson_r, r2, explained_variance, unique_r2, two_vs_two, rsa, accuracy, roc_auc, ...",
     "value": "the score, never clipped, squared or divided by the ceiling",
@@ -31,5 +35,7 @@ COLUMNS: dict[str, str] = {
 }
 """Column name -> meaning, in order."""
 
-KEY: tuple[str, ...] = ("subject", "scheme", "encoder", "layer", "pipeline", "roi", "fold", "metric")
+KEY: tuple[str, ...] = (
+    "subject", "scheme", "encoder", "layer", "pipeline", "roi", "stage", "row", "folds", "stimulus", "fold", "metric",
+)  # fmt: skip
 """Columns that together name a row; rows are sorted by them."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FINISHED = "finished"
-DERIVED = ("targets", "maps", "figures", "scores.csv", "facts.json", "report.html")
+DERIVED = ("targets", "maps", "figures", "images", "scores.csv", "facts.json", "report.html")
 """What is made anew from the units whenever a recipe runs."""
 
 
@@ -55,9 +55,9 @@ class RunFolder:
         UserError
             If another process is writing here, or the folder cannot be written.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"--out {self.path} is a file; a run needs a folder")
         with explain_os_errors(self.path / "lock"):
+            if self.path.exists() and not self.path.is_dir():
+                raise UserError(f"--out {self.path} is a file; a run needs a folder")
             self.path.mkdir(parents=True, exist_ok=True)
             lock = open(self.path / ".lock", "w")
         try:
@@ -94,6 +94,11 @@ class RunFolder:
             path.unlink(missing_ok=True)
             self.event("unit_damaged", unit=digest)
             return None
+
+    def remove_damaged(self) -> None:
+        """Remove the units that cannot be read: where one is damaged, others may be."""
+        for path in sorted((self.path / "units").glob("*.npz")):
+            self.read_unit(path.stem)
 
     def has_unit(self, digest: str) -> bool:
         """Return whether a unit's file is there."""

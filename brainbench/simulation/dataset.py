@@ -52,10 +52,15 @@ class Simulated(Dataset):
         """Return the user's text or images, if there are any."""
         if self.settings.text is not None:
             return [Path(self.settings.text).expanduser()]
-        if self.settings.images is not None:
-            root = Path(self.settings.images).expanduser()
+        if self._folder is not None:
+            root = Path(self._folder).expanduser()
             return sorted(path for path in root.rglob("*") if path.suffix.lower() in photos.ENDINGS)
         return []
+
+    @property
+    def _folder(self) -> str | None:
+        """Return the folder of images: `images`, or the data set's `root`."""
+        return self.settings.images or self.settings.root
 
     def truth(self) -> dict[str, Any]:
         """Return what was planted."""
@@ -85,8 +90,8 @@ class Simulated(Dataset):
             return photos.sentences(settings.text, settings.n_stimuli)
         if settings.design == "story":
             return photos.story(settings.text, settings.n_stimuli, seed)
-        if settings.images is not None:
-            return photos.folder_images(settings.images, settings.n_stimuli, seed)
+        if self._folder is not None:
+            return photos.folder_images(self._folder, settings.n_stimuli, seed)
         return photos.sample_crops(settings.n_stimuli, seed)
 
     def responses(self, subject: str) -> Responses:

@@ -82,6 +82,8 @@ def _shared(top: int, left: int, side: int, other: tuple[int, int, int]) -> floa
 def folder_images(folder: str, n: int, seed: int) -> Stimuli:
     """Return `n` images of a folder (all of them when it holds fewer), chosen by `seed`, in sorted order.
 
+    Where images lie in several subfolders, the subfolder is their label `category`.
+
     Raises
     ------
     UserError
@@ -99,11 +101,13 @@ def folder_images(folder: str, n: int, seed: int) -> Stimuli:
     def load(index: int) -> np.ndarray:
         return read_image(files[index])
 
+    places = [path.relative_to(root).parent.as_posix() for path in files]
     return Stimuli(
         ids=[str(path.relative_to(root)) for path in files],
         modality="image",
         load=load,
         content_digests=[digest_array(load(index)) for index in range(len(files))],
+        labels={"category": np.array(places)} if len(set(places)) > 1 else {},
         source=f"{len(files)} images of {root}",
     )
 

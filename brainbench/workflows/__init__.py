@@ -15,7 +15,7 @@ from brainbench.core.digests import SCHEMA, digest
 from brainbench.core.errors import Interrupted
 from brainbench.core.progress import Stages
 from brainbench.recipes.reader import find_recipe, read_recipe
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, science
+from brainbench.recipes.schema import AnyRecipe, science
 from brainbench.runs.folder import Run, RunFolder
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     return Run(path)
 
 
-def recipe_digest(recipe: EncodeRecipe | DecodeRecipe) -> str:
+def recipe_digest(recipe: AnyRecipe) -> str:
     """Return the digest of everything in a recipe that can change a result.
 
     The device is part of it, since features computed elsewhere may differ in their last digits, and so is the

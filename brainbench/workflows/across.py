@@ -10,7 +10,8 @@ import numpy as np
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.bootstrap import best_layer, subject_mean
 from brainbench.evaluation.scoring import Scored
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
+from brainbench.recipes.schema import AnyRecipe
+from brainbench.runs.columns import KEY
 from brainbench.workflows.outcome import ALL, Outcome
 
 MEAN = "mean"
@@ -49,14 +50,14 @@ def best_layers(outcome: Outcome, draws: Mapping[tuple[str, str, str], Sequence[
             )
 
 
-def mean_over_subjects(recipe: EncodeRecipe | DecodeRecipe, outcome: Outcome, subjects: Sequence[str]) -> None:
+def mean_over_subjects(recipe: AnyRecipe, outcome: Outcome, subjects: Sequence[str]) -> None:
     """Add rows with ``subject`` `MEAN`: the mean of the participants' scores, each participant one draw."""
     if len(subjects) < 2:
         return
     cells: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
     for row in outcome.rows:
         if row["fold"] == ALL and row["subject"] in subjects:
-            key = tuple(str(row.get(name, "")) for name in ("scheme", "encoder", "layer", "pipeline", "roi", "metric"))
+            key = tuple(str(row.get(name, "")) for name in KEY if name not in ("subject", "fold"))
             cells.setdefault(key, {})[row["subject"]] = row
     for by_subject in cells.values():
         if len(by_subject) < 2:
@@ -80,4 +81,4 @@ def mean_over_subjects(recipe: EncodeRecipe | DecodeRecipe, outcome: Outcome, su
         )
 
 
-_SHARED = ("scheme", "encoder", "role", "layer", "depth", "pipeline", "roi", "metric", "n_targets")
+_SHARED = (*(name for name in KEY if name not in ("subject", "fold")), "role", "depth", "n_targets")

@@ -8,6 +8,7 @@ import yaml
 
 from brainbench.core.share import share_folder
 from brainbench.recipes import encoders as encoder_recipes
+from brainbench.recipes import reconstruction
 from brainbench.recipes.encoders import EncoderSettings
 
 
@@ -25,6 +26,9 @@ def listing(what: str) -> str:
 
         lines = {name: _first_line(METRICS[name].__doc__) for name in METRICS}
         lines |= {name: f"images: {metric.describe()}" for name, metric in IMAGE_METRICS.items()}
+    elif what in ("codecs", "generators"):
+        models = reconstruction.codec_models() if what == "codecs" else reconstruction.generator_models()
+        lines = {name: f"{_first_line(model.__doc__)} {_licence(name)}" for name, model in models.items()}
     else:
         lines = {}
         for path in sorted(share_folder("recipes").glob("*.yaml")):
@@ -75,6 +79,17 @@ def prune(cache: str | None, *, days: float | None, everything: bool) -> str:
     folder = default_cache(cache)
     removed = FeatureStore(folder).prune(keep_days=days, everything=everything)
     return f"{len(removed)} removed from {folder}"
+
+
+def _licence(name: str) -> str:
+    """Return size and licence of what a codec or generator downloads, in brackets."""
+    from brainbench.reconstruction.cards import load_weights_card
+
+    card = load_weights_card(name)
+    if card is None or not card.weights:
+        return "[needs no download]"
+    asks = "; needs `accept_license: true`" if card.needs_acceptance else ""
+    return f"[{sum(one.gigabytes for one in card.weights):g} GB; {card.licence}{asks}]"
 
 
 def _columns(lines: dict[str, str]) -> str:

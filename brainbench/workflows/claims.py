@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from brainbench.recipes.schema import EncodeRecipe
+from brainbench.recipes.schema import EncodeRecipe, ReconstructRecipe
 from brainbench.workflows.across import MEAN
 from brainbench.workflows.opening import Opened
 from brainbench.workflows.outcome import ALL, Outcome
@@ -25,6 +25,10 @@ def claims(opened: Opened, outcome: Outcome) -> list[str]:
         from brainbench.workflows.trial_claims import trial_claims
 
         return trial_claims(opened, outcome)
+    if isinstance(opened.recipe, ReconstructRecipe):
+        from brainbench.workflows.image_claims import image_claims
+
+        return image_claims(opened, outcome)
     sentences: list[str] = []
     subject = lead_subject(outcome)
     scheme = opened.recipe.schemes[0].label

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -13,10 +12,11 @@ from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.evaluation.decoding import DecodingScore, score_labels
 from brainbench.heads.classifiers import make_classifier
-from brainbench.recipes.schema import Decoder, Decoding
+from brainbench.recipes.schema import Decoder, DecodeRecipe, Decoding, EncodeRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.workflows.encode import Case, note_case, open_cases, read_members
+from brainbench.workflows.folds import labels_of_rows
 from brainbench.workflows.opening import Opened
 from brainbench.workflows.outcome import ALL, Outcome
 
@@ -24,6 +24,7 @@ from brainbench.workflows.outcome import ALL, Outcome
 def decode(opened: Opened, runner: Runner, outcome: Outcome) -> None:
     """Run the decoding part of a recipe into `outcome`, under its main scheme."""
     recipe = opened.recipe
+    assert isinstance(recipe, EncodeRecipe | DecodeRecipe)
     decoding = recipe.decoding
     assert decoding is not None
     plans = []
@@ -51,6 +52,7 @@ def decode(opened: Opened, runner: Runner, outcome: Outcome) -> None:
 
 def plan_units(opened: Opened) -> list[Unit]:
     """Return every unit of a decoding recipe."""
+    assert isinstance(opened.recipe, DecodeRecipe)
     decoding = opened.recipe.decoding
     assert decoding is not None
     units = []
@@ -71,9 +73,7 @@ def labels_of(case: Case, name: str) -> np.ndarray:
     UserError
         If the data has no such label, or only one class.
     """
-    known: dict[str, Any] = dict(case.rows.labels)
-    if case.responses.stimulus is not None:
-        known |= {key: np.asarray(values)[case.rows.stimulus] for key, values in case.features.stimuli.labels.items()}
+    known = labels_of_rows(case.rows, case.responses, case.features.stimuli)
     if name not in known:
         raise UserError(
             f"decoding.label: {case.rows.subject} has no row label '{name}'{did_you_mean(name, known)}",

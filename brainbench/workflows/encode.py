@@ -149,10 +149,10 @@ def with_group(opened: Opened, members: list[tuple[Stimuli, Responses]]) -> list
 def open_cases(opened: Opened, stimuli: Stimuli, responses: Responses) -> Iterator[Case]:
     """Yield one case per scheme."""
     recipe = opened.recipe
+    features = Features(opened, stimuli, responses)
     for scheme in recipe.schemes:
         rows = make_rows(responses, scheme, recipe.responses)
-        split = split_rows(rows, recipe, responses, stimuli)
-        yield Case(responses, Features(opened, stimuli, responses), rows, split)
+        yield Case(responses, features, rows, split_rows(rows, features))
 
 
 def note_case(outcome: Outcome, case: Case, is_main: bool) -> None:

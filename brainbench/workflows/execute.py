@@ -15,7 +15,7 @@ from brainbench import __version__
 from brainbench.core.files import write_json, write_text
 from brainbench.core.progress import Stages, peak_memory_mb
 from brainbench.features.store import default_cache
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
+from brainbench.recipes.schema import AnyRecipe, DecodeRecipe, EncodeRecipe, ReconstructRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.folder import FINISHED, RunFolder, describe_input
 from brainbench.runs.units import DamagedUnit
@@ -27,12 +27,12 @@ from brainbench.workflows.remote import engine_for
 
 PACKAGES = (
     "numpy", "scipy", "scikit-learn", "pandas", "torch", "timm", "transformers", "nibabel", "nilearn", "mne",
-    "pyriemann", "moabb", "braindecode",
+    "pyriemann", "moabb", "braindecode", "diffusers",
 )  # fmt: skip
 
 
 def execute(
-    recipe: EncodeRecipe | DecodeRecipe,
+    recipe: AnyRecipe,
     folder: RunFolder,
     recipe_digest: str,
     stages: Stages,
@@ -95,6 +95,7 @@ def compute(opened: Opened, runner: Runner) -> Outcome:
             if error.digests <= met:
                 raise
             met |= error.digests
+            runner.folder.remove_damaged()
 
 
 def compute_once(opened: Opened, runner: Runner) -> Outcome:
@@ -104,11 +105,15 @@ def compute_once(opened: Opened, runner: Runner) -> Outcome:
         from brainbench.workflows.encode import encode
 
         encode(opened, runner, outcome)
+    if isinstance(opened.recipe, ReconstructRecipe):
+        from brainbench.workflows.reconstruct import reconstruct
+
+        reconstruct(opened, runner, outcome)
     if isinstance(opened.recipe, DecodeRecipe) and opened.recipe.pipelines:
         from brainbench.workflows.decode_trials import decode_trials
 
         decode_trials(opened, runner, outcome)
-    if opened.recipe.decoding is not None:
+    if isinstance(opened.recipe, EncodeRecipe | DecodeRecipe) and opened.recipe.decoding is not None:
         from brainbench.workflows.decode import decode
 
         decode(opened, runner, outcome)

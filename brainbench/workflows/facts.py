@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from brainbench.data.cards import load_card
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
+from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, ReconstructRecipe
 from brainbench.workflows.claims import claims
 from brainbench.workflows.opening import Opened
 from brainbench.workflows.outcome import Outcome
@@ -16,13 +16,13 @@ def describe(opened: Opened, outcome: Outcome) -> dict[str, Any]:
     recipe = opened.recipe
     card = load_card(recipe.dataset.name)
     metrics = list(dict.fromkeys(row["metric"] for row in outcome.rows))
-    lead = recipe.metrics[0] if isinstance(recipe, EncodeRecipe) else "accuracy"
+    lead = "accuracy" if isinstance(recipe, DecodeRecipe) else recipe.metrics[0]
     return {
         "kind": recipe.kind,
         "title": recipe.title,
         "question": question(opened),
         "simulated": bool(opened.dataset.simulated),
-        "untrained": [entry.name for entry in opened.encoders if entry.untrained],
+        "untrained": untrained(opened),
         "dataset": {
             "name": recipe.dataset.name,
             "title": card.title,
@@ -51,12 +51,45 @@ def describe(opened: Opened, outcome: Outcome) -> dict[str, Any]:
         "metrics": metrics,
         "best_layer": outcome.best_layer,
         "claims": claims(opened, outcome),
+        "reconstruction": reconstruction_facts(opened),
         "rsa_ceilings": outcome.rsa_ceilings,
         "warnings": outcome.warnings,
         "confusion": outcome.confusion,
         "trials": outcome.trials or None,
         "maps": outcome.map_files,
+        "pictures": outcome.picture_files,
         "target_summaries": outcome.target_files,
+    }
+
+
+def untrained(opened: Opened) -> list[str]:
+    """Return names of everything with random weights."""
+    names = [entry.name for entry in opened.encoders if entry.untrained]
+    recipe = opened.recipe
+    if isinstance(recipe, ReconstructRecipe):
+        if opened.codec is not None and opened.codec.untrained:
+            names.append(recipe.low_level.codec)
+        if opened.generator is not None and opened.generator.untrained and recipe.generator is not None:
+            names.append(recipe.generator.name)
+    return names
+
+
+def reconstruction_facts(opened: Opened) -> dict[str, Any] | None:
+    """Return what the report says of a recipe that reconstructs, besides its images."""
+    recipe = opened.recipe
+    if not isinstance(recipe, ReconstructRecipe):
+        return None
+    from brainbench.reconstruction.metrics import METRICS
+    from brainbench.workflows.image_claims import lead_metric
+
+    return {
+        "codec": recipe.low_level.codec,
+        "generator": None if recipe.generator is None else recipe.generator.name,
+        "calibration": recipe.calibration,
+        "identify_within": recipe.identify_within,
+        "lead": lead_metric(recipe),
+        "metrics": {name: vars(METRICS[name]) for name in recipe.metrics},
+        "last": "low_level" if recipe.generator is None else "final",
     }
 
 
@@ -75,6 +108,13 @@ def question(opened: Opened) -> str:
         subject = f"Which layer of {models}" if models else f"How much do {controls}"
         verb = "explains" if models else "explain of"
         return f"{subject} {verb} which region in {people}{against if models else ''}, on {held} never trained on?"
+    if isinstance(recipe, ReconstructRecipe):
+        scheme = recipe.schemes[0]
+        if scheme.folds.column is not None:
+            held = f"a {scheme.folds.column}"
+        elif scheme.folds.cluster_by is not None:
+            held = "clusters of images"
+        return f"Which images did {people} see? Reconstructed from responses, with {held} never trained on."
     assert recipe.decoding is not None
     decoders = _join([decoder.name for decoder in recipe.decoding.decoders])
     return f"Can {decoders} read {recipe.decoding.label} from the responses of {people}, on {held} never trained on?"

@@ -12,7 +12,8 @@ from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import Responses, Stimuli
 from brainbench.evaluation.certificate import Certificate, leak_certificate
 from brainbench.evaluation.splitters import inner_groups, make_splitter
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, Scheme
+from brainbench.recipes.schema import AnyRecipe, Scheme
+from brainbench.workflows.opening import Features
 from brainbench.workflows.rows import Rows
 
 MIN_ROWS_PER_FOLD = 10
@@ -74,8 +75,14 @@ class Split:
         }
 
 
-def split_rows(rows: Rows, recipe: EncodeRecipe | DecodeRecipe, responses: Responses, stimuli: Stimuli) -> Split:
+def split_rows(rows: Rows, features: Features) -> Split:
     """Deal rows into folds as the scheme says.
+
+    Parameters
+    ----------
+    rows : Rows
+    features : Features
+        Of the same subject; clusters of stimuli are found in them.
 
     Raises
     ------
@@ -83,11 +90,12 @@ def split_rows(rows: Rows, recipe: EncodeRecipe | DecodeRecipe, responses: Respo
         If the rows cannot be dealt so.
     """
     scheme, settings = rows.scheme, rows.scheme.folds
+    recipe, responses, stimuli = features.opened.recipe, features.responses, features.stimuli
     continuous = rows.continuous
     kind = settings.scheme
     if continuous is not None and kind == "auto":
         kind = "contiguous"
-    if continuous is not None and kind not in ("contiguous", "predefined", "leave-one-out"):
+    if continuous is not None and kind not in ("contiguous", "predefined", "grouped", "leave-one-out"):
         raise UserError(
             f"folds.scheme: '{kind}' would put neighbouring volumes into training and test; continuous designs take "
             "'contiguous', 'predefined', or 'leave-one-out' over runs"
@@ -97,17 +105,24 @@ def split_rows(rows: Rows, recipe: EncodeRecipe | DecodeRecipe, responses: Respo
     trim = int(np.ceil(settings.trim_s / continuous.t_r)) if continuous is not None else 0
     predefined = None
     if settings.column is not None:
-        if settings.column not in rows.labels:
+        known = labels_of_rows(rows, responses, stimuli)
+        if settings.column not in known:
             raise UserError(
-                f"folds.column: the data has no row label '{settings.column}'"
-                f"{did_you_mean(settings.column, rows.labels)}",
-                hint=f"row labels: {one_of(rows.labels) or 'none'}",
+                f"folds.column: the data has no row label '{settings.column}'{did_you_mean(settings.column, known)}",
+                hint=f"row labels: {one_of(known) or 'none'}",
             )
-        predefined = rows.labels[settings.column]
+        predefined = np.asarray(known[settings.column], dtype=str)
+    elif settings.cluster_by is not None:
+        if continuous is not None:
+            raise UserError("folds.scheme: 'held-out-clusters' is for trial designs, whose rows have a stimulus")
+        found = cluster_stimuli(
+            features.stored(settings.cluster_by.encoder, settings.cluster_by.layer), settings.n_splits, recipe.seed
+        )
+        predefined = found[rows.stimulus]
     try:
         splitter = make_splitter(
-            list(scheme.hold_out), scheme=kind, n_splits=settings.n_splits, trim=trim, seed=recipe.seed,
-            predefined=predefined,
+            list(scheme.hold_out), scheme="predefined" if kind == "held-out-clusters" else kind,
+            n_splits=settings.n_splits, trim=trim, seed=recipe.seed, predefined=predefined,
         )  # fmt: skip
         folds = list(splitter.split(rows.Y, stimulus=rows.stimulus, run=rows.run))
     except ValueError as error:
@@ -124,7 +139,33 @@ def split_rows(rows: Rows, recipe: EncodeRecipe | DecodeRecipe, responses: Respo
     return Split(rows, folds, over, null, block_length, recipe.significance.block_s, certificate)
 
 
-def choose_null(rows: Rows, recipe: EncodeRecipe | DecodeRecipe) -> str:
+def labels_of_rows(rows: Rows, responses: Responses, stimuli: Stimuli) -> dict[str, np.ndarray]:
+    """Return what is known of every row: the labels of its stimulus, and its own."""
+    known: dict[str, np.ndarray] = {}
+    if responses.stimulus is not None:
+        known = {name: np.asarray(values)[rows.stimulus] for name, values in stimuli.labels.items()}
+    return known | dict(rows.labels)
+
+
+def cluster_stimuli(features: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:
+    """Return the k-means cluster of every stimulus, ``(n_stimuli,)`` str, in standardised features.
+
+    Raises
+    ------
+    UserError
+        With fewer stimuli than clusters.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.preprocessing import StandardScaler
+
+    if len(features) < n_clusters:
+        raise UserError(f"folds.n_splits: {n_clusters} clusters are too many for {len(features)} stimuli")
+    scaled = StandardScaler().fit_transform(np.asarray(features, dtype=np.float64))
+    labels = KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(scaled)
+    return np.array([f"cluster-{label + 1}" for label in labels])
+
+
+def choose_null(rows: Rows, recipe: AnyRecipe) -> str:
     """Return the null of the permutation test: the recipe's, or the one that fits the design."""
     if recipe.significance.null != "auto":
         return recipe.significance.null

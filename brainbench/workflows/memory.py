@@ -13,7 +13,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from brainbench.recipes.pipelines import FbcspLdaSettings, NetworkSettings
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
+from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, ReconstructRecipe
 from brainbench.runs.units import jobs_to_use
 from brainbench.workflows.opening import Opened
 
@@ -26,6 +26,10 @@ MNE_MB = 150.0
 BATCH_MB = 260.0
 """Activations and buffers of one batch through a network of the usual size."""
 BLOCK_MB = 64.0
+STREAMED_MB = 540.0
+"""Targets of training rows that are held at once."""
+MAX_IMAGE_SIZE = 425
+"""Side of the images that are scored."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,30 @@ def estimate_memory(opened: Opened) -> Estimate:
         parts["units at once"] = jobs * (max(features + solve + predictions, permutations + predictions) + BLOCK_MB)
         n_layers = sum(len(entry.layers) for entry in opened.encoders)
         disk = len(members) * n_layers * len(recipe.schemes) * 2 * _mb((rows, targets), 4)
+    elif isinstance(recipe, ReconstructRecipe):
+        parts |= _image_parts(opened, recipe, rows, targets, jobs)
     else:
         parts["units at once"] = jobs * 4 * _mb((rows, targets), 8)
     return Estimate(float(sum(parts.values())), disk, f"most of it {max(parts, key=lambda name: parts[name])}")
+
+
+def _image_parts(opened: Opened, recipe: ReconstructRecipe, rows: int, targets: int, jobs: int) -> dict[str, float]:
+    """Estimate what a recipe that reconstructs holds beside its responses."""
+    maker = opened.codec if opened.generator is None else opened.generator
+    assert maker is not None and opened.codec is not None
+    size = min(maker.image_size, MAX_IMAGE_SIZE)
+    conditions = opened.generator.conditions() if opened.generator is not None else []
+    width = sum(int(np.prod(one.shape)) for one in conditions) + getattr(recipe.low_level, "n_components", 0)
+    # Larger targets are streamed from disk; what is predicted of the test rows is kept.
+    fitted = (
+        min(_mb((rows, width), 8), STREAMED_MB) * 3 + _mb((rows, width), 4) + 4 * _mb((rows, min(rows, targets)), 8)
+    )
+    pictures = 6 * _mb((rows, size, size, maker.channels), 4)
+    weights = sum(path.stat().st_size for one in (opened.codec, opened.generator) if one for path in one.weight_files())
+    parts = {"units at once": jobs * (fitted + pictures + BLOCK_MB)}
+    if opened.generator is not None or opened.encoders:
+        parts["networks"] = TORCH_MB + BATCH_MB + weights / 1e6
+    return parts
 
 
 def _estimate_trials(opened: Opened, recipe: DecodeRecipe) -> Estimate:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,10 @@ from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
 from brainbench.features.store import FeatureStore
 from brainbench.recipes.encoders import EncoderSettings, RecordedSettings
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
+from brainbench.recipes.schema import AnyRecipe, EncodeRecipe, ReconstructRecipe
+
+if TYPE_CHECKING:
+    from brainbench.reconstruction.base import Codec, Generator
 
 WITHOUT_FILES = ("simulated",)
 """Data sets that need no folder."""
@@ -56,12 +59,14 @@ class OpenEncoder:
 class Opened:
     """Everything a recipe names, opened."""
 
-    recipe: EncodeRecipe | DecodeRecipe
+    recipe: AnyRecipe
     dataset: Dataset
     root_note: str
     subjects: list[str]
     store: FeatureStore
     encoders: list[OpenEncoder] = field(default_factory=list)
+    codec: Codec | None = None
+    generator: Generator | None = None
 
     @cached_property
     def input_files(self) -> list[Path]:
@@ -70,6 +75,9 @@ class Opened:
         for entry in self.encoders:
             if entry.encoder is not None:
                 files += entry.encoder.weight_files()
+        for one in (self.codec, self.generator):
+            if one is not None:
+                files += one.weight_files()
         return sorted(set(files))
 
     def encoder(self, name: str) -> OpenEncoder:
@@ -77,7 +85,7 @@ class Opened:
         return next(entry for entry in self.encoders if entry.name == name)
 
 
-def open_dataset(recipe: EncodeRecipe | DecodeRecipe, cache: Path) -> tuple[Dataset, str]:
+def open_dataset(recipe: AnyRecipe, cache: Path) -> tuple[Dataset, str]:
     """Open the recipe's data set; return it with a sentence that says which folder was taken."""
     settings: Any = recipe.dataset
     if settings.name in WITHOUT_FILES:
@@ -86,7 +94,7 @@ def open_dataset(recipe: EncodeRecipe | DecodeRecipe, cache: Path) -> tuple[Data
         root, note = None, "the folder that the data set's own library keeps"
     else:
         root, note = resolve_root(settings.name, settings.root)
-    encoders = {entry.name: entry for entry in recipe.encoders} if isinstance(recipe, EncodeRecipe) else {}
+    encoders = {entry.name: entry for entry in getattr(recipe, "encoders", [])}
     context = Context(seed=recipe.seed, cache=cache, encoders=encoders, device=recipe.execution.device)
     return DATASETS[settings.name].open(settings, root, context), note
 
@@ -115,18 +123,26 @@ def choose_subjects(dataset: Dataset, wanted: str | Sequence[str]) -> list[str]:
     return [subject for subject in known if subject in set(wanted)]
 
 
-def open_all(recipe: EncodeRecipe | DecodeRecipe, cache: Path) -> Opened:
+def open_all(recipe: AnyRecipe, cache: Path) -> Opened:
     """Open everything a recipe names; heavy libraries are imported here and not before."""
     dataset, note = open_dataset(recipe, cache)
     opened = Opened(recipe, dataset, note, choose_subjects(dataset, recipe.dataset.subjects), FeatureStore(cache))
-    if isinstance(recipe, EncodeRecipe):
-        execution = recipe.execution
+    execution = recipe.execution
+    if isinstance(recipe, EncodeRecipe | ReconstructRecipe):
         for settings in recipe.encoders:
             if isinstance(settings, RecordedSettings):
                 opened.encoders.append(OpenEncoder(settings, None, [Layer(settings.feature, 0.0, None)]))
                 continue
             encoder = open_encoder(settings, seed=recipe.seed, device=execution.device, batch_size=execution.batch_size)
             opened.encoders.append(OpenEncoder(settings, encoder, encoder.select(settings.layers)))
+    if isinstance(recipe, ReconstructRecipe):
+        from brainbench.reconstruction.base import CODECS, GENERATORS
+
+        codec, generator = recipe.low_level, recipe.generator
+        opened.codec = CODECS[codec.codec](codec, seed=recipe.seed, device=execution.device)
+        if generator is not None:
+            known = {e.name: (e.encoder, e.settings) for e in opened.encoders if e.encoder is not None}
+            opened.generator = GENERATORS[generator.name](generator, known, seed=recipe.seed, device=execution.device)
     return opened
 
 
@@ -151,9 +167,10 @@ class Features:
         if entry.encoder is None:
             return digest_array(self._recorded(entry))
         store = self.opened.store
-        recipe = self.opened.recipe
-        assert isinstance(recipe, EncodeRecipe)
-        timing = recipe.timing.model_dump() if self.responses.continuous is not None else None
+        timing = None
+        if self.responses.continuous is not None:
+            assert isinstance(self.opened.recipe, EncodeRecipe)
+            timing = self.opened.recipe.timing.model_dump()
         return digest([store.key(entry.encoder, self.stimuli, layer, entry.settings.pool), timing])
 
     def rows(self, name: str, layer: str) -> np.ndarray:

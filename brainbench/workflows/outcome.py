@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from brainbench.core.files import atomic_path, write_array, write_text
+from brainbench.core.files import atomic_open, atomic_path, write_array, write_text
 from brainbench.data.base import TargetMasker
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
+from brainbench.recipes.schema import AnyRecipe
 from brainbench.runs.columns import COLUMNS, KEY
 from brainbench.runs.folder import RunFolder
 
@@ -45,10 +45,19 @@ class TargetMap:
 
 
 @dataclass
+class ImageFile:
+    """Pictures to be stored as ``images/<stem>.npz``, and what is said of them."""
+
+    stem: str
+    arrays: dict[str, np.ndarray]
+    facts: dict[str, Any]
+
+
+@dataclass
 class Outcome:
     """Gathers what a recipe found."""
 
-    recipe: EncodeRecipe | DecodeRecipe
+    recipe: AnyRecipe
     rows: list[dict[str, Any]] = field(default_factory=list)
     maps: list[TargetMap] = field(default_factory=list)
     images: dict[str, Any] = field(default_factory=dict)
@@ -64,6 +73,9 @@ class Outcome:
     """Chance level of metrics where it is not 0."""
     trials: dict[str, Any] = field(default_factory=dict)
     """Classes, pipelines, sensors and patterns of a recipe that decodes trials."""
+    image_files: list[ImageFile] = field(default_factory=list)
+    """Reconstructed images and galleries."""
+    picture_files: list[dict[str, Any]] = field(default_factory=list)
     map_files: list[dict[str, Any]] = field(default_factory=list)
     target_files: list[dict[str, Any]] = field(default_factory=list)
 
@@ -117,6 +129,11 @@ class Outcome:
             self.target_files.append({**facts, "file": file})
             if item.subject in self.images:
                 self._write_map(folder, item, facts)
+        for pictures in self.image_files:
+            file = f"images/{_file_name(pictures.stem)}.npz"
+            with atomic_open(folder / file) as handle:
+                np.savez_compressed(handle, **pictures.arrays)  # type: ignore[arg-type]
+            self.picture_files.append({**pictures.facts, "file": file})
 
     def _write_map(self, folder: RunFolder, item: TargetMap, facts: Mapping[str, Any]) -> None:
         masker, background, space = self.images[item.subject]
@@ -136,6 +153,10 @@ def write_image(folder: Path, item: TargetMap, masker: TargetMasker, space: str)
     with atomic_path(file) as path:
         masker.inverse_transform(item.values.astype(np.float32)).to_filename(str(path))
     return file
+
+
+def _file_name(stem: str) -> str:
+    return "".join(ch if ch.isalnum() or ch in ".+_-" else "-" for ch in stem)
 
 
 def _plain(name: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from brainbench.core.errors import UserError
 from brainbench.features.store import default_cache
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe
+from brainbench.recipes.schema import AnyRecipe, EncodeRecipe, ReconstructRecipe
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, jobs_to_use
 from brainbench.workflows.memory import Estimate, estimate_memory
@@ -30,7 +30,7 @@ class Plan:
         Expected time for what is missing, from the rate of finished units and measured speeds; None when unknown.
     """
 
-    recipe: EncodeRecipe | DecodeRecipe
+    recipe: AnyRecipe
     folder: str
     finished: bool
     features: list[tuple[str, int, int, int]]
@@ -58,9 +58,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def make_plan(
-    recipe: EncodeRecipe | DecodeRecipe, folder: RunFolder, *, cache: str | os.PathLike[str] | None = None
-) -> Plan:
+def make_plan(recipe: AnyRecipe, folder: RunFolder, *, cache: str | os.PathLike[str] | None = None) -> Plan:
     """Return the plan of a recipe without running anything."""
     from brainbench.workflows import recipe_digest
 
@@ -97,6 +95,12 @@ def all_units(opened: Opened, folder: RunFolder) -> list[Unit]:
         from brainbench.workflows.encode import plan_units
 
         return plan_units(opened)
+    if isinstance(opened.recipe, ReconstructRecipe):
+        from brainbench.core.progress import Stages
+        from brainbench.runs.engines import LocalEngine, Runner
+        from brainbench.workflows.reconstruct import plan_units as plan_images
+
+        return plan_images(opened, Runner(folder, LocalEngine(), Stages(quiet=True)))
     if opened.recipe.pipelines:
         from brainbench.workflows.decode_trials import plan_units as plan_trials
 

@@ -112,6 +112,8 @@ def test_left_overs_of_this_process_do_not_get_into_a_folder(tmp_path):
         (errno.EROFS, "{} cannot be written"),
         (errno.EACCES, "{} cannot be written"),
         (errno.EPERM, "{} cannot be written"),
+        (errno.EIO, "{} cannot be written (input/output error)"),
+        (errno.ENAMETOOLONG, "{} cannot be written (file name too long)"),
     ],
 )
 def test_os_errors_are_explained_with_the_folder(tmp_path, number, message):
@@ -119,6 +121,13 @@ def test_os_errors_are_explained_with_the_folder(tmp_path, number, message):
         with explain_os_errors(tmp_path / "a"):
             raise OSError(number, os.strerror(number))
     assert caught.value.hint and isinstance(caught.value.__cause__, OSError)
+
+
+def test_a_folder_that_cannot_be_made_is_explained(tmp_path):
+    gone = tmp_path / "gone"
+    message = re.escape(f"{gone} cannot be written (no such file or directory)")
+    with pytest.raises(UserError, match=message), explain_os_errors(gone / "a"):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(gone))  # mkdir in /proc says so
 
 
 def test_other_os_errors_stay_what_they_are(tmp_path):

@@ -205,6 +205,10 @@ def test_physionet_is_read_from_any_folder_above_it(real_data):
     assert trials.positions() is not None and 1e-6 < trials.X.std() < 1e-4
     feet = dataset_settings({"name": "physionet-mi", "paradigm": "imagery_fists_feet"})
     assert DATASETS["physionet-mi"].open(feet, path, Context()).subjects == ["S001"]
+    both = dataset_settings({"name": "physionet-mi", "paradigm": "left_right"})
+    table = DATASETS["physionet-mi"].open(both, path, Context()).epochs("S001").metadata
+    assert list(dict.fromkeys(table["run"])) == ["R03", "R04", "R07", "R08", "R11", "R12"] and len(table) == 90
+    assert set(table["label"]) == {"left_fist", "right_fist"}
     assert check_dataset(dataset, ["S003"])
 
 

@@ -327,7 +327,7 @@ def test_entries_and_explain(tmp_path):
     facts = json.loads(store.explain(entries["two"].name[:12]))
     assert facts["made_of"]["layer"] == "two" and facts["made_of"]["parameters"] == {"setting": 0.0, "width": 3}
     assert facts["shape"] == [6, 3] and facts["stimuli"] == "test"
-    with pytest.raises(UserError, match="begin with 'zz'"):
+    with pytest.raises(UserError, match="no entry begins with 'zz'"):
         store.explain("zz")
     with pytest.raises(UserError, match="2 entries"):
         store.explain("")

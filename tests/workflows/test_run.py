@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 import brainbench as bb
+from brainbench.cli import main
 from brainbench.core.errors import UserError
 from brainbench.runs.columns import COLUMNS
 from brainbench.runs.folder import RunFolder
@@ -30,6 +32,18 @@ def finished(tmp_path_factory, cache):
     """One finished run that tests may read but not change."""
     folder = tmp_path_factory.mktemp("finished")
     return bb.run(write_recipe(folder), out=folder / "run", cache=cache)
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished run, to be changed."""
+    return shutil.copytree(finished.path, tmp_path / "run")
+
+
+@pytest.fixture
+def no_page(monkeypatch):
+    """Leave the report undrawn, which takes half the time of a small run."""
+    monkeypatch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
 
 
 def command(*arguments, cache=None, **options):
@@ -83,11 +97,11 @@ def test_the_run_folder_can_be_read_without_brainbench(finished):
 
 def test_a_second_run_is_quick_and_imports_nothing_heavy(finished, cache):
     code = (
-        "import sys, time; start = time.perf_counter()\n"
+        "import sys, time\n"
         "import brainbench as bb\n"
         f"bb.run({str(finished.path.parent / 'small.yaml')!r}, out={str(finished.path)!r}, cache={str(cache)!r})\n"
         "heavy = {'torch', 'nilearn', 'sklearn', 'matplotlib', 'timm', 'transformers'} & set(sys.modules)\n"
-        "print(sorted(heavy), time.perf_counter() - start)"
+        "print(sorted(heavy), time.process_time())"  # processor time since Python started; neighbours change it little
     )
     before = (finished.path / "scores.csv").stat().st_mtime_ns
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -96,16 +110,16 @@ def test_a_second_run_is_quick_and_imports_nothing_heavy(finished, cache):
     assert (finished.path / "scores.csv").stat().st_mtime_ns == before
 
 
-def test_jobs_never_change_a_byte(finished, tmp_path, cache):
+def test_jobs_never_change_a_byte(finished, tmp_path, cache, no_page):
     recipe = write_recipe(tmp_path)
     for jobs in (1, 2):
         run = bb.run(recipe, overrides=[f"execution.jobs={jobs}"], out=tmp_path / f"jobs{jobs}", cache=cache)
         assert (run.path / "scores.csv").read_bytes() == (finished.path / "scores.csv").read_bytes()
 
 
-def test_a_changed_setting_is_computed_and_the_rest_is_kept(tmp_path, cache):
+def test_a_changed_setting_is_computed_and_the_rest_is_kept(copied, tmp_path, cache, no_page):
     recipe = write_recipe(tmp_path)
-    first = bb.run(recipe, out=tmp_path / "run", cache=cache)
+    first = bb.open_run(copied)
     fits = {event["unit"] for event in first.folder.events() if event.get("kind") == "fit"}
     old = first.scores
     again = bb.run(recipe, overrides=["significance.n_permutations=49"], out=tmp_path / "run", cache=cache)
@@ -118,9 +132,9 @@ def test_a_changed_setting_is_computed_and_the_rest_is_kept(tmp_path, cache):
     pd.testing.assert_frame_equal(back.scores, old)
 
 
-def test_damaged_units_and_missing_files_are_made_again(finished, tmp_path, cache):
+def test_damaged_units_and_missing_files_are_made_again(copied, tmp_path, cache, no_page):
     recipe = write_recipe(tmp_path)
-    run = bb.run(recipe, out=tmp_path / "run", cache=cache)
+    run = bb.open_run(copied)
     expected = (run.path / "scores.csv").read_bytes()
     units = sorted((run.path / "units").iterdir())
     units[0].write_bytes(b"not a zip archive")
@@ -136,7 +150,7 @@ def test_damaged_units_and_missing_files_are_made_again(finished, tmp_path, cach
     assert counts.max() == 1
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=240):
     end = time.time() + seconds
     while time.time() < end:
         if condition():
@@ -177,7 +191,7 @@ def test_kill_9_at_five_moments_changes_nothing(finished, tmp_path):
     assert killed >= 4
     left = done()
     last = start(recipe, out, cache)
-    _, errors = last.communicate(timeout=120)
+    _, errors = last.communicate(timeout=300)
     assert last.returncode == 0, errors
     assert (out / "scores.csv").read_bytes() == (finished.path / "scores.csv").read_bytes()
     events = folder.events()
@@ -189,13 +203,13 @@ def test_kill_9_at_five_moments_changes_nothing(finished, tmp_path):
     assert not list(out.rglob(".tmp-*")) and not list(cache.rglob(".tmp-*"))
 
 
-def test_ctrl_c_keeps_what_is_done(tmp_path, cache):
+def test_ctrl_c_keeps_what_is_done(tmp_path, cache, no_page):
     recipe, out = write_recipe(tmp_path), tmp_path / "run"
     process = start(recipe, out, cache)
     folder = RunFolder(out)
     assert wait_for(lambda: any(event["event"] == "unit_done" for event in folder.events()))
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "run the same command to continue" in errors and "Traceback" not in errors
     kept = sum(event["event"] == "unit_done" for event in folder.events())
@@ -206,7 +220,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path, cache):
 def test_two_processes_on_one_cache_and_one_folder(finished, tmp_path):
     recipe, cache = write_recipe(tmp_path), tmp_path / "cache"
     first, second = (start(recipe, tmp_path / name, cache) for name in ("a", "b"))
-    assert first.wait(120) == 0 and second.wait(120) == 0
+    assert first.wait(300) == 0 and second.wait(300) == 0
     for name in ("a", "b"):
         assert (tmp_path / name / "scores.csv").read_bytes() == (finished.path / "scores.csv").read_bytes()
     with RunFolder(tmp_path / "a").writing():
@@ -214,7 +228,7 @@ def test_two_processes_on_one_cache_and_one_folder(finished, tmp_path):
     assert done.returncode == 2 and "another process is writing" in done.stderr
 
 
-def test_a_full_disk_is_one_message_and_the_run_continues(tmp_path, cache, monkeypatch):
+def test_a_full_disk_is_one_message_and_the_run_continues(tmp_path, cache, monkeypatch, no_page):
     recipe, out = write_recipe(tmp_path), tmp_path / "run"
     real, calls = os.replace, []
 
@@ -243,7 +257,7 @@ def test_an_inner_or_read_only_place_is_one_message(tmp_path, cache):
     assert done.returncode == 2 and "Traceback" not in done.stderr and "cannot be a folder" in done.stderr
 
 
-def test_a_corrupt_cache_entry_is_never_served(finished, tmp_path):
+def test_a_corrupt_cache_entry_is_never_served(finished, tmp_path, no_page):
     recipe, cache = write_recipe(tmp_path), tmp_path / "cache"
     bb.run(recipe, out=tmp_path / "a", cache=cache)
     for path in cache.rglob("features.npy"):
@@ -282,11 +296,13 @@ def test_plan_says_what_is_cached_and_what_is_left(finished, cache, tmp_path):
         (["encoders[1]={name: loud, family: recorded, feature: sound_power}"], "sound_power"),
     ],
 )
-def test_what_only_the_data_can_tell_is_one_message(tmp_path, cache, change, message):
-    arguments = [part for setting in change for part in ("--set", setting)]
-    done = command("run", write_recipe(tmp_path), *arguments, "--out", tmp_path / "run", "--cache", cache)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr and "Traceback" not in done.stderr
+def test_what_only_the_data_can_tell_is_one_message(tmp_path, cache, change, message, capsys):
+    arguments = ["run", write_recipe(tmp_path), "--out", tmp_path / "run", "--cache", cache]
+    arguments += [part for setting in change for part in ("--set", setting)]
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    errors = capsys.readouterr().err
+    assert caught.value.code == 2 and message in errors and "Traceback" not in errors
     assert not (tmp_path / "run" / "scores.csv").exists()
 
 
@@ -325,7 +341,7 @@ def test_python_and_the_command_line_agree(finished, tmp_path, cache):
         bb.open_run(tmp_path)
 
 
-def test_the_seed_decides_everything_random(tmp_path, cache, finished):
+def test_the_seed_decides_everything_random(tmp_path, cache, finished, no_page):
     run = bb.run(write_recipe(tmp_path), overrides=["seed=4"], out=tmp_path / "run", cache=cache)
     assert not run.scores["value"].equals(finished.scores["value"])
     assert SMALL.count("seed: 3") == 1

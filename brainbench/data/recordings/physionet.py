@@ -18,11 +18,15 @@ from brainbench.data.recordings.reading import read_raw, require_mne, set_montag
 from brainbench.recipes.datasets import PhysionetMiSettings
 
 INNER = Path("MNE-eegbci-data/files/eegmmidb/1.0.0")
+_SIDES = {"T1": "left_fist", "T2": "right_fist"}
+_LIMBS = {"T1": "both_fists", "T2": "both_feet"}
 RUNS: dict[str, tuple[tuple[int, ...], dict[str, str]]] = {
-    "executed_left_right": ((3, 7, 11), {"T1": "left_fist", "T2": "right_fist"}),
-    "imagery_left_right": ((4, 8, 12), {"T1": "left_fist", "T2": "right_fist"}),
-    "executed_fists_feet": ((5, 9, 13), {"T1": "both_fists", "T2": "both_feet"}),
-    "imagery_fists_feet": ((6, 10, 14), {"T1": "both_fists", "T2": "both_feet"}),
+    "executed_left_right": ((3, 7, 11), _SIDES),
+    "imagery_left_right": ((4, 8, 12), _SIDES),
+    "left_right": ((3, 4, 7, 8, 11, 12), _SIDES),
+    "executed_fists_feet": ((5, 9, 13), _LIMBS),
+    "imagery_fists_feet": ((6, 10, 14), _LIMBS),
+    "fists_feet": ((5, 6, 9, 10, 13, 14), _LIMBS),
 }
 """Paradigm -> runs, and what the annotations T1 and T2 mean in them."""
 FAULTY = {
