@@ -144,7 +144,7 @@ def audit_recipe(
         runner = Runner(folder, LocalEngine(read.execution.jobs, read.execution.threads_per_unit), stages)
         runner.run("audit", [unit for *_, unit in units])
         arrays = runner.read([unit for *_, unit in units])
-        table = _table([(*which, one) for (*which, _), one in zip(units, arrays, strict=True)])
+        table = _table([(*unit[:3], one) for unit, one in zip(units, arrays, strict=True)])
         audit = Audit(table, _verdict(name, table), notes)
         write_text(folder / "audit.csv", table.to_csv(index=False))
         write_text(folder / "audit.txt", "\n".join([audit.line, *notes]) + "\n")

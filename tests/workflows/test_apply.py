@@ -29,13 +29,20 @@ PIPELINES = (
 )
 
 
+def run_undrawn(recipe, **options):
+    """Run a recipe without its report, which takes most of the time and is not looked at here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
+        return bb.run(recipe, **options)
+
+
 @pytest.fixture(scope="module")
 def real_run(tmp_path_factory):
     root = real_data_root()
     if root is None:
         pytest.skip("real data not found")
     out = tmp_path_factory.mktemp("apply")
-    return bb.run(
+    return run_undrawn(
         "eeg-motor-imagery",
         overrides=[
             f"dataset.root={root / 'MNE-eegbci-data'}",
@@ -110,7 +117,7 @@ def simulated(tmp_path_factory):
         "  - {name: moved, decoder: csp_lda, n_filters: 2, align: euclidean_transductive}\n"
         "evaluate: [{scheme: leave-one-run-out}]\nsignificance: {n_permutations: 0}\n"
     )
-    return bb.run(recipe, out=root / "run", cache=root / "cache")
+    return run_undrawn(recipe, out=root / "run", cache=root / "cache")
 
 
 def new_file(folder, change=None, name="new_raw.fif", labels=None, sfreq=None, **options):
