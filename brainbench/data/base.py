@@ -50,6 +50,8 @@ class Stimuli:
         Where they come from, for the report.
     captions : sequence of tuples of str (n_stimuli,), optional
         What people wrote of each image, where somebody did.
+    sfreq : float, optional
+        Samples per second, where stimuli are signals: ``array`` of ``(n_channels, n_times)``.
     """
 
     ids: Sequence[str]
@@ -61,6 +63,7 @@ class Stimuli:
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     source: str = ""
     captions: Sequence[tuple[str, ...]] | None = None
+    sfreq: float | None = None
 
     @classmethod
     def of(cls, values: Sequence[np.ndarray] | Sequence[str], ids: Sequence[str] | None = None) -> Stimuli:
@@ -98,7 +101,8 @@ class Stimuli:
         """Return one digest of the stimuli's content, order and timing."""
         timing = [None if a is None else digest_array(np.asarray(a)) for a in (self.onset, self.duration)]
         captions = [] if self.captions is None else [[list(one) for one in self.captions]]
-        return digest([self.modality, list(self.content_digests), timing, *captions])
+        rate = [] if self.sfreq is None else [self.sfreq]
+        return digest([self.modality, list(self.content_digests), timing, *captions, *rate])
 
 
 @dataclass(frozen=True)

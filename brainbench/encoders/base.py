@@ -58,6 +58,8 @@ class Encoder(ABC):
         The poolings that mean something for it; an encoder without positions gives the same under each.
     device : str
         Where it runs; its class (``cpu``, ``cuda``, ``mps``) is part of a feature's key.
+    note : str
+        A sentence for the report, such as what it was trained on.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Encoder(ABC):
     untrained: bool = False
     pools: tuple[Pool, ...] = POOLS
     device: str = "cpu"
+    note: str = ""
 
     @abstractmethod
     def layers(self) -> list[Layer]:
@@ -157,6 +160,9 @@ class Encoder(ABC):
 ENCODERS: Registry[Any] = Registry(
     "encoder",
     modules={
+        "band_power": "brainbench.encoders.controls",
+        # A network of trials is trained by the heads' loop, so it lives above this package.
+        "eeg": "brainbench.heads.network_encoder",
         "gabor": "brainbench.encoders.gabor",
         "image": "brainbench.encoders.image",
         "one_hot": "brainbench.encoders.controls",

@@ -9,6 +9,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
+from brainbench.data.recordings.power import log_band_power
 from brainbench.encoders.base import ENCODERS, Encoder, Layer, Pool
 from brainbench.encoders.pixels import grey_square
 
@@ -82,6 +83,26 @@ class WordRate(_OneLayer):
     def compute(self, stimuli: Stimuli, rows: range) -> np.ndarray:
         """Return ones."""
         return np.ones((len(rows), 1))
+
+
+@ENCODERS.register("band_power")
+class InputPower(_OneLayer):
+    """Log band power of every channel of a signal."""
+
+    modalities = ("array",)
+    layer = "power"
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the bands."""
+        return {"bands": list(self.settings.bands.values())}
+
+    def compute(self, stimuli: Stimuli, rows: range) -> np.ndarray:
+        """Return channels x bands."""
+        if stimuli.sfreq is None:
+            raise UserError(f"encoder '{self.name}' needs signals with a sampling rate", hint="`dataset.band_power`")
+        signals = np.stack([stimuli.load(i) for i in rows])
+        found = log_band_power(signals, stimuli.sfreq, list(self.settings.bands.values()))
+        return found.reshape(len(signals), -1)
 
 
 @ENCODERS.register("random")

@@ -260,6 +260,35 @@ def _check_pattern(value: str | None, allowed: tuple[str, ...]) -> str | None:
     return value
 
 
+class BandPower(Section):
+    """Makes trials the stimuli, and the band power of electrode groups the responses (`kind: encode`)."""
+
+    tmin: float | None = None
+    """Start of the part whose power is predicted, in seconds after the event; null takes the part that encoders read,
+    which asks what their layers keep of it. A later part asks what they foretell."""
+    tmax: float | None = None
+    """Its end, in seconds after the event."""
+    bands: dict[str, list[float]] = Field(
+        {"theta": [4.0, 8.0], "alpha": [8.0, 13.0], "beta": [13.0, 30.0]}, min_length=1
+    )
+    """Bands by name, in Hz."""
+    groups: dict[str, list[str]] | None = Field(None, min_length=1)
+    """Electrodes of each region, by name; null groups them by their 10-10 names."""
+    detrend: bool = True
+    """Take each run's linear trend out of the power: drifting electrodes would let the order of trials predict it."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if (self.tmin is None) != (self.tmax is None):
+            raise ValueError("`tmin` and `tmax` go together: the later part that is predicted, or neither")
+        if self.tmin is not None and self.tmax is not None and self.tmax <= self.tmin:
+            raise ValueError(f"`tmax` ({self.tmax:g} s) must lie after `tmin` ({self.tmin:g} s)")
+        for name, band in self.bands.items():
+            if len(band) != 2 or not 0 < band[0] < band[1]:
+                raise ValueError(f"band '{name}' is two rising frequencies above 0 Hz, got {band}")
+        return self
+
+
 class RecordingSettings(DatasetSettings):
     """What every data set of continuous sensor recordings has: the way from a recording to trials."""
 
@@ -279,11 +308,19 @@ class RecordingSettings(DatasetSettings):
     """`all` channels that measure the brain, or a list of names."""
     exclude_channels: list[str] = []
     """Channels to leave out, such as broken ones."""
+    band_power: BandPower | None = None
+    """With `kind: encode`: trials are the stimuli, and the band power of electrode groups the responses."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.tmax <= self.tmin:
             raise ValueError(f"`tmax` ({self.tmax:g} s) must lie after `tmin` ({self.tmin:g} s)")
+        later = self.band_power.tmin if self.band_power is not None else None
+        if later is not None and later < self.tmax:
+            raise ValueError(
+                f"`band_power.tmin` ({later:g} s) must not lie before `tmax` ({self.tmax:g} s), the end of what "
+                "encoders read; leave it out to take the same part"
+            )
         if self.band is not None and not 0 <= self.band[0] < self.band[1]:
             raise ValueError(f"`band` must rise from 0 Hz or more, got {self.band}")
         return self

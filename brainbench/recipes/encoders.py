@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr, field_validator
 
 from brainbench.recipes.base import Section
+from brainbench.recipes.pipelines import AnyPipeline, NetworkSettings
 
 
 class EncoderSettings(Section):
@@ -113,7 +114,57 @@ class RecordedSettings(EncoderSettings):
     """Name of the predictor in the data set."""
 
 
+class BandPowerSettings(EncoderSettings):
+    """Log band power of every channel of a signal (a control): what a network of signals has to beat."""
+
+    family: Literal["band_power"] = "band_power"
+    role: Literal["model", "control"] = "control"
+    """A model makes a claim; a control is what the claim is held against."""
+    bands: dict[str, list[float]] = Field(
+        {"theta": [4.0, 8.0], "alpha": [8.0, 13.0], "beta": [13.0, 30.0]}, min_length=1
+    )
+    """Bands by name, in Hz."""
+
+
+class EegSettings(EncoderSettings):
+    """A network of trials as an encoder: its layers are read while it looks at signals it was not trained on."""
+
+    family: Literal["eeg"] = "eeg"
+    decoder: AnyPipeline
+    """The network and its training, as in `pipelines`; `band` and `align` are the data set's and none."""
+    weights: Literal["trained", "random"] = "trained"
+    """`trained` on the recordings of `trained_on`, or the same network before any training."""
+    trained_on: dict[str, Any] = Field(min_length=1)
+    """What differs in the training recordings from the recipe's `dataset`, such as {paradigm: executed_left_right}."""
+    _recordings: Any = PrivateAttr(None)
+
+    @field_validator("decoder", mode="before")
+    @classmethod
+    def _needs_no_name(cls, value: Any) -> Any:
+        return {"name": "network", **value} if isinstance(value, dict) else value
+
+    @field_validator("decoder")
+    @classmethod
+    def _a_network(cls, value: Any) -> Any:
+        if not isinstance(value, NetworkSettings):
+            raise ValueError(f"'{value.decoder}' is no network: it has no layers")
+        if value.band is not None or value.align != "none":
+            raise ValueError("`band` is the data set's, and an aligned network reads another space: give neither")
+        return value
+
+    def resolve(self, dataset: dict[str, Any]) -> None:
+        """Complete the training recordings by the recipe's `dataset`, so that nothing else differs."""
+        self._recordings = {**dataset, "band_power": None, **self.trained_on}
+
+    @property
+    def recordings(self) -> dict[str, Any]:
+        """The `dataset` section of the training recordings."""
+        return dict(self._recordings if self._recordings is not None else self.trained_on)
+
+
 _BUILT_IN: tuple[type[EncoderSettings], ...] = (
+    BandPowerSettings,
+    EegSettings,
     GaborSettings,
     ImageSettings,
     OneHotSettings,

@@ -258,6 +258,10 @@ def _check_tags(values: dict[str, Any], document: _Document) -> None:
         for index, entry in enumerate(entries if isinstance(entries, list) else []):
             if isinstance(entry, dict):
                 _check_tag(entry, (name, index), tag, models(), document)
+                inner = entry.get("decoder")
+                if name == "encoders" and isinstance(inner, dict):
+                    tag_of_inner, inner_models = _UNIONS["pipelines"]
+                    _check_tag(inner, (name, index, "decoder"), tag_of_inner, inner_models(), document)
 
 
 def _check_tag(values: dict[str, Any], path: Path_, tag: str, choices: Iterable[str], document: _Document) -> None:
@@ -320,6 +324,8 @@ def _resolve(loc: Sequence[str | int], values: Any) -> tuple[Path_, Any]:
         part = parts.pop(0)
         union = _UNIONS.get(str(path[0])) if path else None
         at_union = union is not None and (len(path) == (2 if path[0] in _LISTS else 1))
+        if len(path) == 3 and path[0] == "encoders" and path[2] == "decoder":
+            union, at_union = _UNIONS["pipelines"], True
         if at_union and union is not None and isinstance(here, dict) and part == here.get(union[0]):
             if part in union[1]():
                 parent = union[1]()[str(part)]

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, field_validator, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from brainbench.core.errors import did_you_mean
 from brainbench.recipes.base import Section
-from brainbench.recipes.datasets import AnyDataset, DatasetSettings, RecordingSettings, SimulatedSettings
-from brainbench.recipes.encoders import AnyEncoder
+from brainbench.recipes.datasets import (
+    AnyDataset,
+    DatasetSettings,
+    RecordingSettings,
+    SimulatedSettings,
+    dataset_settings,
+)
+from brainbench.recipes.encoders import AnyEncoder, EegSettings
 from brainbench.recipes.pipelines import (
     PARTIAL,
     AnyPipeline,
@@ -347,6 +353,29 @@ class EncodeRecipe(_Recipe):
         return value
 
     @model_validator(mode="after")
+    def _signals(self) -> Self:
+        networks = [encoder for encoder in self.encoders if isinstance(encoder, EegSettings)]
+        recording = self.dataset if isinstance(self.dataset, RecordingSettings) else None
+        if networks and (recording is None or recording.band_power is None):
+            raise ValueError(
+                f"encoder '{networks[0].name}' reads signals: `dataset` is a recording with a `band_power` section"
+            )
+        for encoder in networks:
+            assert recording is not None
+            encoder.resolve(recording.model_dump(mode="json"))
+            try:
+                other = dataset_settings(encoder.recordings)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                key = str(first["loc"][-1])
+                near = did_you_mean(key, type(recording).model_fields) if first["type"] == "extra_forbidden" else ""
+                raise ValueError(f"encoder '{encoder.name}': `trained_on.{key}`: {first['msg']}{near}") from None
+            for name in ("band", "filter", "sfreq", "reference", "channels", "exclude_channels"):
+                if getattr(other, name, None) != getattr(recording, name):
+                    raise ValueError(f"encoder '{encoder.name}': `trained_on.{name}` must be that of `dataset`")
+        return self
+
+    @model_validator(mode="after")
     def _names_exist(self) -> Self:
         names = [encoder.name for encoder in self.encoders]
         if self.unique is not None:
@@ -409,6 +438,10 @@ class DecodeRecipe(_Recipe):
                 raise ValueError(f"`{name}` is for `decoding`; with `pipelines` it is `evaluate` that holds out")
         if self.significance.null not in ("auto", "within_run"):
             raise ValueError("with `pipelines` labels are permuted within runs: `significance.null: within_run`")
+        if self.dataset.band_power is not None:
+            raise ValueError(
+                "`dataset.band_power` makes trials the stimuli of `kind: encode`; decoding has no use for it"
+            )
         return self
 
     def _check_part(self, section: str, wanted: str | None) -> None:

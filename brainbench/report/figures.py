@@ -55,9 +55,11 @@ def heat_map(table: Matrix, metric: str, mark: str = "") -> Figure:
     if has_ceiling:
         best = np.nanmax(np.where(np.isfinite(table.ceiling), table.ceiling, -np.inf), axis=0)
         labels = [f"{roi}\n(≤ {c:.2f})" if np.isfinite(c) else roi for roi, c in zip(labels, best, strict=True)]
+    slanted = n_rois >= 9 or max(len(roi) for roi in table.rois) > 11
     axes.set_xticks(
-        range(n_rois), labels, fontsize=8, rotation=0 if n_rois < 9 else 60, ha="center" if n_rois < 9 else "right"
-    )
+        range(n_rois), labels, fontsize=8, rotation=60 if slanted else 0, ha="left" if slanted else "center",
+        rotation_mode="anchor" if slanted else "default",
+    )  # fmt: skip
     axes.set_yticks(range(n_rows), [row.text for row in table.rows], fontsize=7.5)
     for label, row in zip(axes.get_yticklabels(), table.rows, strict=True):
         label.set_color(INK if row.role == "model" else "#7b8794")

@@ -43,6 +43,7 @@ def describe(opened: Opened, outcome: Outcome) -> dict[str, Any]:
                 "untrained": entry.untrained,
                 "shuffled": entry.settings.shuffle,
                 "pool": entry.settings.pool,
+                "note": "" if entry.encoder is None else entry.encoder.note,
                 "layers": [vars(layer) for layer in entry.layers],
             }
             for entry in opened.encoders

@@ -61,7 +61,7 @@ def estimate_memory(opened: Opened) -> Estimate:
     rows, targets = max(m.n_presentations for m in members), max(m.n_targets for m in members)
     disk = 0.0
     if isinstance(recipe, EncodeRecipe):
-        networks = [entry for entry in opened.encoders if entry.settings.family in ("image", "text")]
+        networks = [entry for entry in opened.encoders if entry.settings.family in ("eeg", "image", "text")]
         if networks:
             parts["libraries"] += TORCH_MB
             parts["networks"] = sum(_network_mb(entry.encoder) for entry in networks) + BATCH_MB
@@ -90,7 +90,7 @@ def _image_parts(opened: Opened, recipe: ReconstructRecipe, rows: int, targets: 
     assert maker is not None and opened.codec is not None
     size = min(maker.image_size, MAX_IMAGE_SIZE)
     conditions = opened.generator.conditions() if opened.generator is not None else []
-    width = sum(int(np.prod(one.shape)) for one in conditions) + getattr(recipe.low_level, "n_components", 0)
+    width = sum(abs(int(np.prod(one.shape))) for one in conditions) + getattr(recipe.low_level, "n_components", 0)
     # Larger targets are streamed from disk; what is predicted of the test rows is kept.
     fitted = (
         min(_mb((rows, width), 8), STREAMED_MB) * 3 + _mb((rows, width), 4) + 4 * _mb((rows, min(rows, targets)), 8)

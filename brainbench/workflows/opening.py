@@ -13,6 +13,7 @@ import numpy as np
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
+from brainbench.data.recordings.reading import READERS
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
 from brainbench.features.store import FeatureStore
@@ -135,6 +136,7 @@ def open_all(recipe: AnyRecipe, cache: Path) -> Opened:
                 continue
             encoder = open_encoder(settings, seed=recipe.seed, device=execution.device, batch_size=execution.batch_size)
             opened.encoders.append(OpenEncoder(settings, encoder, encoder.select(settings.layers)))
+            _check_unseen(dataset, encoder)
     if isinstance(recipe, ReconstructRecipe):
         from brainbench.reconstruction.base import CODECS, GENERATORS
 
@@ -144,6 +146,18 @@ def open_all(recipe: AnyRecipe, cache: Path) -> Opened:
             known = {e.name: (e.encoder, e.settings) for e in opened.encoders if e.encoder is not None}
             opened.generator = GENERATORS[generator.name](generator, known, seed=recipe.seed, device=execution.device)
     return opened
+
+
+def _check_unseen(dataset: Dataset, encoder: Encoder) -> None:
+    """Refuse an encoder that was trained on the recordings it is shown."""
+    trained_on = set(encoder.weight_files())
+    shared = [path for path in dataset.files() if path in trained_on and path.suffix in READERS]
+    if shared:
+        raise UserError(
+            f"encoder '{encoder.name}' is trained on recordings that are its stimuli too, such as {shared[0].name}: "
+            "its layers would have seen them",
+            hint="`trained_on` must name other runs or other subjects",
+        )
 
 
 class Features:

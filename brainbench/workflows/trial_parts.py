@@ -15,6 +15,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.data.recordings.base import RecordingDataset, Trials
+from brainbench.data.recordings.pairing import filter_reach
 from brainbench.evaluation.trial_scores import TrialScores, score_trials
 from brainbench.heads.trial_decoder import TrialDecoder
 from brainbench.recipes.pipelines import BandResolved, PipelineSettings, TimeResolved
@@ -218,16 +219,10 @@ def report_sweeps(
 
 
 def _reach(recipe: DecodeRecipe, sweep: Sweep, member: Member) -> float | None:
-    """Return how far a zero-phase FIR filter carries a signal into the past, in seconds; None where it has no end."""
     dataset: Any = recipe.dataset
-    band = sweep.settings.band or dataset.band
-    if sweep.kind != "time" or band is None or dataset.filter != "fir":
+    if sweep.kind != "time":
         return None
-    from mne.filter import create_filter
-
-    rate = float(member.info["sfreq"])
-    taps = create_filter(None, rate, band[0] or None, band[1], verbose="ERROR")
-    return (len(taps) - 1) / 2 / rate
+    return filter_reach(float(member.info["sfreq"]), sweep.settings.band or dataset.band, dataset.filter)
 
 
 def _scored(recipe: DecodeRecipe, case: Case, arrays: dict[str, np.ndarray]) -> Iterator[tuple[Member, TrialScores]]:

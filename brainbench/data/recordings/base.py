@@ -154,6 +154,7 @@ class RecordingDataset(Dataset):
         self.settings = settings
         self._lock = threading.Lock()
         self._kept: tuple[str, list[Recording]] | None = None
+        self._paired: dict[str, tuple[Stimuli, Responses]] = {}
 
     @abstractmethod
     def recordings(self, subject: str) -> list[Recording]:
@@ -215,8 +216,9 @@ class RecordingDataset(Dataset):
             return {(one.session, one.run): one.digest() for one in self._recordings(subject)}
 
     def epochs(
-        self, subject: str, band: Sequence[float] | None = None, span: tuple[float, float] | None = None
-    ) -> mne.Epochs:
+        self, subject: str, band: Sequence[float] | None = None, span: tuple[float, float] | None = None, *,
+        unfiltered: bool = False,
+    ) -> mne.Epochs:  # fmt: skip
         """Return the trials of a subject, cut from runs that were filtered whole.
 
         Parameters
@@ -226,6 +228,8 @@ class RecordingDataset(Dataset):
             Pass band in Hz; without it the settings'.
         span : (tmin, tmax), optional
             Start and end of a trial in seconds after its event; without it the settings'.
+        unfiltered : bool
+            Take no band at all.
 
         Raises
         ------
@@ -237,6 +241,8 @@ class RecordingDataset(Dataset):
         settings = self.settings
         if span is not None:
             settings = settings.model_copy(update={"tmin": span[0], "tmax": span[1]})
+        if unfiltered:
+            settings = settings.model_copy(update={"band": None})
         with self._lock:
             runs = [one for one in self._recordings(subject) if len(one.onsets)]
             parts = [cut(one, subject, settings, band) for one in runs]
@@ -248,18 +254,29 @@ class RecordingDataset(Dataset):
         return mne.concatenate_epochs(parts, verbose="ERROR") if len(parts) > 1 else parts[0]
 
     def trials(
-        self, subject: str, band: Sequence[float] | None = None, span: tuple[float, float] | None = None
-    ) -> Trials:
+        self, subject: str, band: Sequence[float] | None = None, span: tuple[float, float] | None = None, *,
+        unfiltered: bool = False,
+    ) -> Trials:  # fmt: skip
         """Return the trials of a subject as arrays; see `epochs`."""
-        return as_trials(self.epochs(subject, band, span), subject)
+        return as_trials(self.epochs(subject, band, span, unfiltered=unfiltered), subject)
 
     def stimuli(self, subject: str) -> Stimuli:
-        """Return the cues: one text per class, since nothing else of the stimuli is recorded."""
+        """Return the cues: one text per class, since nothing else of the stimuli is recorded.
+
+        With `settings.band_power` the trials themselves are the stimuli, ``(n_channels, n_times)`` in volts.
+        """
+        if self.settings.band_power is not None:
+            return self._signals(subject)[0]
         names = sorted({str(label) for one in self._recordings(subject) for label in one.labels})
         return Stimuli.of(names, ids=names)
 
     def responses(self, subject: str) -> Responses:
-        """Return trials as rows and channels x samples as targets; every channel is a region of its samples."""
+        """Return trials as rows and channels x samples as targets; every channel is a region of its samples.
+
+        With `settings.band_power` targets are the log band power of every channel in a later part of the trial.
+        """
+        if self.settings.band_power is not None:
+            return self._signals(subject)[1]
         trials = self.trials(subject)
         n, n_channels, n_times = trials.X.shape
         names = self.stimuli(subject).ids
@@ -279,6 +296,14 @@ class RecordingDataset(Dataset):
                 f"{trials.tmin + (n_times - 1) / trials.sfreq:g} s after the event"
             ],
         )
+
+    def _signals(self, subject: str) -> tuple[Stimuli, Responses]:
+        """Return trials as stimuli, and the band power of a later part of each as responses; both are kept."""
+        from brainbench.data.recordings.pairing import pair_signals
+
+        if subject not in self._paired:
+            self._paired[subject] = pair_signals(self, subject)
+        return self._paired[subject]
 
 
 Match = Callable[["mne.io.BaseRaw"], None]

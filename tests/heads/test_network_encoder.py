@@ -1,0 +1,124 @@
+"""Networks of trials as encoders: the contract, their taps, and the whole way to a report of layers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import brainbench as bb
+from brainbench.core.errors import UserError
+from brainbench.encoders.base import open_encoder
+from brainbench.encoders.check import check_encoder
+from tests.data.test_trials import folder, write_folder
+
+pytest.importorskip("mne")
+EEGNET = {"decoder": "braindecode", "model": "EEGNet", "max_epochs": 2, "batch_size": 8}
+POWER = {"bands": {"alpha": [8.0, 13.0]}, "groups": {"left": ["C3"], "right": ["C4"]}}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Two runs to look at (recordings.csv) and two to train on (other.csv), of one folder."""
+    path = write_folder(tmp_path_factory.mktemp("eeg"), runs=4)
+    table = pd.read_csv(path / "recordings.csv")
+    table.iloc[:2].to_csv(path / "recordings.csv", index=False)
+    table.iloc[2:].to_csv(path / "other.csv", index=False)
+    events = pd.read_csv(path / "events.csv")
+    mine = events["path"].isin(table["path"].iloc[:2])
+    events[mine].to_csv(path / "events.csv", index=False)
+    events[~mine].to_csv(path / "other_events.csv", index=False)
+    return path
+
+
+def encoder(root, decoder=EEGNET, **settings):
+    recordings = {
+        "name": "eeg-folder", "root": str(root), "recordings": "other.csv", "events": "other_events.csv", "tmin": 0.0,
+        "tmax": 2.0,
+    }  # fmt: skip
+    return open_encoder(
+        {"name": "net", "family": "eeg", "decoder": decoder, "trained_on": recordings, **settings}, device="cpu"
+    )
+
+
+def signals(root):
+    return folder(root, tmin=0.0, tmax=2.0, band_power=POWER).stimuli("s1")
+
+
+@pytest.mark.parametrize("weights", ["trained", "random"])
+def test_the_contract(root, weights):
+    check_encoder(lambda: encoder(root, weights=weights), signals(root))
+
+
+def test_training_changes_layers_and_the_untrained_says_so(root):
+    trained, untrained, stimuli = encoder(root), encoder(root, weights="random"), signals(root)
+    assert not trained.untrained and untrained.untrained and trained.digest() != untrained.digest()
+    assert "22 trials of s1 from 2 other recordings" in trained.note and "random" in untrained.note
+    a, b = (one.features(stimuli, ["input", "conv_temporal"]) for one in (trained, untrained))
+    assert np.allclose(a["input"], b["input"]) and not np.allclose(a["conv_temporal"], b["conv_temporal"])
+
+
+def test_taps_leave_out_what_changes_nothing_and_take_power_over_time(root):
+    made, stimuli = encoder(root, weights="random"), signals(root)
+    names = [layer.name for layer in made.layers()]
+    assert names[0] == "input" and names[-1] == "final_layer"
+    assert not {"ensuredims", "dimshuffle", "drop_1", "drop_2"} & set(names)
+    found = made.features(stimuli)
+    assert found["input"].shape == (22, 4) and found["conv_temporal"].shape == (22, 8 * 4)
+    assert found["final_layer"].shape == (22, 2)
+    X = np.stack([stimuli.load(i) for i in range(22)]) * 1e6
+    expected = np.log10(np.square(X / made._classifier().scale_).mean(axis=-1))
+    assert np.allclose(found["input"], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "decoder",
+    [
+        {"decoder": "mvcnet", "max_epochs": 1, "views": ["time"]},
+        {"decoder": "rbtransformer", "max_epochs": 1, "width": 16, "depth": 2},
+        {"decoder": "braindecode", "model": "ShallowFBCSPNet", "max_epochs": 1},
+        {"decoder": "braindecode", "model": "EEGConformer", "max_epochs": 1},
+    ],
+    ids=["mvcnet", "rbtransformer", "shallow", "conformer"],
+)
+def test_any_network(root, decoder):
+    made = encoder(root, decoder, weights="random")
+    found = made.features(signals(root))
+    assert len(found) >= 3 and all(np.isfinite(values).all() and len(values) == 22 for values in found.values())
+
+
+RECIPE = """
+kind: encode
+dataset:
+  name: eeg-folder
+  root: {root}
+  tmin: 0.0
+  tmax: 2.0
+  band_power: {{bands: {{alpha: [8.0, 13.0]}}, groups: {{left: [C3], right: [C4]}}}}
+hold_out: [run]
+encoders:
+  - name: eegnet
+    family: eeg
+    decoder: {{decoder: braindecode, model: EEGNet, max_epochs: 2, batch_size: 8}}
+    trained_on: {trained_on}
+    layers: [input, conv_temporal, final_layer]
+  - {{name: power, family: band_power, bands: {{alpha: [8.0, 13.0]}}}}
+significance: {{n_permutations: 99}}
+bootstrap: {{n_draws: 50}}
+"""
+
+
+def test_from_recipe_to_report(root, tmp_path):
+    text = RECIPE.format(root=root, trained_on="{recordings: other.csv, events: other_events.csv}")
+    (tmp_path / "x.yaml").write_text(text)
+    done = bb.run(str(tmp_path / "x.yaml"), out=tmp_path / "run", cache=tmp_path / "cache")
+    rows = done.scores[(done.scores["fold"] == "all") & (done.scores["metric"] == "pearson_r")]
+    value = rows.set_index(["encoder", "layer", "roi"])["value"]
+    # The rhythm that tells the classes apart is the power of these electrodes.
+    assert value["power", "power", "left alpha"] > 0.9 and value["eegnet", "conv_temporal", "left alpha"] > 0.8
+    assert "trained on 22 trials of s1" in (done.path / "report.html").read_text()
+
+
+def test_recordings_that_are_stimuli_and_training_are_refused(root, tmp_path):
+    text = RECIPE.format(root=root, trained_on="{subjects: [s1]}")
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UserError, match="trained on recordings that are its stimuli too"):
+        bb.run(str(tmp_path / "x.yaml"), out=tmp_path / "run", cache=tmp_path / "cache")
