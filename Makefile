@@ -25,7 +25,7 @@ quickstart: $(VENV)/.models
 	$(BIN)/brainbench run recipes/quickstart.yaml --out runs/quickstart
 
 test: $(VENV)/.test lint
-	BRAINBENCH_REQUIRE_REAL_DATA=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
+	BRAINBENCH_REQUIRE_REAL_DATA=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: $(VENV)/.test
 	$(BIN)/python -m pytest
@@ -41,6 +41,7 @@ docs: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/ridge.py
+	$(BIN)/python benchmarks/ridge_scaling.py
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/out_of_core.py --targets 3000 12000
 	$(BIN)/python benchmarks/main_job.py

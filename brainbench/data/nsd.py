@@ -127,6 +127,8 @@ class Nsd(Dataset):
 
     def _n_sessions(self, subject: str) -> int:
         """Return how many sessions are used, counted from the first."""
+        if subject not in self.facts.sessions or subject not in self.facts.voxels:
+            raise UserError(f"{self.root / SYNTHETIC}: says nothing of {subject}")
         recorded = self.facts.sessions[subject]
         if self.settings.sessions is not None:
             if self.settings.sessions > recorded:
@@ -227,8 +229,8 @@ class Nsd(Dataset):
     def _read(self, subject: str) -> Responses:
         settings = self.settings
         mask_path = self._roi(subject, MASK)
-        mask = self._mask(subject, mask_path)
         sessions = self._sessions(subject)
+        mask = self._mask(subject, mask_path)
         shown, session = self._trials(subject)
         _, stimulus = self._images(subject)
         test = np.isin(shown, self.design.shared)
@@ -267,8 +269,6 @@ class Nsd(Dataset):
     def _mask(self, subject: str, path: Path) -> Any:
         """Return ``nsdgeneral``, whose -1 (not cortex) and 0 (cortex) are both outside, as 0 and 1."""
         mask = read_mask(path)
-        if subject not in self.facts.voxels:
-            raise UserError(f"{self.root / SYNTHETIC}: says nothing of {subject}")
         found, expected = int(np.asarray(mask.dataobj).sum()), self.facts.voxels[subject]
         if found != expected:
             where = f"{SYNTHETIC} declares" if self.simulated else "published are"

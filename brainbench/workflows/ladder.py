@@ -161,11 +161,15 @@ class Judge:
                 mean = _mean_image(stimuli, np.unique(stimulus[train]), self.size, self.channels)
                 out[[place_of[int(row)] for row in test]] = mean
             return out
-        for place, row in enumerate(self.rows):
-            others = stimulus[(run == run[row]) & (stimulus != stimulus[row])]
-            if not len(others):
-                others = stimulus[stimulus != stimulus[row]]
-            out[place] = _mean_image(stimuli, others, self.size, self.channels)
+        for name in np.unique(run[self.rows]):
+            shown = stimulus[run == name]
+            total = len(shown) * _mean_image(stimuli, shown, self.size, self.channels)
+            for place in np.flatnonzero(run[self.rows] == name).tolist():
+                own = int(self.stimulus[place])
+                n = int((shown == own).sum())
+                others = total - n * stimulus_images(stimuli, self.size, self.channels, [own])[0]
+                # Alone in its run, an image has no others, and nothing is known without a brain.
+                out[place] = np.clip(others / (len(shown) - n), 0, 1) if len(shown) > n else 0.5
         return out
 
     # Scores ------------------------------------------------------------------------------------------------------

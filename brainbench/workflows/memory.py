@@ -90,7 +90,7 @@ def _image_parts(opened: Opened, recipe: ReconstructRecipe, rows: int, targets: 
     assert maker is not None and opened.codec is not None
     size = min(maker.image_size, MAX_IMAGE_SIZE)
     conditions = opened.generator.conditions() if opened.generator is not None else []
-    width = sum(int(np.prod(one.shape)) for one in conditions) + getattr(recipe.low_level, "n_components", 0)
+    width = sum(abs(int(np.prod(one.shape))) for one in conditions) + getattr(recipe.low_level, "n_components", 0)
     # Larger targets are streamed from disk; what is predicted of the test rows is kept.
     fitted = (
         min(_mb((rows, width), 8), STREAMED_MB) * 3 + _mb((rows, width), 4) + 4 * _mb((rows, min(rows, targets)), 8)

@@ -27,7 +27,7 @@ class Plan:
     units : mapping of kind to (all, missing)
     memory : Estimate
     seconds : float or None
-        Expected time for what is missing, from the rate of finished units and measured speeds; None when unknown.
+        Expected time for missing units, from the rate of those that are finished here; None when there are none.
     """
 
     recipe: AnyRecipe
@@ -52,8 +52,8 @@ class Plan:
             lines.append(f"units       {kind}: {total}, {total - missing} done, {missing} to compute")
         lines.append(f"memory      about {self.memory.peak_mb / 1e3:.1f} GB at its peak ({self.memory.largest})")
         lines.append(f"disk        about {self.memory.disk_mb / 1e3:.2f} GB in the run folder")
-        if self.seconds is not None:
-            lines.append(f"time        about {_duration(self.seconds)}")
+        unknown = "known once some units have run here, from their rate"
+        lines.append(f"time        {unknown if self.seconds is None else 'about ' + _duration(self.seconds)}")
         lines += [f"note        {note}" for note in self.notes]
         return "\n".join(lines)
 

@@ -275,6 +275,7 @@ def test_plan_says_what_is_cached_and_what_is_left(finished, cache, tmp_path):
     text = bb.plan(recipe, out=finished.path, cache=cache).render()
     assert "(finished)" in text and "gabor: 4 layers, cached" in text and "0 to compute" in text
     new = bb.plan(recipe, out=tmp_path / "new", cache=tmp_path / "empty").render()
+    assert "time        about 0 s" in text and "time        known once some units have run here" in new
     assert "GB at its peak" in new and "to compute" in new and "(finished)" not in new
     assert not (tmp_path / "new").exists()
 
