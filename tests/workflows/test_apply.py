@@ -49,6 +49,8 @@ def real_run(tmp_path_factory):
             "dataset.subjects=[S001]",
             PIPELINES,
             "significance.n_permutations=100",
+            "time_resolved=null",
+            "bands=null",
         ],
         out=out / "run",
         cache=out / "cache",
