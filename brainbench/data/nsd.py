@@ -242,8 +242,8 @@ class Nsd(Dataset):
             for number in sessions:
                 first, last = np.flatnonzero(session == number)[[0, -1]]
                 zscore_columns(data[first : last + 1])
-        elif settings.standardize == "train":
-            zscore_columns(data, ~test)
+        elif settings.standardize != "none":
+            zscore_columns(data, ~test, stimulus if settings.standardize == "train-images" else None)
         rois = with_all(self._rois(subject, mask, mask_path), data.shape[1], mask_path)
         masker: Any = fitted_masker(mask)
         ncsnr = self._read_ncsnr(subject, mask, mask_path)
@@ -385,11 +385,29 @@ def stamp(path: Path) -> list[Any]:
     return [str(path.resolve()), found.st_size, found.st_mtime_ns]
 
 
-def zscore_columns(data: np.ndarray, rows: np.ndarray | None = None, *, block: int = 1024) -> None:
-    """Give columns mean 0 and standard deviation 1 (n - 1) over `rows`, in place; a constant column becomes 0."""
+def zscore_columns(
+    data: np.ndarray, rows: np.ndarray | None = None, groups: np.ndarray | None = None, *, block: int = 1024
+) -> None:
+    """Give columns mean 0 and standard deviation 1 (n - 1), in place; a constant column becomes 0.
+
+    Parameters
+    ----------
+    data : ndarray (n_rows, n_columns)
+    rows : bool ndarray (n_rows,), optional
+        Rows whose mean and standard deviation count.
+    groups : ndarray (n_rows,), optional
+        Image of each row: the mean and standard deviation are those of the images' means over `rows`.
+    block : int
+    """
+    used = np.arange(len(data)) if rows is None else np.flatnonzero(rows)
+    starts = np.arange(len(used))
+    if groups is not None:
+        used = used[np.argsort(groups[used], kind="stable")]
+        starts = np.flatnonzero(np.append(True, np.diff(groups[used]) != 0))
+    counts = np.diff(np.append(starts, len(used)))[:, None]
     for start in range(0, data.shape[1], block):
         part = data[:, start : start + block].astype(np.float64)
-        chosen = part if rows is None else part[rows]
+        chosen = np.add.reduceat(part[used], starts, axis=0) / counts
         spread = chosen.std(axis=0, ddof=1)
         data[:, start : start + block] = (part - chosen.mean(axis=0)) / np.where(spread > 0, spread, np.inf)
 

@@ -51,7 +51,7 @@ def test_keeps_the_contract_and_says_that_it_is_a_copy(copy):
     assert "no brain was measured" in dataset.notes()[0]
 
 
-@pytest.mark.parametrize("standardize", ["session", "train", "none"])
+@pytest.mark.parametrize("standardize", ["session", "train", "train-images", "none"])
 def test_ids_betas_and_images_belong_together(copy, standardize):
     dataset = open_nsd(copy.root, standardize=standardize)
     for subject in dataset.subjects:
@@ -89,6 +89,10 @@ def test_units_and_scaling(copy):
     rows = train.labels["test_set"] == "train"
     np.testing.assert_allclose(train.data[rows].mean(axis=0), 0, atol=1e-5)
     assert np.abs(train.data[~rows].mean(axis=0)).max() > 0.05  # the test set had no say
+    images = open_nsd(copy.root, standardize="train-images").responses("subj01")
+    means = [images.data[images.stimulus == image].mean(axis=0) for image in np.unique(images.stimulus[rows])]
+    np.testing.assert_allclose(np.mean(means, axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(np.std(means, axis=0, ddof=1), 1, atol=1e-5)
 
 
 def test_voxels_outside_of_the_mask_are_never_read(copy):
