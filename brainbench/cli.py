@@ -36,6 +36,7 @@ class Kind(StrEnum):
     ENCODE = "encode"
     DECODE = "decode"
     RECONSTRUCT = "reconstruct"
+    EXPLORE = "explore"
 
 
 class Listing(StrEnum):

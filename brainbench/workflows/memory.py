@@ -13,7 +13,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from brainbench.recipes.pipelines import FbcspLdaSettings, NetworkSettings
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, ReconstructRecipe
+from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, ExploreRecipe, ReconstructRecipe
 from brainbench.runs.units import jobs_to_use
 from brainbench.workflows.opening import Opened
 
@@ -79,6 +79,8 @@ def estimate_memory(opened: Opened) -> Estimate:
         disk = len(members) * n_layers * len(recipe.schemes) * 2 * _mb((rows, targets), 4)
     elif isinstance(recipe, ReconstructRecipe):
         parts |= _image_parts(opened, recipe, rows, targets, jobs)
+    elif isinstance(recipe, ExploreRecipe):
+        parts |= _guided_parts(opened, rows, targets, jobs)
     else:
         parts["units at once"] = jobs * 4 * _mb((rows, targets), 8)
     return Estimate(float(sum(parts.values())), disk, f"most of it {max(parts, key=lambda name: parts[name])}")
@@ -101,6 +103,19 @@ def _image_parts(opened: Opened, recipe: ReconstructRecipe, rows: int, targets: 
     if opened.generator is not None or opened.encoders:
         parts["networks"] = TORCH_MB + BATCH_MB + weights / 1e6
     return parts
+
+
+def _guided_parts(opened: Opened, rows: int, targets: int, jobs: int) -> dict[str, float]:
+    """Estimate what a recipe that explores holds beside its responses."""
+    generator = opened.generator
+    assert generator is not None
+    width = max(layer.width or 1000 for entry in opened.encoders for layer in entry.layers)
+    fitted = _mb((rows, width), 4) + 3 * _mb((rows, width), 8) + 3 * _mb((rows, targets), 8)
+    # A gradient through network, decoder and encoder keeps the activations of all three.
+    guided = 4 * BATCH_MB
+    weights = sum(path.stat().st_size for path in generator.weight_files()) / 1e6
+    networks = sum(_network_mb(entry.encoder) for entry in opened.encoders if entry.settings.family == "image")
+    return {"units at once": jobs * (max(fitted, guided) + BLOCK_MB), "networks": TORCH_MB + networks + weights}
 
 
 def _estimate_trials(opened: Opened, recipe: DecodeRecipe) -> Estimate:
