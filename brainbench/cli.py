@@ -194,8 +194,8 @@ def apply(
     cache: CacheOption = None,
 ) -> None:
     """Decode a new recording with a decoder of a finished run."""
-    given = {"step": step, "window": window, "delay": delay, "buffer": buffer, "evidence": evidence}
-    given = {name: value for name, value in given.items() if value is not None}
+    options = {"step": step, "window": window, "delay": delay, "buffer": buffer, "evidence": evidence}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if given and not stream:
         raise UserError(f"--{next(iter(given))} is for --stream")
     arguments: dict[str, Any] = {
