@@ -179,16 +179,69 @@ def apply(
         Path | None, typer.Option(metavar="CSV", help="Table with `onset` in seconds and, where known, `label`.")
     ] = None,
     root: Annotated[str | None, typer.Option(metavar="DIR", help="Where the run's data set lies now.")] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Replay it window by window, as if it arrived now.")] = False,
+    step: Annotated[float | None, typer.Option(help="Seconds between decisions [default: 0.25].")] = None,
+    window: Annotated[float | None, typer.Option(help="Seconds of a window [default: a trial].")] = None,
+    delay: Annotated[
+        float | None, typer.Option(help="Seconds between a window's end and the newest sample [default: 0].")
+    ] = None,
+    buffer: Annotated[
+        float | None, typer.Option(help="Seconds kept [default: a window, the delay and the filter].")
+    ] = None,
+    evidence: Annotated[
+        float | None, typer.Option(metavar="P", help="Gather evidence after events until a class has this probability.")
+    ] = None,
     cache: CacheOption = None,
 ) -> None:
     """Decode a new recording with a decoder of a finished run."""
-    from brainbench.workflows.apply import apply_run
+    options = {"step": step, "window": window, "delay": delay, "buffer": buffer, "evidence": evidence}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if given and not stream:
+        raise UserError(f"--{next(iter(given))} is for --stream")
+    arguments: dict[str, Any] = {
+        "out": out,
+        "pipeline": pipeline,
+        "subjects": _names(subject),
+        "train_runs": _names(train_runs),
+        "events": events,
+        "root": root,
+        "cache": cache,
+    }
+    if stream:
+        from brainbench.workflows.stream import StreamSettings, stream_run
 
-    applied = apply_run(
-        folder, recording, out=out, pipeline=pipeline, subjects=_names(subject), train_runs=_names(train_runs),
-        events=events, root=root, cache=cache,
-    )  # fmt: skip
+        applied = stream_run(folder, recording, settings=StreamSettings(**given), quiet=False, **arguments)
+    else:
+        from brainbench.workflows.apply import apply_run
+
+        applied = apply_run(folder, recording, **arguments)
     typer.echo("\n".join([*applied.lines, str(out)]))
+
+
+@app.command()
+def audit(
+    recipe: RecipeArgument,
+    settings: SetOption = None,
+    pipeline: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Which pipelines [default: all that are no networks].")
+    ] = None,
+    window: Annotated[float | None, typer.Option(help="Seconds of a window [default: a third of a trial].")] = None,
+    step: Annotated[float | None, typer.Option(help="Seconds between windows [default: a quarter of one].")] = None,
+    seeds: Annotated[int, typer.Option(help="How often all coins are flipped.")] = 5,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="DIR", help="Folder [default: runs/<recipe>-audit].")
+    ] = None,
+    cache: CacheOption = None,
+    jobs: JobsOption = None,
+) -> None:
+    """Run a recipe's folds on coin-flip labels and say whether they leak."""
+    from brainbench.workflows.audit import AuditSettings, audit_recipe, render
+
+    how = AuditSettings(_names(pipeline), window, step, seeds)
+    found = audit_recipe(
+        recipe, settings=how, overrides=_overrides(settings, jobs=jobs), out=out, cache=cache, quiet=False
+    )
+    typer.echo(render(found))
 
 
 @app.command()

@@ -127,6 +127,8 @@ class Nsd(Dataset):
 
     def _n_sessions(self, subject: str) -> int:
         """Return how many sessions are used, counted from the first."""
+        if subject not in self.facts.sessions or subject not in self.facts.voxels:
+            raise UserError(f"{self.root / SYNTHETIC}: says nothing of {subject}")
         recorded = self.facts.sessions[subject]
         if self.settings.sessions is not None:
             if self.settings.sessions > recorded:
@@ -227,8 +229,8 @@ class Nsd(Dataset):
     def _read(self, subject: str) -> Responses:
         settings = self.settings
         mask_path = self._roi(subject, MASK)
-        mask = self._mask(subject, mask_path)
         sessions = self._sessions(subject)
+        mask = self._mask(subject, mask_path)
         shown, session = self._trials(subject)
         _, stimulus = self._images(subject)
         test = np.isin(shown, self.design.shared)
@@ -240,8 +242,8 @@ class Nsd(Dataset):
             for number in sessions:
                 first, last = np.flatnonzero(session == number)[[0, -1]]
                 zscore_columns(data[first : last + 1])
-        elif settings.standardize == "train":
-            zscore_columns(data, ~test)
+        elif settings.standardize != "none":
+            zscore_columns(data, ~test, stimulus if settings.standardize == "train-images" else None)
         rois = with_all(self._rois(subject, mask, mask_path), data.shape[1], mask_path)
         masker: Any = fitted_masker(mask)
         ncsnr = self._read_ncsnr(subject, mask, mask_path)
@@ -267,8 +269,6 @@ class Nsd(Dataset):
     def _mask(self, subject: str, path: Path) -> Any:
         """Return ``nsdgeneral``, whose -1 (not cortex) and 0 (cortex) are both outside, as 0 and 1."""
         mask = read_mask(path)
-        if subject not in self.facts.voxels:
-            raise UserError(f"{self.root / SYNTHETIC}: says nothing of {subject}")
         found, expected = int(np.asarray(mask.dataobj).sum()), self.facts.voxels[subject]
         if found != expected:
             where = f"{SYNTHETIC} declares" if self.simulated else "published are"
@@ -376,7 +376,7 @@ class _Images:
         self.ids = ids
 
     def __call__(self, index: int) -> np.ndarray:
-        return self.brick[self.ids[index]]
+        return self.brick[int(self.ids[index])]
 
 
 def stamp(path: Path) -> list[Any]:
@@ -385,11 +385,29 @@ def stamp(path: Path) -> list[Any]:
     return [str(path.resolve()), found.st_size, found.st_mtime_ns]
 
 
-def zscore_columns(data: np.ndarray, rows: np.ndarray | None = None, *, block: int = 1024) -> None:
-    """Give columns mean 0 and standard deviation 1 (n - 1) over `rows`, in place; a constant column becomes 0."""
+def zscore_columns(
+    data: np.ndarray, rows: np.ndarray | None = None, groups: np.ndarray | None = None, *, block: int = 1024
+) -> None:
+    """Give columns mean 0 and standard deviation 1 (n - 1), in place; a constant column becomes 0.
+
+    Parameters
+    ----------
+    data : ndarray (n_rows, n_columns)
+    rows : bool ndarray (n_rows,), optional
+        Rows whose mean and standard deviation count.
+    groups : ndarray (n_rows,), optional
+        Image of each row: the mean and standard deviation are those of the images' means over `rows`.
+    block : int
+    """
+    used = np.arange(len(data)) if rows is None else np.flatnonzero(rows)
+    starts = np.arange(len(used))
+    if groups is not None:
+        used = used[np.argsort(groups[used], kind="stable")]
+        starts = np.flatnonzero(np.append(True, np.diff(groups[used]) != 0))
+    counts = np.diff(np.append(starts, len(used)))[:, None]
     for start in range(0, data.shape[1], block):
         part = data[:, start : start + block].astype(np.float64)
-        chosen = part if rows is None else part[rows]
+        chosen = np.add.reduceat(part[used], starts, axis=0) / counts
         spread = chosen.std(axis=0, ddof=1)
         data[:, start : start + block] = (part - chosen.mean(axis=0)) / np.where(spread > 0, spread, np.inf)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,16 @@ def digest_weights(network: torch.nn.Module) -> str:
     return digest(parts)
 
 
+TORCH_RANDOM = threading.RLock()
+"""Held by whoever draws from torch's global generator, of which a process has one for all threads."""
+
+
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Draw initial weights from `seed`, leaving torch's global generator as it was."""
     import torch
 
-    with torch.random.fork_rng(devices=[]):
+    with TORCH_RANDOM, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,7 +25,7 @@ from brainbench.core.errors import UserError
 from brainbench.core.files import atomic_path
 from brainbench.encoders.capture import resolve_device
 from brainbench.encoders.eeg.views import View
-from brainbench.encoders.weights import digest_weights
+from brainbench.encoders.weights import TORCH_RANDOM, digest_weights
 
 CHECKPOINT_S = 10.0
 """Least time between two checkpoints, in seconds; they cost time, and any of them leads to the same end."""
@@ -36,8 +35,6 @@ FINAL_RATE = 1e-6
 """Learning rate at the end of a cosine schedule."""
 
 Progress = Callable[[dict[str, Any]], None]
-
-_TORCH = threading.RLock()
 
 
 class Objective(Protocol):
@@ -151,7 +148,7 @@ def torch_alone(threads: int, device: str = "cpu") -> Iterator[None]:
     The block may be entered again inside itself.
     """
     cuda = [torch.device(device).index or 0] if device.startswith("cuda") else []
-    with _TORCH, torch.random.fork_rng(devices=cuda):
+    with TORCH_RANDOM, torch.random.fork_rng(devices=cuda):
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:

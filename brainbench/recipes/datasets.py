@@ -75,8 +75,9 @@ class NsdSettings(DatasetSettings):
     """Use the first so many sessions; null is 37 for `shared982` and all for `shared1000`."""
     missing_sessions: Literal["refuse", "skip"] = "refuse"
     """What happens when the betas of a session are not there."""
-    standardize: Literal["session", "train", "none"] = "session"
-    """Z-score every voxel within sessions, or by mean and standard deviation of the rows outside of the test set."""
+    standardize: Literal["session", "train", "train-images", "none"] = "session"
+    """Z-score every voxel within sessions; by mean and standard deviation of the trials outside of the test set
+    (`train`); or by those of the images there, averaged over their showings (`train-images`, as Brain-Diffuser)."""
     rois: list[str] = ["prf-visualrois", "prf-eccrois", "floc-faces", "floc-words", "floc-places", "floc-bodies"]
     """ROI files (func1pt8mm/roi) to read."""
     captions: str | None = None

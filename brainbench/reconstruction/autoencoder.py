@@ -39,12 +39,14 @@ class Autoencoder:
 
     def __init__(self, source: Pretrained, part: str, device: str) -> None:
         self.source, self.part, self.device = source, part, device
-        config = source.config(part)
-        self.kind = str(config.get("_class_name"))
+        import diffusers
+
+        self.kind = str(source.config(part).get("_class_name"))
         if self.kind not in KINDS:
             raise UserError(
                 f"{source.what}: {source.model} holds a {self.kind}; an autoencoder is one of {one_of(KINDS)}"
             )
+        config = source.config(part, getattr(diffusers, self.kind))
         blocks = config["block_out_channels"] if self.kind == "AutoencoderKL" else config["encoder_block_out_channels"]
         self.reduction = 2 ** (len(blocks) - 1)
         self.channels = int(config["latent_channels"])

@@ -55,13 +55,17 @@ class StableCascade(LatentDiffusion):
     def __init__(
         self, settings: CascadeSettings, encoders: Mapping[str, Any], seed: int = 0, device: str = "auto"
     ) -> None:
+        from diffusers.models import StableCascadeUNet
+        from diffusers.pipelines.deprecated.wuerstchen import PaellaVQModel
+
         super().__init__(settings, device)
         self.prior = find(
             settings.prior, self.what, networks=["prior", "image_encoder", "text_encoder"],
             others=["feature_extractor", "tokenizer", "scheduler"],
         )  # fmt: skip
         self.model = find(settings.model, self.what, networks=["decoder", "vqgan"], others=["scheduler"])
-        vqgan, stage_c = self.model.config("vqgan"), self.prior.config("prior")
+        vqgan = self.model.config("vqgan", PaellaVQModel)
+        stage_c = self.prior.config("prior", StableCascadeUNet)
         reduction = int(vqgan["up_down_scale_factor"]) * 2 ** (int(vqgan["levels"]) - 1)
         side = latent_side(settings.image_size, reduction, self.model)
         self.shape = (int(vqgan["latent_channels"]), side, side)

@@ -34,7 +34,6 @@ class ClipEncoder(Encoder):
 
     def __init__(self, name: str, source: Pretrained, part: str, device: str) -> None:
         self.name, self.source, self.part, self.device = name, source, part, device
-        self.config = source.config(part)
 
     def layers(self) -> list[Layer]:
         """Return the layers in order of depth, with the number of features of each."""
@@ -68,11 +67,13 @@ class ClipImage(ClipEncoder):
     modalities = ("image",)
 
     def __init__(self, source: Pretrained, part: str, processor: str | None, device: str) -> None:
+        from transformers import CLIPVisionConfig
+
         super().__init__("clip_image", source, part, device)
-        self.size = int(self.config["image_size"])
-        tokens = 1 + (self.size // int(self.config["patch_size"])) ** 2
-        hidden, projected = int(self.config["hidden_size"]), int(self.config["projection_dim"])
-        blocks = int(self.config["num_hidden_layers"])
+        config = source.tool(CLIPVisionConfig, part)
+        self.size = int(config.image_size)
+        tokens = 1 + (self.size // int(config.patch_size)) ** 2
+        hidden, projected, blocks = config.hidden_size, config.projection_dim, config.num_hidden_layers
         self.shapes = {
             "tokens.penultimate": (tokens, hidden),
             "tokens": (tokens, projected),
@@ -158,12 +159,15 @@ class ClipText(ClipEncoder):
     modalities = ("image", "text")
 
     def __init__(self, source: Pretrained, part: str, tokenizer: str, *, projected: bool, device: str) -> None:
+        from transformers import CLIPTextConfig
+
         super().__init__("clip_text", source, part, device)
+        config = source.tool(CLIPTextConfig, part)
         self._tokenizer_part, self._projected = tokenizer, projected
-        n_tokens, hidden = int(self.config["max_position_embeddings"]), int(self.config["hidden_size"])
+        n_tokens, hidden = config.max_position_embeddings, config.hidden_size
         self.shapes = {"tokens.hidden": (n_tokens, hidden)}
         if projected:
-            width = int(self.config["projection_dim"])
+            width = config.projection_dim
             self.shapes |= {"tokens": (n_tokens, width), "pooled": (width,)}
         self.depths = dict.fromkeys(self.shapes, 1.0)
         self._batch = automatic_batch(40.0 * 4 * n_tokens * hidden, device)

@@ -58,8 +58,10 @@ class IpAdapter(LatentDiffusion):
 
     def _fit(self) -> str:
         """Return the layer that the adapter reads, after checking that model, adapter and encoder fit together."""
+        from diffusers import UNet2DConditionModel
+
         shapes = _shapes(self.adapter.folder / self.settings.adapter_weights, self.what)
-        unet = self.model.config("unet")
+        unet = self.model.config("unet", UNet2DConditionModel)
         if unet.get("addition_embed_type"):
             raise UserError(f"{self.what}: {self.model.model} is no Stable Diffusion 1.x or 2.x (it wants more inputs)")
         if "image_proj.proj.weight" in shapes and "image_proj.norm.weight" in shapes:

@@ -40,14 +40,19 @@ class Kandinsky(LatentDiffusion):
     def __init__(
         self, settings: KandinskySettings, encoders: Mapping[str, Any], seed: int = 0, device: str = "auto"
     ) -> None:
+        from diffusers import UNet2DConditionModel, VQModel
+
         super().__init__(settings, device)
         self.model = find(settings.model, self.what, networks=["unet", "movq"], others=["scheduler"])
         self.prior = find(settings.prior, self.what, networks=["image_encoder"], others=["image_processor"])
-        movq = self.model.config("movq")
+        movq = self.model.config("movq", VQModel)
         side = latent_side(settings.image_size, 2 ** (len(movq["block_out_channels"]) - 1), self.model)
         self.shape = (int(movq["latent_channels"]), side, side)
         self.image = ClipImage(self.prior, "image_encoder", "image_processor", self.device)
-        wanted, given = self.model.config("unet").get("encoder_hid_dim"), self.image.shapes["pooled"][0]
+        wanted, given = (
+            self.model.config("unet", UNet2DConditionModel)["encoder_hid_dim"],
+            self.image.shapes["pooled"][0],
+        )
         if wanted != given:
             raise UserError(
                 f"{self.what}: {settings.model} takes image vectors of {wanted} numbers, {settings.prior} gives {given}"

@@ -18,7 +18,7 @@ from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.evaluation.bootstrap import row_weights
 from brainbench.evaluation.metrics import pearson_r
 from brainbench.reconstruction.identification import correlations, two_way
-from brainbench.reconstruction.perceptual import EXTRACTORS, Perceptual, WeightsMissing, lite0_features
+from brainbench.reconstruction.perceptual import EXTRACTORS, Lite0, Perceptual, WeightsMissing
 from brainbench.reconstruction.resizing import checked_stack, grey, resized, with_channels
 
 Kind = Literal["pixels", "two-way", "distance"]
@@ -292,6 +292,7 @@ class ImageScorer:
         self._device, self._untrained = device, untrained
         self._networks: dict[str, Perceptual] = {}
         self._features: dict[str, np.ndarray] = {}
+        self._lite0: Lite0 | None = None
         self._missing: dict[str, str] = {}
         for name in self._names:
             if name in EXTRACTORS:
@@ -337,8 +338,10 @@ class ImageScorer:
         if name == "two_way_pixels":
             truth = with_channels(self._truth, max(channels, self._truth.shape[3]))
             return truth.reshape(len(truth), -1)
-        if name not in self._features:
-            self._features[name] = self._extract(name, self._truth)
+        if name not in self._features:  # an image that stands in several rows passes the network once
+            rows = np.arange(len(self._truth)) if self._contents is None else np.asarray(self._contents)
+            _, first, back = np.unique(rows, return_index=True, return_inverse=True)
+            self._features[name] = self._extract(name, self._truth[first])[back.ravel()]
         return self._features[name]
 
     def _extract(self, name: str, images: np.ndarray) -> np.ndarray:
@@ -346,7 +349,9 @@ class ImageScorer:
             _, same_size = _pairs(self._truth, images)
             return same_size.reshape(len(images), -1)
         if name == "two_way_efficientnet_lite0":
-            return lite0_features(images, device=self._device)
+            if self._lite0 is None:
+                self._lite0 = Lite0(device=self._device)
+            return self._lite0.features(images)
         return self._networks[name].features(images)
 
 

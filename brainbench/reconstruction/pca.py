@@ -25,8 +25,12 @@ class PcaCodec(Codec):
     """
 
     fitted = True
+    _mean: np.ndarray
+    _components: np.ndarray
 
-    def __init__(self, image_size: int = 32, channels: int = 3, n_components: int = 100, patch: int | None = None):
+    def __init__(
+        self, image_size: int = 32, channels: int = 3, n_components: int = 100, patch: int | None = None
+    ) -> None:
         self.image_size = image_size
         self.channels = channels
         self.n_components = n_components

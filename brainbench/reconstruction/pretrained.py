@@ -7,6 +7,7 @@ from safetensors; where a repository has none, from a torch file that is read as
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -42,14 +43,17 @@ class Pretrained:
     folder: Path
     what: str
 
-    def config(self, part: str) -> dict[str, Any]:
-        """Return the ``config.json`` of a part."""
+    def config(self, part: str, kind: Any = None) -> dict[str, Any]:
+        """Return the ``config.json`` of a part; what it leaves out (old ones do) has the defaults of class `kind`."""
         path = self.folder / part / "config.json"
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(f"{self.what}: {path} cannot be read: {error}") from error
-        return values
+        if kind is None:
+            return values
+        parameters = inspect.signature(kind.__init__).parameters.values()
+        return {one.name: one.default for one in parameters if one.default is not one.empty} | values
 
     def load(self, kind: Any, part: str, device: str = "cpu") -> Any:
         """Return a part as an object of class `kind`: a network in float32, in evaluation mode and without gradients.

@@ -51,6 +51,8 @@ class VersatileDiffusion(LatentDiffusion):
     def __init__(
         self, settings: VersatileSettings, encoders: Mapping[str, Any], seed: int = 0, device: str = "auto"
     ) -> None:
+        from diffusers import UNet2DConditionModel
+
         super().__init__(settings, device)
         self.model = find(
             settings.model, self.what,
@@ -62,7 +64,7 @@ class VersatileDiffusion(LatentDiffusion):
         self.shape = (self.autoencoder.channels, side, side)
         self.image = ClipImage(self.model, "image_encoder", "image_feature_extractor", self.device)
         self.text = ClipText(self.model, "text_encoder", "tokenizer", projected=True, device=self.device)
-        wanted = self.model.config("image_unet")["cross_attention_dim"]
+        wanted = self.model.config("image_unet", UNet2DConditionModel)["cross_attention_dim"]
         for encoder in (self.image, self.text):
             if encoder.shapes["tokens"][1] != wanted:
                 raise UserError(

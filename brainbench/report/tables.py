@@ -32,9 +32,9 @@ NAMES = {
     "ssim_2d": "SSIM (2-D)",
     "ssim_columns": "SSIM (columns)",
     "two_way_pixels": "two-way, pixels",
-    "two_way_pixels_within": "two-way, pixels, within label",
+    "two_way_pixels_within": "two-way, pixels, within a label",
     "two_way_efficientnet_lite0": "two-way, EfficientNet-Lite0",
-    "two_way_efficientnet_lite0_within": "two-way, EfficientNet-Lite0, within label",
+    "two_way_efficientnet_lite0_within": "two-way, EfficientNet-Lite0, within a label",
 }
 
 

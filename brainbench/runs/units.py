@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,11 +74,19 @@ def jobs_to_use(jobs: int, threads_per_unit: int) -> int:
 
 @contextlib.contextmanager
 def one_thread_pool(threads: int) -> Iterator[None]:
-    """Limit BLAS and OpenMP to `threads`, so that jobs never multiply with BLAS threads."""
+    """Limit BLAS, OpenMP and PyTorch to `threads`, so that jobs never multiply with their threads."""
     from threadpoolctl import threadpool_limits
 
+    torch = sys.modules.get("torch")  # its own count is what its worker threads go by
+    before = None if torch is None else torch.get_num_threads()
     with threadpool_limits(limits=threads):
-        yield
+        try:
+            if torch is not None:
+                torch.set_num_threads(threads)
+            yield
+        finally:
+            if torch is not None:
+                torch.set_num_threads(before)
 
 
 def read_units(units: Sequence[Unit], folder: RunFolder) -> list[dict[str, np.ndarray]]:

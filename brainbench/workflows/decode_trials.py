@@ -39,12 +39,12 @@ def decode_trials(opened: Opened, runner: Runner, outcome: Outcome) -> None:
     assert isinstance(recipe, DecodeRecipe)
     with runner.stages.stage("read and filter", total=len(opened.subjects)) as advance:
         members, cases = open_trials(opened)
-        check_sweeps(recipe, members)
+        lead = [case for case in cases if case.label == cases[0].label]
+        check_sweeps(opened, members, lead)
         advance(len(members))
     _note(outcome, recipe, members, cases)
     units = _units(opened, members, cases)
     patterns = _pattern_units(opened, members)
-    lead = [case for case in cases if case.label == cases[0].label]
     sweeps = [(case, sweep, mine) for case in lead for sweep, mine in sweep_units(opened, case)]
     everything = [unit for _, mine in units for unit in mine] + [unit for *_, unit in patterns]
     everything += [unit for *_, mine in sweeps for unit in mine]
@@ -85,10 +85,9 @@ def decode_trials(opened: Opened, runner: Runner, outcome: Outcome) -> None:
 def plan_units(opened: Opened) -> list[Unit]:
     """Return every unit of a recipe with pipelines."""
     members, cases = open_trials(opened)
-    assert isinstance(opened.recipe, DecodeRecipe)
-    check_sweeps(opened.recipe, members)
-    units = [unit for _, mine in _units(opened, members, cases) for unit in mine]
     lead = [case for case in cases if case.label == cases[0].label]
+    check_sweeps(opened, members, lead)
+    units = [unit for _, mine in _units(opened, members, cases) for unit in mine]
     units += [unit for case in lead for _, mine in sweep_units(opened, case) for unit in mine]
     return units + [unit for *_, unit in _pattern_units(opened, members)]
 

@@ -10,10 +10,11 @@ import numpy as np
 from brainbench.reconstruction.images import stimulus_images
 from brainbench.reconstruction.metrics import METRICS
 from brainbench.runs.engines import Runner
+from brainbench.workflows.image_claims import lead_metric
+from brainbench.workflows.ladder import WITHIN, Item, Judge
 from brainbench.workflows.outcome import ImageFile, Outcome
 
 if TYPE_CHECKING:
-    from brainbench.workflows.ladder import Item, Judge
     from brainbench.workflows.reconstruct import Study
 
 SHOWN = (("final", "predicted"), ("low_level", "predicted"), ("final", "oracle"), ("codec", "codec"))
@@ -30,7 +31,7 @@ def keep_images(
 ) -> None:
     """Keep a study's reconstructions and its gallery for the run folder."""
     last = "final" if study.generator is not None else "low_level"
-    lead = study.recipe.metrics[0]
+    lead = lead_metric(study.recipe)
     values = scored[last, "predicted"].get(lead)
     by_name = {(item.stage, item.name): item for item in items}
     ids = np.array(study.case.features.stimuli.ids)
@@ -46,7 +47,9 @@ def keep_images(
     )
     if values is None or not np.isfinite(values).any():
         return
-    chosen = ranked(values, study.recipe.n_gallery, lower_is_better=METRICS[lead].better == "lower")
+    chosen = ranked(
+        values, study.recipe.n_gallery, lower_is_better=METRICS[lead.removesuffix(WITHIN)].better == "lower"
+    )
     index = np.concatenate(list(chosen.values()))
     truth = stimulus_images(study.case.features.stimuli, judge.size, judge.channels, judge.stimulus[index])
     pictures = {"original": _bytes(truth)}

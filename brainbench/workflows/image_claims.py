@@ -6,6 +6,7 @@ from typing import Any
 
 from brainbench.recipes.schema import ReconstructRecipe
 from brainbench.reconstruction.metrics import METRICS
+from brainbench.report.tables import name_of
 from brainbench.workflows.claims import number, probability
 from brainbench.workflows.ladder import WITHIN
 from brainbench.workflows.opening import Opened
@@ -31,7 +32,7 @@ def image_claims(opened: Opened, outcome: Outcome) -> list[str]:
             where = f"{subject}, {scheme} held out"
             sentences += _identified(where, mine, recipe, last)
             if recipe.generator is not None:
-                sentences += _stages(where, mine, recipe.generator.name)
+                sentences += _stages(where, mine, recipe)
     return sentences
 
 
@@ -51,7 +52,7 @@ def _identified(where: str, rows: dict[tuple[str, str, str], Row], recipe: Recon
         row = rows.get((last, "predicted", name))
         if row is None:
             continue
-        text = f"{where}: {_words(name, recipe)} of the predicted images is {_value(row)}"
+        text = f"{where}: {words_of(name, recipe)} of the predicted images is {_value(row)}"
         if row.get("p") is not None:
             verdict = "above" if row["p"] < 0.05 else "not above"
             text += f", {verdict} the {number(row.get('null_95'), 2)} under which 95 % of shuffles lie"
@@ -71,13 +72,15 @@ def _identified(where: str, rows: dict[tuple[str, str, str], Row], recipe: Recon
     return sentences
 
 
-def _stages(where: str, rows: dict[tuple[str, str, str], Row], generator: str) -> list[str]:
+def _stages(where: str, rows: dict[tuple[str, str, str], Row], recipe: ReconstructRecipe) -> list[str]:
+    assert recipe.generator is not None
     better, worse, same = [], [], []
     for (stage, _, metric), row in rows.items():
         if stage != "final - low_level":
             continue
         up = METRICS[metric.removesuffix(WITHIN)].better == "higher"
-        detail = f"{metric} by {number(row['value'])} ({number(row['ci_low'])} to {number(row['ci_high'])})"
+        detail = f"{words_of(metric, recipe)} by {number(abs(row['value']), 2)}"
+        detail += f" (difference {number(row['ci_low'], 2)} to {number(row['ci_high'], 2)})"
         sign = 1 if up else -1
         if min(sign * row["ci_low"], sign * row["ci_high"]) > 0:
             better.append(detail)
@@ -91,14 +94,17 @@ def _stages(where: str, rows: dict[tuple[str, str, str], Row], generator: str) -
         f"makes no difference that can be told in {', '.join(same)}" if same else "",
     ]
     said = "; it ".join(part for part in parts if part)
-    return [f"{where}: against the low-level stage alone, the generator {generator} {said}."] if said else []
+    return (
+        [f"{where}: against the low-level stage alone, the generator {recipe.generator.name} {said}."] if said else []
+    )
 
 
 def _value(row: Row) -> str:
     return f"{number(row['value'], 2)} (interval {number(row['ci_low'], 2)} to {number(row['ci_high'], 2)})"
 
 
-def _words(metric: str, recipe: ReconstructRecipe) -> str:
+def words_of(metric: str, recipe: ReconstructRecipe) -> str:
+    """Return a metric's name for people."""
     if metric.endswith(WITHIN):
-        return f"{metric.removesuffix(WITHIN)} among images of one {recipe.identify_within}"
-    return metric
+        return f"{name_of(metric.removesuffix(WITHIN))} among images of one {recipe.identify_within}"
+    return name_of(metric)

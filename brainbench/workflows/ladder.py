@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.evaluation.significance import permutation_indices
 from brainbench.reconstruction.base import Images
-from brainbench.reconstruction.identification import correlations, two_way
+from brainbench.reconstruction.identification import correlations, two_way, two_way_shares
 from brainbench.reconstruction.images import stimulus_images
 from brainbench.reconstruction.metrics import METRICS, ImageScore, ImageScorer, bootstrap_interval
 from brainbench.reconstruction.resizing import resized, with_channels
@@ -106,8 +107,9 @@ class Judge:
         found: np.ndarray = np.unique(self.stimulus)
         return found
 
+    @cached_property
     def truth(self) -> Images:
-        """Return the true images of the test rows, ``(n_rows, size, size, channels)``."""
+        """The true images of the test rows, ``(n_rows, size, size, channels)``."""
         stimuli = self.study.case.features.stimuli
         distinct = stimulus_images(stimuli, self.size, self.channels, self.shown)
         return distinct[np.searchsorted(self.shown, self.stimulus)]
@@ -116,7 +118,7 @@ class Judge:
         """Return the scorer of this study's true images."""
         if self._scorer is None:
             self._scorer = ImageScorer(
-                self.truth(), self.study.recipe.metrics, contents=self.stimulus,
+                self.truth, self.study.recipe.metrics, contents=self.stimulus,
                 device=self.study.recipe.execution.device,
             )  # fmt: skip
         return self._scorer
@@ -161,11 +163,15 @@ class Judge:
                 mean = _mean_image(stimuli, np.unique(stimulus[train]), self.size, self.channels)
                 out[[place_of[int(row)] for row in test]] = mean
             return out
-        for place, row in enumerate(self.rows):
-            others = stimulus[(run == run[row]) & (stimulus != stimulus[row])]
-            if not len(others):
-                others = stimulus[stimulus != stimulus[row]]
-            out[place] = _mean_image(stimuli, others, self.size, self.channels)
+        for name in np.unique(run[self.rows]):
+            shown = stimulus[run == name]
+            total = len(shown) * _mean_image(stimuli, shown, self.size, self.channels)
+            for place in np.flatnonzero(run[self.rows] == name).tolist():
+                own = int(self.stimulus[place])
+                n = int((shown == own).sum())
+                others = total - n * stimulus_images(stimuli, self.size, self.channels, [own])[0]
+                # Alone in its run, an image has no others, and nothing is known without a brain.
+                out[place] = np.clip(others / (len(shown) - n), 0, 1) if len(shown) > n else 0.5
         return out
 
     # Scores ------------------------------------------------------------------------------------------------------
@@ -209,8 +215,7 @@ class Judge:
 
     def _similarity(self, name: str, score: ImageScore, images: Images) -> np.ndarray | None:
         if name == "pixcorr":
-            truth = self.truth()
-            return correlations(truth.reshape(len(truth), -1), images.reshape(len(images), -1))
+            return correlations(self.truth.reshape(len(self.truth), -1), images.reshape(len(images), -1))
         return score.R
 
     def _redealt(
@@ -225,18 +230,12 @@ class Judge:
     ) -> dict[str, np.ndarray]:
         """Score truths dealt to the wrong reconstructions."""
         if R is None:
-            scorer = ImageScorer(self.truth(), [name], contents=self.stimulus)
+            scorer = ImageScorer(self.truth, [name], contents=self.stimulus)
             few = [scorer.score(images[np.argsort(order)])[name].values for order in orders[:N_SHUFFLES]]
             means = np.mean([values for values in few if values is not None], axis=0)
             return {f"{name}/shuffled": means}
-        rows = []
-        for order in orders:
-            if name == "pixcorr":
-                rows.append(R[order, np.arange(len(R))])
-            else:
-                own = None if groups is None else groups[order]
-                rows.append(two_way(R[order], groups=own, contents=self.stimulus[order]))
-        values = np.array(rows)
+        scores = R if name == "pixcorr" else two_way_shares(R, groups=groups, contents=self.stimulus)
+        values = scores[orders, np.arange(len(R))[None, :]]
         return {
             f"{name}{ending}/shuffled": np.nanmean(values[:N_SHUFFLES], axis=0),
             f"{name}{ending}/null": np.nanmean(values[:n_permutations], axis=1),

@@ -410,7 +410,7 @@ def _draw_fold(
     images = {"row": rows, "low_level": initial[:, None].astype(np.float16)}
     if study.generator is not None:
         ready = trained(study, training_of(study, index), runner) if study.generator.trainable else study.generator
-        shaped = {c.name: np.asarray(features[c.name]).reshape(-1, *c.shape) for c in study.conditions}
+        shaped = {c.name: features[c.name].reshape(len(rows), *c.shape) for c in study.conditions}
         assert study.recipe.generator is not None
         samples = [
             ready.generate(

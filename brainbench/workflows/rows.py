@@ -154,14 +154,20 @@ def make_rows(responses: Responses, scheme: Scheme, settings: ResponseSettings) 
     )
 
 
-def group_means(data: np.ndarray, group: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the mean of the rows of each group, ``(n_groups, n_columns)``, in float precision of `data`."""
-    if len(counts) == len(data):
-        return data[np.argsort(group, kind="stable")]
+def group_means(data: np.ndarray, group: np.ndarray, counts: np.ndarray, *, block: int = 1024) -> np.ndarray:
+    """Return the mean of the rows of each group, ``(n_groups, n_columns)``, in float precision of `data`.
+
+    Means are taken in float64, some columns at a time: a whole copy of large responses would not fit.
+    """
     order = np.argsort(group, kind="stable")
+    if len(counts) == len(data):
+        return data[order]
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    sums = np.add.reduceat(data[order].astype(np.float64), starts, axis=0)
-    return np.asarray(sums / counts[:, None], dtype=data.dtype if data.dtype.kind == "f" else np.float32)
+    means = np.empty((len(counts), data.shape[1]), dtype=data.dtype if data.dtype.kind == "f" else np.float32)
+    for first in range(0, data.shape[1], block):
+        columns = slice(first, first + block)
+        means[:, columns] = np.add.reduceat(data[order, columns].astype(np.float64), starts, axis=0) / counts[:, None]
+    return means
 
 
 def _constant_within(values: np.ndarray, group: np.ndarray) -> bool:

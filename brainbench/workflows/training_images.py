@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -111,8 +110,7 @@ def _patterns(n: int, size: int, seed: int, known: _Known) -> Stimuli:
     grids: list[np.ndarray] = [image[..., 0] for image in images]
     if known.stimuli.modality == "image":
         grids = [np.repeat((255 * grid).astype(np.uint8)[..., None], 3, axis=-1) for grid in grids]
-    drawn: Any = Stimuli.of(grids, ids=[f"{kind}-{i:05d}" for i, kind in enumerate(kinds)])
-    return drawn  # type: ignore[no-any-return]
+    return Stimuli.of(grids, ids=[f"{kind}-{i:05d}" for i, kind in enumerate(kinds)])
 
 
 @lru_cache(maxsize=4)

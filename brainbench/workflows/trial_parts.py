@@ -130,14 +130,16 @@ def _sweep(
     return Sweep(kind, settings, section.model_dump(mode="json", exclude={"pipeline"}), parts, span)
 
 
-def check_sweeps(recipe: DecodeRecipe, members: list[Member]) -> None:
-    """Refuse windows and bands that the recordings cannot hold, before the first unit.
+def check_sweeps(opened: Opened, members: list[Member], lead: list[Case]) -> None:
+    """Refuse windows and bands that the recordings or the folds of the leading scheme cannot hold, before any unit.
 
     Raises
     ------
     UserError
         Naming the window or band.
     """
+    recipe, dataset = opened.recipe, opened.dataset
+    assert isinstance(recipe, DecodeRecipe) and isinstance(dataset, RecordingDataset)
     for sweep in sweeps_of(recipe):
         for member in members:
             rate = float(member.info["sfreq"])
@@ -153,6 +155,27 @@ def check_sweeps(recipe: DecodeRecipe, members: list[Member]) -> None:
                         f"time_resolved.window: {part.high - part.low:g} s is less than two samples of "
                         f"{member.subject}, which has {rate:g} per second"
                     )
+        if sweep.kind == "time":
+            _check_windows(dataset, sweep, lead)
+
+
+def _check_windows(dataset: RecordingDataset, sweep: Sweep, lead: list[Case]) -> None:
+    """Refuse windows that leave a fold without trials: only trials that cover all of them are used."""
+    for case in lead:
+        kept, start = [], 0
+        for member in case.members:
+            whole = dataset.trials(member.subject, span=sweep.span, unfiltered=True)
+            kept.append(start + _same_trials(member, whole)[0])
+            start += len(member.rows)
+        rows = np.concatenate(kept)
+        for number, (train, test) in enumerate(case.folds, start=1):
+            left = np.intersect1d(train, rows)
+            if not len(np.intersect1d(test, rows)) or len(np.unique(case.rows.label[left])) < len(case.classes):
+                raise UserError(
+                    f"time_resolved: fold {number} has no trials of every class that cover all windows "
+                    f"({sweep.parts[0].low:g} to {sweep.parts[-1].high:g} s)",
+                    hint="a later `time_resolved.tmin` or an earlier `tmax` leaves more trials",
+                )
 
 
 def sweep_units(opened: Opened, case: Case) -> list[tuple[Sweep, list[Unit]]]:
@@ -177,8 +200,6 @@ def _unit(dataset: RecordingDataset, recipe: DecodeRecipe, case: Case, sweep: Sw
             for number, (train, test) in enumerate(case.folds):
                 fit, held = np.flatnonzero(np.isin(rows, train)), np.flatnonzero(np.isin(rows, test))
                 y, domains = case.rows.label[rows], case.rows.sessions[rows]
-                if not len(held) or len(np.unique(y[fit])) < len(case.classes):
-                    raise ValueError(f"fold {number + 1} has no trials of every class that cover all windows")
                 decoder.fit_prepared(prepared[fit], y[fit], groups=case.groups(rows[fit]), domains=domains[fit])
                 probability = decoder.probability_of(prepared[held], domains=domains[held])
                 found.append((rows[held], np.full(len(held), number), probability))

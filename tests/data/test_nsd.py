@@ -51,7 +51,7 @@ def test_keeps_the_contract_and_says_that_it_is_a_copy(copy):
     assert "no brain was measured" in dataset.notes()[0]
 
 
-@pytest.mark.parametrize("standardize", ["session", "train", "none"])
+@pytest.mark.parametrize("standardize", ["session", "train", "train-images", "none"])
 def test_ids_betas_and_images_belong_together(copy, standardize):
     dataset = open_nsd(copy.root, standardize=standardize)
     for subject in dataset.subjects:
@@ -89,6 +89,10 @@ def test_units_and_scaling(copy):
     rows = train.labels["test_set"] == "train"
     np.testing.assert_allclose(train.data[rows].mean(axis=0), 0, atol=1e-5)
     assert np.abs(train.data[~rows].mean(axis=0)).max() > 0.05  # the test set had no say
+    images = open_nsd(copy.root, standardize="train-images").responses("subj01")
+    means = [images.data[images.stimulus == image].mean(axis=0) for image in np.unique(images.stimulus[rows])]
+    np.testing.assert_allclose(np.mean(means, axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(np.std(means, axis=0, ddof=1), 1, atol=1e-5)
 
 
 def test_voxels_outside_of_the_mask_are_never_read(copy):
@@ -228,6 +232,23 @@ def test_missing_sessions(own):
         open_nsd(own.root, sessions=4).responses("subj02")
 
 
+def test_voxels_that_do_not_change(own):
+    dead, silent = np.argwhere(own.mask["subj01"])[[0, 5]]
+    for session in (1, 2, 3):
+        path = own.beta_file("subj01", session)
+        values = np.asarray(nibabel.load(path).dataobj).copy()
+        values[tuple(dead)] = 7
+        if session == 2:
+            values[tuple(silent)] = 0
+        nibabel.save(nibabel.Nifti1Image(values, nibabel.load(path).affine), path)
+    dataset = open_nsd(own.root)
+    check_dataset(dataset, ["subj01"])
+    responses = dataset.responses("subj01")
+    assert responses.n_targets == 102 and "1 voxels that never change" in " ".join(responses.notes)
+    assert (responses.data[30:60, 4] == 0).all() and responses.data[:30, 4].std() > 0.5  # the first one is gone
+    assert responses.masker.inverse_transform(responses.data[0]).shape == own.mask["subj01"].shape
+
+
 def change_mask(copy):
     path = copy.roi_file("subj01", "nsdgeneral")
     image = nibabel.load(path)
@@ -298,6 +319,12 @@ def forget_the_declaration(copy):
     (copy.root / "synthetic_copy.json").unlink()
 
 
+def forget_a_participant(copy):
+    path = copy.root / "synthetic_copy.json"
+    declared = json.loads(path.read_text())
+    path.write_text(json.dumps({**declared, "voxels": {"subj02": 94}}))
+
+
 def damage_the_declaration(copy):
     (copy.root / "synthetic_copy.json").write_text(json.dumps({"voxels": {"subj01": 1}}))
 
@@ -318,6 +345,7 @@ def damage_the_declaration(copy):
         (other_name, "no data set 'imgBrick'; it has images"),
         (lose_a_roi, "dataset.rois: .*floc-words.nii.gz does not exist"),
         (forget_the_declaration, "198 images, the data set has 73000"),
+        (forget_a_participant, "synthetic_copy.json: says nothing of subj01"),
         (damage_the_declaration, "synthetic_copy.json: not readable"),
     ],
 )

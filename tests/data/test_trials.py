@@ -177,12 +177,19 @@ def test_a_damaged_file_is_one_message(tmp_path, real_data):
             folder(tmp_path, events="annotations").trials("s1")
 
 
-def test_a_moabb_data_set_by_name():
+def test_a_moabb_data_set_by_name(tmp_path):
     pytest.importorskip("moabb")
     values = {"name": "moabb", "dataset": "FakeDataset", "parameters": {"n_subjects": 2, "n_sessions": 2, "n_runs": 2}}
     dataset = DATASETS["moabb"].open(dataset_settings(values), None, Context())
     trials = dataset.trials("1")
     assert set(trials.session) == {"0", "1"} and len(set(trials.label)) == 3
+    raw = dataset.source.get_data([1])[1]["0"]["0"].load_data()
+    raw.save(tmp_path / "own_raw.fif", verbose="ERROR")  # a file of one's own, with the same kind of events
+    new = dataset.read_new(tmp_path / "own_raw.fif", trials.info).recording
+    known = dataset.recordings("1")[0]
+    assert new.raw.ch_names == trials.ch_names and new.labels.tolist() == known.labels.tolist()
+    expected = raw.get_data(picks=trials.ch_names)  # the fake data set draws other noise whenever it is read
+    assert np.allclose(new.onsets, known.onsets) and np.allclose(new.raw.get_data(), expected, rtol=1e-4, atol=1e-9)
     for wrong, message in (
         ({"dataset": "FakeDatase"}, "did you mean 'FakeDataset'"),
         ({"parameters": {"n_subject": 2}}, "did you mean 'n_subjects'"),

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -115,3 +117,16 @@ def test_a_model_in_the_hubs_cache_is_found_offline(monkeypatch, tmp_path, kl):
     (repository / "snapshots" / ("0" * 40)).symlink_to(kl)
     images = pictures(2, 16)
     np.testing.assert_array_equal(codec("somebody/vae").encode(images), codec(kl).encode(images))
+
+
+def test_an_old_configuration_has_the_defaults_of_its_class(tmp_path):
+    """The official autoencoders of Stable Diffusion 1.x do not name their scaling."""
+    images = pictures(2, 16)
+    named = codec(write_autoencoder(tmp_path / "named")).encode(images)
+    folder = write_autoencoder(tmp_path / "old")
+    config = json.loads((folder / "config.json").read_text())
+    assert config.pop("scaling_factor") == 0.18215
+    for name in ("shift_factor", "latent_channels", "mid_block_add_attention"):
+        config.pop(name)
+    (folder / "config.json").write_text(json.dumps(config))
+    np.testing.assert_array_equal(codec(folder).encode(images), named)

@@ -161,3 +161,25 @@ def test_parameters_name_settings_and_weights(models):
     assert parameters["strength"] == 0.75 and parameters["sampler"] == "DDIM"
     assert set(parameters["weights"]) == {"model", "image encoder"}
     assert parameters["adapter digest"] != generator(models, "plus").parameters()["adapter digest"]
+
+
+def test_files_as_the_hub_has_them(models, tmp_path):
+    """Text encoders with a `text_model.` prefix and a left-over buffer, a short configuration, weights as .bin."""
+    from safetensors.torch import load_file
+
+    for path in (models / "sd").iterdir():
+        if path.name != "text_encoder":
+            (tmp_path / path.name).symlink_to(path)
+    old, new = models / "sd" / "text_encoder", tmp_path / "text_encoder"
+    new.mkdir()
+    state = {
+        f"text_model.{name.removeprefix('text_model.')}": value
+        for name, value in load_file(old / "model.safetensors").items()
+    }
+    torch.save(state | {"text_model.embeddings.position_ids": torch.arange(77)[None]}, new / "pytorch_model.bin")
+    config = json.loads((old / "config.json").read_text())
+    config = {name: config[name] for name in config if name not in ("max_position_embeddings", "layer_norm_eps")}
+    (new / "config.json").write_text(json.dumps(config))
+    ours, plain = generator(models, model=str(tmp_path)), generator(models)
+    assert [path.name for path in ours.text.weight_files()] == ["pytorch_model.bin"]
+    assert torch.equal(ours.text.read(["a red cat"])["tokens.hidden"], plain.text.read(["a red cat"])["tokens.hidden"])

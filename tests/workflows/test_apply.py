@@ -14,6 +14,7 @@ from brainbench.data.recordings.matching import check_positions
 from brainbench.workflows.apply import apply_run
 from brainbench.workflows.decode_trials import _units
 from brainbench.workflows.fitted import open_decode_run
+from brainbench.workflows.stream import StreamSettings, stream_run
 from brainbench.workflows.trials import open_trials
 from tests.conftest import real_data_root
 from tests.data.test_trials import make_raw, write_folder
@@ -28,19 +29,30 @@ PIPELINES = (
 )
 
 
+def run_undrawn(recipe, **options):
+    """Run a recipe without its report, which takes most of the time and is not looked at here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
+        return bb.run(recipe, **options)
+
+
 @pytest.fixture(scope="module")
 def real_run(tmp_path_factory):
     root = real_data_root()
     if root is None:
         pytest.skip("real data not found")
     out = tmp_path_factory.mktemp("apply")
-    return bb.run(
+    return run_undrawn(
         "eeg-motor-imagery",
         overrides=[
             f"dataset.root={root / 'MNE-eegbci-data'}",
             "dataset.subjects=[S001]",
             PIPELINES,
+            "time_resolved=null",
+            "bands=null",
             "significance.n_permutations=100",
+            "time_resolved=null",
+            "bands=null",
         ],
         out=out / "run",
         cache=out / "cache",
@@ -109,7 +121,7 @@ def simulated(tmp_path_factory):
         "  - {name: moved, decoder: csp_lda, n_filters: 2, align: euclidean_transductive}\n"
         "evaluate: [{scheme: leave-one-run-out}]\nsignificance: {n_permutations: 0}\n"
     )
-    return bb.run(recipe, out=root / "run", cache=root / "cache")
+    return run_undrawn(recipe, out=root / "run", cache=root / "cache")
 
 
 def new_file(folder, change=None, name="new_raw.fif", labels=None, sfreq=None, **options):
@@ -249,3 +261,59 @@ def test_transductive_alignment_says_so(tmp_path, simulated):
     path, events = new_file(tmp_path)
     done = apply_run(simulated.path, path, out=tmp_path / "p.csv", events=events, pipeline="moved")
     assert any("transductive" in line for line in done.lines)
+
+
+def test_a_stream_with_delay_decides_as_the_whole_recording_does(tmp_path, simulated):
+    path, events = new_file(tmp_path)
+    whole = apply_run(simulated.path, path, out=tmp_path / "p.csv", events=events).table
+    settings = StreamSettings(step=1.0, delay=1.0, buffer=5.01, evidence=0.8)
+    done = stream_run(simulated.path, path, out=tmp_path / "s.csv", events=events, settings=settings)
+    table = pd.read_csv(tmp_path / "s.csv")
+    assert np.allclose(np.diff(table["time"]), 1.0)
+    at_end = table[table["seconds"] == 3.0]  # tmax and the delay: the window is the trial
+    assert len(at_end) >= 10
+    expected = whole.set_index("trial").loc[at_end["trial"], "probability_left"]
+    assert np.abs(at_end["probability_left"].to_numpy() - expected.to_numpy()).max() < 1e-6
+    said = "\n".join(done.lines)
+    assert "100 % of decisions" in said and "accuracy by seconds after the event" in said
+    assert "evidence until 0.8: reached in" in said and {"evidence_left", "evidence_right"} <= set(table.columns)
+    now = stream_run(simulated.path, path, out=tmp_path / "s.csv", events=events, settings=StreamSettings(step=1.0))
+    assert "what causality costs" in "\n".join(now.lines)
+    coarse = StreamSettings(step=5.0)
+    bare = stream_run(simulated.path, path, out=tmp_path / "s.csv", settings=coarse)  # no events: no labels
+    assert bare.lines[-1].startswith("labels are not known") and len(bare.table) > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--step", "1"], "--step is for --stream"),
+        (["--stream", "--step", "0"], "--step 0"),
+        (["--stream", "--evidence", "1.5"], "--evidence 1.5: a probability between"),
+        (["--stream", "--evidence", "0.9"], "no events after which evidence"),
+        (["--stream", "--buffer", "1"], "a buffer of 1 s is too short"),
+        (["--stream", "--buffer", "100"], "shorter than the buffer"),
+        (["--stream", "--pipeline", "moved"], "moved is transductive"),
+    ],
+)
+def test_what_cannot_be_streamed_is_one_message(tmp_path, simulated, capsys, arguments, message):
+    path, _ = new_file(tmp_path)
+    if arguments[0] == "--step":
+        _, events = new_file(tmp_path)
+        arguments = [*arguments, "--events", events]
+    refused(capsys, message, simulated.path, path, "--out", tmp_path / "p.csv", *arguments)
+
+
+@pytest.mark.parametrize(("pipeline", "limit_ms"), [("tangent_lr", 50), ("fbcsp", 50), ("eegnet", 150)])
+def test_decisions_are_fast_enough(tmp_path, real_data, real_run, capsys, pipeline, limit_ms):
+    recording = real_data / "MNE-eegbci-data/files/eegmmidb/1.0.0/S001/S001R12.edf"
+    settings = StreamSettings(step=4.0)
+    done = stream_run(real_run.path, recording, out=tmp_path / "s.csv", pipeline=pipeline, settings=settings)
+    said = next(line for line in done.lines if line.startswith("latency"))
+    # Processor time: what other programs of the machine take is not the decoder's.
+    assert float(re.search(r"worked ([\d.]+) ms", said)[1]) < limit_ms
+    assert (done.table["latency_ms"] > 0).all() and done.table["label"].isin(["", "left_fist", "right_fist"]).all()
+    if pipeline == "eegnet":
+        shorter = StreamSettings(window=1.0)
+        with pytest.raises(UserError, match="eegnet is a network of 3 s"):
+            stream_run(real_run.path, recording, out=tmp_path / "s.csv", pipeline=pipeline, settings=shorter)

@@ -19,6 +19,8 @@ def run(tmp_path, root, *overrides):
             f"dataset.root={root / 'MNE-eegbci-data'}",
             CLASSICAL,
             "significance.n_permutations=200",
+            "time_resolved=null",
+            "bands=null",
             *overrides,
         ],
         out=tmp_path / "run",

@@ -1,5 +1,9 @@
 """``kind: reconstruct`` from recipe to report, without a generator (those have tests of their own)."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,7 @@ from brainbench.core.errors import RecipeError, UserError
 from brainbench.recipes.reader import parse_recipe, read_recipe
 from brainbench.recipes.reconstruction import ImageMetric
 from brainbench.reconstruction.metrics import METRICS
+from brainbench.runs.folder import RunFolder
 from brainbench.workflows.gallery import ranked
 from tests.workflows.recipes import write_recipe
 
@@ -180,3 +185,51 @@ def test_shipped_recipes_say_what_they_hold_out():
     folder = Path(__file__).parents[2] / "recipes"
     assert [s.label for s in read_recipe(folder / "miyawaki-reconstruct.yaml").schemes] == ["stimulus+run", "style"]
     assert [s.label for s in read_recipe(folder / "simulated-photos-reconstruct.yaml").schemes] == ["category"]
+
+
+GENERATED = (
+    RECIPE.replace("n_stimuli: 96", "n_stimuli: 40")
+    .replace("low_level: {codec: pca, image_size: 16, n_components: 20}", "low_level: {codec: pca, image_size: 8}")
+    .replace("metrics: [pixcorr, two_way_pixels, ssim_2d]", "metrics: [pixcorr, two_way_pixels]")
+    .replace("folds: {n_splits: 3}\nalso:", "folds: {n_splits: 2}\nalso_:")
+)
+GENERATED = "\n".join(
+    line for line in GENERATED.splitlines()
+    if not line.startswith(("also_", "  - hold_out", "    folds", "ablation"))
+) + """
+generator:
+  name: small
+  image_size: 8
+  width: 8
+  condition_on: [{encoder: pixels, layer: pixels}]
+  train_on: training
+  train_steps: 60
+  batch_size: 8
+  steps: 4
+"""  # fmt: skip
+
+
+def test_a_killed_run_trains_and_draws_on_to_the_same_bytes(tmp_path):
+    recipe = write_recipe(tmp_path, GENERATED)
+    whole = bb.run(recipe, out=tmp_path / "whole", cache=tmp_path / "cache")
+    rungs = whole.scores.query("metric == 'pixcorr' and stimulus == ''").set_index(["stage", "row"])["value"]
+    assert rungs["final", "oracle"] > rungs["baseline", "shuffled, final"]
+    assert ("final - low_level", "predicted") in rungs.index
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-m", "brainbench", "run", str(recipe), "--out", str(folder), "--cache",
+               str(tmp_path / "cache"), "--quiet"]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while process.poll() is None and len(events(folder, "unit_done")) < 3:  # two predictions, one training
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "scores.csv").read_bytes() == (whole.path / "scores.csv").read_bytes()
+    finished = [event["unit"] for event in events(folder, "unit_done")]
+    assert len(finished) == len(set(finished))
+    assert not list(folder.rglob(".tmp-*"))
+
+
+def events(folder: Path, name: str) -> list[dict]:
+    return [event for event in RunFolder(folder).events() if event["event"] == name]
