@@ -376,6 +376,11 @@ def main(arguments: list[str] | None = None) -> Any:
     except UserError as error:
         typer.echo(str(error), err=True)
         sys.exit(EXIT_USER_ERROR)
+    except ModuleNotFoundError as error:
+        from brainbench.workflows.doctor import explain_missing
+
+        typer.echo(str(explain_missing(error)), err=True)
+        sys.exit(EXIT_USER_ERROR)
     except (KeyboardInterrupt, Interrupted):
         typer.echo("interrupted: everything finished is kept; run the same command to continue", err=True)
         sys.exit(EXIT_INTERRUPTED)

@@ -26,6 +26,8 @@ MNE_MB = 150.0
 BATCH_MB = 260.0
 """Activations and buffers of one batch through a network of the usual size."""
 BLOCK_MB = 64.0
+METRIC_MB = 500.0
+"""A batch through a network that images are compared with."""
 STREAMED_MB = 540.0
 """Targets of training rows that are held at once."""
 MAX_IMAGE_SIZE = 425
@@ -88,6 +90,8 @@ def estimate_memory(opened: Opened) -> Estimate:
 
 def _image_parts(opened: Opened, recipe: ReconstructRecipe, rows: int, targets: int, jobs: int) -> dict[str, float]:
     """Estimate what a recipe that reconstructs holds beside its responses."""
+    from brainbench.reconstruction.metrics import METRICS
+
     maker = opened.codec if opened.generator is None else opened.generator
     assert maker is not None and opened.codec is not None
     size = min(maker.image_size, MAX_IMAGE_SIZE)
@@ -100,6 +104,8 @@ def _image_parts(opened: Opened, recipe: ReconstructRecipe, rows: int, targets: 
     pictures = 6 * _mb((rows, size, size, maker.channels), 4)
     weights = sum(path.stat().st_size for one in (opened.codec, opened.generator) if one for path in one.weight_files())
     parts = {"units at once": jobs * (fitted + pictures + BLOCK_MB)}
+    if any(METRICS[name].weights for name in recipe.metrics):
+        parts["networks of metrics"] = jobs * METRIC_MB
     if opened.generator is not None or opened.encoders:
         parts["networks"] = TORCH_MB + BATCH_MB + weights / 1e6
     return parts

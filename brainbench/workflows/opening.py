@@ -91,6 +91,9 @@ def open_dataset(recipe: AnyRecipe, cache: Path) -> tuple[Dataset, str]:
     settings: Any = recipe.dataset
     if settings.name in WITHOUT_FILES:
         root, note = None, "no files: everything is simulated"
+        folder = getattr(settings, "images", None) or settings.root
+        if folder is not None:
+            note = f"{folder} (stimuli; the responses are simulated)"
     elif settings.name in OWN_FOLDER and settings.root is None:
         root, note = None, "the folder that the data set's own library keeps"
     else:
