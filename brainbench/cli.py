@@ -36,6 +36,7 @@ class Kind(StrEnum):
     ENCODE = "encode"
     DECODE = "decode"
     RECONSTRUCT = "reconstruct"
+    EXPLORE = "explore"
 
 
 class Listing(StrEnum):
@@ -374,6 +375,11 @@ def main(arguments: list[str] | None = None) -> Any:
         app(args=arguments)
     except UserError as error:
         typer.echo(str(error), err=True)
+        sys.exit(EXIT_USER_ERROR)
+    except ModuleNotFoundError as error:
+        from brainbench.workflows.doctor import explain_missing
+
+        typer.echo(str(explain_missing(error)), err=True)
         sys.exit(EXIT_USER_ERROR)
     except (KeyboardInterrupt, Interrupted):
         typer.echo("interrupted: everything finished is kept; run the same command to continue", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,18 @@ def real_data(request: pytest.FixtureRequest) -> Path:
     return root
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_data_folder() -> Iterator[None]:
+    """Keep tests, and what whole modules share, away from the user's data."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("BRAINBENCH_DATA", raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep tests away from the user's cache and data."""
+    """Keep tests away from the user's cache."""
     monkeypatch.setenv("BRAINBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.delenv("BRAINBENCH_DATA", raising=False)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -376,7 +376,7 @@ class _Images:
         self.ids = ids
 
     def __call__(self, index: int) -> np.ndarray:
-        return self.brick[self.ids[index]]
+        return self.brick[int(self.ids[index])]
 
 
 def stamp(path: Path) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,6 +201,30 @@ class ImageEncoder(Encoder):
             return {tap.name: values[tap.name].cpu().numpy() for tap in taps}
 
         yield from in_batches(len(stimuli), batch_size, forward)
+
+    def differentiable(self, layer: str, pool: Pool) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return the way from pictures to features as one function that gradients pass through.
+
+        It takes pictures ``(n, 3, height, width)`` with values in [0, 1], resizes them (bicubic, antialiased) and
+        gives features ``(n, n_features)``, equal to those of `encode` but for the rounding of resized pixels.
+        """
+        import torch
+        import torch.nn.functional as F
+
+        self.check_pool(pool)
+        (tap,) = [one for one in self._taps if one.name == layer]
+        pooling = {"mean": self._mean_pool, "cls": _class_token, "flatten": _flatten}[pool]
+        mean = torch.tensor(self._mean, device=self.device).view(3, 1, 1)
+        std = torch.tensor(self._std, device=self.device).view(3, 1, 1)
+
+        def features(pictures: torch.Tensor) -> torch.Tensor:
+            if pictures.shape[2:] != self._size:
+                pictures = F.interpolate(pictures, self._size, mode="bicubic", antialias=True).clamp(0, 1)
+            with captured(self.network, [tap], pooling) as values:
+                self.network((pictures - mean) / std)
+            return values[tap.name]
+
+        return features
 
     def _mean_pool(self, value: torch.Tensor) -> torch.Tensor:
         """Mean over places; class and register tokens are no places."""

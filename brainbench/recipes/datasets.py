@@ -386,10 +386,24 @@ class PlantedRoi(Section):
     """Name of one of the recipe's encoders; None plants no signal (a null ROI)."""
     layer: str | None = None
     """Layer that drives the ROI."""
+    prefers: str | None = None
+    """Category of stimuli that the ROI prefers, instead of an encoder: it answers to that category most, and to the
+    others a little and differently in every voxel."""
     n_voxels: int = Field(40, ge=1)
     """Number of voxels."""
     ceiling: float = Field(0.7, ge=0, lt=1)
     """Highest Pearson r any model can reach on the mean over repeats."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.prefers is not None and self.encoder is not None:
+            raise ValueError(f"ROI '{self.roi}' has an encoder or a category that it prefers, not both")
+        return self
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing drives it."""
+        return self.encoder is None and self.prefers is None
 
 
 class SimulatedSettings(DatasetSettings):
@@ -399,7 +413,8 @@ class SimulatedSettings(DatasetSettings):
     design: Literal["images", "sentences", "story"] = "images"
     """Photographs, sentences, or a continuous story with an HRF and drift."""
     images: str | None = None
-    """Folder of images (`root` says the same); without it crops of the photographs that scikit-learn installs."""
+    """Folder of images (`root` says the same), or `drawings`: pictures of shapes, textures and letters, 32 x 32, whose
+    label `category` a ROI can prefer; without it crops of the photographs that scikit-learn installs."""
     text: str | None = None
     """Text file with a sentence per line (story: running text); without it a text that brainbench installs."""
     n_subjects: int = Field(3, ge=1)

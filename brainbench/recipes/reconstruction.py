@@ -162,15 +162,19 @@ class SmallSettings(GeneratorSettings):
     """Side of its images, in pixels; a multiple of 4."""
     grey: bool = False
     """Grey images."""
-    condition_on: list[ConditionOn] = Field(min_length=1)
-    """Features that condition it; the same are predicted from responses."""
+    condition_on: list[ConditionOn] = []
+    """Features that condition it; the same are predicted from responses. [] is for `kind: explore` alone."""
     train_on: str = "training"
     """`training` (each fold's own training stimuli), `patterns` (drawn random and letter-like patterns, none of them
-    in the data), or a folder of images, from which those that equal a stimulus are left out."""
+    in the data), `drawings` (drawn pictures of shapes, textures and letters, none of them in the data), or a folder of
+    images, from which those that equal a stimulus are left out."""
     n_images: int = Field(2000, ge=16)
-    """Images it is trained on (`patterns`)."""
+    """Images it is trained on (`patterns`, `drawings`)."""
     width: int = Field(32, ge=8)
     """Channels of its first level."""
+    patch: int | None = Field(None, ge=1, le=16)
+    """Side of the patches of pixels that are one place to it: twice the side is a quarter of the work, at some loss of
+    detail; null takes 1 below 24 pixels, 2 below 64, else 4."""
     train_steps: int = Field(2000, ge=1)
     """Training steps."""
     batch_size: int = Field(64, ge=1)
@@ -194,6 +198,8 @@ class SmallSettings(GeneratorSettings):
     def _size_fits(self) -> Self:
         if self.image_size % 4:
             raise ValueError(f"`image_size` must be a multiple of 4, got {self.image_size}")
+        if self.patch is not None and self.image_size % (2 * self.patch):
+            raise ValueError(f"`patch: {self.patch}` must divide half of `image_size: {self.image_size}`")
         return self
 
 
@@ -220,6 +226,14 @@ class IpAdapterSettings(PretrainedSettings):
     """Folder inside it with the image encoder."""
     adapter_scale: float = Field(0.6, ge=0, le=2)
     """Weight of the image features beside the text's."""
+
+
+class StableDiffusionSettings(PretrainedSettings):
+    """Stable Diffusion 1.x or 2.x alone, with the empty text: what `kind: explore` guides."""
+
+    name: Literal["stable-diffusion"] = "stable-diffusion"
+    model: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    """Hub name, or a local folder in diffusers' layout."""
 
 
 class VersatileSettings(PretrainedSettings):
@@ -268,6 +282,7 @@ _GENERATORS: tuple[type[GeneratorSettings], ...] = (
     IpAdapterSettings,
     KandinskySettings,
     SmallSettings,
+    StableDiffusionSettings,
     VersatileSettings,
 )
 

@@ -545,15 +545,110 @@ class ReconstructRecipe(_Recipe):
                     f"`{place}` names encoder '{one.encoder}', which is not one of {names}"
                     f"{did_you_mean(one.encoder, names)}"
                 )
+        if isinstance(self.generator, SmallSettings) and not self.generator.condition_on:
+            raise ValueError("`generator.condition_on` needs a layer: without one nothing of the brain reaches it")
         if "predicted" not in self.ladder:
             raise ValueError("`ladder` needs the rung 'predicted'")
         _check_planted(self.dataset, names)
         return self
 
 
-AnyRecipe = EncodeRecipe | DecodeRecipe | ReconstructRecipe
+class Contrast(Section):
+    """What drives one region more than another."""
+
+    roi: str
+    """Region whose response is raised."""
+    minus: str
+    """Region whose response is lowered."""
+
+
+class Facets(Section):
+    """Clusters of the images that drive a region most, each a starting point of its own."""
+
+    n_facets: int = Field(3, ge=1, le=20)
+    """Clusters (k-means in the guiding features, 50 principal components at most)."""
+    n_top: int = Field(45, ge=2)
+    """Images that are clustered: those with the highest predicted response."""
+    n_mean: int = Field(15, ge=1)
+    """Images nearest to a cluster's centre, whose mean is the starting point."""
+
+
+class ExploreRecipe(_Recipe):
+    """Draw the images that a region's encoding model responds to most."""
+
+    kind: Literal["explore"] = "explore"
+    """What the recipe does."""
+    encoders: list[AnyEncoder] = Field(min_length=1)
+    """The encoder that guides, and others that only judge the images."""
+    generator: AnyGenerator
+    """What draws: `small`, or `stable-diffusion`."""
+    guide: ConditionOn
+    """Layer of an image encoder whose features the guiding encoding model reads."""
+    unit_norm: bool = True
+    """Divide features by their norm before the linear reader."""
+    head: Head = Head()
+    """From features to responses."""
+    rois: list[str] = ["*"]
+    """Regions that are explored, by name or glob; all others are controls."""
+    contrasts: list[Contrast] = []
+    """Differences of two regions that are explored besides."""
+    scales: list[float] = Field([10.0, 30.0, 100.0], min_length=1)
+    """Weights of the gradient, tried one by one, in units of the region's predicted responses to the stimuli (one
+    standard deviation); rising."""
+    n_images: int = Field(16, ge=2, le=10_000)
+    """Images per region and scale."""
+    facets: Facets | None = Facets()
+    """Facets of each region; null for none."""
+    n_gallery: int = Field(8, ge=1, le=20)
+    """Images shown of each kind."""
+
+    @field_validator("encoders")
+    @classmethod
+    def _distinct_encoders(cls, value: list[Any]) -> list[Any]:
+        _distinct_names([encoder.name for encoder in value], "encoder name")
+        return value
+
+    @field_validator("scales")
+    @classmethod
+    def _rising(cls, value: list[float]) -> list[float]:
+        if value[0] <= 0 or value != sorted(set(value)):
+            raise ValueError(f"`scales` must be positive and rise, got {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        names = [encoder.name for encoder in self.encoders]
+        wanted = [("guide", self.guide)]
+        if isinstance(self.generator, SmallSettings):
+            wanted += [("generator.condition_on", one) for one in self.generator.condition_on]
+        for place, one in wanted:
+            if one.encoder not in names:
+                raise ValueError(
+                    f"`{place}` names encoder '{one.encoder}', which is not one of {names}"
+                    f"{did_you_mean(one.encoder, names)}"
+                )
+        family = next(encoder.family for encoder in self.encoders if encoder.name == self.guide.encoder)
+        if family != "image":
+            raise ValueError(f"`guide` needs an encoder that gradients pass through (`family: image`), not '{family}'")
+        if self.generator.name not in GUIDABLE:
+            raise ValueError(
+                f"`generator` '{self.generator.name}' cannot be guided by a region (allowed: {', '.join(GUIDABLE)})"
+            )
+        _check_planted(self.dataset, names)
+        return self
+
+
+GUIDABLE = ("small", "stable-diffusion")
+"""Generators that a region can guide."""
+
+AnyRecipe = EncodeRecipe | DecodeRecipe | ReconstructRecipe | ExploreRecipe
 Recipe = Annotated[AnyRecipe, Field(discriminator="kind")]
-KINDS: dict[str, type[_Recipe]] = {"encode": EncodeRecipe, "decode": DecodeRecipe, "reconstruct": ReconstructRecipe}
+KINDS: dict[str, type[_Recipe]] = {
+    "encode": EncodeRecipe,
+    "decode": DecodeRecipe,
+    "reconstruct": ReconstructRecipe,
+    "explore": ExploreRecipe,
+}
 
 
 def recipe_adapter() -> TypeAdapter[AnyRecipe]:

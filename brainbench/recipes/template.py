@@ -40,6 +40,21 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         "hold_out": ["run"],
         "decoding": {"label": "category", "decoders": [{"name": "lda"}]},
     },
+    "explore": {
+        "title": "Which images would a simulated region respond to most?",
+        "dataset": {
+            "name": "simulated",
+            "images": "drawings",
+            "n_subjects": 1,
+            "rois": [{"roi": "stripes-area", "prefers": "stripes"}, {"roi": "letter-area", "prefers": "letter"}],
+        },
+        "encoders": [
+            {"name": "efficientnet", "family": "image", "weights": "installed", "layers": ["blocks.5"]},
+            {"name": "gabor", "family": "gabor"},
+        ],
+        "generator": {"name": "small", "train_on": "drawings", "train_steps": 300},
+        "guide": {"encoder": "efficientnet", "layer": "blocks.5"},
+    },
     "reconstruct": {
         "title": "Which image did the simulated participant see?",
         "dataset": {

@@ -184,6 +184,7 @@ GENERATORS: Registry[Callable[..., Generator]] = Registry(
     "generator",
     modules={
         "small": "brainbench.reconstruction.small",
+        "stable-diffusion": "brainbench.reconstruction.stable_diffusion",
         "ip-adapter": "brainbench.reconstruction.ip_adapter",
         "versatile-diffusion": "brainbench.reconstruction.versatile",
         "kandinsky22": "brainbench.reconstruction.kandinsky",

@@ -102,6 +102,25 @@ def two_way(
     return _share(won.sum(axis=1), rival.sum(axis=1))
 
 
+def two_way_shares(
+    R: np.ndarray, *, groups: np.ndarray | None = None, contents: np.ndarray | None = None
+) -> np.ndarray:
+    """Return what every pairing of a truth and a reconstruction scores (direction ``reconstruction``).
+
+    Parameters
+    ----------
+    R, groups, contents
+        As in `two_way`, which gives the diagonal.
+
+    Returns
+    -------
+    ndarray (n, n)
+        Of truth ``i`` and reconstruction ``j``: the share of the other truths of ``i``'s group that ``i`` beats.
+    """
+    R = _square(R)
+    return _share(*_beaten_truths(R, *_labels(len(R), groups, contents)))
+
+
 def two_way_null(
     R: np.ndarray,
     *,
@@ -129,10 +148,9 @@ def two_way_null(
     ndarray (n_permutations,)
     """
     R = _square(R)
-    group, content = _labels(len(R), groups, contents)
+    group, _ = _labels(len(R), groups, contents)
     places = group if within is None else np.unique(np.asarray(within), return_inverse=True)[1].ravel()
-    beaten, others = _beaten_truths(R, group, content)
-    share = _share(beaten, others)
+    share = two_way_shares(R, groups=groups, contents=contents)
     rng = np.random.default_rng([seed, 53])
     columns = np.arange(len(R))
     order = np.tile(columns, (n_permutations, 1))

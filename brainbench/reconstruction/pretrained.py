@@ -63,7 +63,10 @@ class Pretrained:
         UserError
             If the part's weights do not fit its configuration.
         """
-        with quiet(), self._explained(part):
+        import torch
+
+        # Outside of inference mode, whoever asks first: weights made inside of it could take no part in a gradient.
+        with quiet(), self._explained(part), torch.inference_mode(False):
             network, report = kind.from_pretrained(
                 str(self.folder), subfolder=part, local_files_only=True, output_loading_info=True
             )

@@ -27,12 +27,15 @@ from brainbench.encoders.weights import digest_weights, seeded
 from brainbench.recipes.encoders import EncoderSettings
 from brainbench.recipes.reconstruction import SmallSettings
 from brainbench.reconstruction.base import GENERATORS, Condition, Generator, Images, Progress
+from brainbench.reconstruction.resizing import resized, with_channels
 from brainbench.reconstruction.small_training import Plan, finish, load_tensors, noise_schedule, train_network
 
 MAX_COMPONENTS = 128
 """Features beyond so many are projected on so many principal components of the training images' features."""
 BATCH = 64
 """Images that are sampled together."""
+LEAST_NOISE = 0.02
+"""Noise share below which the error of a predicted clean image weighs no more."""
 VERSION = 1
 """Raised when the same settings lead to other weights."""
 
@@ -51,18 +54,26 @@ class SmallNetwork(nn.Module):
     n_features : int
     width : int
         Channels of the first level.
+    patch : int, optional
+        Side of the patches of pixels that become one place.
     """
 
-    def __init__(self, side: int, channels: int, n_features: int, width: int) -> None:
+    def __init__(self, side: int, channels: int, n_features: int, width: int, patch: int | None = None) -> None:
         from diffusers.models.unets.unet_2d import UNet2DModel
 
         super().__init__()
-        self.patch = 1 if side < 24 or side % 8 else 2 if side < 64 or side % 16 else 4
+        self.patch = patch or (1 if side < 24 or side % 8 else 2 if side < 64 or side % 16 else 4)
         places, widths = side // self.patch, [width]
         while places % 2 == 0 and places > 4 and len(widths) < 3:
             places //= 2
             widths.append(2 * width)
         deep = len(widths) - 1
+        # Noise fills all numbers of a place, a clean image few of them: where a place holds more numbers than the
+        # network has channels, noise does not fit through it, and it predicts the clean image instead.
+        self.predicts_image = channels * self.patch**2 > width
+        if self.predicts_image:
+            alphas = torch.as_tensor(noise_schedule().alphas_cumprod, dtype=torch.float32)
+            self.register_buffer("alphas", alphas, persistent=False)
         self.unet = UNet2DModel(
             sample_size=side // self.patch,
             in_channels=channels * self.patch**2,
@@ -77,15 +88,25 @@ class SmallNetwork(nn.Module):
             class_embed_type="identity",
         )
         embedding = 4 * width
-        self.embed = nn.Sequential(nn.Linear(n_features, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+        self.embed = (
+            nn.Sequential(nn.Linear(n_features, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+            if n_features
+            else None
+        )
         self.absent = nn.Parameter(torch.zeros(embedding))
 
     def forward(self, images: Tensor, times: Tensor, features: Tensor, keep: Tensor) -> Tensor:
         """Return the velocity, in the shape of the images; rows where `keep` is 0 do not see their features."""
-        embedding = torch.lerp(self.absent.expand(len(features), -1), self.embed(features), keep[:, None])
+        embedding = self.absent.expand(len(images), -1)
+        if self.embed is not None:
+            embedding = torch.lerp(embedding, self.embed(features), keep[:, None])
         patches = F.pixel_unshuffle(images, self.patch)
         predicted = self.unet(patches, times, class_labels=embedding).sample
-        return F.pixel_shuffle(predicted, self.patch)
+        predicted = F.pixel_shuffle(predicted, self.patch)
+        if not self.predicts_image:
+            return predicted
+        share = self.alphas[times][:, None, None, None]
+        return (share.sqrt() * images - predicted) / (1 - share).clamp_min(LEAST_NOISE).sqrt()
 
 
 @dataclass(frozen=True)
@@ -246,11 +267,11 @@ class SmallGenerator(Generator):
             noise = self.settings.feature_noise
             trained._scalers = {name: Scaler.fit(values, noise) for name, values in flat.items()}
             trained._network = trained._new_network()
-            spread = np.concatenate([noise / scaler.scale for scaler in trained._scalers.values()])
+            spread = np.concatenate([np.zeros(0), *(noise / scaler.scale for scaler in trained._scalers.values())])
             trained.losses = train_network(
                 trained._network,
                 torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))) * 2 - 1,
-                trained._scaled(flat),
+                trained._scaled(flat, len(images)),
                 torch.from_numpy(spread.astype(np.float32)),
                 Plan(
                     key=key,
@@ -278,7 +299,7 @@ class SmallGenerator(Generator):
     def _new_network(self) -> SmallNetwork:
         n_features = sum(len(scaler.scale) for scaler in self._scalers.values())
         with seeded(self._seed):
-            network = SmallNetwork(self.image_size, self.channels, n_features, self.settings.width)
+            network = SmallNetwork(self.image_size, self.channels, n_features, self.settings.width, self.settings.patch)
         return network.to(self.device)
 
     @property
@@ -301,8 +322,8 @@ class SmallGenerator(Generator):
             flat[name] = values
         return flat
 
-    def _scaled(self, flat: Mapping[str, np.ndarray]) -> Tensor:
-        return torch.cat([self._scalers[name](values) for name, values in flat.items()], dim=1)
+    def _scaled(self, flat: Mapping[str, np.ndarray], n: int) -> Tensor:
+        return torch.cat([torch.zeros(n, 0), *(self._scalers[name](values) for name, values in flat.items())], dim=1)
 
     # Sampling ----------------------------------------------------------------------------------------------------
 
@@ -313,11 +334,12 @@ class SmallGenerator(Generator):
             raise UserError("generator: `small` must be trained before it can make images")
         return self._network
 
-    def scaled(self, features: Mapping[str, np.ndarray]) -> Tensor:
-        """Return features of all conditions as the network takes them, ``(n, n_features)``."""
-        self.network  # noqa: B018 (refuses when there are no statistics yet)
-        n = len(next(iter(features.values()), ()))
-        return self._scaled(self._checked(features, n)).to(self.device)
+    def unconditional(self, z: Tensor, step: int) -> Tensor:
+        """Return the velocity of noisy images without features, differentiable in the images."""
+        n = len(z)
+        n_features = sum(len(scaler.scale) for scaler in self._scalers.values())
+        times = torch.full((n,), step, device=z.device)
+        return self.network(z, times, torch.zeros(n, n_features, device=z.device), torch.zeros(n, device=z.device))
 
     def noise(self, seeds: Sequence[int]) -> Tensor:
         """Return an image of noise per seed, ``(n, channels, side, side)``, the same on every device."""
@@ -334,12 +356,13 @@ class SmallGenerator(Generator):
         progress: Progress | None = None,
     ) -> Images:
         """Return one image per row of the features; see `Generator.generate`."""
-        conditions = self.scaled(features)
-        n = len(conditions)
+        self.network  # noqa: B018 (refuses before anything is computed)
+        n = len(next(iter(features.values()), seeds))
+        conditions = self._scaled(self._checked(features, n), n).to(self.device)
         if len(seeds) != n or (initial is not None and len(initial) != n):
             came = f"{len(seeds)} seeds" + ("" if initial is None else f" and {len(initial)} initial images")
             raise UserError(f"generator: {n} rows of features need a seed each, got {came}")
-        start = None if initial is None else fit_images(initial, self.image_size, self.channels)
+        start = None if initial is None else _fitted(initial, self.image_size, self.channels)
         strength = 1.0 if start is None else self.settings.strength
         if start is not None and strength == 0:
             return start
@@ -376,15 +399,8 @@ class SmallGenerator(Generator):
         return without + weight * (with_features - without)
 
 
-def fit_images(images: Images, size: int, channels: int) -> Images:
-    """Return images of another size (antialiased) and with another number of channels, in [0, 1]."""
-    values = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).permute(0, 3, 1, 2)
-    if channels == 1 and values.shape[1] == 3:
-        values = (values * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    if values.shape[2:] != (size, size):
-        values = F.interpolate(values, (size, size), mode="bicubic", antialias=True)
-    values = values.expand(-1, channels, -1, -1).clamp(0, 1)
-    return np.ascontiguousarray(values.permute(0, 2, 3, 1).numpy())
+def _fitted(images: Images, size: int, channels: int) -> Images:
+    return resized(with_channels(np.asarray(images, dtype=np.float32), channels), size, size)
 
 
 def _condition(name: str, layer: str, encoders: Mapping[str, tuple[Encoder, EncoderSettings]]) -> Condition:

@@ -1,4 +1,4 @@
-"""Figures of reconstructed images: the ladder, the gallery, and which region carries which score."""
+"""Figures of reconstructed images: the ladder and the gallery."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from brainbench.report.figures import COLOURS, INK, _clean, _figure
 from brainbench.report.tables import name_of
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -73,30 +72,4 @@ def gallery(
             if j == 0:
                 text = f"{places[i]}\n{metric} {score[i]:.2f}"
                 axes.set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center", labelpad=6)
-    return figure
-
-
-def ablation(rows: pd.DataFrame, variants: Sequence[str], metrics: Sequence[str], mark: str = "") -> Figure:
-    """Draw scores of single regions, and of all but one, beside that of all; a panel per metric."""
-    names = ["predicted", *variants]
-    columns = min(3, len(metrics))
-    lines = int(np.ceil(len(metrics) / columns))
-    figure = _figure(2.0 + 2.5 * columns, 0.9 + (0.24 * len(names) + 0.6) * lines, mark)
-    panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
-    for panel in panels[len(metrics) :]:
-        panel.set_visible(False)
-    for axes, metric in zip(panels, metrics, strict=False):
-        here = rows[rows["metric"] == metric].set_index("row")
-        for y, name in enumerate(names):
-            if name not in here.index:
-                continue
-            row: Any = here.loc[name]
-            colour = COLOURS[0] if name == "predicted" else "#7b8794"
-            axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, linewidth=1.6)
-            axes.plot(row["value"], y, "o", color=colour, markersize=5)
-        labels = ["all responses", *[name.removeprefix("predicted, ") for name in variants]]
-        axes.set_yticks(range(len(names)), labels, fontsize=8)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_title(name_of(metric), fontsize=8.5, color=INK, loc="left")
-        _clean(axes)
     return figure

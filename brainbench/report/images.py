@@ -153,9 +153,16 @@ def _ablation(
     rows = over[(over["scheme"] == main) & (over["stage"] == about["last"]) & over["row"].str.startswith("predicted")]
     for subject in dict.fromkeys(rows["subject"]):
         mine = rows[rows["subject"] == subject]
-        variants = [name for name in dict.fromkeys(mine["row"]) if name != "predicted"]
-        if variants:
-            figure = image_figures.ablation(mine, variants, [metric["name"] for metric in metrics], mark)
+        table = [
+            {
+                "words": "all responses" if name == "predicted" else name.removeprefix("predicted, "),
+                "predicted": name == "predicted",
+                "cells": {str(row["metric"]): row for row in mine[mine["row"] == name].to_dict("records")},
+            }
+            for name in dict.fromkeys(mine["row"])
+        ]
+        if len(table) > 1:
+            figure = image_figures.ladder(table, [metric["name"] for metric in metrics], _chances(metrics), mark)
             name = f"ablation_{subject}"
             shown.append({"subject": subject, "figure": save(figure, name, f"scores by region, {subject}")})
     return shown

@@ -88,7 +88,7 @@ def _read(root: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
         facts = json.loads((root / "facts.json").read_text(encoding="utf-8"))
         manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
         scores = pd.read_csv(root / "scores.csv", dtype=dict.fromkeys(NAMES, str))
-        for name in ("trials", "reconstruction"):
+        for name in ("trials", "reconstruction", "exploration"):
             facts.setdefault(name, None)  # older runs have none
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: the run has not finished", hint="run its recipe again") from None
@@ -132,6 +132,7 @@ class _Page:
             "decoding": None if self.facts["trials"] else self.decoding(),
             "trials": self.trials(),
             "images": self.images(),
+            "exploration": self.exploration(),
             "participants": self.participants(),
             "maps": self.maps(),
             "medians": self.medians(),
@@ -296,6 +297,14 @@ class _Page:
         from brainbench.report.images import image_sections
 
         return image_sections(self.root, self.facts, self.scores, self.mark, self.save)
+
+    def exploration(self) -> list[dict[str, Any]] | None:
+        """Sections of a recipe that explores regions."""
+        if not self.facts["exploration"]:
+            return None
+        from brainbench.report.exploration import exploration_sections
+
+        return exploration_sections(self.root, self.facts, self.mark, self.save)
 
     def participants(self) -> dict[str, Any] | None:
         """Each participant's best model layer per region, who is above chance, and a panel each."""

@@ -78,7 +78,7 @@ class DaskEngine(Engine):
                     with self._connected():
                         future = self.client.submit(self.task, unit.digest, key=f"brainbench-{unit.digest}", pure=False)
                     running[future] = (unit, time.perf_counter())
-                done = set()
+                done: set[Any] = set()
                 with self._connected(), suppress(TimeoutError):
                     done = wait(list(running), timeout=1, return_when="FIRST_COMPLETED").done
                 for future in done:

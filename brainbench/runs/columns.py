@@ -17,7 +17,7 @@ COLUMNS: dict[str, str] = {
     "depth": "relative depth of the layer in [0, 1]",
     "pipeline": "classifier or decoder as the recipe names it, `a - b` for a difference; empty for encoding",
     "roi": "region, a named set of targets; of trials: the time window or the band that was decoded",
-    "stage": "of an image: codec, low_level or final; of an explored region: training, unguided, guided, facet",
+    "stage": "of an image: codec, low_level, final; of a region: encoding, training, unguided, guided, facet",
     "row": "rung of the ladder that an image stands on: predicted, oracle, nearest, shuffled, ...",
     "folds": "how folds were made (images): the scheme, repeated so that tables of images stand alone",
     "stimulus": "one stimulus, or empty for the score over stimuli",

@@ -262,5 +262,5 @@ def read_scores(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} does not exist: the run has not finished", hint="run the recipe again to finish it")
     frame = pd.read_csv(path, dtype=dict.fromkeys((*KEY, "role"), str), keep_default_na=True)
     for name in (*KEY, "role"):
-        frame[name] = frame[name].fillna("")
+        frame[name] = frame[name].fillna("") if name in frame else ""  # older runs have fewer columns
     return frame

@@ -9,13 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from brainbench.core.errors import UserError
+from brainbench.core.errors import UserError, did_you_mean
 from brainbench.data.base import DATASETS, Context, Continuous, Dataset, Responses, Stimuli
 from brainbench.encoders.base import open_encoder
 from brainbench.features.store import FeatureStore, default_cache
 from brainbench.features.timing import to_rows
 from brainbench.recipes.datasets import PlantedRoi, SimulatedSettings
 from brainbench.simulation import participants, photos
+from brainbench.simulation.drawings import drawn_stimuli
+
+DRAWINGS = "drawings"
+"""What `images` says for drawn pictures instead of a folder."""
+DRAWING_SIDE = 32
+"""Side of a drawn picture, in pixels."""
 
 RUN_OFFSET = 0.5
 """Standard deviation of the mean shift between runs, in units of the signal."""
@@ -52,7 +58,7 @@ class Simulated(Dataset):
         """Return the user's text or images, if there are any."""
         if self.settings.text is not None:
             return [Path(self.settings.text).expanduser()]
-        if self._folder is not None:
+        if self._folder is not None and self._folder != DRAWINGS:
             root = Path(self._folder).expanduser()
             return sorted(path for path in root.rglob("*") if path.suffix.lower() in photos.ENDINGS)
         return []
@@ -65,7 +71,10 @@ class Simulated(Dataset):
     def truth(self) -> dict[str, Any]:
         """Return what was planted."""
         return {
-            "rois": {p.roi: {"encoder": p.encoder, "layer": p.layer, "ceiling": self._ceiling(p)} for p in self._rois}
+            "rois": {
+                p.roi: {"encoder": p.encoder, "layer": p.layer, "prefers": p.prefers, "ceiling": self._ceiling(p)}
+                for p in self._rois
+            }
         }
 
     def notes(self) -> list[str]:
@@ -77,7 +86,7 @@ class Simulated(Dataset):
         return list(self.settings.rois)
 
     def _ceiling(self, planted: PlantedRoi) -> float:
-        return planted.ceiling if planted.encoder is not None else 0.0
+        return 0.0 if planted.silent else planted.ceiling
 
     def stimuli(self, subject: str) -> Stimuli:
         """Return the stimuli, the same for everyone."""
@@ -90,6 +99,8 @@ class Simulated(Dataset):
             return photos.sentences(settings.text, settings.n_stimuli)
         if settings.design == "story":
             return photos.story(settings.text, settings.n_stimuli, seed)
+        if self._folder == DRAWINGS:
+            return drawn_stimuli(settings.n_stimuli, DRAWING_SIDE, seed)
         if self._folder is not None:
             return photos.folder_images(self._folder, settings.n_stimuli, seed)
         return photos.sample_crops(settings.n_stimuli, seed)
@@ -106,10 +117,13 @@ class Simulated(Dataset):
         columns = []
         for planted in self._rois:
             n = planted.n_voxels
-            if planted.encoder is None:
+            if planted.silent:
                 columns.append(rng.standard_normal((len(stimulus), n)))
                 continue
-            signal = participants.planted_signal(self._features(planted), n, rng)
+            if planted.prefers is not None:
+                signal = participants.preferring_signal(self._categories(planted), planted.prefers, n, rng)
+            else:
+                signal = participants.planted_signal(self._features(planted), n, rng)
             noise = np.sqrt(participants.noise_variance(planted.ceiling, settings.n_repeats))
             columns.append(signal[stimulus] + noise * rng.standard_normal((len(stimulus), n)))
         data = np.concatenate(columns, axis=1)
@@ -138,6 +152,8 @@ class Simulated(Dataset):
         for index, planted in enumerate(self._rois):
             noise = participants.autocorrelated_noise(n, 1, settings.autocorrelation, rng)
             noise += settings.drift * participants.slow_drift(n, 1, settings.t_r, rng)
+            if planted.prefers is not None:
+                raise UserError(f"dataset.rois: {planted.roi} prefers a category, which words of a story do not have")
             if planted.encoder is not None:
                 shared = np.random.default_rng([self.context.seed, 89, index])
                 X = to_rows(self._features(planted), stimuli.onset, stimuli.duration, row_time, settings.t_r)
@@ -158,6 +174,18 @@ class Simulated(Dataset):
     def _masks(self, sizes: list[int]) -> dict[str, np.ndarray]:
         place = np.repeat(np.arange(len(sizes)), sizes)
         return {planted.roi: place == index for index, planted in enumerate(self._rois)}
+
+    def _categories(self, planted: PlantedRoi) -> np.ndarray:
+        """Return the category of every stimulus."""
+        labels = self._stimuli.labels.get("category")
+        known = [] if labels is None else sorted(set(map(str, labels)))
+        if labels is None or planted.prefers not in known:
+            raise UserError(
+                f"dataset.rois: {planted.roi} prefers '{planted.prefers}', which is no category of the stimuli"
+                f"{did_you_mean(str(planted.prefers), known)}",
+                hint=f"categories: {', '.join(known) or 'none (take `images: drawings`, or a folder per category)'}",
+            )
+        return np.asarray(labels, dtype=str)
 
     def _features(self, planted: PlantedRoi) -> np.ndarray:
         """Return the planted layer's features, from the store that the recipe uses."""

@@ -18,6 +18,10 @@ N_COMPONENTS = 20
 """Principal components of a layer that drive a voxel."""
 
 
+OTHERS = 0.3
+"""Largest answer of a voxel to a category that its region does not prefer."""
+
+
 def planted_signal(features: np.ndarray, n_voxels: int, rng: np.random.Generator) -> np.ndarray:
     """Return signals of unit variance, ``(n_rows, n_voxels)``.
 
@@ -33,6 +37,19 @@ def planted_signal(features: np.ndarray, n_voxels: int, rng: np.random.Generator
     left, size, _ = np.linalg.svd(X, full_matrices=False)
     keep = min(N_COMPONENTS, int(np.sum(size > 1e-6 * size[0])))
     signal = left[:, :keep] @ rng.standard_normal((keep, n_voxels))
+    return (signal - signal.mean(axis=0)) / signal.std(axis=0)
+
+
+def preferring_signal(categories: np.ndarray, preferred: str, n_voxels: int, rng: np.random.Generator) -> np.ndarray:
+    """Return signals of unit variance of voxels that prefer a category, ``(n_rows, n_voxels)``.
+
+    A voxel answers to the preferred category with 1 and to each of the others with a random share of its own, between
+    -0.3 and 0.3.
+    """
+    names, index = np.unique(categories, return_inverse=True)
+    tuning = rng.uniform(-OTHERS, OTHERS, (len(names), n_voxels))
+    tuning[np.flatnonzero(names == preferred)] = 1
+    signal = tuning[index]
     return (signal - signal.mean(axis=0)) / signal.std(axis=0)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from brainbench.recipes.schema import EncodeRecipe, ReconstructRecipe
+from brainbench.recipes.schema import EncodeRecipe, ExploreRecipe, ReconstructRecipe
 from brainbench.workflows.across import MEAN
 from brainbench.workflows.opening import Opened
 from brainbench.workflows.outcome import ALL, Outcome
@@ -29,6 +29,10 @@ def claims(opened: Opened, outcome: Outcome) -> list[str]:
         from brainbench.workflows.image_claims import image_claims
 
         return image_claims(opened, outcome)
+    if isinstance(opened.recipe, ExploreRecipe):
+        from brainbench.workflows.explore_results import explore_claims
+
+        return explore_claims(outcome)
     sentences: list[str] = []
     subject = lead_subject(outcome)
     scheme = opened.recipe.schemes[0].label

@@ -11,7 +11,7 @@ from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.runs.folder import Run
 from brainbench.workflows.outcome import ALL
 
-ROW = ["subject", "scheme", "encoder", "layer", "pipeline", "roi"]
+ROW = ["subject", "scheme", "encoder", "layer", "pipeline", "roi", "stage", "row"]
 
 
 def compare_runs(folders: Sequence[Path], metric: str | None = None) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def compare_runs(folders: Sequence[Path], metric: str | None = None) -> pd.DataF
             raise UserError(
                 f"{run.path} has no metric '{metric}'{did_you_mean(metric, known)}", hint=f"it has {one_of(known)}"
             )
-        chosen = scores[(scores["metric"] == metric) & (scores["fold"] == ALL)]
+        chosen = scores[(scores["metric"] == metric) & (scores["fold"] == ALL) & (scores["stimulus"] == "")]
         columns.append(chosen.set_index(ROW)["value"].rename(name))
     table = pd.concat(columns, axis=1, sort=True)
     if len(runs) == 2:

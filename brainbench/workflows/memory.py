@@ -13,7 +13,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from brainbench.recipes.pipelines import FbcspLdaSettings, NetworkSettings
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, ReconstructRecipe
+from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, ExploreRecipe, ReconstructRecipe
 from brainbench.runs.units import jobs_to_use
 from brainbench.workflows.opening import Opened
 
@@ -26,6 +26,8 @@ MNE_MB = 150.0
 BATCH_MB = 260.0
 """Activations and buffers of one batch through a network of the usual size."""
 BLOCK_MB = 64.0
+METRIC_MB = 500.0
+"""A batch through a network that images are compared with."""
 STREAMED_MB = 540.0
 """Targets of training rows that are held at once."""
 MAX_IMAGE_SIZE = 425
@@ -79,6 +81,8 @@ def estimate_memory(opened: Opened) -> Estimate:
         disk = len(members) * n_layers * len(recipe.schemes) * 2 * _mb((rows, targets), 4)
     elif isinstance(recipe, ReconstructRecipe):
         parts |= _image_parts(opened, recipe, rows, targets, jobs)
+    elif isinstance(recipe, ExploreRecipe):
+        parts |= _guided_parts(opened, rows, targets, jobs)
     else:
         parts["units at once"] = jobs * 4 * _mb((rows, targets), 8)
     return Estimate(float(sum(parts.values())), disk, f"most of it {max(parts, key=lambda name: parts[name])}")
@@ -86,6 +90,8 @@ def estimate_memory(opened: Opened) -> Estimate:
 
 def _image_parts(opened: Opened, recipe: ReconstructRecipe, rows: int, targets: int, jobs: int) -> dict[str, float]:
     """Estimate what a recipe that reconstructs holds beside its responses."""
+    from brainbench.reconstruction.metrics import METRICS
+
     maker = opened.codec if opened.generator is None else opened.generator
     assert maker is not None and opened.codec is not None
     size = min(maker.image_size, MAX_IMAGE_SIZE)
@@ -98,9 +104,24 @@ def _image_parts(opened: Opened, recipe: ReconstructRecipe, rows: int, targets: 
     pictures = 6 * _mb((rows, size, size, maker.channels), 4)
     weights = sum(path.stat().st_size for one in (opened.codec, opened.generator) if one for path in one.weight_files())
     parts = {"units at once": jobs * (fitted + pictures + BLOCK_MB)}
+    if any(METRICS[name].weights for name in recipe.metrics):
+        parts["networks of metrics"] = jobs * METRIC_MB
     if opened.generator is not None or opened.encoders:
         parts["networks"] = TORCH_MB + BATCH_MB + weights / 1e6
     return parts
+
+
+def _guided_parts(opened: Opened, rows: int, targets: int, jobs: int) -> dict[str, float]:
+    """Estimate what a recipe that explores holds beside its responses."""
+    generator = opened.generator
+    assert generator is not None
+    width = max(layer.width or 1000 for entry in opened.encoders for layer in entry.layers)
+    fitted = _mb((rows, width), 4) + 3 * _mb((rows, width), 8) + 3 * _mb((rows, targets), 8)
+    # A gradient through network, decoder and encoder keeps the activations of all three.
+    guided = 4 * BATCH_MB
+    weights = sum(path.stat().st_size for path in generator.weight_files()) / 1e6
+    networks = sum(_network_mb(entry.encoder) for entry in opened.encoders if entry.settings.family == "image")
+    return {"units at once": jobs * (max(fitted, guided) + BLOCK_MB), "networks": TORCH_MB + networks + weights}
 
 
 def _estimate_trials(opened: Opened, recipe: DecodeRecipe) -> Estimate:

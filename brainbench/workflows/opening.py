@@ -18,7 +18,7 @@ from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
 from brainbench.features.store import FeatureStore
 from brainbench.recipes.encoders import EncoderSettings, RecordedSettings
-from brainbench.recipes.schema import AnyRecipe, EncodeRecipe, ReconstructRecipe
+from brainbench.recipes.schema import AnyRecipe, EncodeRecipe, ExploreRecipe, ReconstructRecipe
 
 if TYPE_CHECKING:
     from brainbench.reconstruction.base import Codec, Generator
@@ -91,6 +91,9 @@ def open_dataset(recipe: AnyRecipe, cache: Path) -> tuple[Dataset, str]:
     settings: Any = recipe.dataset
     if settings.name in WITHOUT_FILES:
         root, note = None, "no files: everything is simulated"
+        folder = getattr(settings, "images", None) or settings.root
+        if folder is not None:
+            note = f"{folder} (stimuli; the responses are simulated)"
     elif settings.name in OWN_FOLDER and settings.root is None:
         root, note = None, "the folder that the data set's own library keeps"
     else:
@@ -129,7 +132,7 @@ def open_all(recipe: AnyRecipe, cache: Path) -> Opened:
     dataset, note = open_dataset(recipe, cache)
     opened = Opened(recipe, dataset, note, choose_subjects(dataset, recipe.dataset.subjects), FeatureStore(cache))
     execution = recipe.execution
-    if isinstance(recipe, EncodeRecipe | ReconstructRecipe):
+    if isinstance(recipe, EncodeRecipe | ReconstructRecipe | ExploreRecipe):
         for settings in recipe.encoders:
             if isinstance(settings, RecordedSettings):
                 opened.encoders.append(OpenEncoder(settings, None, [Layer(settings.feature, 0.0, None)]))
@@ -137,11 +140,13 @@ def open_all(recipe: AnyRecipe, cache: Path) -> Opened:
             encoder = open_encoder(settings, seed=recipe.seed, device=execution.device, batch_size=execution.batch_size)
             opened.encoders.append(OpenEncoder(settings, encoder, encoder.select(settings.layers)))
             _check_unseen(dataset, encoder)
-    if isinstance(recipe, ReconstructRecipe):
+    if isinstance(recipe, ReconstructRecipe | ExploreRecipe):
         from brainbench.reconstruction.base import CODECS, GENERATORS
 
-        codec, generator = recipe.low_level, recipe.generator
-        opened.codec = CODECS[codec.codec](codec, seed=recipe.seed, device=execution.device)
+        generator = recipe.generator
+        if isinstance(recipe, ReconstructRecipe):
+            codec = recipe.low_level
+            opened.codec = CODECS[codec.codec](codec, seed=recipe.seed, device=execution.device)
         if generator is not None:
             known = {e.name: (e.encoder, e.settings) for e in opened.encoders if e.encoder is not None}
             opened.generator = GENERATORS[generator.name](generator, known, seed=recipe.seed, device=execution.device)

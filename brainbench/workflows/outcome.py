@@ -73,6 +73,8 @@ class Outcome:
     """Chance level of metrics where it is not 0."""
     trials: dict[str, Any] = field(default_factory=dict)
     """Classes, pipelines, sensors and patterns of a recipe that decodes trials."""
+    explorations: list[dict[str, Any]] = field(default_factory=list)
+    """What was found of every region that was explored."""
     image_files: list[ImageFile] = field(default_factory=list)
     """Reconstructed images and galleries."""
     picture_files: list[dict[str, Any]] = field(default_factory=list)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from brainbench.core.errors import UserError
 from brainbench.features.store import default_cache
-from brainbench.recipes.schema import AnyRecipe, EncodeRecipe, ReconstructRecipe
+from brainbench.recipes.schema import AnyRecipe, EncodeRecipe, ExploreRecipe, ReconstructRecipe
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, jobs_to_use
 from brainbench.workflows.memory import Estimate, estimate_memory
@@ -101,6 +101,12 @@ def all_units(opened: Opened, folder: RunFolder) -> list[Unit]:
         from brainbench.workflows.reconstruct import plan_units as plan_images
 
         return plan_images(opened, Runner(folder, LocalEngine(), Stages(quiet=True)))
+    if isinstance(opened.recipe, ExploreRecipe):
+        from brainbench.core.progress import Stages
+        from brainbench.runs.engines import LocalEngine, Runner
+        from brainbench.workflows.explore import plan_units as plan_exploration
+
+        return plan_exploration(opened, Runner(folder, LocalEngine(), Stages(quiet=True)))
     if opened.recipe.pipelines:
         from brainbench.workflows.decode_trials import plan_units as plan_trials
 

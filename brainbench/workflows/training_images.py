@@ -13,12 +13,14 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.features.store import FeatureStore
 from brainbench.recipes.reconstruction import SmallSettings
-from brainbench.recipes.schema import ReconstructRecipe
+from brainbench.recipes.schema import ExploreRecipe, ReconstructRecipe
 from brainbench.reconstruction.base import Condition, Images
 from brainbench.reconstruction.images import stimulus_images
 from brainbench.workflows.opening import Opened
 
 MAX_FOLDER_IMAGES = 100_000
+DRAWINGS_SEED = 1000
+"""Added to the recipe's seed: the pictures that a simulated participant sees are drawn from the seed itself."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def training_set(opened: Opened, stimuli: Stimuli, train: np.ndarray) -> Trainin
         If nothing is left to train on.
     """
     recipe = opened.recipe
-    assert isinstance(recipe, ReconstructRecipe)
+    assert isinstance(recipe, ReconstructRecipe | ExploreRecipe)
     settings = recipe.generator
     source = getattr(settings, "train_on", "training")
     if source == "training":
@@ -81,6 +83,8 @@ def training_set(opened: Opened, stimuli: Stimuli, train: np.ndarray) -> Trainin
     assert isinstance(settings, SmallSettings)
     if source == "patterns":
         drawn = _patterns(settings.n_images, settings.image_size, recipe.seed, _Known(stimuli))
+    elif source == "drawings":
+        drawn = _drawings(settings.n_images, settings.image_size, recipe.seed, _Known(stimuli))
     else:
         drawn = _folder(source, recipe.seed, _Known(stimuli))
     return TrainingSet(drawn, np.arange(len(drawn)), opened.store)
@@ -111,6 +115,16 @@ def _patterns(n: int, size: int, seed: int, known: _Known) -> Stimuli:
     if known.stimuli.modality == "image":
         grids = [np.repeat((255 * grid).astype(np.uint8)[..., None], 3, axis=-1) for grid in grids]
     return Stimuli.of(grids, ids=[f"{kind}-{i:05d}" for i, kind in enumerate(kinds)])
+
+
+@lru_cache(maxsize=4)
+def _drawings(n: int, size: int, seed: int, known: _Known) -> Stimuli:
+    """Return drawn pictures of which none equals a stimulus."""
+    from brainbench.simulation.drawings import drawn_stimuli
+
+    drawn = drawn_stimuli(n, size, seed + DRAWINGS_SEED)
+    shown = set(known.stimuli.content_digests)
+    return drawn.take(np.array([i for i, one in enumerate(drawn.content_digests) if one not in shown], dtype=int))
 
 
 @lru_cache(maxsize=4)

@@ -181,3 +181,23 @@ def test_what_is_no_image_is_refused_by_name(image):
 def test_other_modalities_are_refused():
     with pytest.raises(UserError, match="'mine' reads image stimuli, the data set has text stimuli"):
         features(make("image", **RESNET), stimuli_of(["a", "b"], "text"))
+
+
+@pytest.mark.parametrize("settings", [RESNET, VIT])
+@pytest.mark.parametrize("pool", ["mean", "flatten"])
+def test_the_differentiable_path_gives_the_same_features_and_their_gradient(settings, pool):
+    encoder = make("image", **settings)
+    layer = encoder.layers()[2].name
+    shown = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
+    expected = encoder.features(list(shown), [layer], pool)[layer]
+    forward = encoder.differentiable(layer, pool)
+    pictures = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).float() / 255
+    np.testing.assert_allclose(forward(pictures).numpy(), expected, rtol=1e-3, atol=1e-4)
+    # Larger pictures are resized as `encode` resizes them, but for the rounding of pixels.
+    large = photographs(2, height=84, width=80)
+    pictures = torch.from_numpy(np.stack(large)).permute(0, 3, 1, 2).float() / 255
+    found, expected = forward(pictures).numpy(), encoder.features(list(large), [layer], pool)[layer]
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999
+    pictures.requires_grad_()
+    forward(pictures)[0].sum().backward()
+    assert pictures.grad[0].abs().max() > 0 and not pictures.grad[1].any()

@@ -14,7 +14,7 @@ from brainbench.recipes.encoders import PixelsSettings
 from brainbench.recipes.reconstruction import SmallSettings
 from brainbench.reconstruction import small_training
 from brainbench.reconstruction.base import GENERATORS
-from brainbench.reconstruction.small import Scaler, SmallGenerator, SmallNetwork, fit_images
+from brainbench.reconstruction.small import Scaler, SmallGenerator, SmallNetwork
 from tests.reconstruction.toy import Told, bars, blue, lying, toy_generator
 
 
@@ -192,11 +192,12 @@ def test_rows_without_features_do_not_see_them() -> None:
     assert (seen[0][2:] - seen[1][2:]).abs().max() > 1e-6
 
 
-def test_fit_images_resizes_with_antialiasing() -> None:
-    fine = np.repeat((np.indices((32, 32)).sum(0) % 2)[None, ..., None], 3, axis=3)
-    small = fit_images(np.asarray(fine, dtype=np.float32), 8, 3)
-    assert small.shape == (1, 8, 8, 3)
-    np.testing.assert_allclose(small[:, 2:6, 2:6], 0.5, atol=0.05)
+def test_without_conditions_it_is_unconditional(tmp_path: Path) -> None:
+    images, _ = bars(8, seed=0)
+    plain = toy_generator(condition_on=[], train_steps=2, width=8, batch_size=4, steps=2)
+    assert plain.conditions() == []
+    made = plain.train(images, {}, tmp_path, seed=0).generate({}, None, [3, 4])
+    assert made.shape == (2, 12, 12, 3)
 
 
 def test_what_cannot_be_is_refused_in_one_message(tmp_path: Path, trained_small: SmallGenerator) -> None:

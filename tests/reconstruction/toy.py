@@ -68,6 +68,7 @@ def toy_generator(**changes: Any) -> SmallGenerator:
         "learning_rate": 3e-3,
         "ema": 0.98,
         "feature_noise": 0.2,
+        "drop_features": 0.3,
         "steps": 12,
         "guidance": 1.5,
     }

@@ -48,6 +48,8 @@ def real_run(tmp_path_factory):
             f"dataset.root={root / 'MNE-eegbci-data'}",
             "dataset.subjects=[S001]",
             PIPELINES,
+            "time_resolved=null",
+            "bands=null",
             "significance.n_permutations=100",
             "time_resolved=null",
             "bands=null",

@@ -163,6 +163,8 @@ def start(recipe, out, cache):
     return subprocess.Popen(
         [sys.executable, "-m", "brainbench", "run", str(recipe), "--out", str(out), "--cache", str(cache)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell starts what runs in its background with interrupts ignored, and children would inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
