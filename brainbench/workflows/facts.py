@@ -95,7 +95,17 @@ def reconstruction_facts(opened: Opened) -> dict[str, Any] | None:
         "lead": lead_metric(recipe),
         "metrics": {name: vars(METRICS[name]) for name in recipe.metrics},
         "last": "low_level" if recipe.generator is None else "final",
+        "weights": weights(recipe),
     }
+
+
+def weights(recipe: ReconstructRecipe) -> list[dict[str, str]]:
+    """Return what to cite for the downloaded weights of codec and generator, and their licences."""
+    from brainbench.reconstruction.cards import load_weights_card
+
+    names = [recipe.low_level.codec] + ([] if recipe.generator is None else [recipe.generator.name])
+    cards = [card for name in names if (card := load_weights_card(name)) is not None]
+    return [{"title": card.title, "licence": card.licence, "citation": card.citation} for card in cards]
 
 
 def question(opened: Opened) -> str:

@@ -72,6 +72,7 @@ def test_the_recipe_as_published(folder):
     assert resolved.generator.mixing == 0.4 and resolved.generator.strength == 0.75
     page = (done.folder / "report.html").read_text().lower()
     assert "untrained" in page and "simulated" in page and "transductive" in page
+    assert "xu et al. (2023)" in page and "licence of the default weights: mit (openai/vdvae)" in page
 
 
 @pytest.mark.parametrize("name", ["ip-adapter", "kandinsky22", "stable-cascade"])
