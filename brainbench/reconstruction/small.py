@@ -58,6 +58,8 @@ class SmallNetwork(nn.Module):
         Side of the patches of pixels that become one place.
     """
 
+    alphas: Tensor
+
     def __init__(self, side: int, channels: int, n_features: int, width: int, patch: int | None = None) -> None:
         from diffusers.models.unets.unet_2d import UNet2DModel
 

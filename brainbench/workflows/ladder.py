@@ -154,8 +154,8 @@ class Judge:
         stimuli, stimulus, run = study.case.features.stimuli, study.stimulus, study.case.rows.run
         if rung == "nearest":
             nearest = np.concatenate([part["nearest"] for part in parts])[order]
-            names, place = np.unique(nearest, return_inverse=True)
-            return stimulus_images(stimuli, self.size, self.channels, names)[place]
+            names, index = np.unique(nearest, return_inverse=True)
+            return stimulus_images(stimuli, self.size, self.channels, names)[index]
         out = np.empty((len(self.rows), self.size, self.size, self.channels), dtype=np.float32)
         if rung == "mean":
             place_of = {int(row): place for place, row in enumerate(self.rows)}
