@@ -15,6 +15,9 @@ from brainbench.core.progress import Stages
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import DamagedUnit, Unit, jobs_to_use, one_thread_pool, read_units
 
+PATIENCE_S = 5.0
+"""How long a failed run waits for units that are being written."""
+
 
 class Engine(ABC):
     """Computes units and writes them into the run folder, each once."""
@@ -72,23 +75,37 @@ class LocalEngine(Engine):
         """Compute units in threads; see `Engine.compute`."""
         from joblib import Parallel, delayed
 
-        lock = threading.Lock()
+        lock = threading.Condition()
+        running = 0
 
         def work(unit: Unit) -> Unit:
+            nonlocal running
             with lock:
+                running += 1
                 folder.event("unit_started", unit=unit.digest, kind=unit.kind)
-            start = time.perf_counter()
-            folder.write_unit(unit.digest, compute_unit(unit))
-            with lock:
-                seconds = round(time.perf_counter() - start, 3)
-                folder.record_done(unit.digest, kind=unit.kind, label=unit.label, seconds=seconds)
+            try:
+                start = time.perf_counter()
+                folder.write_unit(unit.digest, compute_unit(unit))
+                with lock:
+                    seconds = round(time.perf_counter() - start, 3)
+                    folder.record_done(unit.digest, kind=unit.kind, label=unit.label, seconds=seconds)
+            finally:
+                with lock:
+                    running -= 1
+                    lock.notify_all()
             return unit
 
         with one_thread_pool(self.threads_per_unit):
             n_jobs = min(jobs_to_use(self.jobs, self.threads_per_unit), max(1, len(units)))
-            yield from Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator_unordered")(
-                delayed(work)(unit) for unit in units
-            )
+            try:
+                yield from Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator_unordered")(
+                    delayed(work)(unit) for unit in units
+                )
+            except Exception:
+                # Units beside the one that failed may be at their files; long ones are not waited for.
+                with lock:
+                    lock.wait_for(lambda: running == 0, timeout=PATIENCE_S)
+                raise
 
 
 def compute_unit(unit: Unit) -> Mapping[str, np.ndarray]:

@@ -48,6 +48,11 @@ def test_the_contract(root, weights):
     check_encoder(lambda: encoder(root, weights=weights), signals(root))
 
 
+def test_the_contract_of_the_control(root):
+    settings = {"name": "power", "family": "band_power", "bands": POWER["bands"]}
+    check_encoder(lambda: open_encoder(settings, device="cpu"), signals(root))
+
+
 def test_training_changes_layers_and_the_untrained_says_so(root):
     trained, untrained, stimuli = encoder(root), encoder(root, weights="random"), signals(root)
     assert not trained.untrained and untrained.untrained and trained.digest() != untrained.digest()

@@ -63,12 +63,11 @@ def toy_generator(**changes: Any) -> SmallGenerator:
         "image_size": SIDE,
         "condition_on": [{"encoder": "shape", "layer": "told"}, {"encoder": "colour", "layer": "told"}],
         "width": 16,
-        "train_steps": 220,
+        "train_steps": 260,
         "batch_size": 16,
         "learning_rate": 3e-3,
         "ema": 0.98,
         "feature_noise": 0.2,
-        "drop_features": 0.3,
         "steps": 12,
         "guidance": 1.5,
     }
