@@ -166,12 +166,12 @@ class Judge:
         for name in np.unique(run[self.rows]):
             shown = stimulus[run == name]
             total = len(shown) * _mean_image(stimuli, shown, self.size, self.channels)
-            for index in np.flatnonzero(run[self.rows] == name):
-                own = int(self.stimulus[index])
+            for at in np.flatnonzero(run[self.rows] == name):
+                own = int(self.stimulus[at])
                 n = int((shown == own).sum())
                 others = total - n * stimulus_images(stimuli, self.size, self.channels, [own])[0]
                 # Alone in its run, an image has no others, and nothing is known without a brain.
-                out[index] = np.clip(others / (len(shown) - n), 0, 1) if len(shown) > n else 0.5
+                out[at] = np.clip(others / (len(shown) - n), 0, 1) if len(shown) > n else 0.5
         return out
 
     # Scores ------------------------------------------------------------------------------------------------------
