@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 Save = Callable[["Figure | None", str, str], "dict[str, str] | None"]
 
-STAGES = ("codec", "final", "low_level", "baseline")
-RUNGS = ("codec", "oracle", "predicted", "nearest", "mean", "run_mean", "shuffled, final", "shuffled, low_level")
 WORDS = {
     ("codec", "codec"): "codec: true latents",
     ("final", "oracle"): "oracle: true features",

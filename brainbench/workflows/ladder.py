@@ -30,7 +30,6 @@ N_SHUFFLES = 20
 """Re-dealt truths that the rung `shuffled` is a mean over."""
 MAX_SIZE = 425
 """Side in pixels at which images are scored at most: that of the images that NSD's participants saw."""
-STAGES = {"predicted": ("low_level", "final"), "true": ("codec", "oracle")}
 WITHIN = "_within"
 """Ending of identification among images of one label only."""
 
