@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.linalg import eigh
 from threadpoolctl import ThreadpoolController
 
 Array = Any
@@ -66,6 +67,9 @@ class Arrays(Protocol):
 
     def triangle(self, values: Array) -> Array:
         """Return the triangular factor R of ``values = Q R``."""
+
+    def inverse(self, values: Array) -> Array:
+        """Return the inverse of a matrix."""
 
     def eigh(self, matrices: Sequence[Callable[[], Array]]) -> Iterator[tuple[Array, Array]]:
         """Yield eigenvalues (ascending) and eigenvectors of symmetric matrices, each made when its turn comes."""
@@ -120,13 +124,16 @@ class _Numpy:
         upper: np.ndarray = np.linalg.qr(values, mode="r")  # type: ignore[assignment]  # its stubs forget the mode
         return upper
 
+    def inverse(self, values: np.ndarray) -> np.ndarray:
+        return np.linalg.inv(values)
+
     def eigh(self, matrices: Sequence[Callable[[], np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         # LAPACK's eigensolver hardly gains from threads, and loses where cores are shared: one matrix a thread.
         blas = _blas()
         threads = max([library["num_threads"] for library in blas.info()], default=1)
         workers = max(1, min(threads, len(matrices)))
-        if workers == 1:
-            yield from (np.linalg.eigh(make()) for make in matrices)
+        if workers == 1:  # faster, but holds the interpreter
+            yield from (eigh(make(), driver="evd", overwrite_a=True, check_finite=False) for make in matrices)
             return
         with ThreadPoolExecutor(workers) as pool:
             for start in range(0, len(matrices), workers):
@@ -190,6 +197,9 @@ class _Torch:
 
     def triangle(self, values: Array) -> Array:
         return self.torch.linalg.qr(values, mode="r").R
+
+    def inverse(self, values: Array) -> Array:
+        return self.torch.linalg.inv(values)
 
     def eigh(self, matrices: Sequence[Callable[[], Array]]) -> Iterator[tuple[Array, Array]]:
         for make in matrices:

@@ -9,9 +9,10 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from brainbench.core.arrays import Array, Arrays, arrays_of
+from brainbench.heads.blocks import make_block
 from brainbench.heads.folds import inner_splits, target_blocks
 from brainbench.heads.inputs import check_alphas, check_features, check_scoring, check_training
-from brainbench.heads.solver import Outputs, Solver, make_block
+from brainbench.heads.solver import Outputs, Solver
 from brainbench.heads.spectra import Features
 
 

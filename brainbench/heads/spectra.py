@@ -38,6 +38,10 @@ The rotation multiplies their rounding by up to the square root of this ratio; b
 coordinates are used.
 """
 
+WORST_ROUNDING = 1e-5
+"""Largest condition of the kernel with the smallest penalty, times the rounding of the features' type, with which
+kernels are decomposed in this type instead of float64."""
+
 WORST_SHARE = 10.0
 """The same for the squares of all features over those of the training rows: rows left out that are far larger than all
 others would leave their rounding behind."""
@@ -140,6 +144,39 @@ class Features:
             first = int(np.searchsorted(host, floor, side="right"))
             finish = self._primal_spectrum if self.primal else self._dual_spectrum
             yield finish(fold, host[first:], values[first:], vectors[:, first:], mixture, smallest)
+
+    def narrow_spectrum(self, every: Fold, smallest: float, weights: np.ndarray | None = None) -> Spectrum | None:
+        """Return the spectrum of all rows where it is narrow, else None: dual form only, decomposed in the own type.
+
+        Narrow is a kernel of full rank whose condition, with the smallest penalty added, keeps rounding of the
+        features' type below `WORST_ROUNDING`.
+
+        Parameters
+        ----------
+        every : Fold
+            All rows to fit, none to score.
+        smallest : float
+            Smallest penalty, in units of the scaled features.
+        weights : ndarray (n_bands,), optional
+            Weights of the bands' kernels.
+        """
+        if self.primal:
+            return None
+        mixture = _Mixture.make(self.xp, self.bands, self.X.shape[1], weights)
+        kernel = self._dual_gram(every, mixture)
+        eps, rank = float(np.finfo(self.dtype).eps), len(kernel) - self.fit_intercept
+        worst = WORST_ROUNDING / eps
+        mean = float(kernel.diagonal().sum()) / rank
+        square = float(self.xp.sum64(kernel * kernel, 0).sum()) / rank
+        # By Kantorovich's inequality the spread of eigenvalues bounds their ratio from below.
+        if (square + 2 * mean * smallest + smallest**2) / (mean + smallest) ** 2 > (worst + 1) ** 2 / (4 * worst):
+            return None
+        ((values, vectors),) = self.xp.eigh([lambda: self.xp.asarray(kernel, self.dtype)])
+        host = np.asarray(self.xp.to_numpy(values), dtype=np.float64)[-rank:]
+        if host[0] <= host[-1] * eps * len(host) or (host[-1] + smallest) > worst * (host[0] + smallest):
+            return None
+        values, vectors = (self.xp.asarray(one, "float64") for one in (values[-rank:], vectors[:, -rank:]))
+        return self._dual_spectrum(every, host, values, vectors, mixture, smallest)
 
     def project(self, spectrum: Spectrum, X_new: Array) -> Array:
         """Return coordinates ``(n_new, n_directions)`` of raw new rows, for a spectrum of all rows."""

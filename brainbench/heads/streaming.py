@@ -18,10 +18,11 @@ import numpy as np
 from brainbench.core.arrays import NUMPY
 from brainbench.core.errors import UserError
 from brainbench.core.files import atomic_folder
+from brainbench.heads.blocks import make_block
 from brainbench.heads.folds import inner_splits, target_blocks
 from brainbench.heads.inputs import check_alphas, check_finite, check_scoring
 from brainbench.heads.ridge import RidgeCV
-from brainbench.heads.solver import Outputs, Solver, make_block
+from brainbench.heads.solver import Outputs, Solver
 from brainbench.heads.spectra import Features
 
 
