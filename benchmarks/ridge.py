@@ -52,6 +52,14 @@ KERNEL = (
 FULL = [
     Shape("n > p", 3000, 768, 8000, contenders=EVERYBODY),
     Shape("n < p", 1500, 3000, 8000, contenders=KERNEL),
+    Shape(
+        "n < p, correlated",
+        1500,
+        3000,
+        8000,
+        spectrum="power",
+        contenders=("brainbench no weights", "himalaya KernelRidgeCV"),
+    ),
     Shape("many targets", 1000, 300, 30000),
     Shape("many alphas", 2000, 500, 4000, n_alphas=60),
     Shape("correlated", 3000, 768, 4000, spectrum="power"),
