@@ -34,8 +34,8 @@ class Fit:
         block = block.crossed(self.features) if self.spectrum.difference else block
         b, _ = coordinates_of_targets(self.spectrum, block)
         alphas = self.features.xp.asarray(alphas / self.features.scale**2, self.features.dtype)
-        b *= self.values * block.scale[:, None]
-        b /= self.values + alphas[:, None]
+        b *= self.values / (self.values + alphas[:, None])
+        b *= block.scale[:, None]  # apart: its product with anything else may leave the type's range
         return b.T
 
 
@@ -118,10 +118,10 @@ class Solver:
             smallest, every = float(alphas.min()), Fold(rows, rows[:0], rows[:0])
             narrow = features.narrow_spectrum(every, smallest, weights) if fit_for_nodes(folds) else None
             self.scorers = node_scores(features, narrow, folds, alphas, scoring, n_targets) if narrow else []
-            if not self.scorers:
-                spectra = features.spectra([*folds, *([] if narrow else [every])], smallest, weights)
-                self.scorers = [FoldScores(features, next(spectra), alphas, scoring, n_targets) for _ in folds]
-            whole = narrow or next(spectra)
+            missing = [] if self.scorers else folds
+            spectra = list(features.spectra([*missing, *([] if narrow else [every])], smallest, weights))
+            whole = narrow or spectra.pop()
+            self.scorers = self.scorers or [FoldScores(features, one, alphas, scoring, n_targets) for one in spectra]
         self.fit = Fit(features, whole)
         self._needs_cross = whole.difference or any(scorer.needs_cross for scorer in self.scorers)
         self._new = features.project(whole, features.X[:0] if X_new is None else X_new)

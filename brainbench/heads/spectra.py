@@ -167,7 +167,8 @@ class Features:
         eps, rank = float(np.finfo(self.dtype).eps), len(kernel) - self.fit_intercept
         worst = WORST_ROUNDING / eps
         mean = float(kernel.diagonal().sum()) / rank
-        square = float(self.xp.sum64(kernel * kernel, 0).sum()) / rank
+        entries = kernel.reshape(-1)
+        square = float(entries @ entries) / rank
         # By Kantorovich's inequality the spread of eigenvalues bounds their ratio from below.
         if (square + 2 * mean * smallest + smallest**2) / (mean + smallest) ** 2 > (worst + 1) ** 2 / (4 * worst):
             return None
