@@ -73,11 +73,11 @@ def ours(recipe: Any, jobs: int = 1) -> dict[tuple[str, str], float]:
     """Return ROC-AUC by subject and pipeline: the mean over folds, as MOABB takes it."""
     import pandas as pd
 
+    from brainbench.commands.run import compute
     from brainbench.core.progress import Stages
     from brainbench.runs.engines import LocalEngine, Runner
     from brainbench.runs.folder import RunFolder
-    from brainbench.workflows.execute import compute
-    from brainbench.workflows.opening import open_all
+    from brainbench.studies.opened import open_all
 
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder) / "run")
@@ -166,7 +166,7 @@ class Moabb:
 
 
 def classical(root: Path, subjects: list[int], repeats: int) -> None:
-    from brainbench.workflows.opening import open_all
+    from brainbench.studies.opened import open_all
 
     recipe, moabb = recipe_of(root, subjects), Moabb(root, subjects)
     with tempfile.TemporaryDirectory() as folder:
@@ -206,9 +206,9 @@ def classical(root: Path, subjects: list[int], repeats: int) -> None:
 def networks(root: Path, subject: int, epochs: int) -> None:
     from sklearn.base import clone
 
-    from brainbench.heads.trial_decoder import DECODERS, TrialContext
+    from brainbench.decoders.base import DECODERS, TrialContext
     from brainbench.recipes.pipelines import settings_models
-    from brainbench.workflows.opening import open_all
+    from brainbench.studies.opened import open_all
 
     with tempfile.TemporaryDirectory() as folder:
         trials = open_all(recipe_of(root, [subject]), Path(folder)).dataset.trials(f"S{subject:03d}", [4.0, 38.0])

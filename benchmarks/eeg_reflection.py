@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from brainbench.encoders.eeg.views import mirror_order, plain_name, symmetrised
-from brainbench.heads.networks import MVCNetClassifier, NetworkClassifier
+from brainbench.networks.classifiers import MVCNetClassifier, NetworkClassifier
+from brainbench.networks.zoo.views import mirror_order, plain_name, symmetrised
 
 RUNS, SFREQ = (3, 4, 7, 8, 11, 12), 160.0
 KERNEL, POOL = 41, 60

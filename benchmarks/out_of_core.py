@@ -46,7 +46,7 @@ def anonymous_mib() -> float:
 def child(folder: Path, limit_gib: float) -> None:
     """Fit, and print time and peak."""
     from brainbench.heads import RidgeCV
-    from brainbench.heads.streaming import fit_to_disk
+    from brainbench.ridge.streaming import fit_to_disk
 
     if limit_gib:
         limit = int(limit_gib * 2**30)

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from brainbench.commands.plan import plan
+    from brainbench.commands.run import open_run, run
     from brainbench.runs.folder import Run
-    from brainbench.workflows import open_run, plan, run
 
 _LAZY = {
     "Run": "brainbench.runs.folder",
-    "open_run": "brainbench.workflows",
-    "plan": "brainbench.workflows",
-    "run": "brainbench.workflows",
+    "open_run": "brainbench.commands.run",
+    "plan": "brainbench.commands.plan",
+    "run": "brainbench.commands.run",
 }
 
 __all__ = ["Run", "__version__", "open_run", "plan", "run"]

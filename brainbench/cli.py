@@ -109,7 +109,7 @@ def plan(
     device: DeviceOption = None,
 ) -> None:
     """Show the units of work, what is cached, and the memory and time to expect."""
-    from brainbench.workflows import plan as plan_recipe
+    from brainbench.commands.plan import plan as plan_recipe
 
     typer.echo(
         plan_recipe(recipe, overrides=_overrides(settings, jobs=jobs, device=device), out=out, cache=cache).render()
@@ -131,7 +131,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a recipe, or continue where it stopped, and print the path of the report."""
-    from brainbench.workflows import run as run_recipe
+    from brainbench.commands.run import run as run_recipe
 
     if address is not None and engine is None:
         engine = "dask"
@@ -143,8 +143,8 @@ def run(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Rebuild the report of a run folder."""
+    from brainbench.commands.run import open_run
     from brainbench.report import write_report
-    from brainbench.workflows import open_run
 
     typer.echo(str(write_report(open_run(folder).path)))
 
@@ -157,7 +157,7 @@ def export(
     weights: Annotated[bool, typer.Option(help="Also refit on all rows and write the weights.")] = True,
 ) -> None:
     """Write held-out predictions, weights and layer-preference maps of a run."""
-    from brainbench.workflows.export import export_run
+    from brainbench.commands.export import export_run
 
     for path in export_run(folder, out=out, cache=cache, weights=weights):
         typer.echo(str(path))
@@ -209,11 +209,11 @@ def apply(
         "cache": cache,
     }
     if stream:
-        from brainbench.workflows.stream import StreamSettings, stream_run
+        from brainbench.commands.stream import StreamSettings, stream_run
 
         applied = stream_run(folder, recording, settings=StreamSettings(**given), quiet=False, **arguments)
     else:
-        from brainbench.workflows.apply import apply_run
+        from brainbench.commands.apply import apply_run
 
         applied = apply_run(folder, recording, **arguments)
     typer.echo("\n".join([*applied.lines, str(out)]))
@@ -236,7 +236,7 @@ def audit(
     jobs: JobsOption = None,
 ) -> None:
     """Run a recipe's folds on coin-flip labels and say whether they leak."""
-    from brainbench.workflows.audit import AuditSettings, audit_recipe, render
+    from brainbench.commands.audit import AuditSettings, audit_recipe, render
 
     how = AuditSettings(_names(pipeline), window, step, seeds)
     found = audit_recipe(
@@ -252,7 +252,7 @@ def compare(
     csv: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
 ) -> None:
     """Put the scores of several runs side by side."""
-    from brainbench.workflows.compare import compare_runs, render
+    from brainbench.commands.compare import compare_runs, render
 
     table = compare_runs(folders, metric=metric)
     if csv is not None:
@@ -269,7 +269,7 @@ def layers(
     pattern: Annotated[str, typer.Option("--layers", help="Show the layers that this glob matches.")] = "*",
 ) -> None:
     """List an encoder's layers with depth and width."""
-    from brainbench.workflows.catalog import layers_table
+    from brainbench.commands.catalog import layers_table
 
     typer.echo(layers_table(model, weights=weights, pattern=pattern))
 
@@ -277,7 +277,7 @@ def layers(
 @app.command("list")
 def list_(what: Annotated[Listing, typer.Argument(help="What to list.")]) -> None:
     """List encoders, data sets, metrics or recipes."""
-    from brainbench.workflows.catalog import listing
+    from brainbench.commands.catalog import listing
 
     typer.echo(listing(what.value))
 
@@ -285,7 +285,7 @@ def list_(what: Annotated[Listing, typer.Argument(help="What to list.")]) -> Non
 @app.command()
 def doctor() -> None:
     """Say what works on this machine, and how to install what does not."""
-    from brainbench.workflows.doctor import examine, render
+    from brainbench.commands.doctor import examine, render
 
     findings = examine()
     typer.echo(render(findings))
@@ -327,7 +327,7 @@ def data_check(
 @cache_app.command("show")
 def cache_show(cache: CacheOption = None) -> None:
     """List what the feature store holds."""
-    from brainbench.workflows.catalog import cache_table
+    from brainbench.commands.catalog import cache_table
 
     typer.echo(cache_table(cache))
 
@@ -349,7 +349,7 @@ def cache_prune(
     everything: Annotated[bool, typer.Option("--all", help="Remove every entry.")] = False,
 ) -> None:
     """Remove left-overs of killed runs and, if asked, old entries or all of them."""
-    from brainbench.workflows.catalog import prune
+    from brainbench.commands.catalog import prune
 
     typer.echo(prune(cache, days=days, everything=everything))
 
@@ -377,7 +377,7 @@ def main(arguments: list[str] | None = None) -> Any:
         typer.echo(str(error), err=True)
         sys.exit(EXIT_USER_ERROR)
     except ModuleNotFoundError as error:
-        from brainbench.workflows.doctor import explain_missing
+        from brainbench.commands.doctor import explain_missing
 
         typer.echo(str(explain_missing(error)), err=True)
         sys.exit(EXIT_USER_ERROR)

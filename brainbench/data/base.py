@@ -294,15 +294,15 @@ class Dataset(ABC):
 DATASETS: Registry[type[Dataset]] = Registry(
     "data set",
     modules={
-        "alice": "brainbench.data.alice",
-        "bids": "brainbench.data.bids",
-        "bold5000": "brainbench.data.bold5000",
+        "alice": "brainbench.data.layouts.alice",
+        "bids": "brainbench.data.layouts.bids",
+        "bold5000": "brainbench.data.layouts.bold5000",
         "eeg-folder": "brainbench.data.recordings.eeg_folder",
-        "folder": "brainbench.data.folder",
-        "haxby2001": "brainbench.data.haxby",
-        "miyawaki2008": "brainbench.data.miyawaki",
+        "folder": "brainbench.data.layouts.folder",
+        "haxby2001": "brainbench.data.layouts.haxby",
+        "miyawaki2008": "brainbench.data.layouts.miyawaki",
         "moabb": "brainbench.data.recordings.moabb",
-        "nsd": "brainbench.data.nsd",
+        "nsd": "brainbench.data.layouts.nsd",
         "physionet-mi": "brainbench.data.recordings.physionet",
         # A simulation needs encoders, so it lives above this package; it registers itself like any other.
         "simulated": "brainbench.simulation.dataset",

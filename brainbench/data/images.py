@@ -13,7 +13,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.data.base import TargetMasker
-from brainbench.data.matrices import check_finite, name_some
+from brainbench.data.layouts.matrices import check_finite, name_some
 from brainbench.data.tables import Problems, read_table
 
 if TYPE_CHECKING:

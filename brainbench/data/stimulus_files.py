@@ -15,7 +15,7 @@ import numpy as np
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.data.base import Modality, Stimuli
-from brainbench.data.matrices import name_some
+from brainbench.data.layouts.matrices import name_some
 from brainbench.data.tables import Table, read_table, read_text
 
 _COLUMNS = ("id", "path", "text", "onset", "duration", "run")

@@ -11,7 +11,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.data.images import EmptyRois, named_labels, open_image, readable
-from brainbench.data.matrices import check_finite
+from brainbench.data.layouts.matrices import check_finite
 
 HEMISPHERES = ("L", "R")
 FSAVERAGE5 = 10242

@@ -162,7 +162,7 @@ ENCODERS: Registry[Any] = Registry(
     modules={
         "band_power": "brainbench.encoders.controls",
         # A network of trials is trained by the heads' loop, so it lives above this package.
-        "eeg": "brainbench.heads.network_encoder",
+        "eeg": "brainbench.decoders.network_encoder",
         "gabor": "brainbench.encoders.gabor",
         "image": "brainbench.encoders.image",
         "one_hot": "brainbench.encoders.controls",

@@ -12,17 +12,10 @@ import numpy as np
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import ENCODERS, Encoder, Layer, Pool
-from brainbench.encoders.capture import (
-    Tap,
-    automatic_batch,
-    captured,
-    find_taps,
-    first_tensor,
-    in_batches,
-    resolve_device,
-)
+from brainbench.encoders.capture import Tap, captured, find_taps, first_tensor
 from brainbench.encoders.pixels import checked_image, square
-from brainbench.encoders.weights import (
+from brainbench.networks.devices import automatic_batch, in_batches, resolve_device
+from brainbench.networks.weights import (
     digest_weights,
     hub,
     installed_efficientnet_lite0,

@@ -14,8 +14,9 @@ from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import ENCODERS, Encoder, Layer, Pool
-from brainbench.encoders.capture import automatic_batch, captured, find_taps, in_batches, resolve_device
-from brainbench.encoders.weights import digest_weights, hub, seeded
+from brainbench.encoders.capture import captured, find_taps
+from brainbench.networks.devices import automatic_batch, in_batches, resolve_device
+from brainbench.networks.weights import digest_weights, hub, seeded
 
 if TYPE_CHECKING:
     import torch

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from brainbench.heads.banded import BandedRidgeCV
-from brainbench.heads.layers import MultiLayer
-from brainbench.heads.ridge import RidgeCV
+from brainbench.ridge.banded import BandedRidgeCV
+from brainbench.ridge.layers import MultiLayer
+from brainbench.ridge.ridge import RidgeCV
 
 __all__ = ["BandedRidgeCV", "MultiLayer", "RidgeCV"]

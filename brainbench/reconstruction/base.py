@@ -172,9 +172,9 @@ class Generator(ABC):
 CODECS: Registry[Callable[..., Codec]] = Registry(
     "codec",
     modules={
-        "pca": "brainbench.reconstruction.pca",
-        "autoencoder": "brainbench.reconstruction.autoencoder",
-        "vdvae": "brainbench.reconstruction.vdvae",
+        "pca": "brainbench.reconstruction.codecs.pca",
+        "autoencoder": "brainbench.reconstruction.codecs.autoencoder",
+        "vdvae": "brainbench.reconstruction.codecs.vdvae",
     },
     entry_point_group="brainbench.codecs",
 )
@@ -183,12 +183,12 @@ CODECS: Registry[Callable[..., Codec]] = Registry(
 GENERATORS: Registry[Callable[..., Generator]] = Registry(
     "generator",
     modules={
-        "small": "brainbench.reconstruction.small",
-        "stable-diffusion": "brainbench.reconstruction.stable_diffusion",
-        "ip-adapter": "brainbench.reconstruction.ip_adapter",
-        "versatile-diffusion": "brainbench.reconstruction.versatile",
-        "kandinsky22": "brainbench.reconstruction.kandinsky",
-        "stable-cascade": "brainbench.reconstruction.cascade",
+        "small": "brainbench.reconstruction.generators.small",
+        "stable-diffusion": "brainbench.reconstruction.generators.stable_diffusion",
+        "ip-adapter": "brainbench.reconstruction.generators.ip_adapter",
+        "versatile-diffusion": "brainbench.reconstruction.generators.versatile",
+        "kandinsky22": "brainbench.reconstruction.generators.kandinsky",
+        "stable-cascade": "brainbench.reconstruction.generators.cascade",
     },
     entry_point_group="brainbench.generators",
 )

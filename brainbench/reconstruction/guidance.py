@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from brainbench.core.errors import UserError
-from brainbench.encoders.capture import automatic_batch
+from brainbench.networks.devices import automatic_batch
 from brainbench.reconstruction.base import Generator, Images, Progress
+from brainbench.reconstruction.generators.small import SmallGenerator
+from brainbench.reconstruction.generators.small_training import noise_schedule
+from brainbench.reconstruction.generators.stable_diffusion import StableDiffusion
 from brainbench.reconstruction.pictures import to_images, to_pixels
 from brainbench.reconstruction.resizing import resized, with_channels
-from brainbench.reconstruction.small import SmallGenerator
-from brainbench.reconstruction.small_training import noise_schedule
-from brainbench.reconstruction.stable_diffusion import StableDiffusion
 
 Response = Callable[[Tensor], Tensor]
 """Pictures ``(n, 3, height, width)`` in [0, 1] to a response each, ``(n,)``; differentiable."""

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.encoders.capture import resolve_device
-from brainbench.encoders.weights import digest_weights, read_weights, seeded
+from brainbench.networks.devices import resolve_device
+from brainbench.networks.weights import digest_weights, read_weights, seeded
 from brainbench.reconstruction.resizing import resized, with_channels
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from brainbench.heads.folds import inner_splits
-from brainbench.heads.ridge import RidgeCV
-from brainbench.heads.streaming import fit_to_disk
 from brainbench.recipes.reconstruction import Calibration
+from brainbench.ridge.ridge import RidgeCV
+from brainbench.ridge.solver.folds import inner_splits
+from brainbench.ridge.streaming import fit_to_disk
 
 MAX_TARGET_BYTES = 1 << 29
 """Larger targets of training rows are streamed from disk in blocks of columns."""

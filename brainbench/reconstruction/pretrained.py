@@ -17,7 +17,7 @@ from typing import Any
 
 from brainbench.core.digests import digest, digest_file
 from brainbench.core.errors import UserError
-from brainbench.encoders.weights import hub
+from brainbench.networks.weights import hub
 
 _SAFE = re.compile(r"(diffusion_pytorch_model|model)(-\d+-of-\d+)?\.safetensors")
 _TORCH = re.compile(r"(diffusion_pytorch_model|pytorch_model)(-\d+-of-\d+)?\.bin")

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from brainbench.data.bold5000 import BETAS, ROIS
+from brainbench.data.layouts.bold5000 import BETAS, ROIS
 from tests.data.nsd_copy import draw_images
 
 SHAPE = (6, 7, 5)

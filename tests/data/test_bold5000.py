@@ -8,8 +8,8 @@ from scipy.io import loadmat, savemat
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import DATASETS, Context
-from brainbench.data.bold5000 import PUBLISHED, ROIS
 from brainbench.data.check import check_dataset
+from brainbench.data.layouts.bold5000 import PUBLISHED, ROIS
 from brainbench.recipes.datasets import Bold5000Settings
 from tests.data.bold5000_copy import write_bold5000
 

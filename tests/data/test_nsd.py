@@ -13,7 +13,7 @@ from scipy.io import loadmat, savemat
 from brainbench.core.errors import UserError
 from brainbench.data.base import DATASETS, Context
 from brainbench.data.check import check_dataset
-from brainbench.data.nsd_files import LABELS, PUBLISHED, read_session
+from brainbench.data.layouts.nsd_files import LABELS, PUBLISHED, read_session
 from brainbench.recipes.datasets import NsdSettings
 from tests.data.nsd_copy import write_nsd
 
@@ -198,7 +198,7 @@ def test_chunks_do_not_matter(copy):
 
 
 def test_the_cache_holds_betas_and_a_damaged_entry_is_read_again(copy, tmp_path, monkeypatch):
-    import brainbench.data.nsd as nsd
+    import brainbench.data.layouts.nsd as nsd
 
     first = open_nsd(copy.root, tmp_path).responses("subj01").digest()
     assert len(list((tmp_path / "betas").iterdir())) == 3

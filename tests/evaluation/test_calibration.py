@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from brainbench.evaluation.calibration import calibrate
+from brainbench.evaluation.trials.calibration import calibrate
 
 
 def test_by_hand():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from brainbench.evaluation.evidence import accuracy_over_time, decide, gather
+from brainbench.evaluation.trials.evidence import accuracy_over_time, decide, gather
 
 
 def test_log_probabilities_add_up_and_overlap_counts_once():

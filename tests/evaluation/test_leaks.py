@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from brainbench.evaluation.leaks import blocks_of, coin_folds, cut_windows, flip, judge
-from brainbench.evaluation.trial_certificate import trial_certificate
-from brainbench.evaluation.trial_splitters import TrialRows, TrialSplitter
+from brainbench.evaluation.trials.certificate import trial_certificate
+from brainbench.evaluation.trials.leaks import blocks_of, coin_folds, cut_windows, flip, judge
+from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 
 
 def rows(onset, run, length=3.0):

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from brainbench.evaluation.trial_certificate import trial_certificate
-from brainbench.evaluation.trial_scores import (
+from brainbench.evaluation.trials.certificate import trial_certificate
+from brainbench.evaluation.trials.scores import (
     METRICS,
     Predictions,
     compare_subjects,
     compare_trials,
     score_trials,
 )
-from brainbench.evaluation.trial_splitters import TrialRows, TrialSplitter
+from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 
 
 def make_rows(subjects=2, sessions=2, runs=3, trials=8, length=2.0):
@@ -175,7 +175,7 @@ def test_p_is_uniform_without_skill_and_small_with_it():
 
 def test_bootstrap_of_the_auc_weights_pairs():
     y, predictions = guess(n=12, folds=1)
-    from brainbench.evaluation.trial_scores import _auc
+    from brainbench.evaluation.trials.scores import _auc
 
     weights = np.random.default_rng(0).integers(0, 4, (5, 12)).astype(float)
     expected = [

@@ -12,8 +12,8 @@ from brainbench.core.errors import UserError
 from brainbench.recipes.reconstruction import generator_settings
 from brainbench.reconstruction.base import GENERATORS
 from brainbench.reconstruction.facets import mean_images
+from brainbench.reconstruction.generators.small import SmallGenerator
 from brainbench.reconstruction.guidance import LatentProcess, SmallProcess, guide, linear_response, process_of
-from brainbench.reconstruction.small import SmallGenerator
 from tests.reconstruction.pretrained_models import write_stable_diffusion
 from tests.reconstruction.toy import bars, blue
 

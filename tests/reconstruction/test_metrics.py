@@ -230,7 +230,7 @@ def test_unknown_names_name_the_nearest():
 
 
 def test_the_catalog_lists_them():
-    from brainbench.workflows.catalog import listing
+    from brainbench.commands.catalog import listing
 
     text = listing("metrics")
     for name in METRICS:

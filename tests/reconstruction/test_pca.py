@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from brainbench.reconstruction.pca import PcaCodec
+from brainbench.reconstruction.codecs.pca import PcaCodec
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import torch
 from brainbench.core.errors import UserError
 from brainbench.recipes.encoders import PixelsSettings
 from brainbench.recipes.reconstruction import SmallSettings
-from brainbench.reconstruction import small_training
 from brainbench.reconstruction.base import GENERATORS
-from brainbench.reconstruction.small import Scaler, SmallGenerator, SmallNetwork
+from brainbench.reconstruction.generators import small_training
+from brainbench.reconstruction.generators.small import Scaler, SmallGenerator, SmallNetwork
 from tests.reconstruction.toy import Told, bars, blue, lying, toy_generator
 
 
@@ -122,7 +122,7 @@ def test_finished_weights_are_read_and_never_trained_twice(tmp_path: Path, monke
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("trained twice")
 
-    monkeypatch.setattr("brainbench.reconstruction.small.train_network", refuse)
+    monkeypatch.setattr("brainbench.reconstruction.generators.small.train_network", refuse)
     # Settings of sampling have no part in the weights.
     second = toy_generator(train_steps=6, width=8, batch_size=8, strength=0.2, steps=5).train(
         images, features, tmp_path, seed=4

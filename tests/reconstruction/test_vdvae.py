@@ -7,7 +7,7 @@ from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError
 from brainbench.recipes.reconstruction import codec_settings
 from brainbench.reconstruction.base import CODECS
-from brainbench.reconstruction.vdvae_network import MEAN, STD, Architecture, VeryDeepVae, sample_pixels
+from brainbench.reconstruction.codecs.vdvae_network import MEAN, STD, Architecture, VeryDeepVae, sample_pixels
 from tests.reconstruction.pretrained_models import pictures
 
 TINY = {

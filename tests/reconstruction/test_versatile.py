@@ -8,7 +8,7 @@ from brainbench.core.errors import UserError
 from brainbench.encoders.check import check_encoder
 from brainbench.recipes.reconstruction import generator_settings
 from brainbench.reconstruction.base import GENERATORS
-from brainbench.reconstruction.versatile import UNWANTED, repaired
+from brainbench.reconstruction.generators.versatile import UNWANTED, repaired
 from tests.reconstruction.generators import check_generator, true_features
 from tests.reconstruction.pretrained_models import (
     pictures,

@@ -11,7 +11,7 @@ from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Encoder, Layer, Pool
 from brainbench.recipes.encoders import PixelsSettings
 from brainbench.recipes.reconstruction import SmallSettings
-from brainbench.reconstruction.small import SmallGenerator
+from brainbench.reconstruction.generators.small import SmallGenerator
 
 SIDE = 12
 

@@ -7,7 +7,7 @@ import pytest
 
 import brainbench as bb
 from brainbench.report import write_report
-from tests.workflows.recipes import SMALL, write_recipe
+from tests.studies.recipes import SMALL, write_recipe
 
 
 class Page(HTMLParser):

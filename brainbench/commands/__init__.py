@@ -1,0 +1,1 @@
+"""Commands: what the command line and Python do, a module each."""

@@ -1,0 +1,256 @@
+"""Decodes a recording that no decoder of the run has seen: ``brainbench apply RUN recording.edf``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from brainbench.core.errors import UserError, one_of
+from brainbench.core.files import write_text
+from brainbench.data.recordings.base import NewRecording, Recording, RecordingDataset, Trials, as_trials, cut
+from brainbench.data.tables import read_table
+from brainbench.evaluation.trials.scores import Predictions, Score, score_trials
+from brainbench.recipes.schema import DecodeRecipe
+from brainbench.runs.units import one_thread_pool
+from brainbench.studies.opened import Opened
+from brainbench.studies.trials.fitted import (
+    FittedDecoder,
+    bands_of,
+    choose_pipeline,
+    choose_subjects,
+    fit_decoder,
+    open_decode_run,
+    read_new,
+)
+from brainbench.studies.trials.trials import Member, make_decoder, open_member
+
+
+@dataclass
+class Applied:
+    """What a decoder made of a recording.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per trial: `trial`, `onset` (seconds), `label` (empty where unknown), a `probability_<class>` per
+        class, `predicted`.
+    lines : list of str
+        What is said of it.
+    """
+
+    table: pd.DataFrame
+    lines: list[str]
+
+
+@dataclass
+class Ready:
+    """A fitted decoder and a recording that fits it.
+
+    Attributes
+    ----------
+    opened : Opened
+    fitted : FittedDecoder
+    new : NewRecording
+    trials : list of Trials
+        Of the recording, one entry per band; none where they were not asked for.
+    lines : list of str
+        What is said so far.
+    """
+
+    opened: Opened
+    fitted: FittedDecoder
+    new: NewRecording
+    trials: list[Trials]
+    lines: list[str]
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, in the order of probabilities."""
+        return [str(name) for name in self.fitted.decoder.classes_]
+
+
+def apply_run(
+    run: str | Path, recording: str | Path, *, out: str | Path, pipeline: str | None = None,
+    subjects: Sequence[str] = (), train_runs: Sequence[str] = (), events: str | Path | None = None,
+    root: str | None = None, cache: str | None = None,
+) -> Applied:  # fmt: skip
+    """Decode the trials of a recording.
+
+    Parameters
+    ----------
+    run : path-like
+        A finished run of `kind: decode` with `pipelines`.
+    recording : path-like
+        EDF, BDF, GDF, BrainVision, EEGLAB or FIF.
+    out : path-like
+        The table to write.
+    pipeline : str, optional
+        Without it the first of the recipe.
+    subjects : sequence of str
+        Whose trials train. Without them those of the person recorded, where the recording tells; else everybody's.
+    train_runs : sequence of str
+        Which of their runs train; without them all but the recording itself.
+    events : path-like, optional
+        Table with `onset` in seconds and, where known, `label`; without it the recording's own events.
+    root : str, optional
+        Where the data set of the run lies now.
+    cache : str, optional
+
+    Raises
+    ------
+    UserError
+        If anything does not fit, before the decoder is fitted.
+    """
+    ready = make_ready(
+        run, recording, pipeline=pipeline, subjects=subjects, train_runs=train_runs, events=events, root=root,
+        cache=cache,
+    )  # fmt: skip
+    trials, probability = ready.trials[0], decode_trials_of(ready)
+    table = pd.DataFrame({"trial": trials.trial, "onset": trials.onset.round(6), "label": trials.label})
+    table = add_probabilities(table, probability, ready.classes)
+    write_text(out, table.to_csv(index=False))
+    return Applied(table, [*ready.lines, *score_lines(ready, table["label"].to_numpy(dtype=str), probability)])
+
+
+def make_ready(
+    run: str | Path, recording: str | Path, *, pipeline: str | None, subjects: Sequence[str],
+    train_runs: Sequence[str], events: str | Path | None, root: str | None, cache: str | None,
+    whole_trials: bool = True,
+) -> Ready:  # fmt: skip
+    """Open everything, check that it fits, and fit the decoder; see `apply_run`."""
+    path = Path(recording)
+    folder, opened = open_decode_run(run, root, cache)
+    recipe, dataset = opened.recipe, opened.dataset
+    assert isinstance(recipe, DecodeRecipe) and isinstance(dataset, RecordingDataset)
+    settings, how = choose_pipeline(recipe, pipeline)
+    choose_subjects(opened, subjects, "")
+    first = open_member(opened, (list(subjects) or opened.subjects)[0])
+    bands = bands_of(settings, make_decoder(settings, first, recipe))
+    new = read_new(opened, path, first, bands)
+    chosen = choose_subjects(opened, subjects, new.subject)
+    members = [first if name == first.subject else open_member(opened, name) for name in chosen]
+    classes = sorted({str(label) for member in members for label in member.rows.label})
+    notes: list[str] = []
+    if events is not None:
+        new = replace(new, recording=_with_events(new.recording, Path(events)))
+    kept = _known_events(new.recording, classes, notes, needed=whole_trials)
+    itself = new.recording.digest()
+    new = replace(new, recording=kept)
+    trials = cut_new(opened, new, first, bands, notes) if whole_trials else []
+    fitted = fit_decoder(folder, opened, members, settings, how, train_runs=train_runs, itself=itself)
+    raw = kept.raw
+    lines = [
+        f"{path}: {raw.times[-1]:.0f} s, {len(raw.ch_names)} channels at {raw.info['sfreq']:g} Hz, "
+        f"{len(kept.onsets)} events",
+        *(f"  {note}" for note in [*new.notes, *notes]),
+        fitted.lines[0],
+        *(f"  {note}" for note in fitted.lines[1:]),
+    ]
+    return Ready(opened, fitted, new, trials, lines)
+
+
+def cut_new(
+    opened: Opened, new: NewRecording, member: Member, bands: Sequence[list[float] | None], notes: list[str]
+) -> list[Trials]:
+    """Return the trials of the recording in every band, cut as those of training were."""
+    recording, dataset = new.recording, opened.dataset
+    assert isinstance(dataset, RecordingDataset)
+    settings = dataset.settings.model_copy(update={"sfreq": float(member.info["sfreq"])})
+    parts = []
+    for band in bands:
+        epochs = cut(recording, new.subject, settings, band)
+        if epochs is None:
+            raise UserError(
+                f"{recording.where}: no event leaves room for a whole trial of {settings.tmin:g} to {settings.tmax:g} s"
+            )
+        parts.append(as_trials(epochs, new.subject))
+    lost = len(recording.onsets) - len(parts[0])
+    if lost:
+        notes.append(f"{lost} events too close to an end of the recording: not decoded")
+    return parts
+
+
+def decode_trials_of(ready: Ready) -> np.ndarray:
+    """Return the probability of each class for every trial of the recording, ``(n_trials, n_classes)``."""
+    fitted, parts = ready.fitted, ready.trials
+    X = parts[0].X if fitted.decoder.bands is None else np.stack([part.X for part in parts], axis=1)
+    domains = np.full(len(X), fitted.domain_of(ready.new))
+    with one_thread_pool(ready.opened.recipe.execution.threads_per_unit):
+        try:
+            probability = fitted.decoder.probability_of(fitted.decoder.prepare(X), domains=domains)
+        except (ValueError, np.linalg.LinAlgError) as error:
+            raise UserError(f"{ready.new.recording.where}: {error}") from error
+    if fitted.settings.align.endswith("_transductive") and domains[0] not in set(fitted.rows.sessions.tolist()):
+        ready.lines.append("  transductive: the recording was aligned with the mean covariance of all its own trials")
+    return np.asarray(probability, dtype=np.float64)
+
+
+def add_probabilities(table: pd.DataFrame, probability: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    """Return the table with a column per class and the likeliest one."""
+    for index, name in enumerate(classes):
+        table[f"probability_{name}"] = probability[:, index]
+    table["predicted"] = np.array(classes)[probability.argmax(axis=1)]
+    return table
+
+
+def score_lines(ready: Ready, label: np.ndarray, probability: np.ndarray) -> list[str]:
+    """Return what is said of labelled trials; nothing is known of the others."""
+    known = label != ""
+    if not known.any():
+        return ["labels are not known: nothing to score"]
+    recipe = ready.opened.recipe
+    assert isinstance(recipe, DecodeRecipe)
+    y = np.searchsorted(ready.classes, label[known])
+    n = int(known.sum())
+    predictions = Predictions(np.arange(n), np.zeros(n, dtype=int), probability[known])
+    # One recording is one run and one fold: labels are permuted, and trials resampled, over all of it.
+    scores = score_trials(
+        y, predictions, np.zeros(n, dtype=int), n_permutations=recipe.significance.n_permutations,
+        n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence, seed=recipe.seed,
+    ).metrics  # fmt: skip
+    if len(np.unique(y)) < 2:
+        return [f"{n} labelled trials, all '{label[known][0]}': {_said('accuracy', scores['accuracy'])}; no ROC-AUC"]
+    p = scores["roc_auc"].p
+    tested = f", p {p:.3g}" if np.isfinite(p) else ""
+    return [
+        f"{n} labelled trials: {_said('ROC-AUC', scores['roc_auc'])}{tested}, {_said('accuracy', scores['accuracy'])}"
+    ]
+
+
+def _said(name: str, score: Score) -> str:
+    return f"{name} {score.value:.3f} [{score.ci_low:.2f}, {score.ci_high:.2f}]"
+
+
+def _with_events(recording: Recording, path: Path) -> Recording:
+    """Return the recording with the events of a table."""
+    table = read_table(path)
+    table.require("onset")
+    onsets = table.numbers("onset", minimum=0.0)
+    labels = table.texts("label", required=False) if "label" in table else [""] * len(table)
+    table.finish()
+    order = np.argsort(onsets, kind="stable")
+    end = recording.raw.times[-1]
+    late = [line for line, onset in zip(table.lines, onsets, strict=True) if onset > end]
+    if late:
+        raise UserError(f"{path}:{late[0]}  the event lies after the end of the recording ({end:g} s)")
+    return replace(recording, onsets=onsets[order], labels=np.array(labels, dtype=str)[order])
+
+
+def _known_events(recording: Recording, classes: list[str], notes: list[str], *, needed: bool) -> Recording:
+    """Keep the events that a decoder of these classes can answer, and say which were left out."""
+    keep = np.isin(recording.labels, ["", *classes])
+    if not keep.any() and needed:
+        there = sorted(set(recording.labels.tolist()) or {str(m) for m in recording.raw.annotations.description})
+        raise UserError(
+            f"{recording.where}: no events of the classes {', '.join(classes)}"
+            f"{'; it has ' + ', '.join(there[:8]) if there else ', and none at all'}",
+            hint="--events takes a table with `onset` in seconds (and `label`); --stream decodes without events",
+        )
+    if not keep.all():
+        left = recording.labels[~keep]
+        notes.append(f"{len(left)} events of other classes left out: {one_of(set(left.tolist()))}")
+    return replace(recording, onsets=recording.onsets[keep], labels=recording.labels[keep])

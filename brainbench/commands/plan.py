@@ -1,0 +1,177 @@
+"""What a recipe would do: units of work, what is cached, memory, disk and time; and the refusal to start too big."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from brainbench.commands.memory import Estimate, estimate_memory
+from brainbench.core.errors import UserError
+from brainbench.features.store import default_cache
+from brainbench.recipes.reader import read_recipe
+from brainbench.recipes.schema import AnyRecipe, EncodeRecipe, ExploreRecipe, ReconstructRecipe
+from brainbench.runs.folder import RunFolder
+from brainbench.runs.identity import default_folder, recipe_digest
+from brainbench.runs.units import Unit, jobs_to_use
+from brainbench.studies.opened import Opened, open_all
+
+
+@dataclass
+class Plan:
+    """What `brainbench plan` shows.
+
+    Attributes
+    ----------
+    recipe : EncodeRecipe or DecodeRecipe
+    finished : bool
+        Nothing is left to do.
+    features : list of (encoder, layers asked, layers missing, stimuli)
+    units : mapping of kind to (all, missing)
+    memory : Estimate
+    seconds : float or None
+        Expected time for missing units, from the rate of those that are finished here; None when there are none.
+    """
+
+    recipe: AnyRecipe
+    folder: str
+    finished: bool
+    features: list[tuple[str, int, int, int]]
+    units: dict[str, tuple[int, int]]
+    memory: Estimate
+    subjects: list[str]
+    seconds: float | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def render(self) -> str:
+        """Return the plan as text."""
+        lines = [f"run folder  {self.folder}{' (finished)' if self.finished else ''}"]
+        more = " ..." if len(self.subjects) > 8 else ""
+        lines.append(f"subjects    {len(self.subjects)}: {', '.join(self.subjects[:8])}{more}")
+        for name, asked, missing, n_stimuli in self.features:
+            state = "cached" if not missing else f"{missing} to compute on {n_stimuli} stimuli"
+            lines.append(f"features    {name}: {asked} layer{'' if asked == 1 else 's'}, {state}")
+        for kind, (total, missing) in self.units.items():
+            lines.append(f"units       {kind}: {total}, {total - missing} done, {missing} to compute")
+        lines.append(f"memory      about {self.memory.peak_mb / 1e3:.1f} GB at its peak ({self.memory.largest})")
+        lines.append(f"disk        about {self.memory.disk_mb / 1e3:.2f} GB in the run folder")
+        unknown = "known once some units have run here, from their rate"
+        lines.append(f"time        {unknown if self.seconds is None else 'about ' + _duration(self.seconds)}")
+        lines += [f"note        {note}" for note in self.notes]
+        return "\n".join(lines)
+
+
+def plan(
+    recipe: str | os.PathLike[str],
+    *,
+    overrides: Iterable[str] = (),
+    out: str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+) -> Plan:
+    """Return what a recipe would do: units of work, what is cached, memory and time."""
+    settings = read_recipe(recipe, overrides)
+    return make_plan(settings, RunFolder(out or default_folder(recipe)), cache=cache)
+
+
+def make_plan(recipe: AnyRecipe, folder: RunFolder, *, cache: str | os.PathLike[str] | None = None) -> Plan:
+    """Return the plan of a recipe without running anything."""
+    opened = open_all(recipe, default_cache(None if cache is None else str(cache)))
+    features = []
+    if isinstance(recipe, EncodeRecipe):
+        distinct = {one.digest(): one for one in map(opened.dataset.stimuli, opened.subjects)}.values()
+        for entry in opened.encoders:
+            if entry.encoder is None:
+                continue
+            for one in distinct:
+                names = [layer.name for layer in entry.layers]
+                missing = opened.store.missing(entry.encoder, one, names, entry.settings.pool)
+                features.append((entry.name, len(names), len(missing), len(one)))
+    units: dict[str, tuple[int, int]] = {}
+    for unit in all_units(opened, folder):
+        total, missing_units = units.get(unit.kind, (0, 0))
+        units[unit.kind] = (total + 1, missing_units + (not folder.has_unit(unit.digest)))
+    return Plan(
+        recipe=recipe,
+        folder=str(folder.path),
+        finished=folder.finished(recipe_digest(recipe)),
+        features=features,
+        units=units,
+        memory=estimate_memory(opened),
+        subjects=opened.subjects,
+        seconds=_expected_seconds(folder, units, recipe),
+    )
+
+
+def all_units(opened: Opened, folder: RunFolder) -> list[Unit]:
+    """Return every unit that fits a model (scores follow from them)."""
+    if isinstance(opened.recipe, EncodeRecipe):
+        from brainbench.studies.encode.encode import plan_units
+
+        return plan_units(opened)
+    if isinstance(opened.recipe, ReconstructRecipe):
+        from brainbench.core.progress import Stages
+        from brainbench.runs.engines import LocalEngine, Runner
+        from brainbench.studies.reconstruct.reconstruct import plan_units as plan_images
+
+        return plan_images(opened, Runner(folder, LocalEngine(), Stages(quiet=True)))
+    if isinstance(opened.recipe, ExploreRecipe):
+        from brainbench.core.progress import Stages
+        from brainbench.runs.engines import LocalEngine, Runner
+        from brainbench.studies.explore.explore import plan_units as plan_exploration
+
+        return plan_exploration(opened, Runner(folder, LocalEngine(), Stages(quiet=True)))
+    if opened.recipe.pipelines:
+        from brainbench.studies.trials.decode_trials import plan_units as plan_trials
+
+        return plan_trials(opened)
+    from brainbench.studies.decode import plan_units as plan_decoding
+
+    return plan_decoding(opened)
+
+
+def check_memory(opened: Opened) -> Estimate:
+    """Refuse a recipe that would not fit into memory, before the first unit.
+
+    Raises
+    ------
+    UserError
+        With the estimate, the limit, and what to turn.
+    """
+    import psutil
+
+    estimate = estimate_memory(opened)
+    limit = opened.recipe.execution.memory_gb
+    available = psutil.virtual_memory().available / 1e6
+    allowed = min(limit * 1e3, available) if limit is not None else available
+    if estimate.peak_mb > allowed:
+        source = "are allowed by execution.memory_gb" if limit and limit * 1e3 <= available else "are free"
+        raise UserError(
+            f"this recipe needs about {estimate.peak_mb / 1e3:.1f} GB of memory ({estimate.largest}); "
+            f"{allowed / 1e3:.1f} GB {source}",
+            hint="use fewer --jobs, `reduction: {method: pca}`, `pool: mean` instead of flatten, or fewer layers",
+        )
+    return estimate
+
+
+def _expected_seconds(folder: RunFolder, units: dict[str, tuple[int, int]], recipe: object) -> float | None:
+    """Return the time for missing units at the rate that finished ones of their kind took here."""
+    rates: dict[str, list[float]] = {}
+    for event in folder.events():
+        if event["event"] == "unit_done" and "seconds" in event:
+            rates.setdefault(str(event.get("kind")), []).append(float(event["seconds"]))
+    missing = {kind: count for kind, (_, count) in units.items() if count}
+    if not missing:
+        return 0.0
+    if not all(kind in rates for kind in missing):
+        return None
+    execution = recipe.execution  # type: ignore[attr-defined]
+    total = sum(count * sum(rates[kind]) / len(rates[kind]) for kind, count in missing.items())
+    return total / jobs_to_use(execution.jobs, execution.threads_per_unit)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

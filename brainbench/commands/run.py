@@ -1,0 +1,240 @@
+"""Runs a recipe of any kind: opens it, computes its units, and writes tables, maps, facts and the report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from brainbench import __version__
+from brainbench.commands.plan import check_memory
+from brainbench.commands.worker import engine_for
+from brainbench.core.errors import Interrupted
+from brainbench.core.files import write_json, write_text
+from brainbench.core.progress import Stages, peak_memory_mb
+from brainbench.features.store import default_cache
+from brainbench.recipes.reader import read_recipe
+from brainbench.recipes.schema import AnyRecipe, DecodeRecipe, EncodeRecipe, ExploreRecipe, ReconstructRecipe
+from brainbench.runs.engines import Runner
+from brainbench.runs.folder import FINISHED, Run, RunFolder, describe_input
+from brainbench.runs.identity import default_folder, recipe_digest
+from brainbench.runs.units import DamagedUnit
+from brainbench.studies.facts import describe
+from brainbench.studies.opened import Opened, open_all
+from brainbench.studies.outcome import Outcome
+
+PACKAGES = (
+    "numpy", "scipy", "scikit-learn", "pandas", "torch", "timm", "transformers", "nibabel", "nilearn", "mne",
+    "pyriemann", "moabb", "braindecode", "diffusers",
+)  # fmt: skip
+
+
+def run(
+    recipe: str | os.PathLike[str],
+    *,
+    overrides: Iterable[str] = (),
+    out: str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    quiet: bool = True,
+) -> Run:
+    """Run a recipe, or continue where it stopped.
+
+    Parameters
+    ----------
+    recipe : path-like
+        A recipe file, or the name of an installed recipe.
+    overrides : iterable of str
+        ``key.path=value`` settings.
+    out : path-like, optional
+        Run folder; ``runs/<name of the recipe>`` without it.
+    cache : path-like, optional
+        Feature store; else BRAINBENCH_CACHE, else the user's cache folder.
+    quiet : bool
+        Show no progress.
+
+    Returns
+    -------
+    Run
+        The finished run. A recipe that finished before, on files that have not changed, is not run again.
+
+    Raises
+    ------
+    UserError
+        For anything the user can put right.
+    Interrupted
+        If the user stopped it; everything finished is kept.
+    """
+    settings = read_recipe(recipe, overrides)
+    folder = RunFolder(out or default_folder(recipe))
+    name = recipe_digest(settings)
+    if folder.finished(name):
+        return Run(folder.path)
+    with folder.writing():
+        if folder.finished(name):  # another process finished it while this one waited
+            return Run(folder.path)
+        start = time.time()
+        folder.event("run_started", digest=name)
+        try:
+            execute(settings, folder, name, Stages(quiet), cache=cache, command=_command())
+        except KeyboardInterrupt:
+            folder.event("run_interrupted", digest=name)
+            raise Interrupted from None
+        folder.event("run_finished", digest=name, seconds=round(time.time() - start, 3))
+    return Run(folder.path)
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """Return a run to read."""
+    return Run(path)
+
+
+def execute(
+    recipe: AnyRecipe,
+    folder: RunFolder,
+    name: str,
+    stages: Stages,
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    command: str = "",
+) -> None:
+    """Compute everything a recipe asks for into a run folder that this process holds."""
+    cache_folder = default_cache(None if cache is None else str(cache))
+    with stages.stage("open data and encoders") as advance:
+        opened = open_all(recipe, cache_folder)
+        advance(1)
+    inputs = _inputs(opened)
+    manifest = {
+        "status": "running",
+        "digest": name,
+        "brainbench": __version__,
+        "python": platform.python_version(),
+        "versions": _versions(),
+        "seed": recipe.seed,
+        "hardware": _hardware(recipe.execution.device),
+        "execution": recipe.execution.model_dump(mode="json"),
+        "command": command,
+        "cache": str(cache_folder),
+        "inputs": inputs,
+    }
+    estimate = check_memory(opened)
+    manifest["estimated_peak_mb"] = round(estimate.peak_mb, 1)
+    folder.write_manifest(manifest)
+    folder.clear_derived()
+    write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=100))
+
+    engine = engine_for(recipe.execution, folder, cache_folder)
+    try:
+        outcome = compute(opened, Runner(folder, engine, stages))
+    finally:
+        engine.close()
+
+    with stages.stage("tables and maps") as advance:
+        outcome.write(folder)
+        write_json(folder / "facts.json", describe(opened, outcome))
+        advance(1)
+    manifest |= _timings(stages)
+    folder.write_manifest(manifest)
+    with stages.stage("report") as advance:
+        from brainbench.report import write_report
+
+        write_report(folder.path)
+        advance(1)
+    folder.write_manifest(manifest | _timings(stages) | {"status": FINISHED})
+
+
+def compute(opened: Opened, runner: Runner) -> Outcome:
+    """Compute; units whose files turn out to be damaged are computed again, once each."""
+    met: set[str] = set()
+    while True:
+        try:
+            return compute_once(opened, runner)
+        except DamagedUnit as error:
+            if error.digests <= met:
+                raise
+            met |= error.digests
+            runner.folder.remove_damaged()
+
+
+def compute_once(opened: Opened, runner: Runner) -> Outcome:
+    """Follow the recipe from its first stage to its last, and return what it found."""
+    outcome = Outcome(opened.recipe)
+    if isinstance(opened.recipe, EncodeRecipe):
+        from brainbench.studies.encode.encode import encode
+
+        encode(opened, runner, outcome)
+    if isinstance(opened.recipe, ReconstructRecipe):
+        from brainbench.studies.reconstruct.reconstruct import reconstruct
+
+        reconstruct(opened, runner, outcome)
+    if isinstance(opened.recipe, ExploreRecipe):
+        from brainbench.studies.explore.explore import explore
+
+        explore(opened, runner, outcome)
+    if isinstance(opened.recipe, DecodeRecipe) and opened.recipe.pipelines:
+        from brainbench.studies.trials.decode_trials import decode_trials
+
+        decode_trials(opened, runner, outcome)
+    if isinstance(opened.recipe, EncodeRecipe | DecodeRecipe) and opened.recipe.decoding is not None:
+        from brainbench.studies.decode import decode
+
+        decode(opened, runner, outcome)
+    outcome.correct()
+    return outcome
+
+
+def _inputs(opened: Opened) -> list[dict[str, Any]]:
+    files = opened.input_files
+    folders = sorted({file.parent for file in files})
+    return [describe_input(path) for path in (*folders, *files)]
+
+
+def _timings(stages: Stages) -> dict[str, Any]:
+    return {
+        "stages": stages.records,
+        "total_seconds": round(sum(record["seconds"] for record in stages.records), 3),
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _hardware(device: str) -> dict[str, Any]:
+    import psutil
+
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.split(":", 1)[1].strip()
+                break
+    if device == "auto":
+        torch = sys.modules.get("torch")
+        device = "cuda" if torch is not None and torch.cuda.is_available() else "cpu"
+    return {
+        "cpu": name,
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "device": device,
+        "platform": platform.platform(),
+    }
+
+
+def _command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,0 +1,1 @@
+"""Official layouts: a module a data set, and the readers they share."""

@@ -1,0 +1,1 @@
+"""Decoders: from trials of a recording, or from responses, to labels."""

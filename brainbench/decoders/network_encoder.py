@@ -1,0 +1,240 @@
+"""A network of trials as an encoder: the layers it has learned, read on signals it was not trained on.
+
+Taps are the modules below the network (and below its lists of blocks), in the order they run; those that only
+reshape their input or do nothing outside of training are left out. Tap 0 is the input.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from torch import Tensor, nn
+
+from brainbench.core.errors import UserError
+from brainbench.data.base import DATASETS, Context, Stimuli
+from brainbench.data.recordings.base import RecordingDataset, Trials, compare_montage
+from brainbench.data.recordings.reading import READERS
+from brainbench.data.roots import resolve_root
+from brainbench.decoders.base import DECODERS, TrialContext
+from brainbench.decoders.networks import NetworkDecoder
+from brainbench.encoders.base import ENCODERS, Encoder, Layer, Pool
+from brainbench.encoders.capture import Tap, captured
+from brainbench.networks.classifier import TorchClassifier
+from brainbench.networks.devices import in_batches, resolve_device
+from brainbench.networks.training import torch_alone
+from brainbench.networks.weights import seeded
+from brainbench.recipes.datasets import dataset_settings
+from brainbench.recipes.encoders import EegSettings
+
+BATCH = 64
+TINY = 1e-24
+"""Beside the mean square of an activation of a network whose input has standard deviation 1."""
+
+
+@ENCODERS.register("eeg")
+class EegEncoder(Encoder):
+    """Layers of a network that was trained on other recordings, or of the same network before training.
+
+    Pooling ``mean`` is the log10 of the mean square over time, feature map by feature map: what a layer does to an
+    oscillation has mean zero. Layers without time give their values as they are (tokens: their mean). ``flatten``
+    keeps every value.
+
+    Parameters
+    ----------
+    settings : EegSettings
+    seed : int
+        Of the first weights and of training.
+    device : str
+    batch_size : int, optional
+    """
+
+    modalities = ("array",)
+    pools = ("mean", "flatten")
+
+    def __init__(
+        self, settings: EegSettings, *, seed: int = 0, device: str = "auto", batch_size: int | None = None
+    ) -> None:
+        self.name = settings.name
+        self.settings = settings
+        self.untrained = settings.weights == "random"
+        self.device = resolve_device(device)
+        self._seed, self._batch_size = seed, batch_size or BATCH
+        self._lock = threading.Lock()
+        self._fitted: TorchClassifier | None = None
+        self._dataset = self._open()
+        self._members = self._read()
+        first = self._members[0]
+        context = TrialContext(first.info, first.X.shape[-1], seed=seed)
+        decoder = DECODERS[settings.decoder.decoder](settings.decoder, context)
+        assert isinstance(decoder, NetworkDecoder)
+        self._decoder = decoder
+        self._shape = first.X.shape[1:]
+        self._taps, self._time_axis = self._find_taps()
+        people = ", ".join(member.subject for member in self._members)
+        n_trials = sum(len(member) for member in self._members)
+        files = len([path for path in self._dataset.files() if path.suffix in READERS])
+        self.note = (
+            "random weights, before any training"
+            if self.untrained
+            else f"trained on {n_trials} trials of {people} from {files} other recordings, to tell "
+            f"{' from '.join(sorted({str(label) for m in self._members for label in m.label}))}"
+        )
+
+    def _open(self) -> RecordingDataset:
+        try:
+            chosen: Any = dataset_settings(self.settings.recordings)
+        except ValueError as error:
+            raise UserError(f"encoder '{self.name}': trained_on: {error}") from None
+        root = None
+        if chosen.name != "moabb" or chosen.root is not None:
+            root, _ = resolve_root(chosen.name, chosen.root)
+        dataset = DATASETS[chosen.name].open(chosen, root, Context())
+        if not isinstance(dataset, RecordingDataset):
+            raise UserError(f"encoder '{self.name}': trained_on: '{chosen.name}' is no recording")
+        return dataset
+
+    def _read(self) -> list[Trials]:
+        wanted: Any = dataset_settings(self.settings.recordings).subjects
+        subjects = self._dataset.subjects if wanted == "all" else list(wanted)
+        unknown = [name for name in subjects if name not in self._dataset.subjects]
+        if unknown or not subjects:
+            raise UserError(f"encoder '{self.name}': trained_on: no recordings of {', '.join(unknown) or 'anybody'}")
+        members = [self._dataset.trials(subject) for subject in subjects]
+        for other in members[1:]:
+            compare_montage(members[0].info, other.info, members[0].subject, other.subject)
+        # The last sample of an epoch is the first one after `tmax`: stimuli end before it.
+        n_times = round((self._dataset.settings.tmax - self._dataset.settings.tmin) * members[0].sfreq)
+        return [replace(member, X=member.X[:, :, :n_times]) for member in members]
+
+    def parameters(self) -> dict[str, Any]:
+        """Return network, training and training trials, which decide the weights under a seed."""
+        return {
+            "decoder": self.settings.decoder.model_dump(mode="json", exclude={"name"}),
+            "weights": self.settings.weights,
+            "trials": [member.digest() for member in self._members],
+            "seed": self._seed,
+            "taps": [tap.name for tap in self._taps],
+        }
+
+    def weight_files(self) -> list[Path]:
+        """Return the recordings it is trained on."""
+        return [] if self.untrained else self._dataset.files()
+
+    def layers(self) -> list[Layer]:
+        """Return the input and the output of every module that changes something."""
+        return [Layer(tap.name, tap.depth, None) for tap in self._taps]
+
+    def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
+        """Yield batches of features; see `Encoder.encode`."""
+        self.check_modality(stimuli)
+        self.check_pool(pool)
+        self._check_signals(stimuli)
+        taps = [tap for tap in self._taps if tap.name in set(layers)]
+        classifier = self._classifier()
+        network = classifier.network_.to(self.device).eval()
+
+        def forward(rows: range) -> dict[str, np.ndarray]:
+            signals = np.stack([stimuli.load(i) for i in rows]).astype(np.float64)
+            inputs = classifier._inputs((self._decoder.prepare(signals) / classifier.scale_).astype(np.float32))
+            with torch.inference_mode(), captured(network, taps, Tensor.clone) as values:
+                network(torch.from_numpy(inputs).to(self.device))
+            return {tap.name: self._pooled(values[tap.name].float(), tap, pool).cpu().numpy() for tap in taps}
+
+        yield from in_batches(len(stimuli), self._batch_size, forward)
+
+    def _check_signals(self, stimuli: Stimuli) -> None:
+        shape, rate = tuple(np.shape(stimuli.load(0))), self._members[0].sfreq
+        if stimuli.sfreq != rate or shape != tuple(self._shape):
+            raise UserError(
+                f"encoder '{self.name}' was built for {self._shape[0]} channels x {self._shape[1]} samples at "
+                f"{rate:g} Hz; the stimuli have {' x '.join(map(str, shape))} at {stimuli.sfreq} Hz",
+                hint="`trained_on` takes all settings that it does not name from `dataset`",
+            )
+
+    def _pooled(self, value: Tensor, tap: Tap, pool: Pool) -> Tensor:
+        if pool == "flatten" or value.ndim <= 2:
+            return value.flatten(1)
+        axis = self._time_axis[tap.name]
+        if axis is None:
+            return value.mean(dim=1).flatten(1)
+        return (value.square().mean(dim=axis) + TINY).log10().flatten(1)
+
+    def _classifier(self) -> TorchClassifier:
+        """Return the classifier with its network, trained on first use."""
+        with self._lock:
+            if self._fitted is None:
+                X = np.concatenate([self._decoder.prepare(member.X) for member in self._members])
+                y = np.concatenate([member.label for member in self._members])
+                if self.untrained:
+                    self._fitted = clone(self._decoder.classifier)
+                    self._fitted.network_ = self._built(self._shape[1])
+                    self._fitted.scale_ = float(X.std(dtype=np.float64))
+                else:
+                    runs = [
+                        f"{m.subject}/{s}/{r}" for m in self._members for s, r in zip(m.session, m.run, strict=True)
+                    ]
+                    several = len(set(runs)) > 1
+                    self._fitted = clone(self._decoder.classifier).fit(X, y, np.array(runs) if several else None)
+            return self._fitted
+
+    @cached_property
+    def _n_outputs(self) -> int:
+        return len({str(label) for member in self._members for label in member.label})
+
+    def _built(self, n_times: int) -> nn.Module:
+        classifier = self._decoder.classifier
+        with torch_alone(1), seeded(self._seed):
+            return classifier.build(self._shape[0], n_times, self._n_outputs).eval()
+
+    # Taps -----------------------------------------------------------------------------------------------------------
+
+    def _find_taps(self) -> tuple[list[Tap], dict[str, int | None]]:
+        """Return the taps in the order they run, and the axis of time of each: the one that grows with the trial."""
+        n_times = int(self._shape[1])
+        short, long = self._look(n_times), self._look(2 * n_times)
+        kept: list[str] = []
+        for name, value in short.items():
+            if not kept or not _same_values(value, short[kept[-1]]):
+                kept.append(name)
+        taps = [Tap("input", "", "input", 0.0)]
+        taps += [Tap(name, name, "output", (i + 1) / (len(kept) - 1)) for i, name in enumerate(kept[1:])]
+        axes: dict[str, int | None] = {}
+        for name in kept:
+            a, b = short[name].shape, long[name].shape if name in long else short[name].shape
+            grown = [axis for axis in range(1, len(a)) if len(a) == len(b) and a[axis] != b[axis]]
+            axes[name] = grown[0] if len(a) > 2 and grown else None
+        return taps, axes
+
+    def _look(self, n_times: int) -> dict[str, Tensor]:
+        """Return what every module gives for two trials of noise, in the order they run."""
+        network = self._built(n_times)
+        noise = np.random.default_rng(0).normal(size=(2, int(self._shape[0]), n_times)).astype(np.float32)
+        inputs = torch.from_numpy(self._decoder.classifier._inputs(noise))
+        taps = [Tap("input", "", "input", 0.0)] + [Tap(name, name, "output", 0.0) for name in _modules(network)]
+        with torch.inference_mode(), captured(network, taps, Tensor.clone) as values:
+            network(inputs)
+        return dict(values)
+
+
+def _modules(network: nn.Module) -> list[str]:
+    """Return the modules to look at: children, with lists (and a lone container) opened."""
+    found = []
+    for name, child in network.named_children():
+        if isinstance(child, nn.ModuleList):
+            found += [f"{name}.{number}" for number, _ in child.named_children()]
+        else:
+            found.append(name)
+    return found
+
+
+def _same_values(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors hold the same numbers, in whatever order and shape."""
+    return a.numel() == b.numel() and bool(torch.equal(a.flatten().sort().values, b.flatten().sort().values))

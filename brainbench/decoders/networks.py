@@ -1,0 +1,127 @@
+"""Networks as decoders in a recipe: alignment from training rows, then one of `networks.classifiers`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from brainbench.core.errors import UserError
+from brainbench.decoders.alignment import Aligner
+from brainbench.decoders.base import DECODERS, TrialContext, TrialDecoder
+from brainbench.decoders.covariance import MICROVOLT, trial_covariances
+from brainbench.networks.builders import check_settings, find_builder
+from brainbench.networks.classifier import TorchClassifier
+from brainbench.networks.classifiers import MVCNetClassifier, NetworkClassifier, RBTransformerClassifier
+
+
+class NetworkDecoder(TrialDecoder):
+    """A network trained on trials.
+
+    Parameters
+    ----------
+    classifier : TorchClassifier
+        Unfitted; it scales trials by the spread of its training rows.
+    align : str
+        See `brainbench.decoders.alignment`.
+
+    Attributes
+    ----------
+    classifier_ : TorchClassifier
+        Fitted.
+    """
+
+    def __init__(self, classifier: TorchClassifier, align: str = "none") -> None:
+        self.classifier = classifier
+        self.align = align
+
+    def prepare(self, X: np.ndarray) -> np.ndarray:
+        """Return float32 microvolts."""
+        if X.ndim != 3:
+            raise ValueError(f"a network takes (n_trials, n_channels, n_times), got shape {X.shape}")
+        return (X * MICROVOLT).astype(np.float32)
+
+    def fit_prepared(
+        self, prepared: np.ndarray, y: np.ndarray, *, groups: np.ndarray | None = None,
+        domains: np.ndarray | None = None,
+    ) -> NetworkDecoder:  # fmt: skip
+        """Fit alignment and network; see `TrialDecoder.fit_prepared`."""
+        covariances = self._covariances(prepared)
+        self.aligner_ = Aligner(self.align).fit(covariances, domains)
+        X = self.aligner_.transform_signals(prepared, covariances, domains)
+        # With a single group there is none to validate on: the classifier then holds out trials, which do not overlap.
+        several = groups is not None and len(np.unique(groups)) > 1
+        self.classifier_ = clone(self.classifier).fit(X, np.asarray(y), groups if several else None)
+        self.classes_ = self.classifier_.classes_
+        return self
+
+    def probability_of(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> np.ndarray:
+        """Return probabilities ``(n_trials, n_classes)``; see `TrialDecoder.probability_of`."""
+        X = self.aligner_.transform_signals(prepared, self._covariances(prepared), domains)
+        probabilities: np.ndarray = self.classifier_.predict_proba(X)
+        return probabilities
+
+    def explain(self, prepared: np.ndarray, y: np.ndarray, training: np.ndarray) -> dict[str, np.ndarray]:
+        """Return gradient x input per channel, and attention between electrodes; see `TrialDecoder.explain`.
+
+        Aligned trials live in another space than the scalp's: nothing is returned for them.
+        """
+        if self.align != "none":
+            return {}
+        found = {"relevance": self.classifier_.relevance(prepared, y, training).astype(np.float32)}
+        if isinstance(self.classifier_, RBTransformerClassifier):
+            found["attention"] = self.classifier_.electrode_attention(prepared).astype(np.float32)
+        return found
+
+    def _covariances(self, prepared: np.ndarray) -> np.ndarray:
+        if self.align == "none":
+            return np.empty((len(prepared), 0, 0))
+        return trial_covariances(prepared.astype(np.float64) / MICROVOLT, "oas")
+
+
+def _training(settings: Any, context: TrialContext) -> dict[str, Any]:
+    """Return what every network takes from the recipe."""
+    return {
+        "sfreq": context.sfreq,
+        "n_epochs": settings.max_epochs,
+        "patience": settings.patience,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+        "random_state": context.seed,
+        "threads": context.threads,
+    }
+
+
+@DECODERS.register("braindecode")
+def _braindecode(settings: Any, context: TrialContext) -> NetworkDecoder:
+    module, parameters = f"braindecode.{settings.model}", dict(settings.parameters)
+    try:
+        check_settings(find_builder(module), parameters)
+    except UserError as error:
+        raise UserError(f"pipeline '{settings.name}': {error.message}", hint=error.hint) from error
+    network = NetworkClassifier(module, module_params=parameters, **_training(settings, context))
+    return NetworkDecoder(network, settings.align)
+
+
+@DECODERS.register("mvcnet")
+def _mvcnet(settings: Any, context: TrialContext) -> NetworkDecoder:
+    network = MVCNetClassifier(
+        ch_names=list(context.info["ch_names"]),
+        deploy=settings.deploy,
+        views=tuple(settings.views),
+        cross_view=settings.cross_view,
+        cross_model=settings.cross_model,
+        time_pool=settings.time_pool,
+        **_training(settings, context),
+    )
+    return NetworkDecoder(network, settings.align)
+
+
+@DECODERS.register("rbtransformer")
+def _rbtransformer(settings: Any, context: TrialContext) -> NetworkDecoder:
+    network = RBTransformerClassifier(
+        width=settings.width, depth=settings.depth, n_heads=settings.n_heads, **_training(settings, context)
+    )
+    return NetworkDecoder(network, settings.align)

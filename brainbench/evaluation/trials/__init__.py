@@ -1,0 +1,1 @@
+"""Decoding of trials: folds, certificates, scores, leaks, probabilities and evidence."""

@@ -1,0 +1,84 @@
+"""The leak certificate of trials: what training and test share, and whether their samples overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from brainbench.evaluation.certificate import Certificate
+from brainbench.evaluation.splitters import Fold
+from brainbench.evaluation.trials.splitters import TrialRows
+
+
+def trial_certificate(splits: Sequence[Fold], rows: TrialRows) -> Certificate:
+    """Examine a split of trials.
+
+    Rows in training and test, and test trials whose samples overlap with a training trial of the same run, are
+    leaks. Shared runs, sessions and subjects are what the scheme is: they are named, since a label that goes with
+    them would be read from them.
+    """
+    found = Certificate()
+    n = len(splits)
+    shared = {
+        "rows": sum(len(np.intersect1d(train, test)) > 0 for train, test in splits),
+        "overlaps": sum(_overlap(rows, train, test) for train, test in splits),
+        "runs": _sharing(splits, rows.runs),
+        "sessions": _sharing(splits, rows.sessions),
+        "subjects": _sharing(splits, rows.subject),
+    }
+    found.counts = shared
+    if shared["rows"]:
+        found.ok = False
+        found.findings.append(f"LEAK: the same trials stand in training and test in {shared['rows']} of {n} folds.")
+    if shared["overlaps"]:
+        found.ok = False
+        found.findings.append(
+            f"LEAK: samples of test trials are also in training trials in {shared['overlaps']} of {n} folds."
+        )
+    else:
+        found.findings.append("Samples: no sample stands in training and test.")
+    for what, values in (("run", rows.runs), ("session", rows.sessions), ("subject", rows.subject)):
+        if len(np.unique(values)) < 2:
+            continue
+        count = shared[f"{what}s"]
+        text = f"no {what} stands in training and test" if not count else (
+            f"{what}s are shared by training and test in {count} of {n} folds"
+        )  # fmt: skip
+        found.findings.append(f"{what.capitalize()}s: {text}.")
+    _constant_labels(found, rows, shared["runs"])
+    return found
+
+
+def _constant_labels(found: Certificate, rows: TrialRows, shared_runs: int) -> None:
+    runs = np.unique(rows.runs)
+    constant = all(len(np.unique(rows.label[rows.runs == run])) == 1 for run in runs)
+    if len(runs) < 2 or not constant:
+        return
+    if shared_runs:
+        found.ok = False
+        found.findings.append(
+            "LEAK: the label is constant within every run and runs are shared: a score can rise with no brain in it, "
+            "from what the trials of a run have in common."
+        )
+    else:
+        found.findings.append("The label is constant within every run: labels cannot be permuted within runs.")
+
+
+def _sharing(splits: Sequence[Fold], values: np.ndarray) -> int:
+    return sum(bool(np.isin(values[test], values[train]).any()) for train, test in splits)
+
+
+def _overlap(rows: TrialRows, train: np.ndarray, test: np.ndarray) -> bool:
+    runs = rows.runs
+    for run in np.unique(runs[test]):
+        known = np.sort(rows.onset[train[runs[train] == run]])
+        asked = rows.onset[test[runs[test] == run]]
+        if not len(known):
+            continue
+        at = np.searchsorted(known, asked)
+        before = np.abs(asked - known[np.clip(at - 1, 0, len(known) - 1)])
+        after = np.abs(asked - known[np.clip(at, 0, len(known) - 1)])
+        if np.any(np.minimum(before, after) < rows.length * (1 - 1e-9)):
+            return True
+    return False

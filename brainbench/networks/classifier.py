@@ -1,0 +1,235 @@
+"""What all classifiers that hold a torch network share: checks, scaling, training, probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from brainbench.core.errors import UserError
+from brainbench.networks.devices import resolve_device
+from brainbench.networks.training import CrossEntropy, Objective, Progress, Training, predict_logits, torch_alone, train
+from brainbench.networks.weights import seeded
+from brainbench.networks.zoo.views import View
+
+
+class TorchClassifier(ClassifierMixin, BaseEstimator):
+    """What all networks share: checks, scaling, training, probabilities, files."""
+
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    schedule: Literal["constant", "cosine"]
+    validation: float
+    patience: int | None
+    class_weight: str | None
+    random_state: int
+    device: str
+    threads: int
+    checkpoint: str | Path | None
+    progress: Progress | None
+    network_: Any
+
+    def build(self, n_chans: int, n_times: int, n_outputs: int) -> nn.Module:
+        """Return a new network with random weights."""
+        raise NotImplementedError
+
+    def _objective(self, class_weight: Tensor | None) -> Objective:
+        return CrossEntropy(class_weight)
+
+    def _inputs(self, X: np.ndarray) -> np.ndarray:
+        """Turn scaled trials into what the network reads."""
+        return X
+
+    def _augment(self) -> Sequence[View]:
+        return ()
+
+    def __sklearn_tags__(self) -> Any:
+        """Return tags: trials have three dimensions."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
+        """Train on trials.
+
+        Parameters
+        ----------
+        X : array-like (n_trials, n_channels, n_times)
+            Not changed. Any unit: trials are divided by the standard deviation of all training trials.
+        y : array-like (n_trials,)
+        groups : array-like (n_trials,), optional
+            What validation must keep together: runs, sessions or subjects.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        UserError
+            If trials, labels or settings do not fit, before any training.
+        """
+        self.__dict__.pop("network_", None)  # a fit that fails must not leave the old weights with new classes
+        trials = checked_trials(X)
+        labels = checked_labels(y, len(trials))
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise UserError(f"a classifier needs at least two classes, all labels are {self.classes_[0]!r}")
+        kept = None if groups is None else checked_labels(groups, len(trials), "groups")
+        training = Training(
+            n_epochs=self.n_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+            validation=self.validation,
+            patience=self.patience,
+            seed=self.random_state,
+            device=self.device,
+            threads=self.threads,
+        )
+        self.n_chans_, self.n_times_ = trials.shape[1:]
+        with torch_alone(training.threads), seeded(training.seed):
+            network = self.build(self.n_chans_, self.n_times_, len(self.classes_))
+        self.scale_ = float(trials.std(dtype=np.float64))
+        if self.scale_ == 0:
+            raise UserError("every sample of every trial is the same: there is nothing to learn from")
+        objective = self._objective(self._class_weight(codes))
+        augment = self._augment()
+        trained = train(
+            network,
+            self._inputs((trials / self.scale_).astype(np.float32)),
+            codes,
+            training,
+            n_classes=len(self.classes_),
+            objective=objective,
+            groups=kept,
+            augment=augment,
+            checkpoint=self.checkpoint,
+            progress=self.progress,
+        )
+        self.network_ = network
+        self.history_, self.best_epoch_ = trained.history, trained.best_epoch
+        self.validation_rows_ = trained.validation_rows
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return probabilities ``(n_trials, n_classes)``, in the order of `classes_`."""
+        probabilities: np.ndarray = self._logits(X).double().softmax(dim=1).numpy()
+        return probabilities
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the likeliest class of each trial."""
+        labels: np.ndarray = self.classes_[self._logits(X).argmax(dim=1).numpy()]
+        return labels
+
+    def _logits(self, X: Any) -> Tensor:
+        check_is_fitted(self, "network_")
+        trials = checked_trials(X)
+        if trials.shape[1:] != (self.n_chans_, self.n_times_):
+            raise UserError(
+                f"trained on trials of {self.n_chans_} channels x {self.n_times_} samples, "
+                f"these have {trials.shape[1]} x {trials.shape[2]}",
+                hint="pick the channels, resample and cut the trials as for training",
+            )
+        device = resolve_device(self.device)
+        inputs = self._inputs((trials / self.scale_).astype(np.float32))
+        with torch_alone(self.threads, device):
+            return predict_logits(self.network_.to(device), inputs, device, n_classes=len(self.classes_))
+
+    def relevance(self, X: Any, y: Any, baseline: Any) -> np.ndarray:
+        """Return how much each channel speaks for the true class of each trial: gradient x input (Shrikumar 2016).
+
+        The gradient is of the class' logit minus the mean logit, the input is taken as its difference from the mean
+        of `baseline`, and the product is summed over everything but channels.
+
+        Parameters
+        ----------
+        X : array-like (n_trials, n_channels, n_times)
+        y : array-like (n_trials,)
+            Their classes.
+        baseline : array-like (n_others, n_channels, n_times)
+            Trials whose mean is the point of comparison, such as those of training.
+
+        Returns
+        -------
+        ndarray (n_trials, n_channels)
+        """
+        check_is_fitted(self, "network_")
+        device = resolve_device(self.device)
+        mean = self._inputs((checked_trials(baseline) / self.scale_).astype(np.float32)).mean(axis=0)
+        inputs = self._inputs((checked_trials(X) / self.scale_).astype(np.float32))
+        column = torch.as_tensor(np.searchsorted(self.classes_, np.asarray(y)), device=device)
+        found = []
+        with torch_alone(self.threads, device):
+            network = self.network_.to(device).eval()
+            for start in range(0, len(inputs), 32):
+                batch = torch.tensor(inputs[start : start + 32], device=device, requires_grad=True)
+                logits = network(batch)
+                chosen = logits.gather(1, column[start : start + 32, None]).sum() - logits.mean(dim=1).sum()
+                (gradient,) = torch.autograd.grad(chosen, batch)
+                product = gradient * (batch.detach() - torch.as_tensor(mean, device=device))
+                found.append(product.flatten(2).sum(dim=2).double().cpu().numpy())
+        return np.concatenate(found)
+
+    def _class_weight(self, codes: np.ndarray) -> Tensor | None:
+        if self.class_weight is None:
+            return None
+        if self.class_weight != "balanced":
+            raise UserError(f"class_weight must be None or 'balanced', not {self.class_weight!r}")
+        counts = np.bincount(codes)
+        weight = torch.from_numpy((len(codes) / (len(counts) * counts)).astype(np.float32))
+        return weight.to(resolve_device(self.device))
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted decoder as one safetensors file; see `brainbench.networks.files`."""
+        from brainbench.networks.files import save_decoder
+
+        save_decoder(self, path)
+
+
+def needed_rate(sfreq: float | None) -> float:
+    """Return the sampling rate, refused where it is missing: no network guesses it."""
+    if sfreq is None or not np.isfinite(sfreq) or sfreq <= 0:
+        raise UserError(f"sfreq, the sampling rate in Hz, is needed; it is {sfreq!r}")
+    return float(sfreq)
+
+
+def checked_trials(X: Any) -> np.ndarray:
+    """Return trials ``(n_trials, n_channels, n_times)`` of finite numbers."""
+    trials = np.asarray(X)
+    if trials.ndim != 3:
+        raise UserError(f"trials must be (n_trials, n_channels, n_times), not {trials.shape}")
+    if trials.dtype.kind not in "fiu":
+        raise UserError(f"trials must be real numbers, not {trials.dtype}")
+    if 0 in trials.shape:
+        raise UserError(f"there are no trials, channels or samples: {trials.shape}")
+    finite = np.isfinite(trials)
+    if not finite.all():
+        trial, channel, _ = (int(k) for k in np.argwhere(~finite)[0])
+        raise UserError(
+            f"{int((~finite).sum())} samples are not finite, the first in trial {trial}, channel {channel}",
+            hint="drop or interpolate what is bad",
+        )
+    return trials
+
+
+def checked_labels(y: Any, n_trials: int, what: str = "labels") -> np.ndarray:
+    """Return one label for each trial, as text or whole numbers."""
+    labels = np.asarray(y)
+    if labels.dtype == object:
+        labels = np.array(labels.tolist())
+    if labels.shape != (n_trials,):
+        raise UserError(f"{what} must be ({n_trials},), one for each trial, not {labels.shape}")
+    if labels.dtype.kind not in "biuUS" and not (labels.dtype.kind == "f" and (labels == np.round(labels)).all()):
+        raise UserError(f"{what} must be text or whole numbers, not {labels.dtype}")
+    return labels

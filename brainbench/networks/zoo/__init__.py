@@ -1,0 +1,1 @@
+"""Architectures: networks that read electrodes, their views and losses."""

@@ -1,0 +1,1 @@
+"""Codecs: from images to latents and back."""

@@ -1,0 +1,1 @@
+"""Generators: from conditions to images."""

@@ -1,0 +1,1 @@
+"""Ridge: estimators over many targets, folds and files larger than memory."""

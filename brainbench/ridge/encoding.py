@@ -1,0 +1,199 @@
+"""One fold of an encoding model: everything that is fitted is fitted on the training rows.
+
+Order inside a fold: drifts are projected out of every contiguous piece of rows by itself, nuisance weights,
+reduction, scaling and the ridge penalty come from the training rows, and the test rows are predicted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from brainbench.features.drift import regress_out, remove_drift, segments_of
+from brainbench.features.reduction import make_reducer
+from brainbench.ridge.banded import BandedRidgeCV
+from brainbench.ridge.ridge import RidgeCV
+
+PREDICTED = 0.01
+"""Inner R2 from which a target counts as predicted."""
+
+
+@dataclass(frozen=True)
+class FoldSettings:
+    """Settings of the fit that are the same in every fold.
+
+    Parameters
+    ----------
+    alphas : ndarray (n_alphas,)
+        Penalties. Features are standardised and divided by the square root of their number, so that a penalty
+        means the same for a layer of 40 features as for one of 4,000.
+    reduction : {"none", "pca", "random_projection"}
+    n_components : int
+    inner_folds : int
+    high_pass_s : float or None
+        Longest period kept; continuous designs only.
+    t_r : float or None
+        Seconds between rows; None for trial designs.
+    seed : int
+    """
+
+    alphas: np.ndarray
+    reduction: str = "none"
+    n_components: int = 100
+    inner_folds: int = 4
+    high_pass_s: float | None = None
+    t_r: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """Held-out responses as they were predicted.
+
+    Attributes
+    ----------
+    y_true, y_pred : ndarray (n_test, n_targets)
+        float32, as deviations from the mean of the training rows: where folds are small enough to be pooled, that
+        mean moves against the row left out and would be scored as if the features had said it. `y_true` has drift
+        and nuisance removed as in training.
+    best_alphas : ndarray (n_targets,)
+    at_edge : bool ndarray (n_targets,)
+        Whether a better penalty may lie outside the grid: the smallest one was chosen, or the largest one by a
+        target that it predicts (a target that nothing predicts always takes the largest).
+    """
+
+    y_true: np.ndarray
+    y_pred: np.ndarray
+    best_alphas: np.ndarray
+    at_edge: np.ndarray
+
+
+def fit_fold(
+    bands: Sequence[np.ndarray],
+    Y: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    settings: FoldSettings,
+    *,
+    inner_groups: np.ndarray | None,
+    run: np.ndarray,
+    nuisance: np.ndarray | None = None,
+) -> FoldResult:
+    """Fit on the training rows and predict the test rows.
+
+    Parameters
+    ----------
+    bands : sequence of ndarray (n_rows, n_features)
+        Feature spaces; more than one gives every space its own penalty (banded ridge).
+    Y : ndarray (n_rows, n_targets)
+    train, test : int ndarray
+    settings : FoldSettings
+    inner_groups : ndarray (n_train,) or None
+        Groups that inner folds keep together; None gives contiguous inner folds.
+    run : ndarray (n_rows,)
+        Contiguous pieces never cross a run.
+    nuisance : ndarray (n_rows, n_nuisance), optional
+    """
+    y_train, y_test = np.asarray(Y[train], dtype=np.float64), np.asarray(Y[test], dtype=np.float64)
+    pieces = [(np.asarray(X[train], dtype=np.float64), np.asarray(X[test], dtype=np.float64)) for X in bands]
+    if settings.t_r is not None:
+        clean = _Cleaner(train, test, run, settings, nuisance)
+        y_train, y_test = clean(y_train, y_test)
+        pieces = [clean(*piece) for piece in pieces]
+    scaled = [_scale(*_reduce(*piece, settings)) for piece in pieces]
+    X_train = np.concatenate([piece[0] for piece in scaled], axis=1)
+    X_test = np.concatenate([piece[1] for piece in scaled], axis=1)
+    if len(bands) == 1:
+        head = RidgeCV(alphas=settings.alphas, cv=settings.inner_folds, store_coef=False)
+    else:
+        edges = np.cumsum([0, *[piece[0].shape[1] for piece in scaled]])
+        slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
+        head = BandedRidgeCV(bands=slices, alphas=settings.alphas, cv=settings.inner_folds, random_state=settings.seed)
+    y_pred = head.fit_then_predict(X_train, y_train, X_test, groups=inner_groups)
+    center = y_train.mean(axis=0)
+    best_score = head.cv_scores_.reshape(-1, y_train.shape[1]).max(axis=0)
+    smallest = head.best_alphas_ == settings.alphas.min()
+    return FoldResult(
+        np.asarray(y_test - center, dtype=np.float32),
+        np.asarray(y_pred - center, dtype=np.float32),
+        np.asarray(head.best_alphas_),
+        np.asarray(head.alpha_at_edge_ & (smallest | (best_score > PREDICTED))),
+    )
+
+
+def fit_all(
+    X: np.ndarray,
+    Y: np.ndarray,
+    settings: FoldSettings,
+    *,
+    inner_groups: np.ndarray | None,
+    run: np.ndarray,
+    nuisance: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Fit on all rows and return weights; nothing here is a score.
+
+    Returns
+    -------
+    dict
+        ``coef`` (n_features, n_targets) and ``intercept`` (n_targets,) for raw features (after drift removal, in
+        continuous designs), and ``alpha`` (n_targets,). Weights of reduced features are brought back to features.
+    """
+    rows = np.arange(len(Y))
+    y, x = np.asarray(Y, dtype=np.float64), np.asarray(X, dtype=np.float64)
+    if settings.t_r is not None:
+        clean = _Cleaner(rows, rows, run, settings, nuisance)
+        y, x = clean(y, y)[0], clean(x, x)[0]
+    # Reduction and scaling are affine: what they do to unit vectors and to the origin gives the weights back.
+    probes = np.concatenate([np.zeros((1, x.shape[1])), np.eye(x.shape[1])])
+    reduced, seen = _reduce(x, probes, settings)
+    scaled, seen = _scale(reduced, seen)
+    head = RidgeCV(alphas=settings.alphas, cv=settings.inner_folds).fit(scaled, y, groups=inner_groups)
+    predicted = seen @ head.coef_ + head.intercept_
+    return {
+        "coef": (predicted[1:] - predicted[0]).astype(np.float32),
+        "intercept": predicted[0].astype(np.float32),
+        "alpha": head.best_alphas_,
+    }
+
+
+class _Cleaner:
+    """Removes drift piece by piece, and nuisance by weights from the training rows."""
+
+    def __init__(
+        self, train: np.ndarray, test: np.ndarray, run: np.ndarray, settings: FoldSettings, nuisance: np.ndarray | None
+    ) -> None:
+        self.segments = segments_of(train, run[train]), segments_of(test, run[test])
+        self.settings = settings
+        self.nuisance = None
+        if nuisance is not None:
+            self.nuisance = self._drift(np.asarray(nuisance[train], float), np.asarray(nuisance[test], float))
+
+    def _drift(self, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        t_r, period = self.settings.t_r, self.settings.high_pass_s
+        assert t_r is not None
+        first, second = self.segments
+        return remove_drift(train, first, t_r, period), remove_drift(test, second, t_r, period)
+
+    def __call__(self, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        train, test = self._drift(train, test)
+        if self.nuisance is None:
+            return train, test
+        return regress_out(train, test, *self.nuisance)
+
+
+def _reduce(train: np.ndarray, test: np.ndarray, settings: FoldSettings) -> tuple[np.ndarray, np.ndarray]:
+    if settings.reduction == "none" or train.shape[1] <= settings.n_components:
+        return train, test
+    reducer = make_reducer(settings.reduction, settings.n_components, settings.seed)
+    return reducer.fit_transform(train), reducer.transform(test)
+
+
+def _scale(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standardise by the training rows and divide by the square root of the number of features."""
+    center, spread = train.mean(axis=0), train.std(axis=0)
+    factor = np.where(spread > 1e-10 * max(float(spread.max(initial=0.0)), 1e-300), spread, np.inf)
+    factor = factor * np.sqrt(train.shape[1])
+    return (train - center) / factor, (test - center) / factor

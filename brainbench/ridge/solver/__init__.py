@@ -1,0 +1,1 @@
+"""The solver under every ridge estimator: spectra, filters, scores of penalties, blocks of targets."""

@@ -1,0 +1,159 @@
+"""Cross-validated ridge of many targets: a penalty per target, then the fit, block of targets by block of targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from brainbench.core.arrays import Array
+from brainbench.ridge.solver.blocks import BLOCK_BYTES, MIN_BLOCK, Block, coordinates_of_targets
+from brainbench.ridge.solver.folds import Fold, choose, descending, leave_one_out
+from brainbench.ridge.solver.nodes import fit_for_nodes
+from brainbench.ridge.solver.scorers import FoldScores, LeaveOneOutScores, NodeScores, node_scores
+from brainbench.ridge.solver.spectra import Features, Spectrum
+
+
+class Fit:
+    """The fit to all rows.
+
+    Parameters
+    ----------
+    features : Features
+    spectrum : Spectrum
+        Of all rows.
+    """
+
+    def __init__(self, features: Features, spectrum: Spectrum) -> None:
+        self.features, self.spectrum = features, spectrum
+        self.values = features.xp.asarray(spectrum.values, features.dtype)
+
+    def shrunk(self, block: Block, alphas: Array) -> Array:
+        """Return ``diag(l / (l + a)) b`` with a penalty per target in the units of the user."""
+        block = block.crossed(self.features) if self.spectrum.difference else block
+        b, _ = coordinates_of_targets(self.spectrum, block)
+        alphas = self.features.xp.asarray(alphas / self.features.scale**2, self.features.dtype)
+        b *= self.values / (self.values + alphas[:, None])
+        b *= block.scale[:, None]  # apart: its product with anything else may leave the type's range
+        return b.T
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where results of all targets go: arrays in memory, or memory maps.
+
+    Attributes
+    ----------
+    scores : array (n_alphas, n_targets)
+    alphas : array (n_targets,)
+    predicted : array (n_new, n_targets)
+    coef : array (n_features, n_targets) or None
+    intercept : array (n_targets,) or None
+    """
+
+    scores: Array
+    alphas: Array
+    predicted: Array
+    coef: Array | None
+    intercept: Array | None
+
+    @classmethod
+    def make(
+        cls,
+        empty: Callable[[str, tuple[int, ...], str], Array],
+        features: Features,
+        n_alphas: int,
+        n_new: int,
+        n_targets: int,
+        store_coef: bool,
+    ) -> Outputs:
+        """Return room for the results, from a function of name, shape and type."""
+        n_features = features.X.shape[1]
+        return cls(
+            empty("cv_scores", (n_alphas, n_targets), "float64"),
+            empty("best_alphas", (n_targets,), "float64"),
+            empty("predicted", (n_new, n_targets), features.dtype),
+            empty("coef", (n_features, n_targets), features.dtype) if store_coef else None,
+            empty("intercept", (n_targets,), features.dtype) if store_coef else None,
+        )
+
+
+class Solver:
+    """Scores of every penalty and the fit, for one mixture of the bands.
+
+    Parameters
+    ----------
+    features : Features
+    folds : list of Fold
+    alphas : ndarray (n_alphas,)
+        In the units of the user.
+    scoring : {"r2", "pearsonr"}
+    n_targets : int
+    weights : ndarray (n_bands,), optional
+    X_new : array (n_new, n_features), optional
+        Rows to predict, raw.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        folds: list[Fold],
+        alphas: np.ndarray,
+        scoring: str,
+        *,
+        n_targets: int,
+        weights: np.ndarray | None = None,
+        X_new: Array | None = None,
+    ) -> None:
+        self.features = features
+        self._order, self._offered = features.xp.asarray(descending(alphas)), features.xp.asarray(alphas)
+        rows = np.arange(len(features.X))
+        alphas = alphas / features.scale**2
+        self.scorers: Sequence[FoldScores | NodeScores | LeaveOneOutScores]
+        if leave_one_out(folds):
+            (whole,) = features.spectra([Fold(rows, rows, None)], float(alphas.min()), weights)
+            self.scorers = [LeaveOneOutScores(features, whole, alphas, scoring, n_targets)]
+        else:
+            smallest, every = float(alphas.min()), Fold(rows, rows[:0], rows[:0])
+            narrow = features.narrow_spectrum(every, smallest, weights) if fit_for_nodes(folds) else None
+            self.scorers = node_scores(features, narrow, folds, alphas, scoring, n_targets) if narrow else []
+            missing = [] if self.scorers else folds
+            spectra = list(features.spectra([*missing, *([] if narrow else [every])], smallest, weights))
+            whole = narrow or spectra.pop()
+            self.scorers = self.scorers or [FoldScores(features, one, alphas, scoring, n_targets) for one in spectra]
+        self.fit = Fit(features, whole)
+        self._needs_cross = whole.difference or any(scorer.needs_cross for scorer in self.scorers)
+        self._new = features.project(whole, features.X[:0] if X_new is None else X_new)
+
+    def block_size(self) -> int:
+        """Return how many targets make a block that fits into the cache."""
+        itemsize = np.dtype(self.features.dtype).itemsize
+        width = max([len(self.features.X)] + [scorer.width for scorer in self.scorers])
+        return max(MIN_BLOCK, BLOCK_BYTES // (itemsize * width))
+
+    def with_cross(self, block: Block) -> Block:
+        """Return the block with the cross-products that this solver needs."""
+        return block.crossed(self.features) if self._needs_cross else block
+
+    def scores(self, block: Block) -> Array:
+        """Return scores averaged over folds, ``(n_alphas, n_targets)``, float64; `block` is from `with_cross`."""
+        total = self.scorers[0](block)
+        for scorer in self.scorers[1:]:
+            total += scorer(block)
+        return (total / len(self.scorers)).T
+
+    def solve(self, block: Block, out: Outputs) -> None:
+        """Score, choose and fit a block of targets, and write its columns of the results."""
+        block, columns = self.with_cross(block), block.columns
+        scores = self.scores(block)
+        chosen = self._offered[choose(scores, self._order)]
+        out.scores[:, columns], out.alphas[columns] = scores, chosen
+        if not len(self._new) and out.coef is None:
+            return
+        shrunk = self.fit.shrunk(block, chosen)
+        out.predicted[:, columns] = self._new @ shrunk + block.mean
+        if out.coef is not None and out.intercept is not None:
+            coef = self.features.coef(self.fit.spectrum, shrunk)
+            out.coef[:, columns] = coef
+            out.intercept[columns] = self.features.intercept(self.fit.spectrum, coef, block.mean)

@@ -1,0 +1,1 @@
+"""Studies: what each kind of recipe computes, gathers and claims."""

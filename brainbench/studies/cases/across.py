@@ -1,0 +1,84 @@
+"""What takes several layers or several participants: best layers, and means with participants as a random effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from brainbench.encoders.base import Layer
+from brainbench.evaluation.bootstrap import best_layer, subject_mean
+from brainbench.evaluation.scoring import Scored
+from brainbench.recipes.schema import AnyRecipe
+from brainbench.runs.columns import KEY
+from brainbench.studies.outcome import ALL, Outcome
+
+MEAN = "mean"
+"""The ``subject`` of a mean over participants' scores."""
+
+
+def best_layers(outcome: Outcome, draws: Mapping[tuple[str, str, str], Sequence[tuple[Layer, Scored]]]) -> None:
+    """Add the best layer of every ROI; the choice is repeated in every bootstrap draw.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    draws : mapping of (subject, scheme, encoder) to a list of (layer, scores)
+    """
+    for (subject, scheme, encoder), scored in draws.items():
+        if len(scored) < 2 or scored[0][1].draws is None:
+            continue
+        layers = [layer for layer, _ in scored]
+        stack = np.stack([one.draws for _, one in scored if one.draws is not None])
+        values = np.stack([one.roi_values[one.metrics[0]] for _, one in scored])
+        best = best_layer(values, stack, np.array([layer.depth for layer in layers]))
+        for index, roi in enumerate(scored[0][1].rois):
+            choice = best[index]
+            outcome.best_layer.append(
+                {
+                    "subject": subject,
+                    "scheme": scheme,
+                    "encoder": encoder,
+                    "roi": roi,
+                    "layer": layers[choice.index].name,
+                    "depth": layers[choice.index].depth,
+                    "share": {layer.name: float(share) for layer, share in zip(layers, choice.share, strict=True)},
+                    "depth_low": choice.depth_low,
+                    "depth_high": choice.depth_high,
+                }
+            )
+
+
+def mean_over_subjects(recipe: AnyRecipe, outcome: Outcome, subjects: Sequence[str]) -> None:
+    """Add rows with ``subject`` `MEAN`: the mean of the participants' scores, each participant one draw."""
+    if len(subjects) < 2:
+        return
+    cells: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
+    for row in outcome.rows:
+        if row["fold"] == ALL and row["subject"] in subjects:
+            key = tuple(str(row.get(name, "")) for name in KEY if name not in ("subject", "fold"))
+            cells.setdefault(key, {})[row["subject"]] = row
+    for by_subject in cells.values():
+        if len(by_subject) < 2:
+            continue
+        rows = [by_subject[subject] for subject in subjects if subject in by_subject]
+        values = np.array([row["value"] for row in rows], dtype=float)
+        chance = outcome.chance.get(rows[0]["metric"], 0.0)
+        found = subject_mean(values, chance=chance, confidence=recipe.bootstrap.confidence)
+        ceilings = [row["ceiling"] for row in rows if row.get("ceiling") is not None]
+        first = {name: value for name, value in rows[0].items() if name in _SHARED}
+        outcome.add(
+            **first,
+            subject=MEAN,
+            fold=ALL,
+            value=found.value,
+            ci_low=found.ci_low,
+            ci_high=found.ci_high,
+            p=found.p,
+            ceiling=float(np.mean(ceilings)) if ceilings else None,
+            n_rows=len(rows),
+        )
+
+
+_SHARED = (*(name for name in KEY if name not in ("subject", "fold")), "role", "depth", "n_targets")

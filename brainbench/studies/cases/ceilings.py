@@ -1,0 +1,111 @@
+"""Which noise ceiling stands beside which score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from brainbench.core.errors import UserError
+from brainbench.data.base import Responses
+from brainbench.evaluation import ceilings
+from brainbench.features.drift import remove_drift, segments_of
+from brainbench.recipes.schema import EncodeRecipe
+from brainbench.studies.cases.rows import GROUP, Rows, normalize_runs, zscore
+
+_POWER = {"pearson_r": 1, "median_pearson_r": 1, "r2": 2, "explained_variance": 2}
+"""Metrics that have a ceiling -> the power of Pearson's r that they are in."""
+
+
+class CeilingBook:
+    """Noise ceilings of every participant and of the group, in units of Pearson r, computed once.
+
+    A ceiling that is known beforehand, or an ncsnr per target, stands first. Repeats give split-half ceilings
+    (Spearman-Brown); aligned participants give each participant's correlation with the mean of the others, and the
+    group the reliability of its mean over split halves of participants.
+
+    Parameters
+    ----------
+    recipe : EncodeRecipe
+    members : sequence of Responses
+        The participants, without the group.
+    """
+
+    def __init__(self, recipe: EncodeRecipe, members: Sequence[Responses]) -> None:
+        self.recipe = recipe
+        self.members = list(members)
+        self._known: dict[tuple[str, str], np.ndarray | None] = {}
+
+    def targets(self, responses: Responses, rows: Rows) -> np.ndarray | None:
+        """Return the ceiling of every target of one subject under one scheme, or None where there is none."""
+        key = (responses.subject, rows.scheme.label)
+        if key not in self._known:
+            self._known[key] = self._compute(responses, rows)
+        return self._known[key]
+
+    def of(self, responses: Responses, rows: Rows, mask: np.ndarray, metric: str) -> float | None:
+        """Return the mean ceiling of an ROI in the unit of a metric, or None where there is none.
+
+        Squared before the mean for metrics that are shares of variance.
+        """
+        power = _POWER.get(metric)
+        values = self.targets(responses, rows) if power is not None else None
+        if values is None or not np.isfinite(values[mask]).any():
+            return None
+        average = np.nanmedian if metric.startswith("median") else np.nanmean
+        return float(average(values[mask] ** power))
+
+    def _compute(self, responses: Responses, rows: Rows) -> np.ndarray | None:
+        method = self._method(responses)
+        if method == "none":
+            return None
+        if method == "ncsnr":
+            if responses.ncsnr is None:
+                raise UserError(f"ceiling.method: {responses.subject} comes without an ncsnr per target")
+            return ceilings.from_ncsnr(responses.ncsnr, rows.n_averaged)
+        if method == "known":
+            return responses.ceiling
+        if method == "split_half":
+            assert responses.stimulus is not None
+            data = normalize_runs(responses.data, np.asarray(responses.run, dtype=str), self.recipe.responses)
+            found = ceilings.split_half(
+                data, responses.stimulus, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed
+            )
+            return found.of_mean(1 / float(np.mean(1 / rows.n_averaged)))
+        stack = np.stack([self._clean(member) for member in self.members])
+        if responses.subject == GROUP:
+            return ceilings.group_split_half(stack, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed)
+        names = [member.subject for member in self.members]
+        return ceilings.leave_one_out(stack)[names.index(responses.subject)]
+
+    def _method(self, responses: Responses) -> str:
+        wanted = self.recipe.ceiling.method
+        repeats = responses.stimulus is not None and int(np.bincount(responses.stimulus).max(initial=0)) > 1
+        aligned = len(self.members) > 2 and all(
+            member.data.shape == self.members[0].data.shape for member in self.members
+        )
+        if wanted == "auto":
+            if responses.ceiling is not None:
+                return "known"
+            if responses.ncsnr is not None:
+                return "ncsnr"
+            return "split_half" if repeats else "between_subjects" if self._shared(aligned) else "none"
+        if wanted == "split_half" and not repeats:
+            raise UserError(f"ceiling.method: {responses.subject} has no repeated stimulus for 'split_half'")
+        if wanted == "between_subjects" and not self._shared(aligned):
+            raise UserError(
+                "ceiling.method: 'between_subjects' needs three or more participants whose rows and targets match"
+            )
+        return wanted
+
+    def _shared(self, aligned: bool) -> bool:
+        return aligned and self.members[0].continuous is not None
+
+    def _clean(self, member: Responses) -> np.ndarray:
+        """Return a participant's z-scored responses without the drifts that no fold scores."""
+        data = np.asarray(member.data, dtype=np.float64)
+        if member.continuous is not None:
+            rows = np.arange(len(data))
+            segments = segments_of(rows, np.asarray(member.run, dtype=str))
+            data = remove_drift(data, segments, member.continuous.t_r, self.recipe.timing.high_pass_s)
+        return zscore(data)

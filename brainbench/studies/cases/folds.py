@@ -1,0 +1,203 @@
+"""From a recipe's ``hold_out`` and ``folds`` to test folds, inner groups, the null and the leak certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.data.base import Responses, Stimuli
+from brainbench.evaluation.certificate import Certificate, leak_certificate
+from brainbench.evaluation.splitters import inner_groups, make_splitter
+from brainbench.recipes.schema import AnyRecipe, Scheme
+from brainbench.studies.cases.rows import Rows
+from brainbench.studies.opened import Features
+
+MIN_ROWS_PER_FOLD = 10
+"""Below so many test rows a fold has no score of its own: predictions are pooled over folds before scoring."""
+
+NULLS = {
+    "block": "blocks of {seconds:g} s of the responses are exchanged within {where}; predictions stay",
+    "within_run": "responses are exchanged within runs; predictions stay",
+    "stimulus": "the responses of whole stimuli are exchanged within {where}; predictions stay",
+    "rows": "rows of the responses are exchanged within {where}; predictions stay",
+}
+
+
+@dataclass
+class Split:
+    """Test folds of one subject under one scheme, and how their scores are tested.
+
+    Attributes
+    ----------
+    folds : list of (train, test)
+        Row indices.
+    over : {"folds", "pooled"}
+        Whether scores are means over folds or computed once on the held-out rows of all folds.
+    null : str
+    block_length : int or None
+        Rows in a block (``block``).
+    certificate : Certificate
+    """
+
+    rows: Rows
+    folds: list[tuple[np.ndarray, np.ndarray]]
+    over: str
+    null: str
+    block_length: int | None
+    block_s: float
+    certificate: Certificate
+
+    def inner_groups(self, train: np.ndarray) -> np.ndarray | None:
+        """Return the groups that inner folds keep together; None gives contiguous inner folds."""
+        if self.rows.continuous is not None:
+            return None
+        groups: np.ndarray = inner_groups(
+            self.rows.scheme.hold_out, stimulus=self.rows.stimulus[train], run=self.rows.run[train]
+        )
+        return groups
+
+    def facts(self, scheme: Scheme, is_main: bool) -> dict[str, Any]:
+        """Return what the report says of the scheme."""
+        where = "each test fold" if self.over == "folds" else "the held-out rows of all folds"
+        return {
+            "label": scheme.label,
+            "hold_out": list(scheme.hold_out),
+            "n_folds": len(self.folds),
+            "note": scheme.note,
+            "main": is_main,
+            "certificate": self.certificate.to_dict(),
+            "null": NULLS[self.null].format(seconds=self.block_s, where=where),
+            "over": self.over,
+        }
+
+
+def split_rows(rows: Rows, features: Features) -> Split:
+    """Deal rows into folds as the scheme says.
+
+    Parameters
+    ----------
+    rows : Rows
+    features : Features
+        Of the same subject; clusters of stimuli are found in them.
+
+    Raises
+    ------
+    UserError
+        If the rows cannot be dealt so.
+    """
+    scheme, settings = rows.scheme, rows.scheme.folds
+    recipe, responses, stimuli = features.opened.recipe, features.responses, features.stimuli
+    continuous = rows.continuous
+    kind = settings.scheme
+    if continuous is not None and kind == "auto":
+        kind = "contiguous"
+    if continuous is not None and kind not in ("contiguous", "predefined", "grouped", "leave-one-out"):
+        raise UserError(
+            f"folds.scheme: '{kind}' would put neighbouring volumes into training and test; continuous designs take "
+            "'contiguous', 'predefined', or 'leave-one-out' over runs"
+        )
+    if continuous is None and kind == "contiguous":
+        raise UserError("folds.scheme: 'contiguous' is for continuous designs; trial designs take 'k-fold'")
+    trim = int(np.ceil(settings.trim_s / continuous.t_r)) if continuous is not None else 0
+    predefined = None
+    if settings.column is not None:
+        known = labels_of_rows(rows, responses, stimuli)
+        if settings.column not in known:
+            raise UserError(
+                f"folds.column: the data has no row label '{settings.column}'{did_you_mean(settings.column, known)}",
+                hint=f"row labels: {one_of(known) or 'none'}",
+            )
+        predefined = np.asarray(known[settings.column], dtype=str)
+    elif settings.cluster_by is not None:
+        if continuous is not None:
+            raise UserError("folds.scheme: 'held-out-clusters' is for trial designs, whose rows have a stimulus")
+        found = cluster_stimuli(
+            features.stored(settings.cluster_by.encoder, settings.cluster_by.layer), settings.n_splits, recipe.seed
+        )
+        predefined = found[rows.stimulus]
+    try:
+        splitter = make_splitter(
+            list(scheme.hold_out), scheme="predefined" if kind == "held-out-clusters" else kind,
+            n_splits=settings.n_splits, trim=trim, seed=recipe.seed, predefined=predefined,
+        )  # fmt: skip
+        folds = list(splitter.split(rows.Y, stimulus=rows.stimulus, run=rows.run))
+    except ValueError as error:
+        raise UserError(f"{rows.subject}, hold_out {list(scheme.hold_out)}: {error}") from error
+    certificate = certify(rows, folds, responses, stimuli)
+    smallest = min(len(test) for _, test in folds)
+    null = choose_null(rows, recipe)
+    block_length = None
+    if null == "block":
+        if continuous is None:
+            raise UserError("significance.null: 'block' is for continuous designs, whose rows have a time")
+        block_length = max(1, round(recipe.significance.block_s / continuous.t_r))
+    over = "folds" if smallest >= MIN_ROWS_PER_FOLD else "pooled"
+    return Split(rows, folds, over, null, block_length, recipe.significance.block_s, certificate)
+
+
+def labels_of_rows(rows: Rows, responses: Responses, stimuli: Stimuli) -> dict[str, np.ndarray]:
+    """Return what is known of every row: the labels of its stimulus, and its own."""
+    known: dict[str, np.ndarray] = {}
+    if responses.stimulus is not None:
+        known = {name: np.asarray(values)[rows.stimulus] for name, values in stimuli.labels.items()}
+    return known | dict(rows.labels)
+
+
+def cluster_stimuli(features: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:
+    """Return the k-means cluster of every stimulus, ``(n_stimuli,)`` str, in standardised features.
+
+    Raises
+    ------
+    UserError
+        With fewer stimuli than clusters.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.preprocessing import StandardScaler
+
+    if len(features) < n_clusters:
+        raise UserError(f"folds.n_splits: {n_clusters} clusters are too many for {len(features)} stimuli")
+    scaled = StandardScaler().fit_transform(np.asarray(features, dtype=np.float64))
+    labels = KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(scaled)
+    return np.array([f"cluster-{label + 1}" for label in labels])
+
+
+def choose_null(rows: Rows, recipe: AnyRecipe) -> str:
+    """Return the null of the permutation test: the recipe's, or the one that fits the design."""
+    if recipe.significance.null != "auto":
+        return recipe.significance.null
+    if rows.continuous is not None:
+        return "block"
+    return "within_run" if "run" in rows.scheme.hold_out else "stimulus"
+
+
+def certify(
+    rows: Rows, folds: Sequence[tuple[np.ndarray, np.ndarray]], responses: Responses, stimuli: Stimuli
+) -> Certificate:
+    """Examine the folds presentation by presentation: averaging must not hide what a run shares."""
+    presentations = [
+        (np.flatnonzero(np.isin(rows.group, train)), np.flatnonzero(np.isin(rows.group, test))) for train, test in folds
+    ]
+    run = np.asarray(responses.run, dtype=str)
+    if rows.continuous is not None:
+        return leak_certificate(
+            presentations,
+            stimulus=rows.stimulus,
+            run=run,
+            row_time=rows.continuous.row_time,
+            hold_out=[part for part in rows.scheme.hold_out if part == "run"],
+        )
+    assert responses.stimulus is not None
+    stimulus = np.asarray(responses.stimulus)
+    of_stimuli = {name: np.asarray(values)[stimulus] for name, values in stimuli.labels.items()}
+    return leak_certificate(
+        presentations,
+        stimulus=stimulus,
+        run=run,
+        content_digest=np.asarray(stimuli.content_digests)[stimulus],
+        labels={**of_stimuli, **responses.labels},
+        hold_out=rows.scheme.hold_out,
+    )

@@ -1,0 +1,167 @@
+"""``kind: decode``: a label read from the responses, with every fitted step inside the training fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from itertools import combinations
+
+import numpy as np
+
+from brainbench.core.digests import digest_array
+from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.decoders.classifiers import make_classifier
+from brainbench.evaluation.decoding import DecodingScore, score_labels
+from brainbench.recipes.schema import Decoder, DecodeRecipe, Decoding, EncodeRecipe
+from brainbench.runs.engines import Runner
+from brainbench.runs.units import Unit
+from brainbench.studies.cases.folds import labels_of_rows
+from brainbench.studies.encode.encode import Case, note_case, open_cases, read_members
+from brainbench.studies.opened import Opened
+from brainbench.studies.outcome import ALL, Outcome
+
+
+def decode(opened: Opened, runner: Runner, outcome: Outcome) -> None:
+    """Run the decoding part of a recipe into `outcome`, under its main scheme."""
+    recipe = opened.recipe
+    assert isinstance(recipe, EncodeRecipe | DecodeRecipe)
+    decoding = recipe.decoding
+    assert decoding is not None
+    plans = []
+    for subject in opened.subjects:
+        case = next(open_cases(opened, opened.dataset.stimuli(subject), opened.dataset.responses(subject)))
+        if recipe.kind == "decode":
+            note_case(outcome, case, is_main=True)
+        labels = labels_of(case, decoding.label)
+        for decoder in decoding.decoders:
+            for roi in choose_rois(case, decoding):
+                plans.append((case, decoder, roi, labels, list(decode_units(case, decoder, roi, labels, decoding))))
+    runner.run("decode", [unit for *_, mine in plans for unit in mine])
+    for case, decoder, roi, labels, mine in plans:
+        classes = np.unique(labels)
+        pairs = [tuple(classes), *(combinations(classes, 2) if decoding.pairwise and len(classes) > 2 else ())]
+        for unit, chosen in zip(mine, pairs, strict=True):
+            arrays = runner.read([unit])[0]
+            score = score_labels(
+                labels[arrays["row"]], arrays["predicted"], arrays["fold"], run=case.rows.run[arrays["row"]],
+                n_permutations=recipe.significance.n_permutations, n_draws=recipe.bootstrap.n_draws,
+                confidence=recipe.bootstrap.confidence, seed=recipe.seed,
+            )  # fmt: skip
+            report(outcome, case, decoder, roi, score, None if len(chosen) == len(classes) else chosen)
+
+
+def plan_units(opened: Opened) -> list[Unit]:
+    """Return every unit of a decoding recipe."""
+    assert isinstance(opened.recipe, DecodeRecipe)
+    decoding = opened.recipe.decoding
+    assert decoding is not None
+    units = []
+    for stimuli, responses in read_members(opened):
+        case = next(open_cases(opened, stimuli, responses))
+        labels = labels_of(case, decoding.label)
+        for decoder in decoding.decoders:
+            for roi in choose_rois(case, decoding):
+                units += list(decode_units(case, decoder, roi, labels, decoding))
+    return units
+
+
+def labels_of(case: Case, name: str) -> np.ndarray:
+    """Return the label of every row.
+
+    Raises
+    ------
+    UserError
+        If the data has no such label, or only one class.
+    """
+    known = labels_of_rows(case.rows, case.responses, case.features.stimuli)
+    if name not in known:
+        raise UserError(
+            f"decoding.label: {case.rows.subject} has no row label '{name}'{did_you_mean(name, known)}",
+            hint=f"row labels: {one_of(known) or 'none'}",
+        )
+    labels = np.asarray(known[name], dtype=str)
+    if len(np.unique(labels)) < 2:
+        raise UserError(f"decoding.label: every row of {case.rows.subject} is '{labels[0]}': nothing to tell apart")
+    return labels
+
+
+def choose_rois(case: Case, decoding: Decoding) -> list[str]:
+    """Return the ROIs whose names match the recipe's globs."""
+    names = list(case.responses.rois)
+    chosen = [name for name in names if any(fnmatchcase(name, pattern) for pattern in decoding.rois)]
+    if not chosen:
+        raise UserError(f"decoding.rois: {decoding.rois} matches none of {one_of(names)}")
+    return chosen
+
+
+def decode_units(case: Case, decoder: Decoder, roi: str, labels: np.ndarray, decoding: Decoding) -> Iterator[Unit]:
+    """Yield the unit of all classes, then one per pair."""
+    mask = np.asarray(case.responses.rois[roi])
+    classes = np.unique(labels)
+    pairs = combinations(classes, 2) if decoding.pairwise and len(classes) > 2 else ()
+    for chosen in (tuple(classes), *pairs):
+        rows = np.flatnonzero(np.isin(labels, chosen))
+
+        def compute(rows: np.ndarray = rows) -> dict[str, np.ndarray]:
+            X = np.asarray(case.rows.Y[:, mask], dtype=np.float64)
+            found: dict[str, list[np.ndarray]] = {"row": [], "fold": [], "predicted": []}
+            for index, (train, test) in enumerate(case.split.folds):
+                train, test = np.intersect1d(train, rows), np.intersect1d(test, rows)
+                if not len(test):
+                    continue
+                if len(np.unique(labels[train])) < 2:
+                    raise UserError(f"fold {index + 1} has only one class in training")
+                classifier = make_classifier(decoder.classifier, seed=0).fit(X[train], labels[train])
+                found["row"].append(test)
+                found["fold"].append(np.full(len(test), index))
+                found["predicted"].append(np.asarray(classifier.predict(X[test]), dtype=str))
+            return {name: np.concatenate(parts) for name, parts in found.items()}
+
+        key = {
+            "rows": case.rows.digest,
+            "roi": digest_array(mask),
+            "labels": digest_array(labels),
+            "classes": [str(name) for name in chosen],
+            "classifier": decoder.classifier,
+            "folds": [[digest_array(part) for part in fold] for fold in case.split.folds],
+        }
+        yield Unit("decode", f"{case.rows.subject}, {decoder.name}, {roi}", key, compute)
+
+
+def report(
+    outcome: Outcome, case: Case, decoder: Decoder, roi: str, score: DecodingScore, pair: tuple[str, ...] | None
+) -> None:
+    """Add the rows of one classifier on one ROI: all classes, or one pair."""
+    common = {
+        "subject": case.rows.subject,
+        "scheme": case.rows.scheme.label,
+        "pipeline": decoder.name,
+        "roi": roi,
+        "n_targets": int(np.sum(case.responses.rois[roi])),
+    }
+    if pair is not None:
+        metric = f"accuracy_{pair[0]}_{pair[1]}"
+        outcome.chance[metric] = 0.5
+        outcome.add(
+            **common, fold=ALL, metric=metric, value=score.accuracy, ci_low=score.ci_low, ci_high=score.ci_high,
+            p=score.p, null_95=score.null_95, n_rows=score.n_rows,
+        )  # fmt: skip
+        return
+    outcome.chance["accuracy"] = outcome.chance["balanced_accuracy"] = 1 / len(score.labels)
+    outcome.add(
+        **common, fold=ALL, metric="accuracy", value=score.accuracy, ci_low=score.ci_low, ci_high=score.ci_high,
+        p=score.p, null_95=score.null_95, n_rows=score.n_rows,
+    )  # fmt: skip
+    outcome.add(**common, fold=ALL, metric="balanced_accuracy", value=score.balanced_accuracy, n_rows=score.n_rows)
+    for fold, value, n_rows in score.per_fold:
+        outcome.add(**common, fold=str(fold), metric="accuracy", value=value, n_rows=n_rows)
+    outcome.confusion.append(
+        {
+            "subject": case.rows.subject,
+            "scheme": case.rows.scheme.label,
+            "pipeline": decoder.name,
+            "roi": roi,
+            "labels": score.labels,
+            "counts": score.confusion.tolist(),
+        }
+    )

@@ -1,0 +1,107 @@
+"""Geometry of layers and regions, compared without a fit: RSA and linear CKA."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from brainbench.core.digests import digest_array
+from brainbench.evaluation.similarity import geometry_test, rdm, rsa_noise_ceiling
+from brainbench.recipes.schema import EncodeRecipe
+from brainbench.runs.engines import Runner
+from brainbench.runs.units import Unit
+from brainbench.studies.cases.rows import GROUP, group_means
+from brainbench.studies.encode.encode import Case
+from brainbench.studies.opened import Opened
+from brainbench.studies.outcome import ALL, Outcome
+
+SCHEME = "all stimuli"
+"""The ``scheme`` of its scores: nothing is fitted, so nothing is held out."""
+
+
+def compare_geometry(opened: Opened, runner: Runner, outcome: Outcome, cases: Sequence[Case]) -> None:
+    """Add RSA and CKA of every layer and ROI to `outcome`."""
+    recipe = opened.recipe
+    assert isinstance(recipe, EncodeRecipe)
+    main = recipe.schemes[0].label
+    plans = []
+    for case in cases:
+        if case.rows.scheme.label != main or case.rows.continuous is not None:
+            continue
+        for entry in opened.encoders:
+            for layer in entry.layers:
+                for roi, mask in case.responses.rois.items():
+                    unit = _unit(recipe, case, entry.name, layer.name, np.asarray(mask))
+                    plans.append((case, entry, layer, roi, unit))
+    runner.run("geometry (RSA, CKA)", [plan[-1] for plan in plans])
+    of_main = [case for case in cases if case.rows.scheme.label == main]
+    bounds = rsa_ceilings(of_main) if "rsa" in recipe.similarity else {}
+    for (subject, roi), (lower, upper) in bounds.items():
+        outcome.rsa_ceilings.append({"subject": subject, "roi": roi, "lower": lower, "upper": upper})
+    for case, entry, layer, roi, unit in plans:
+        found = runner.read([unit])[0]
+        for metric in recipe.similarity:
+            _, ceiling = bounds.get((case.rows.subject, roi), (None, None)) if metric == "rsa" else (None, None)
+            outcome.add(
+                subject=case.rows.subject, scheme=SCHEME, encoder=entry.name, role=entry.settings.role,
+                layer=layer.name, depth=layer.depth, roi=roi, fold=ALL, metric=metric,
+                value=float(found[f"{metric}_value"]), p=float(found[f"{metric}_p"]),
+                null_95=float(found[f"{metric}_null_95"]), ceiling=ceiling,
+                n_targets=int(np.sum(case.responses.rois[roi])), n_rows=int(found["n_stimuli"]),
+            )  # fmt: skip
+
+
+def rsa_ceilings(cases: Sequence[Case]) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return lower and upper RSA ceilings (Nili et al. 2014) of every participant and ROI.
+
+    They need two or more participants who saw the same stimuli and have an ROI of the same name.
+    """
+    geometries: dict[str, dict[str, np.ndarray]] = {}
+    shown: set[tuple[str, bytes]] = set()
+    for case in cases:
+        if case.rows.continuous is not None or case.rows.subject == GROUP:
+            continue
+        names, stimulus = np.unique(case.rows.stimulus, return_inverse=True)
+        shown.add((case.features.stimuli.digest(), names.tobytes()))
+        for roi, mask in case.responses.rois.items():
+            responses = group_means(np.asarray(case.rows.Y[:, mask]), stimulus, np.bincount(stimulus))
+            geometries.setdefault(roi, {})[case.rows.subject] = rdm(responses)
+    bounds: dict[tuple[str, str], tuple[float, float]] = {}
+    if len(shown) != 1:
+        return bounds
+    for roi, by_subject in geometries.items():
+        if len(by_subject) > 1:
+            lower, upper = rsa_noise_ceiling(np.stack(list(by_subject.values())))
+            for subject, low, high in zip(by_subject, lower, upper, strict=True):
+                bounds[subject, roi] = (float(low), float(high))
+    return bounds
+
+
+def _unit(recipe: EncodeRecipe, case: Case, encoder: str, layer: str, mask: np.ndarray) -> Unit:
+    def compute() -> dict[str, np.ndarray]:
+        features = case.features.rows(encoder, layer)[case.rows.first]
+        _, first, stimulus = np.unique(case.rows.stimulus, return_index=True, return_inverse=True)
+        responses = group_means(np.asarray(case.rows.Y[:, mask]), stimulus, np.bincount(stimulus))
+        arrays: dict[str, np.ndarray] = {"n_stimuli": np.array(len(first))}
+        for metric in recipe.similarity:
+            found = geometry_test(
+                features[first], responses, metric=metric, n_permutations=recipe.significance.n_permutations,
+                seed=recipe.seed,
+            )  # fmt: skip
+            arrays |= {
+                f"{metric}_value": np.array(found.value),
+                f"{metric}_p": np.array(found.p),
+                f"{metric}_null_95": np.array(found.null_95),
+            }
+        return arrays
+
+    key = {
+        "rows": case.rows.digest,
+        "features": case.features.digest(encoder, layer),
+        "roi": digest_array(mask),
+        "metrics": list(recipe.similarity),
+        "n_permutations": recipe.significance.n_permutations,
+        "seed": recipe.seed,
+    }
+    return Unit("geometry", f"{case.rows.subject}, {encoder}.{layer}", key, compute)

@@ -1,0 +1,365 @@
+"""Scores of reconstructed images on every rung: what a codec, an oracle, a lookup or no brain at all would reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainbench.core.digests import digest_array
+from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.evaluation.significance import permutation_indices
+from brainbench.reconstruction.base import Images
+from brainbench.reconstruction.identification import correlations, two_way, two_way_shares
+from brainbench.reconstruction.images import stimulus_images
+from brainbench.reconstruction.metrics import METRICS, ImageScore, ImageScorer, bootstrap_interval
+from brainbench.reconstruction.resizing import resized, with_channels
+from brainbench.runs.engines import Runner
+from brainbench.runs.units import Unit
+from brainbench.studies.cases.folds import labels_of_rows
+from brainbench.studies.opened import Opened
+from brainbench.studies.outcome import ALL, Outcome
+
+if TYPE_CHECKING:
+    from brainbench.studies.reconstruct.reconstruct import Drawn, Study
+
+N_SHUFFLES = 20
+"""Re-dealt truths that the rung `shuffled` is a mean over."""
+MAX_SIZE = 425
+"""Side in pixels at which images are scored at most: that of the images that NSD's participants saw."""
+WITHIN = "_within"
+"""Ending of identification among images of one label only."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """Images that are scored together: one rung, at one stage, from some responses."""
+
+    stage: str
+    row: str
+    variant: str
+    units: Sequence[Unit]
+    array: str
+
+    @property
+    def name(self) -> str:
+        """Name in tables: ``predicted``, ``predicted, only V1``."""
+        return f"{self.row}, {self.variant}" if self.variant else self.row
+
+
+def items_of(study: Study, drawn: Sequence[tuple[Drawn, list[Unit]]], predictions: Sequence[Unit]) -> list[Item]:
+    """Return everything that is scored, in the order of the ladder."""
+    ladder = study.recipe.ladder
+    found = []
+    for one, units in drawn:
+        label = one.variant.label
+        if one.rung == "true":
+            if "codec" in ladder:
+                found.append(Item("codec", "codec", label, units, "low_level"))
+            if "oracle" in ladder and study.generator is not None:
+                found.append(Item("final", "oracle", label, units, "final"))
+            continue
+        found.append(Item("low_level", "predicted", label, units, "low_level"))
+        if study.generator is not None:
+            found.append(Item("final", "predicted", label, units, "final"))
+    found += [
+        Item("baseline", rung, "", predictions, rung) for rung in ("nearest", "mean", "run_mean") if rung in ladder
+    ]
+    return found
+
+
+class Judge:
+    """Scores the test rows of a study; the features of true images are computed once.
+
+    Parameters
+    ----------
+    study : Study
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        rows, recipe = study.case.rows, study.recipe
+        self.rows = np.sort(np.concatenate([test for _, test in study.case.split.folds]))
+        if len(np.unique(self.rows)) != len(self.rows):
+            raise UserError(f"{study.label}: a row is tested in two folds; images are reconstructed once")
+        self.stimulus = rows.stimulus[self.rows]
+        maker = study.codec if study.generator is None else study.generator
+        self.size, self.channels = min(maker.image_size, MAX_SIZE), maker.channels
+        self.groups: np.ndarray | None = None
+        if recipe.identify_within is not None:
+            known = labels_of_rows(rows, study.case.responses, study.case.features.stimuli)
+            if recipe.identify_within not in known:
+                raise UserError(
+                    f"identify_within: the data has no label '{recipe.identify_within}'"
+                    f"{did_you_mean(recipe.identify_within, known)}",
+                    hint=f"labels: {one_of(known) or 'none'}",
+                )
+            self.groups = np.asarray(known[recipe.identify_within], dtype=str)[self.rows]
+        self._scorer: ImageScorer | None = None
+
+    @property
+    def shown(self) -> np.ndarray:
+        """Distinct stimuli of the test rows."""
+        found: np.ndarray = np.unique(self.stimulus)
+        return found
+
+    @cached_property
+    def truth(self) -> Images:
+        """The true images of the test rows, ``(n_rows, size, size, channels)``."""
+        stimuli = self.study.case.features.stimuli
+        distinct = stimulus_images(stimuli, self.size, self.channels, self.shown)
+        return distinct[np.searchsorted(self.shown, self.stimulus)]
+
+    def scorer(self) -> ImageScorer:
+        """Return the scorer of this study's true images."""
+        if self._scorer is None:
+            self._scorer = ImageScorer(
+                self.truth, self.study.recipe.metrics, contents=self.stimulus,
+                device=self.study.recipe.execution.device,
+            )  # fmt: skip
+        return self._scorer
+
+    def orders(self, n: int) -> np.ndarray:
+        """Return `n` orders of the test rows under the scheme's null, ``(n, n_rows)``.
+
+        Truths change places among all rows that the null exchanges, whichever fold they are tested in.
+        """
+        study = self.study
+        return permutation_indices(
+            len(self.rows), null=study.case.split.null, run=study.case.rows.run[self.rows], stimulus=self.stimulus,
+            n_permutations=n, seed=study.recipe.seed,
+        )  # fmt: skip
+
+    # Images ------------------------------------------------------------------------------------------------------
+
+    def images(self, item: Item, runner: Runner) -> Images:
+        """Return the images of an item, ``(n_rows, n_samples, size, size, channels)``."""
+        parts = runner.read(list(item.units))
+        row = np.concatenate([part["row"] for part in parts])
+        order = np.argsort(row, kind="stable")
+        if item.stage == "baseline":
+            return self._baseline(item.row, parts, order)[:, None]
+        values = np.concatenate([part[item.array] for part in parts])[order].astype(np.float32)
+        flat = values.reshape(-1, *values.shape[2:])
+        fitted = with_channels(resized(flat, self.size, self.size), self.channels)
+        return np.clip(fitted, 0, 1).reshape(*values.shape[:2], *fitted.shape[1:])
+
+    def _baseline(self, rung: str, parts: Sequence[dict[str, np.ndarray]], order: np.ndarray) -> Images:
+        """Return images that need no brain, or only to look one up."""
+        study = self.study
+        stimuli, stimulus, run = study.case.features.stimuli, study.stimulus, study.case.rows.run
+        if rung == "nearest":
+            nearest = np.concatenate([part["nearest"] for part in parts])[order]
+            names, index = np.unique(nearest, return_inverse=True)
+            return stimulus_images(stimuli, self.size, self.channels, names)[index]
+        out = np.empty((len(self.rows), self.size, self.size, self.channels), dtype=np.float32)
+        if rung == "mean":
+            place_of = {int(row): place for place, row in enumerate(self.rows)}
+            for train, test in study.case.split.folds:
+                mean = _mean_image(stimuli, np.unique(stimulus[train]), self.size, self.channels)
+                out[[place_of[int(row)] for row in test]] = mean
+            return out
+        for name in np.unique(run[self.rows]):
+            shown = stimulus[run == name]
+            total = len(shown) * _mean_image(stimuli, shown, self.size, self.channels)
+            for at in np.flatnonzero(run[self.rows] == name):
+                own = int(self.stimulus[at])
+                n = int((shown == own).sum())
+                others = total - n * stimulus_images(stimuli, self.size, self.channels, [own])[0]
+                # Alone in its run, an image has no others, and nothing is known without a brain.
+                out[at] = np.clip(others / (len(shown) - n), 0, 1) if len(shown) > n else 0.5
+        return out
+
+    # Scores ------------------------------------------------------------------------------------------------------
+
+    def score(self, images: Images, with_null: bool) -> dict[str, np.ndarray]:
+        """Return values of every row by metric, means over samples; with the null, also re-dealt ones.
+
+        Returns
+        -------
+        dict
+            ``metric``: (n_rows,), NaN where there is none; ``metric/shuffled``: (n_rows,), means over `N_SHUFFLES`
+            re-dealt truths; ``metric/null``: (n_permutations,), means over rows, for metrics of similarity matrices.
+        """
+        n_permutations = self.study.recipe.significance.n_permutations
+        orders = self.orders(max(N_SHUFFLES, n_permutations)) if with_null else np.empty((0, len(self.rows)), int)
+        found: dict[str, list[np.ndarray]] = {}
+        for sample in range(images.shape[1]):
+            for name, values in self._one_sample(images[:, sample], orders, n_permutations).items():
+                found.setdefault(name, []).append(values)
+        return {name: np.mean(values, axis=0) for name, values in found.items()}
+
+    def _one_sample(self, images: Images, orders: np.ndarray, n_permutations: int) -> dict[str, np.ndarray]:
+        scored = self.scorer().score(images)
+        found: dict[str, np.ndarray] = {}
+        for name, score in scored.items():
+            if score.values is None:
+                continue
+            found[name] = score.values
+            R = self._similarity(name, score, images)
+            for ending, groups in self._kinds(name):
+                if ending and R is not None:
+                    found[name + ending] = two_way(R, groups=groups, contents=self.stimulus)
+                if len(orders):
+                    found |= self._redealt(name, ending, groups, R, images, orders, n_permutations)
+        return found
+
+    def _kinds(self, name: str) -> list[tuple[str, np.ndarray | None]]:
+        if METRICS[name].kind == "two-way" and self.groups is not None:
+            return [("", None), (WITHIN, self.groups)]
+        return [("", None)]
+
+    def _similarity(self, name: str, score: ImageScore, images: Images) -> np.ndarray | None:
+        if name == "pixcorr":
+            return correlations(self.truth.reshape(len(self.truth), -1), images.reshape(len(images), -1))
+        return score.R
+
+    def _redealt(
+        self,
+        name: str,
+        ending: str,
+        groups: np.ndarray | None,
+        R: np.ndarray | None,
+        images: Images,
+        orders: np.ndarray,
+        n_permutations: int,
+    ) -> dict[str, np.ndarray]:
+        """Score truths dealt to the wrong reconstructions."""
+        if R is None:
+            scorer = ImageScorer(self.truth, [name], contents=self.stimulus)
+            few = [scorer.score(images[np.argsort(order)])[name].values for order in orders[:N_SHUFFLES]]
+            means = np.mean([values for values in few if values is not None], axis=0)
+            return {f"{name}/shuffled": means}
+        scores = R if name == "pixcorr" else two_way_shares(R, groups=groups, contents=self.stimulus)
+        values = scores[orders, np.arange(len(R))[None, :]]
+        return {
+            f"{name}{ending}/shuffled": np.nanmean(values[:N_SHUFFLES], axis=0),
+            f"{name}{ending}/null": np.nanmean(values[:n_permutations], axis=1),
+        }
+
+
+def _mean_image(stimuli: Any, index: np.ndarray, size: int, channels: int) -> np.ndarray:
+    """Return the mean of some stimuli, one at a time in memory."""
+    total = np.zeros((size, size, channels))
+    for i in index:
+        total += stimulus_images(stimuli, size, channels, [int(i)])[0]
+    return total / len(index)
+
+
+def score_units(study: Study, judge: Judge, items: Sequence[Item], runner: Runner) -> list[Unit]:
+    """Return a unit per item that scores it."""
+    units = []
+    for item in items:
+        null = item.row == "predicted" and not item.variant
+        key = {
+            "images": [unit.digest for unit in item.units],
+            "array": item.array,
+            "stimuli": study.case.features.stimuli.digest(),
+            "rows": study.case.rows.digest,
+            "size": [judge.size, judge.channels],
+            "metrics": list(study.recipe.metrics),
+            "groups": None if judge.groups is None else digest_array(judge.groups),
+            "null": [study.case.split.null, study.recipe.significance.n_permutations, study.recipe.seed]
+            if null
+            else None,
+        }
+
+        def compute(item: Item = item, null: bool = null) -> dict[str, np.ndarray]:
+            return judge.score(judge.images(item, runner), with_null=null)
+
+        units.append(Unit("score", f"{study.label}, {item.stage} {item.name}", key, compute))
+    return units
+
+
+def report_studies(
+    opened: Opened,
+    runner: Runner,
+    outcome: Outcome,
+    studies: Sequence[Study],
+    drawn: Sequence[Sequence[tuple[Drawn, list[Unit]]]],
+    predictions: Sequence[Sequence[Unit]],
+) -> None:
+    """Score every study, and add its rows, gallery and facts to the outcome."""
+    from brainbench.studies.reconstruct.gallery import keep_images
+
+    plans = []
+    for study, images, predicted in zip(studies, drawn, predictions, strict=True):
+        judge = Judge(study)
+        items = items_of(study, images, predicted)
+        plans.append((study, judge, items, score_units(study, judge, items, runner)))
+        for name, reason in judge.scorer().unavailable.items():
+            outcome.warn(f"{name} is unavailable: {reason}")
+    runner.run("score", [unit for *_, units in plans for unit in units])
+    for study, judge, items, units in plans:
+        scored = {(item.stage, item.name): runner.read([unit])[0] for item, unit in zip(items, units, strict=True)}
+        _note_chance(outcome, study)
+        for (stage, name), arrays in scored.items():
+            _report_item(outcome, study, judge, stage, name, arrays)
+        _report_difference(outcome, study, judge, scored)
+        keep_images(outcome, runner, study, judge, items, scored)
+
+
+def _note_chance(outcome: Outcome, study: Study) -> None:
+    for name in study.recipe.metrics:
+        chance = METRICS[name].chance
+        if chance is not None:
+            outcome.chance[name] = outcome.chance[name + WITHIN] = chance
+
+
+def _report_item(
+    outcome: Outcome, study: Study, judge: Judge, stage: str, name: str, arrays: dict[str, np.ndarray]
+) -> None:
+    for key, values in arrays.items():
+        metric, _, what = key.partition("/")
+        if what == "null":
+            continue
+        row = f"shuffled, {stage}" if what == "shuffled" else name
+        null = arrays.get(f"{metric}/null") if not what else None
+        _add(outcome, study, judge, "baseline" if what else stage, row, metric, values, null)
+
+
+def _add(
+    outcome: Outcome,
+    study: Study,
+    judge: Judge,
+    stage: str,
+    row: str,
+    metric: str,
+    values: np.ndarray,
+    null: np.ndarray | None = None,
+) -> None:
+    """Add the score over rows, with its interval over images, and one per stimulus."""
+    rows, recipe = study.case.rows, study.recipe
+    label = rows.scheme.label
+    common = {
+        "subject": rows.subject, "scheme": label, "folds": label, "stage": stage, "row": row, "metric": metric,
+        "fold": ALL, "n_targets": rows.Y.shape[1],
+    }  # fmt: skip
+    low, high = bootstrap_interval(values, judge.stimulus, n_draws=recipe.bootstrap.n_draws, seed=recipe.seed)
+    value = float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+    more: dict[str, Any] = {}
+    if null is not None and len(null):
+        better = METRICS[metric.removesuffix(WITHIN)].better
+        beaten = null >= value if better == "higher" else null <= value
+        more = {"p": (int(beaten.sum()) + 1) / (len(null) + 1), "null_95": float(np.quantile(null, 0.95))}
+    outcome.add(**common, value=value, ci_low=low, ci_high=high, n_rows=int(np.isfinite(values).sum()), **more)
+    ids = study.case.features.stimuli.ids
+    for stimulus in judge.shown:
+        mine = values[judge.stimulus == stimulus]
+        if np.isfinite(mine).any():
+            outcome.add(**common, stimulus=ids[stimulus], value=float(np.nanmean(mine)), n_rows=len(mine))
+
+
+def _report_difference(
+    outcome: Outcome, study: Study, judge: Judge, scored: dict[tuple[str, str], dict[str, np.ndarray]]
+) -> None:
+    """Add what the generator adds to the low-level stage, image by image."""
+    first, last = scored.get(("low_level", "predicted")), scored.get(("final", "predicted"))
+    if first is None or last is None:
+        return
+    for metric in first:
+        if "/" not in metric and metric in last:
+            _add(outcome, study, judge, "final - low_level", "predicted", metric, last[metric] - first[metric])

@@ -1,0 +1,95 @@
+"""What decoding of trials found, in plain words: who is above chance, who is not, and which pipelines differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from brainbench.studies.cases.across import MEAN
+from brainbench.studies.claims import LEVEL, number, probability
+from brainbench.studies.opened import Opened
+from brainbench.studies.outcome import ALL, Outcome
+
+Row = dict[str, Any]
+
+
+def trial_claims(opened: Opened, outcome: Outcome) -> list[str]:
+    """Return sentences about the leading scheme, then one per further scheme."""
+    main = next(iter(outcome.schemes))
+    rows = [row for row in outcome.rows if row["fold"] == ALL]
+    sentences = [
+        _subject(subject, [row for row in rows if row["subject"] == subject and row["scheme"] == main])
+        for subject in opened.subjects
+    ]
+    for kind in ("time", "band"):
+        if outcome.trials[kind] is not None:
+            sentences += _parts(outcome.trials[kind], kind, rows, opened.subjects)
+    for scheme in outcome.schemes:
+        sentences += _group([row for row in rows if row["subject"] == MEAN and row["scheme"] == scheme], scheme)
+    return sentences
+
+
+def _subject(subject: str, rows: list[Row]) -> str:
+    accuracy = [row for row in rows if row["metric"] == "accuracy"]
+    auc = {row["pipeline"]: row["value"] for row in rows if row["metric"] == "roc_auc"}
+    above = [row for row in accuracy if row.get("q") is not None and row["q"] < LEVEL]
+    n = len(accuracy)
+    if not above:
+        best = max(accuracy, key=lambda row: row["value"])
+        tested = f", lowest q {probability(min(row['q'] for row in accuracy))}" if "q" in best else ", not tested"
+        which = "with its pipeline" if n == 1 else f"with any of {n} pipelines"
+        return f"{subject} is not above chance {which} (highest accuracy {number(best['value'], 2)}{tested})."
+    shown = "; ".join(
+        f"{row['pipeline']} accuracy {number(row['value'], 2)}, ROC-AUC {number(auc.get(row['pipeline']), 2)}, "
+        f"q {probability(row['q'])}"
+        for row in sorted(above, key=lambda row: -row["value"])
+    )
+    rest = [row["pipeline"] for row in accuracy if row not in above]
+    ending = f" Not above chance: {', '.join(rest)}." if rest else ""
+    return f"{subject} is above chance with {len(above)} of {n} pipelines ({shown}).{ending}"
+
+
+def _parts(facts: dict[str, Any], kind: str, rows: list[Row], subjects: list[str]) -> list[str]:
+    """Return a sentence on the windows or bands in which each participant is above chance."""
+    what = {"time": "windows", "band": "bands"}[kind]
+    found = []
+    for subject in subjects:
+        mine = [
+            row for row in rows
+            if row["subject"] == subject and row["scheme"] == facts["scheme"] and row["metric"] == "accuracy"
+        ]  # fmt: skip
+        above = [row for row in mine if row.get("q") is not None and row["q"] < LEVEL]
+        if not above:
+            found.append(f"{subject} in none of {len(mine)} {what}")
+            continue
+        best = max(above, key=lambda row: row["value"])
+        listed = ", ".join(row["roi"] for row in above)
+        found.append(f"{subject} in {listed} (highest {number(best['value'], 2)} in {best['roi']})")
+    return [f"Above chance by {kind}, {facts['pipeline']}: {'; '.join(found)}."]
+
+
+def _group(rows: list[Row], scheme: str) -> list[str]:
+    accuracy = [row for row in rows if row["metric"] == "accuracy"]
+    if not accuracy:
+        return []
+    shown = "; ".join(
+        f"{row['pipeline']} {number(row['value'], 2)} [{number(row['ci_low'], 2)}, {number(row['ci_high'], 2)}]"
+        for row in sorted(accuracy, key=lambda row: -row["value"])
+    )
+    n = int(accuracy[0]["n_rows"])
+    sentences = [f"Mean accuracy over {n} participants, {scheme}: {shown}."]
+    pairs = [row for row in rows if row["metric"] == "difference_accuracy"]
+    differ = [row for row in pairs if row.get("q") is not None and row["q"] < LEVEL]
+    if differ:
+        listed = "; ".join(f"{row['pipeline']} {row['value']:+.2f} (q {probability(row['q'])})" for row in differ)
+        sentences.append(f"Pipelines that differ over participants, {scheme}: {listed}.")
+    elif pairs:
+        smallest = 2 / 2**n
+        limit = (
+            f"; with {n} participants a sign-flip test cannot reach p < {LEVEL:g}: its smallest p is {number(smallest)}"
+            if smallest >= LEVEL and np.isfinite(smallest)
+            else ""
+        )
+        sentences.append(f"No pipeline differs reliably from another over participants, {scheme}{limit}.")
+    return sentences

@@ -1,0 +1,296 @@
+"""``kind: decode`` on recordings: a unit of work per subject, scheme, pipeline and fold; scores and comparisons."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from brainbench.core.digests import canonical_json
+from brainbench.core.errors import UserError
+from brainbench.data.recordings.base import RecordingDataset
+from brainbench.evaluation.trials.scores import (
+    METRICS,
+    TrialScores,
+    chance_of,
+    compare_subjects,
+    compare_trials,
+    score_trials,
+)
+from brainbench.recipes.pipelines import PipelineSettings
+from brainbench.recipes.schema import DecodeRecipe
+from brainbench.runs.engines import Runner
+from brainbench.runs.units import Unit
+from brainbench.studies.cases.across import MEAN, mean_over_subjects
+from brainbench.studies.opened import Opened
+from brainbench.studies.outcome import ALL, Outcome
+from brainbench.studies.trials.insight import note_calibration, note_explanations
+from brainbench.studies.trials.parts import check_sweeps, report_sweeps, sweep_units
+from brainbench.studies.trials.trials import (
+    Case,
+    Member,
+    TrialStore,
+    by_subject,
+    make_decoder,
+    open_trials,
+    preparation_of,
+)
+
+DIFFERENCE = "difference_accuracy"
+"""Metric of a comparison of two pipelines."""
+
+
+def decode_trials(opened: Opened, runner: Runner, outcome: Outcome) -> None:
+    """Run a recipe with pipelines into `outcome`."""
+    recipe = opened.recipe
+    assert isinstance(recipe, DecodeRecipe)
+    with runner.stages.stage("read and filter", total=len(opened.subjects)) as advance:
+        members, cases = open_trials(opened)
+        lead = [case for case in cases if case.label == cases[0].label]
+        check_sweeps(opened, members, lead)
+        advance(len(members))
+    _note(outcome, recipe, members, cases)
+    units = _units(opened, members, cases)
+    patterns = _pattern_units(opened, members)
+    sweeps = [(case, sweep, mine) for case in lead for sweep, mine in sweep_units(opened, case)]
+    everything = [unit for _, mine in units for unit in mine] + [unit for *_, unit in patterns]
+    everything += [unit for *_, mine in sweeps for unit in mine]
+    runner.run("decode", everything)
+    with runner.stages.stage("score", total=len(units)) as advance:
+        right: dict[tuple[str, str], dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+        held_out: dict[tuple[str, str, str], tuple[np.ndarray, np.ndarray]] = {}
+        for (case, settings), mine in units:
+            arrays = runner.read(mine)
+            if case.label == cases[0].label:
+                note_explanations(outcome, case, settings, arrays)
+            for member, predictions in by_subject(case, arrays):
+                rows = case.rows.take(predictions.row)
+                y = np.searchsorted(case.classes, rows.label)
+                score = score_trials(
+                    y, predictions, rows.runs, n_permutations=recipe.significance.n_permutations,
+                    n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence, seed=recipe.seed,
+                )  # fmt: skip
+                _report(outcome, case, member, settings, score)
+                held_out[case.label, settings.name, member.subject] = y, predictions.probability
+                hit = predictions.probability.argmax(axis=1) == y
+                # By trial, so that pipelines are compared on the same ones.
+                order = np.argsort(predictions.row, kind="stable")
+                right.setdefault((case.label, member.subject), {})[settings.name] = hit[order], predictions.fold[order]
+            advance(1)
+        report_sweeps(outcome, recipe, runner, sweeps)
+        subjects = [member.subject for member in members]
+        mean_over_subjects(recipe, outcome, subjects)
+        _compare(outcome, recipe, right, subjects)
+        note_calibration(outcome, recipe, held_out)
+    for member, settings, unit in patterns:
+        drawn = runner.read([unit])[0]["patterns"]
+        outcome.trials["patterns"].append(
+            {"subject": member.subject, "pipeline": settings.name, "values": drawn.round(6).tolist()}
+        )
+
+
+def plan_units(opened: Opened) -> list[Unit]:
+    """Return every unit of a recipe with pipelines."""
+    members, cases = open_trials(opened)
+    lead = [case for case in cases if case.label == cases[0].label]
+    check_sweeps(opened, members, lead)
+    units = [unit for _, mine in _units(opened, members, cases) for unit in mine]
+    units += [unit for case in lead for _, mine in sweep_units(opened, case) for unit in mine]
+    return units + [unit for *_, unit in _pattern_units(opened, members)]
+
+
+def _units(
+    opened: Opened, members: list[Member], cases: list[Case]
+) -> list[tuple[tuple[Case, PipelineSettings], list[Unit]]]:
+    recipe, dataset = opened.recipe, opened.dataset
+    assert isinstance(recipe, DecodeRecipe) and isinstance(dataset, RecordingDataset)
+    store = TrialStore(dataset)
+    return [
+        ((case, settings), [_unit(case, settings, recipe, store, index) for index in range(len(case.folds))])
+        for case in cases
+        for settings in recipe.pipelines
+    ]
+
+
+def _unit(case: Case, settings: PipelineSettings, recipe: DecodeRecipe, store: TrialStore, index: int) -> Unit:
+    train, test = case.folds[index]
+    decoder = make_decoder(settings, case.members[0], recipe)
+
+    def compute() -> dict[str, np.ndarray]:
+        prepared = store.prepared(case, settings, decoder)
+        domains = case.rows.sessions
+        try:
+            decoder.fit_prepared(
+                prepared[train], case.rows.label[train], groups=case.groups(train), domains=domains[train]
+            )
+            probability = decoder.probability_of(prepared[test], domains=domains[test])
+            seen = decoder.explain(prepared[test], case.rows.label[test], prepared[train])
+        except (ValueError, np.linalg.LinAlgError) as error:
+            raise UserError(f"fold {index + 1}: {error}") from error
+        if not np.isfinite(probability).all():
+            raise UserError(f"fold {index + 1}: probabilities are not finite")
+        # Every class is in every training fold, so columns are the sorted classes.
+        return {"row": test, "probability": probability.astype(np.float64), **seen}
+
+    key = {
+        "trials": case.digests,
+        "rows": case.fold_digest(index),
+        "prepared": canonical_json(preparation_of(settings, decoder)),
+        "pipeline": settings.model_dump(mode="json", exclude={"name"}),
+        "seed": recipe.seed,
+        "threads": recipe.execution.threads_per_unit,
+        "explained": True,
+    }
+    who = case.members[0].subject if len(case.members) == 1 else case.rows.subject[test[0]]
+    return Unit("decode_trials", f"{who}, {settings.name}, {case.label}, fold {index + 1}", key, compute)
+
+
+def _pattern_units(opened: Opened, members: list[Member]) -> list[tuple[Member, PipelineSettings, Unit]]:
+    """Return a unit per subject and CSP pipeline: patterns fitted on all trials, to be drawn, never scored."""
+    recipe, dataset = opened.recipe, opened.dataset
+    assert isinstance(recipe, DecodeRecipe) and isinstance(dataset, RecordingDataset)
+    store = TrialStore(dataset)
+    found = []
+    for member in members:
+        for settings in recipe.pipelines:
+            # Patterns of aligned trials live in another space than the scalp's.
+            if settings.decoder != "csp_lda" or settings.align != "none" or member.positions is None:
+                continue
+            decoder = make_decoder(settings, member, recipe)
+            case = Case("all trials", recipe.evaluate[0], (member,), member.rows, [])
+
+            def compute(
+                case: Case = case, settings: PipelineSettings = settings, decoder: Any = decoder
+            ) -> dict[str, np.ndarray]:
+                decoder.fit_prepared(store.prepared(case, settings, decoder), case.rows.label)
+                patterns: np.ndarray = decoder.patterns_[:4]
+                return {"patterns": patterns / np.abs(patterns).max(axis=1, keepdims=True)}
+
+            key = {
+                "trials": [member.digest],
+                "prepared": canonical_json(preparation_of(settings, decoder)),
+                "pipeline": settings.model_dump(mode="json", exclude={"name"}),
+            }
+            found.append((member, settings, Unit("pattern", f"{member.subject}, {settings.name}", key, compute)))
+    return found
+
+
+def _report(outcome: Outcome, case: Case, member: Member, settings: PipelineSettings, scored: TrialScores) -> None:
+    common = {"subject": member.subject, "scheme": case.label, "pipeline": settings.name}
+    n_channels = len(member.info["ch_names"])
+    for metric in METRICS:
+        score = scored.metrics[metric]
+        outcome.chance[metric] = chance_of(metric, len(case.classes))
+        outcome.add(
+            **common, fold=ALL, metric=metric, value=score.value, ci_low=score.ci_low, ci_high=score.ci_high, p=score.p,
+            null_95=score.null_95, n_targets=n_channels, n_rows=scored.n_trials,
+        )  # fmt: skip
+        for fold, value, n_rows in score.per_fold:
+            if len(score.per_fold) > 1:
+                outcome.add(
+                    **common, fold=str(fold), metric=metric, value=value, n_targets=n_channels, n_rows=n_rows
+                )  # fmt: skip
+    outcome.confusion.append({**common, "roi": "", "labels": case.classes, "counts": scored.confusion.tolist()})
+    known = outcome.schemes[case.label]
+    known["over"] = "pooled" if scored.over == "pooled" else known["over"]
+
+
+def _compare(
+    outcome: Outcome, recipe: DecodeRecipe, right: dict[tuple[str, str], dict[str, tuple[np.ndarray, np.ndarray]]],
+    subjects: list[str],
+) -> None:  # fmt: skip
+    """Add the difference of every two pipelines: on the trials of each subject, and over subjects."""
+    names = [settings.name for settings in recipe.pipelines]
+    for scheme in outcome.schemes:
+        for a, b in combinations(names, 2):
+            means: list[tuple[float, float]] = []
+            for subject in subjects:
+                hits = right.get((scheme, subject))
+                if hits is None:
+                    continue
+                (hit_a, fold), (hit_b, _) = hits[a], hits[b]
+                found = compare_trials(
+                    hit_a, hit_b, fold, n_permutations=recipe.significance.n_permutations,
+                    n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence, seed=recipe.seed,
+                )  # fmt: skip
+                means.append((float(hit_a.mean()), float(hit_b.mean())))
+                _add_difference(outcome, subject, scheme, f"{a} - {b}", found)
+            if len(means) > 1:
+                table = np.array(means)
+                found = compare_subjects(
+                    table[:, 0], table[:, 1], confidence=recipe.bootstrap.confidence, seed=recipe.seed
+                )
+                _add_difference(outcome, MEAN, scheme, f"{a} - {b}", found)
+
+
+def _add_difference(outcome: Outcome, subject: str, scheme: str, pipeline: str, found: Any) -> None:
+    outcome.add(
+        subject=subject, scheme=scheme, pipeline=pipeline, fold=ALL, metric=DIFFERENCE, value=found.value,
+        ci_low=found.ci_low, ci_high=found.ci_high, p=found.p, n_rows=found.n,
+    )  # fmt: skip
+
+
+def _note(outcome: Outcome, recipe: DecodeRecipe, members: list[Member], cases: list[Case]) -> None:
+    """Write down what the report says of subjects, schemes and pipelines."""
+    for member in members:
+        labels, counts = np.unique(member.rows.label, return_counts=True)
+        info = member.info
+        end = member.tmin + (member.n_times - 1) / info["sfreq"]
+        outcome.subjects.append(
+            {
+                "subject": member.subject,
+                "n_rows": len(member.rows),
+                "n_targets": len(info["ch_names"]),
+                "n_stimuli": len(labels),
+                "n_repeats": float(np.median(counts)),
+                "n_runs": len(np.unique(member.rows.runs)),
+                "rois": {},
+                "labels": {str(name): int(count) for name, count in zip(labels, counts, strict=True)},
+                "n_sessions": len(np.unique(member.rows.sessions)),
+                "notes": [f"{info['sfreq']:g} Hz, {member.tmin:g} to {end:g} s after the event"],
+            }
+        )
+        if counts.max() > 2 * counts.min():
+            shares = ", ".join(f"{name} {count}" for name, count in zip(labels, counts, strict=True))
+            outcome.warn(f"{member.subject}: classes are unbalanced ({shares}): read balanced accuracy")
+    for case in cases:
+        known = outcome.schemes.setdefault(
+            case.label,
+            {
+                "label": case.label,
+                "hold_out": [case.label],
+                "n_folds": 0,
+                "note": "",
+                "main": case is cases[0],
+                "certificate": {"ok": True, "findings": [], "counts": {}},
+                "null": "true labels are exchanged within runs and folds; predictions stay",
+                "over": "folds",
+            },
+        )
+        known["n_folds"] += len(case.folds)
+        known["certificate"]["ok"] &= case.certificate.ok
+        for finding in case.certificate.findings:
+            if finding not in known["certificate"]["findings"]:
+                known["certificate"]["findings"].append(finding)
+    for settings in recipe.pipelines:
+        if settings.align.endswith("_transductive") and any(case.evaluation.across_subjects for case in cases):
+            outcome.warn(
+                f"{settings.name} is transductive: the mean covariance of an unseen subject is taken from its "
+                "unlabelled test trials, which a decoder that runs online does not have"
+            )
+    first = members[0]
+    outcome.trials = {
+        "classes": sorted({str(label) for member in members for label in member.rows.label}),
+        "pipelines": [settings.model_dump(mode="json") for settings in recipe.pipelines],
+        "shots": [case.label for case in cases if case.evaluation.scheme == "few-shot"],
+        "sensors": None
+        if first.positions is None
+        else {"names": list(first.info["ch_names"]), "positions": first.positions.round(6).tolist()},
+        "patterns": [],
+        "relevance": [],
+        "attention": [],
+        "calibration": [],
+        "time": None,
+        "band": None,
+    }

@@ -1,0 +1,272 @@
+"""Decoding from parts of a trial: a window that slides over it, or one frequency band at a time.
+
+The folds are those of the leading scheme, the pipeline is one of the recipe's, and every part is tested on the same
+trials. Rows of ``scores.csv`` carry the part as `roi`, under a scheme of their own, so that q counts all parts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from brainbench.core.errors import UserError
+from brainbench.data.recordings.base import RecordingDataset, Trials
+from brainbench.data.recordings.pairing import filter_reach
+from brainbench.decoders.base import TrialDecoder
+from brainbench.evaluation.trials.scores import TrialScores, score_trials
+from brainbench.recipes.pipelines import BandResolved, PipelineSettings, TimeResolved
+from brainbench.recipes.schema import DecodeRecipe
+from brainbench.runs.engines import Runner
+from brainbench.runs.units import Unit
+from brainbench.studies.opened import Opened
+from brainbench.studies.outcome import ALL, Outcome
+from brainbench.studies.trials.trials import Case, Member, by_subject, make_decoder
+
+SHOWN = ("accuracy", "roc_auc")
+"""Metrics of a part."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A window (seconds after the event) or a band (Hz)."""
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass
+class Sweep:
+    """All windows, or all bands, of the leading scheme.
+
+    Attributes
+    ----------
+    kind : {"time", "band"}
+    settings : PipelineSettings
+    section : mapping
+        The recipe's section, resolved.
+    parts : list of Part
+    span : (tmin, tmax) or None
+        What trials must cover so that every window lies inside of the run; None keeps the data set's trials.
+    """
+
+    kind: Literal["time", "band"]
+    settings: PipelineSettings
+    section: dict[str, Any]
+    parts: list[Part]
+    span: tuple[float, float] | None
+    kept: dict[str, tuple[np.ndarray, list[np.ndarray]]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def label(self, case: Case) -> str:
+        """Name of the scheme in tables."""
+        return f"{case.label}, by {self.kind}"
+
+    def prepared(
+        self, dataset: RecordingDataset, case: Case, decoder: TrialDecoder, part: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the case's rows that every part has, and what the decoder is fitted on in one of them."""
+        rows, parts, start = [], [], 0
+        for member in case.members:
+            kept, found = self._of(dataset, member, decoder)
+            rows.append(start + kept)
+            parts.append(found[part])
+            start += len(member.rows)
+        return np.concatenate(rows), np.concatenate(parts)
+
+    def _of(
+        self, dataset: RecordingDataset, member: Member, decoder: TrialDecoder
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        with self.lock:  # all parts of a subject come from one reading
+            if member.subject not in self.kept:
+                if self.kind == "time":
+                    whole = dataset.trials(member.subject, self.settings.band, self.span)
+                    kept, at = _same_trials(member, whole)
+                    found = [decoder.prepare(_window(whole, part)[at]) for part in self.parts]
+                else:
+                    kept = np.arange(len(member.rows))
+                    found = [
+                        decoder.prepare(dataset.trials(member.subject, (part.low, part.high)).X) for part in self.parts
+                    ]
+                self.kept[member.subject] = kept, found
+            return self.kept[member.subject]
+
+
+def _same_trials(member: Member, whole: Trials) -> tuple[np.ndarray, np.ndarray]:
+    """Return the member's rows that the longer trials have too, and where those stand."""
+    rows = member.rows
+    place = {key: index for index, key in enumerate(zip(whole.session, whole.run, whole.trial, strict=True))}
+    at = [place.get(key, -1) for key in zip(rows.session, rows.run, rows.trial, strict=True)]
+    kept = np.flatnonzero(np.array(at) >= 0)
+    return kept, np.array(at)[kept]
+
+
+def _window(whole: Trials, part: Part) -> np.ndarray:
+    start = round((part.low - whole.tmin) * whole.sfreq)
+    return whole.X[:, :, start : start + round((part.high - part.low) * whole.sfreq)]
+
+
+def sweeps_of(recipe: DecodeRecipe) -> list[Sweep]:
+    """Return the sweeps that a recipe asks for."""
+    found = []
+    if recipe.time_resolved is not None:
+        parts = [Part(f"{low:g} to {high:g} s", low, high) for low, high in recipe.time_resolved.windows]
+        found.append(_sweep("time", recipe, recipe.time_resolved, parts, (parts[0].low, parts[-1].high)))
+    if recipe.bands is not None:
+        parts = [Part(f"{name} {low:g}-{high:g} Hz", low, high) for name, (low, high) in recipe.bands.ranges.items()]
+        found.append(_sweep("band", recipe, recipe.bands, parts, None))
+    return found
+
+
+def _sweep(
+    kind: Literal["time", "band"], recipe: DecodeRecipe, section: TimeResolved | BandResolved, parts: list[Part],
+    span: tuple[float, float] | None,
+) -> Sweep:  # fmt: skip
+    settings = recipe.part_pipeline(section)
+    return Sweep(kind, settings, section.model_dump(mode="json", exclude={"pipeline"}), parts, span)
+
+
+def check_sweeps(opened: Opened, members: list[Member], lead: list[Case]) -> None:
+    """Refuse windows and bands that the recordings or the folds of the leading scheme cannot hold, before any unit.
+
+    Raises
+    ------
+    UserError
+        Naming the window or band.
+    """
+    recipe, dataset = opened.recipe, opened.dataset
+    assert isinstance(recipe, DecodeRecipe) and isinstance(dataset, RecordingDataset)
+    for sweep in sweeps_of(recipe):
+        for member in members:
+            rate = float(member.info["sfreq"])
+            for part in sweep.parts:
+                if sweep.kind == "band" and part.high >= rate / 2:
+                    raise UserError(
+                        f"bands.ranges: {part.name} needs more than {2 * part.high:g} samples per second; "
+                        f"{member.subject} has {rate:g}",
+                        hint="leave the band out with `bands.ranges`",
+                    )
+                if sweep.kind == "time" and round((part.high - part.low) * rate) < 2:
+                    raise UserError(
+                        f"time_resolved.window: {part.high - part.low:g} s is less than two samples of "
+                        f"{member.subject}, which has {rate:g} per second"
+                    )
+        if sweep.kind == "time":
+            _check_windows(dataset, sweep, lead)
+
+
+def _check_windows(dataset: RecordingDataset, sweep: Sweep, lead: list[Case]) -> None:
+    """Refuse windows that leave a fold without trials: only trials that cover all of them are used."""
+    for case in lead:
+        kept, start = [], 0
+        for member in case.members:
+            whole = dataset.trials(member.subject, span=sweep.span, unfiltered=True)
+            kept.append(start + _same_trials(member, whole)[0])
+            start += len(member.rows)
+        rows = np.concatenate(kept)
+        for number, (train, test) in enumerate(case.folds, start=1):
+            left = np.intersect1d(train, rows)
+            if not len(np.intersect1d(test, rows)) or len(np.unique(case.rows.label[left])) < len(case.classes):
+                raise UserError(
+                    f"time_resolved: fold {number} has no trials of every class that cover all windows "
+                    f"({sweep.parts[0].low:g} to {sweep.parts[-1].high:g} s)",
+                    hint="a later `time_resolved.tmin` or an earlier `tmax` leaves more trials",
+                )
+
+
+def sweep_units(opened: Opened, case: Case) -> list[tuple[Sweep, list[Unit]]]:
+    """Return a unit per sweep and part, on the folds of the leading scheme."""
+    recipe, dataset = opened.recipe, opened.dataset
+    assert isinstance(recipe, DecodeRecipe) and isinstance(dataset, RecordingDataset)
+    return [
+        (sweep, [_unit(dataset, recipe, case, sweep, index) for index in range(len(sweep.parts))])
+        for sweep in sweeps_of(recipe)
+    ]
+
+
+def _unit(dataset: RecordingDataset, recipe: DecodeRecipe, case: Case, sweep: Sweep, index: int) -> Unit:
+    part = sweep.parts[index]
+    settings, who = sweep.settings, case.members[0].subject if len(case.members) == 1 else "all subjects"
+
+    def compute() -> dict[str, np.ndarray]:
+        decoder = make_decoder(settings, case.members[0], recipe)
+        try:
+            rows, prepared = sweep.prepared(dataset, case, decoder, index)
+            found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+            for number, (train, test) in enumerate(case.folds):
+                fit, held = np.flatnonzero(np.isin(rows, train)), np.flatnonzero(np.isin(rows, test))
+                y, domains = case.rows.label[rows], case.rows.sessions[rows]
+                decoder.fit_prepared(prepared[fit], y[fit], groups=case.groups(rows[fit]), domains=domains[fit])
+                probability = decoder.probability_of(prepared[held], domains=domains[held])
+                found.append((rows[held], np.full(len(held), number), probability))
+        except (ValueError, np.linalg.LinAlgError) as error:
+            raise UserError(f"{who}, {settings.name}, {part.name}: {error}") from error
+        row, fold, probability = (np.concatenate(one) for one in zip(*found, strict=True))
+        return {"row": row, "fold": fold, "probability": probability.astype(np.float64)}
+
+    key = {
+        "trials": case.digests,
+        "rows": [case.fold_digest(number) for number in range(len(case.folds))],
+        "kind": sweep.kind,
+        "part": [part.low, part.high],
+        "span": sweep.span,
+        "pipeline": settings.model_dump(mode="json", exclude={"name"}),
+        "seed": recipe.seed,
+        "threads": recipe.execution.threads_per_unit,
+    }
+    return Unit("decode_part", f"{who}, {settings.name}, {part.name}", key, compute)
+
+
+def report_sweeps(
+    outcome: Outcome, recipe: DecodeRecipe, runner: Runner, found: list[tuple[Case, Sweep, list[Unit]]]
+) -> None:
+    """Add the scores of every part, and what the report says of them."""
+    for case, sweep, units in found:
+        for part, arrays in zip(sweep.parts, runner.read(units), strict=True):
+            for member, scored in _scored(recipe, case, arrays):
+                _add(outcome, case, sweep, part, member, scored)
+        first = case.members[0]
+        outcome.trials[sweep.kind] = {
+            "scheme": sweep.label(case),
+            "pipeline": sweep.settings.name,
+            "parts": [vars(part) for part in sweep.parts],
+            "trial": [first.tmin, first.tmin + (first.n_times - 1) / first.info["sfreq"]],
+            "reach_s": _reach(recipe, sweep, first),
+        }
+
+
+def _reach(recipe: DecodeRecipe, sweep: Sweep, member: Member) -> float | None:
+    dataset: Any = recipe.dataset
+    if sweep.kind != "time":
+        return None
+    return filter_reach(float(member.info["sfreq"]), sweep.settings.band or dataset.band, dataset.filter)
+
+
+def _scored(recipe: DecodeRecipe, case: Case, arrays: dict[str, np.ndarray]) -> Iterator[tuple[Member, TrialScores]]:
+    folds = [
+        {name: values[arrays["fold"] == fold] for name, values in arrays.items()} for fold in np.unique(arrays["fold"])
+    ]
+    for member, predictions in by_subject(case, folds):
+        rows = case.rows.take(predictions.row)
+        y = np.searchsorted(case.classes, rows.label)
+        yield (
+            member,
+            score_trials(
+                y, predictions, rows.runs, n_permutations=recipe.significance.n_permutations,
+                n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence, seed=recipe.seed,
+            ),
+        )  # fmt: skip
+
+
+def _add(outcome: Outcome, case: Case, sweep: Sweep, part: Part, member: Member, scored: TrialScores) -> None:
+    for metric in SHOWN:
+        score = scored.metrics[metric]
+        outcome.add(
+            subject=member.subject, scheme=sweep.label(case), pipeline=sweep.settings.name, roi=part.name, fold=ALL,
+            metric=metric, value=score.value, ci_low=score.ci_low, ci_high=score.ci_high, p=score.p,
+            null_95=score.null_95, n_targets=len(member.info["ch_names"]), n_rows=scored.n_trials,
+        )  # fmt: skip

@@ -1,0 +1,238 @@
+"""Opens the trials of a recipe: rows of every subject, folds of every scheme, and what decoders are fitted on.
+
+Signals are read once per subject and band, turned into what a decoder needs (covariances, or float32 signals), and
+kept only in that form, shared by all pipelines and folds that ask for the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from brainbench.core.digests import canonical_json, digest, digest_array
+from brainbench.core.errors import UserError
+from brainbench.data.recordings.base import RecordingDataset, compare_montage
+from brainbench.decoders.base import DECODERS, TrialContext, TrialDecoder
+from brainbench.evaluation.certificate import Certificate
+from brainbench.evaluation.trials.certificate import trial_certificate
+from brainbench.evaluation.trials.scores import Predictions
+from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
+from brainbench.recipes.pipelines import Evaluation, PipelineSettings
+from brainbench.recipes.schema import DecodeRecipe
+from brainbench.studies.opened import Opened
+
+
+@dataclass(frozen=True)
+class Member:
+    """One subject: rows, channels, and the digest of its trials in the data set's band."""
+
+    subject: str
+    rows: TrialRows
+    info: Any
+    n_times: int
+    tmin: float
+    positions: np.ndarray | None
+    digest: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scheme on the subjects that it pools.
+
+    Attributes
+    ----------
+    label : str
+        Name of the scheme in tables; few-shot schemes carry their number of shots.
+    evaluation : Evaluation
+    members : list of Member
+        One for schemes within a subject.
+    rows : TrialRows
+        Of all members, one after the other.
+    folds : list of (train, test)
+    """
+
+    label: str
+    evaluation: Evaluation
+    members: tuple[Member, ...]
+    rows: TrialRows
+    folds: list[tuple[np.ndarray, np.ndarray]]
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Every label, sorted."""
+        return [str(name) for name in np.unique(self.rows.label)]
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """What training and test share."""
+        return trial_certificate(self.folds, self.rows)
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """Digest of every member's trials."""
+        return [member.digest for member in self.members]
+
+    def groups(self, train: np.ndarray) -> np.ndarray:
+        """Return what validation inside the training rows must not split: subjects, else sessions, else runs."""
+        rows = self.rows.take(train)
+        for values in (rows.subject, rows.sessions, rows.runs):
+            if len(np.unique(values)) > 1:
+                return values
+        return rows.runs
+
+    def fold_digest(self, index: int) -> list[str]:
+        """Return what names the rows of one fold."""
+        return [digest_array(part) for part in self.folds[index]]
+
+
+@dataclass
+class TrialStore:
+    """What decoders are fitted on, computed once per subject, band and preparation."""
+
+    dataset: RecordingDataset
+    kept: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def prepared(self, case: Case, settings: PipelineSettings, decoder: TrialDecoder) -> np.ndarray:
+        """Return the prepared trials of all members of a case, ``(n_trials, ...)``."""
+        parts = [self._of(member.subject, settings, decoder) for member in case.members]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _of(self, subject: str, settings: PipelineSettings, decoder: TrialDecoder) -> np.ndarray:
+        key = (subject, canonical_json(preparation_of(settings, decoder)))
+        with self.lock:  # two units that need the same wait for one computation
+            if key not in self.kept:
+                bands = decoder.bands
+                if bands is None:
+                    X = self.dataset.trials(subject, settings.band).X
+                else:
+                    X = np.stack([self.dataset.trials(subject, band).X for band in bands], axis=1)
+                try:
+                    self.kept[key] = decoder.prepare(X)
+                except ValueError as error:
+                    raise UserError(f"{subject}, {settings.name}: {error}") from error
+            return self.kept[key]
+
+
+def preparation_of(settings: PipelineSettings, decoder: TrialDecoder) -> dict[str, Any]:
+    """Return everything that decides a decoder's prepared trials, besides the recording."""
+    return {"band": settings.band, "preparation": decoder.preparation()}
+
+
+def open_trials(opened: Opened) -> tuple[list[Member], list[Case]]:
+    """Read every subject and deal its trials into the folds of every scheme.
+
+    Raises
+    ------
+    UserError
+        If a recording is unfit, montages differ where subjects are pooled, the trials cannot be dealt so, or a
+        pipeline does not fit the recording: all before the first unit.
+    """
+    recipe = opened.recipe
+    assert isinstance(recipe, DecodeRecipe)
+    members = [open_member(opened, subject) for subject in opened.subjects]
+    if any(evaluation.across_subjects for evaluation in recipe.evaluate):
+        check_alike(members)
+    for member in members:
+        for settings in recipe.pipelines:
+            decoder = make_decoder(settings, member, recipe)
+            for band in decoder.bands or ([settings.band] if settings.band else []):
+                if band[1] >= member.info["sfreq"] / 2:
+                    raise UserError(
+                        f"pipeline '{settings.name}': a band up to {band[1]:g} Hz needs more than {2 * band[1]:g} "
+                        f"samples per second; {member.subject} has {member.info['sfreq']:g}"
+                    )
+    return members, [case for evaluation in recipe.evaluate for case in _cases(evaluation, members, recipe)]
+
+
+def check_alike(members: Sequence[Member]) -> None:
+    """Refuse to pool subjects whose trials differ in channels, rate or length."""
+    first = members[0]
+    for other in members[1:]:
+        compare_montage(first.info, other.info, first.subject, other.subject)
+        if other.n_times != first.n_times:
+            raise UserError(
+                f"trials of {first.subject} have {first.n_times} samples, of {other.subject} {other.n_times}",
+                hint="`dataset.sfreq` brings all to one rate",
+            )
+
+
+def open_member(opened: Opened, subject: str) -> Member:
+    """Read the trials of a subject and keep their rows; see `open_trials`."""
+    dataset = opened.dataset
+    assert isinstance(dataset, RecordingDataset)
+    trials = dataset.trials(subject)
+    n = len(trials)
+    rows = TrialRows(
+        subject=np.full(n, subject),
+        session=trials.session,
+        run=trials.run,
+        trial=trials.trial,
+        label=trials.label,
+        onset=trials.onset,
+        length=trials.length,
+    )
+    names = np.unique(trials.label)
+    if len(names) < 2:
+        raise UserError(f"{subject}: every whole trial is '{names[0]}': one class, nothing to tell apart")
+    found = digest(
+        {"trials": trials.digest(), "filter": opened.recipe.dataset.model_dump(exclude={"root", "subjects"})}
+    )
+    return Member(subject, rows, trials.info, trials.X.shape[-1], trials.tmin, trials.positions(), found)
+
+
+def _cases(evaluation: Evaluation, members: Sequence[Member], recipe: DecodeRecipe) -> list[Case]:
+    pools = [tuple(members)] if evaluation.across_subjects else [(member,) for member in members]
+    shots = evaluation.shots if evaluation.scheme == "few-shot" else [0]
+    cases = []
+    for shot in shots:
+        label = f"few-shot-{shot}" if evaluation.scheme == "few-shot" else evaluation.scheme
+        splitter = TrialSplitter(
+            evaluation.scheme, n_splits=evaluation.n_splits, test_share=evaluation.test_share, shots=shot,
+            all_shots=tuple(shots), seed=recipe.seed,
+        )  # fmt: skip
+        for pool in pools:
+            rows = TrialRows.joined([member.rows for member in pool])
+            who = pool[0].subject if len(pool) == 1 else f"{len(pool)} subjects"
+            try:
+                folds = list(splitter.split(groups=rows))
+            except ValueError as error:
+                raise UserError(f"{who}, {label}: {error}") from error
+            for number, (train, _) in enumerate(folds, start=1):
+                missing = sorted(set(rows.label) - set(rows.label[train]))
+                if missing:
+                    raise UserError(
+                        f"{who}, {label}: training of fold {number} has no trial of '{missing[0]}'",
+                        hint="another scheme holds out less",
+                    )
+            cases.append(Case(label, evaluation, pool, rows, folds))
+    return cases
+
+
+def make_decoder(settings: PipelineSettings, member: Member, recipe: DecodeRecipe) -> TrialDecoder:
+    """Return a new decoder for the recordings of a subject."""
+    context = TrialContext(
+        info=member.info, n_times=member.n_times, seed=recipe.seed, threads=recipe.execution.threads_per_unit
+    )
+    return DECODERS[settings.decoder](settings, context)
+
+
+def by_subject(case: Case, arrays: list[dict[str, np.ndarray]]) -> Iterator[tuple[Member, Predictions]]:
+    """Yield each member's held-out predictions, from the folds that test it."""
+    for member in case.members:
+        mine = [one for one in arrays if np.all(case.rows.subject[one["row"]] == member.subject)]
+        if not mine:
+            continue
+        yield (
+            member,
+            Predictions(
+                row=np.concatenate([one["row"] for one in mine]),
+                fold=np.concatenate([np.full(len(one["row"]), index) for index, one in enumerate(mine)]),
+                probability=np.concatenate([one["probability"] for one in mine]),
+            ),
+        )
