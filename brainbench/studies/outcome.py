@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.files import atomic_open, atomic_path, write_array, write_text
+from brainbench.core.order import natural
 from brainbench.data.account import RunUse
 from brainbench.data.base import TargetMasker
 from brainbench.recipes.schema import AnyRecipe
@@ -19,6 +19,8 @@ from brainbench.runs.folder import RunFolder
 
 ALL = "all"
 """The ``fold`` of a score over folds."""
+ENDINGS = {"volume": ".nii.gz", "cifti": ".dscalar.nii"}
+"""Endings of maps by the space of their targets; surfaces are GIFTI files."""
 
 
 @dataclass
@@ -154,7 +156,7 @@ class Outcome:
 
 def write_image(folder: Path, item: TargetMap, masker: TargetMasker, space: str) -> Path:
     """Write one number per target as an image, and return its path."""
-    file = folder / (f"{item.stem}.nii.gz" if space == "volume" else f"{item.stem}.gii")
+    file = folder / f"{item.stem}{ENDINGS.get(space, '.gii')}"
     with atomic_path(file) as path:
         masker.inverse_transform(item.values.astype(np.float32)).to_filename(str(path))
     return file
@@ -175,4 +177,4 @@ def _family(metric: str) -> str:
 
 def _natural(column: Any) -> Any:
     """Sort ``blocks.10`` after ``blocks.9`` and ``all`` after every fold."""
-    return column.map(lambda text: re.sub(r"\d+", lambda number: number.group().zfill(9), str(text)))
+    return column.map(lambda text: natural(str(text)))
