@@ -41,6 +41,7 @@ def describe(opened: Opened, outcome: Outcome) -> dict[str, Any]:
             "truth": opened.dataset.truth(),
         },
         "subjects": outcome.subjects,
+        "data": [vars(row) for row in outcome.data],
         "schemes": list(outcome.schemes.values()),
         "encoders": [
             {

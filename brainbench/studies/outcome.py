@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.files import atomic_open, atomic_path, write_array, write_text
+from brainbench.data.account import RunUse
 from brainbench.data.base import TargetMasker
 from brainbench.recipes.kinds import Recipe
 from brainbench.runs.columns import COLUMNS, KEY
@@ -63,6 +64,8 @@ class Outcome:
     images: dict[str, Any] = field(default_factory=dict)
     """Subject -> (masker, background, space) of subjects whose targets have a place in the brain."""
     subjects: list[dict[str, Any]] = field(default_factory=list)
+    data: list[RunUse] = field(default_factory=list)
+    """What was used of every run of every subject, and what was left out."""
     schemes: dict[str, dict[str, Any]] = field(default_factory=dict)
     best_layer: list[dict[str, Any]] = field(default_factory=list)
     confusion: list[dict[str, Any]] = field(default_factory=list)

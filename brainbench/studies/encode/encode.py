@@ -172,6 +172,8 @@ def note_case(outcome: Outcome, case: Case, is_main: bool) -> None:
                 "notes": responses.notes,
             }
         )
+        if responses.subject != GROUP:
+            outcome.data += responses.account
         if responses.masker is not None:
             outcome.images[responses.subject] = (responses.masker, responses.background, responses.space)
     known = outcome.schemes.setdefault(rows.scheme.label, case.split.facts(rows.scheme, is_main))
