@@ -9,8 +9,8 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.core.files import write_array, write_json, write_text
 from brainbench.features.store import default_cache
+from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.reader import parse_recipe
-from brainbench.recipes.schema import EncodeRecipe
 from brainbench.runs.folder import FINISHED, Run
 from brainbench.studies.encode.encode import Case, Fits, encoding_cases, full_fit, gather, plan_fits
 from brainbench.studies.opened import open_all

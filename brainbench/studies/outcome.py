@@ -13,7 +13,7 @@ from brainbench.core.files import atomic_open, atomic_path, write_array, write_t
 from brainbench.core.order import natural
 from brainbench.data.account import RunUse
 from brainbench.data.base import TargetMasker
-from brainbench.recipes.schema import AnyRecipe
+from brainbench.recipes.kinds import Recipe
 from brainbench.runs.columns import COLUMNS, KEY
 from brainbench.runs.folder import RunFolder
 
@@ -60,7 +60,7 @@ class ImageFile:
 class Outcome:
     """Gathers what a recipe found."""
 
-    recipe: AnyRecipe
+    recipe: Recipe
     rows: list[dict[str, Any]] = field(default_factory=list)
     maps: list[TargetMap] = field(default_factory=list)
     images: dict[str, Any] = field(default_factory=dict)
