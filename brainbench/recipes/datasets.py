@@ -119,7 +119,7 @@ class FolderSettings(DatasetSettings):
     modality: Literal["image", "text", "word"] = "image"
     """What a stimulus is: an image, a text of its own, or one word of a story."""
     responses: str = "{subject}/responses.npy"
-    """Responses, relative to root: .npy, .csv, .tsv, .nii, .nii.gz, .dtseries.nii, .dscalar.nii or, with {hemi}, .gii."""
+    """Responses, relative to root: .npy, .csv, .tsv, .nii, .nii.gz, .dtseries.nii, .dscalar.nii; with {hemi}, .gii."""
     design: str | None = "{subject}/design.csv"
     """Rows of the responses, relative to root: `stimulus`, `run`, any labels (continuous: `time`, `run`)."""
     mask: str | None = None

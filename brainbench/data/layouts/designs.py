@@ -229,7 +229,9 @@ def covered(stimuli: StimulusTable, recording: Recording, subject: str) -> list[
         mine = np.flatnonzero(runs == name)
         if not rows.any():
             account.append(
-                RunUse(subject, run=name, left_out=f"{len(mine)} stimuli", why="the subject was not recorded in this run")
+                RunUse(
+                    subject, run=name, left_out=f"{len(mine)} stimuli", why="the subject was not recorded in this run"
+                )
             )
             continue
         first, end = recording.time[rows].min(), recording.time[rows].max() + recording.t_r

@@ -226,6 +226,8 @@ def _counts(first: list[str], others: list[list[str]]) -> bool:
     numbers = [int(cell) for cell in first]
     if numbers in (list(range(len(first))), list(range(1, len(first) + 1))):
         return True
-    return len(set(numbers)) == len(numbers) and len(others) > 1 and not any(
-        cell.lstrip("-").isdigit() for cells in others for cell in cells
+    return (
+        len(set(numbers)) == len(numbers)
+        and len(others) > 1
+        and not any(cell.lstrip("-").isdigit() for cells in others for cell in cells)
     )
