@@ -8,6 +8,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.core.files import write_array, write_json, write_text
+from brainbench.evaluation.metrics import METRICS, Metric
 from brainbench.features.store import default_cache
 from brainbench.recipes.reader import parse_recipe
 from brainbench.recipes.schema import EncodeRecipe
@@ -37,7 +38,8 @@ def export_run(
     -------
     list of Path
         ``predictions/*.npy`` (held-out `y_true`, `y_pred`, `row`, `fold`), ``weights/*.npy``,
-        ``preference/*.npy`` (index of the best layer per target, -1 where no layer is above zero) with
+        ``preference/*.npy`` (index of the best layer per target by the recipe's first metric, -1 where no layer is
+        better than chance) with
         ``preference/*.json`` naming the layers, and ``maps/*.nii.gz`` of the preferences.
 
     Raises
@@ -51,6 +53,7 @@ def export_run(
     recipe = parse_recipe((run.path / "recipe.yaml").read_text(encoding="utf-8"), str(run.path / "recipe.yaml"))
     if not isinstance(recipe, EncodeRecipe):
         raise UserError(f"{path} is a {recipe.kind} run; export writes encoding runs")
+    lead = METRICS[recipe.metrics[0]]
     folder = Path(out) if out is not None else run.path / "export"
     opened = open_all(recipe, default_cache(cache))
     written: list[Path] = []
@@ -63,18 +66,18 @@ def export_run(
             for name in ("y_true", "y_pred", "row", "fold"):
                 written.append(folder / "predictions" / f"{stem}_{name.replace('_', '')}.npy")
                 write_array(written[-1], held_out[name])
-            score = run.path / "targets" / f"{stem}_stat-{recipe.metrics[0].replace('_', '')}.npy"
-            values.setdefault(fit.encoder.name, []).append((fit.layer.name, np.load(score, allow_pickle=False)))
+            score = np.load(run.path / "targets" / f"{_stem(case, fit, lead.name)}.npy", allow_pickle=False)
+            values.setdefault(fit.encoder.name, []).append((fit.layer.name, score))
             if weights and case.rows.scheme.label == recipe.schemes[0].label:
                 written += _write_weights(folder, case, fit, full_fit(opened, case, fit))
-        written += _write_preference(folder, case, values)
+        written += _write_preference(folder, case, values, lead)
     write_text(folder / "README.txt", README)
     return [*written, folder / "README.txt"]
 
 
-def _stem(case: Case, fit: Fits) -> str:
+def _stem(case: Case, fit: Fits, metric: str = "x") -> str:
     assert fit.encoder is not None and fit.layer is not None
-    names = (case.rows.subject, case.rows.scheme.label, fit.encoder.name, fit.layer.name, "x")
+    names = (case.rows.subject, case.rows.scheme.label, fit.encoder.name, fit.layer.name, metric)
     return TargetMap(*names, np.zeros(0)).stem.removesuffix("_stat-x")
 
 
@@ -86,13 +89,16 @@ def _write_weights(folder: Path, case: Case, fit: Fits, arrays: dict[str, np.nda
     return written
 
 
-def _write_preference(folder: Path, case: Case, values: dict[str, list[tuple[str, np.ndarray]]]) -> list[Path]:
+def _write_preference(
+    folder: Path, case: Case, values: dict[str, list[tuple[str, np.ndarray]]], metric: Metric
+) -> list[Path]:
     written = []
     for encoder, layers in values.items():
         if len(layers) < 2:
             continue
-        stack = np.stack([scores for _, scores in layers])
-        best = np.where(stack.max(axis=0) > 0, stack.argmax(axis=0), -1).astype(np.int16)
+        stack = metric.direction * np.stack([scores for _, scores in layers])
+        least = -np.inf if metric.chance is None else metric.direction * metric.chance
+        best = np.where(stack.max(axis=0) > least, stack.argmax(axis=0), -1).astype(np.int16)
         item = TargetMap(case.rows.subject, case.rows.scheme.label, encoder, "", "preferredlayer", best)
         path = folder / "preference" / f"{item.stem}.npy"
         write_array(path, best)
@@ -107,7 +113,7 @@ README = """\
 predictions/  held-out responses as they were fitted (ytrue) and predicted (ypred), rows x targets, with row and fold
 weights/      ridge weights refitted on all rows of the main scheme, for raw features: coef (features x targets),
               intercept, and the penalty (alpha) of every target
-preference/   index of the best layer of every target (-1: no layer above zero); the .json names the layers
+preference/   index of the best layer of every target (-1: none is better than chance); the .json names the layers
 maps/         the same as images
 All arrays are plain .npy files without pickle.
 """

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from brainbench.core.errors import did_you_mean
-from brainbench.recipes.base import Section
+from brainbench.evaluation.metrics import target_metrics
+from brainbench.recipes.base import Section, choice
 from brainbench.recipes.datasets import (
     AnyDataset,
     DatasetSettings,
@@ -35,7 +36,7 @@ from brainbench.recipes.reconstruction import (
 )
 
 HoldOut = Literal["stimulus", "run"]
-ScoreMetric = Literal["pearson_r", "r2", "explained_variance"]
+ScoreMetric = Annotated[str, choice(target_metrics)]
 
 
 def _distinct_names(values: list[Any], what: str) -> None:
@@ -334,7 +335,7 @@ class EncodeRecipe(_Recipe):
     head: Head = Head()
     """From features to responses."""
     metrics: list[ScoreMetric] = Field(["pearson_r", "r2"], min_length=1)
-    """Scores per target and ROI; the first one leads the report."""
+    """Scores per target and ROI (`brainbench list metrics`), each once; the first one is tested and leads the report."""
     ceiling: Ceiling = Ceiling()
     """Noise ceilings."""
     unique: Unique | None = None
@@ -350,6 +351,12 @@ class EncodeRecipe(_Recipe):
     @classmethod
     def _distinct_encoders(cls, value: list[Any]) -> list[Any]:
         _distinct_names([encoder.name for encoder in value], "encoder name")
+        return value
+
+    @field_validator("metrics")
+    @classmethod
+    def _distinct_metrics(cls, value: list[str]) -> list[str]:
+        _distinct_names(value, "metric")
         return value
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.core.files import atomic_open, write_text
+from brainbench.evaluation.metrics import MEDIAN, metric_of
 from brainbench.report import figures
 from brainbench.report.tables import (
     ALL,
@@ -112,6 +113,8 @@ class _Page:
         self.mark = "simulated: no brain was measured" if facts["simulated"] else ""
         if facts["untrained"]:
             self.mark = "; ".join(filter(None, [self.mark, f"untrained weights: {', '.join(facts['untrained'])}"]))
+        lead = metric_of(facts["metric"])
+        self.toward = 1 if lead is None else lead.direction
         self.rois = list(dict.fromkeys(roi for subject in facts["subjects"] for roi in subject["rois"]))
         self.layers = [
             (encoder["name"], layer["name"], encoder["role"])
@@ -204,7 +207,7 @@ class _Page:
 
     def medians(self) -> list[dict[str, Any]]:
         """Median scores with their null, where regions have many targets."""
-        rows = over_folds(self.scores, metric="median_pearson_r")
+        rows = over_folds(self.scores, metric=f"{MEDIAN}{self.facts['metric']}")
         rows = rows[(rows["n_targets"] > 20) & ~rows["subject"].isin([MEAN])]
         return rows.to_dict("records") if len(rows) <= 60 else []  # type: ignore[return-value]
 
@@ -314,7 +317,7 @@ class _Page:
         rows = rows[rows["subject"].isin(names) & (rows["role"] == "model")]
         if len(names) < 2 or not len(rows):
             return None
-        best = rows.sort_values("value").groupby(["subject", "roi"]).tail(1)
+        best = rows.sort_values("value", ascending=self.toward > 0).groupby(["subject", "roi"]).tail(1)
         values: dict[str, dict[str, float]] = {}
         above: dict[str, list[str]] = {name: [] for name in names}
         for row in best.itertuples():
@@ -351,7 +354,7 @@ class _Page:
             means = mine.groupby(["encoder", "layer"], sort=False)["value"].mean()
             if not len(means):
                 continue
-            encoder, layer = means.idxmax()
+            encoder, layer = (self.toward * means).idxmax()
             for entry in self.facts["maps"]:
                 chosen = (entry["subject"], entry["scheme"], entry["encoder"], entry["layer"], entry["metric"])
                 if chosen != (subject, self.scheme, encoder, layer, metric) or len(shown) >= MAX_MAPS:
