@@ -12,6 +12,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.core.files import atomic_open, write_text
+from brainbench.data.account import RunUse, shortened
 from brainbench.evaluation.metrics import MEDIAN, metric_of
 from brainbench.report import figures
 from brainbench.report.tables import (
@@ -91,6 +92,7 @@ def _read(root: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
         scores = pd.read_csv(root / "scores.csv", dtype=dict.fromkeys(NAMES, str))
         for name in ("trials", "reconstruction", "exploration"):
             facts.setdefault(name, None)  # older runs have none
+        facts.setdefault("data", [])
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: the run has not finished", hint="run its recipe again") from None
     for name in NAMES:
@@ -137,6 +139,7 @@ class _Page:
             "images": self.images(),
             "exploration": self.exploration(),
             "participants": self.participants(),
+            "used": shortened(RunUse(**row) for row in self.facts["data"]),
             "maps": self.maps(),
             "medians": self.medians(),
             "who": {GROUP: "the mean response over participants", MEAN: "the mean over participants"}.get(

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.files import atomic_open, atomic_path, write_array, write_text
+from brainbench.data.account import RunUse
 from brainbench.data.base import TargetMasker
-from brainbench.recipes.schema import AnyRecipe
+from brainbench.recipes.kinds import Recipe
 from brainbench.runs.columns import COLUMNS, KEY
 from brainbench.runs.folder import RunFolder
 
@@ -57,12 +58,14 @@ class ImageFile:
 class Outcome:
     """Gathers what a recipe found."""
 
-    recipe: AnyRecipe
+    recipe: Recipe
     rows: list[dict[str, Any]] = field(default_factory=list)
     maps: list[TargetMap] = field(default_factory=list)
     images: dict[str, Any] = field(default_factory=dict)
     """Subject -> (masker, background, space) of subjects whose targets have a place in the brain."""
     subjects: list[dict[str, Any]] = field(default_factory=list)
+    data: list[RunUse] = field(default_factory=list)
+    """What was used of every run of every subject, and what was left out."""
     schemes: dict[str, dict[str, Any]] = field(default_factory=dict)
     best_layer: list[dict[str, Any]] = field(default_factory=list)
     confusion: list[dict[str, Any]] = field(default_factory=list)

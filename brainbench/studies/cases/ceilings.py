@@ -11,7 +11,7 @@ from brainbench.data.base import Responses
 from brainbench.evaluation import ceilings
 from brainbench.evaluation.metrics import MEDIAN, metric_of
 from brainbench.features.drift import remove_drift, segments_of
-from brainbench.recipes.schema import EncodeRecipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.studies.cases.rows import GROUP, Rows, normalize_runs, zscore
 
 
