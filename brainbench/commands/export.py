@@ -10,8 +10,8 @@ from brainbench.core.errors import UserError
 from brainbench.core.files import write_array, write_json, write_text
 from brainbench.core.made import MadeFiles, refuse_foreign
 from brainbench.features.store import default_cache
+from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.reader import parse_recipe
-from brainbench.recipes.schema import EncodeRecipe
 from brainbench.runs.folder import FINISHED, Run
 from brainbench.studies.encode.encode import Case, encoding_cases, full_fit, gather, plan_fits
 from brainbench.studies.opened import open_all

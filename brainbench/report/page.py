@@ -14,6 +14,7 @@ from brainbench.core.errors import UserError
 from brainbench.core.files import atomic_open, write_text
 from brainbench.core.made import MadeFiles, escaped
 from brainbench.core.tables import read_table
+from brainbench.data.account import RunUse, shortened
 from brainbench.evaluation.decoding import PAIR
 from brainbench.report import figures
 from brainbench.report.tables import (
@@ -91,6 +92,7 @@ def _read(root: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
         scores = read_table(root / "scores.csv", NAMES)  # older runs have fewer columns
         for name in ("trials", "reconstruction", "exploration"):
             facts.setdefault(name, None)  # older runs have none
+        facts.setdefault("data", [])
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: the run has not finished", hint="run its recipe again") from None
     return facts, manifest, scores
@@ -132,6 +134,7 @@ class _Page:
             "images": self.images(),
             "exploration": self.exploration(),
             "participants": self.participants(),
+            "used": shortened(RunUse(**row) for row in self.facts["data"]),
             "maps": self.maps(),
             "medians": self.medians(),
             "who": {GROUP: "the mean response over participants", MEAN: "the mean over participants"}.get(

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from brainbench.recipes.schema import EncodeRecipe, ExploreRecipe, ReconstructRecipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.recipes.kinds.explore import ExploreRecipe
+from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
 from brainbench.studies.cases.across import MEAN
 from brainbench.studies.cases.rows import GROUP
 from brainbench.studies.opened import Opened
@@ -35,7 +37,8 @@ def claims(opened: Opened, outcome: Outcome) -> list[str]:
         return explore_claims(outcome)
     sentences: list[str] = []
     subject = lead_subject(outcome)
-    scheme = opened.recipe.schemes[0].label
+    recipe: Any = opened.recipe
+    scheme = recipe.schemes[0].label
     rows = [row for row in outcome.rows if row["fold"] == ALL and row["subject"] == subject]
     main = [row for row in rows if row.get("scheme", "") == scheme]
     if isinstance(opened.recipe, EncodeRecipe):

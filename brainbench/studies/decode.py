@@ -12,7 +12,9 @@ from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.decoders.classifiers import make_classifier
 from brainbench.evaluation.decoding import DecodingScore, pair_metric, score_labels
-from brainbench.recipes.schema import Decoder, DecodeRecipe, Decoding, EncodeRecipe
+from brainbench.recipes.kinds.decode import DecodeRecipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.recipes.parts import Decoder, Decoding
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.cases.folds import labels_of_rows

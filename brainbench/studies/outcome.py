@@ -11,9 +11,10 @@ import numpy as np
 
 from brainbench.core.files import atomic_open, atomic_path, write_array, write_text
 from brainbench.core.made import MadeFiles, escaped
+from brainbench.data.account import RunUse
 from brainbench.data.base import TargetMasker
 from brainbench.evaluation.decoding import classes_of
-from brainbench.recipes.schema import AnyRecipe
+from brainbench.recipes.kinds import Recipe
 from brainbench.runs.columns import COLUMNS, KEY
 from brainbench.runs.folder import RunFolder
 
@@ -53,12 +54,14 @@ class ImageFile:
 class Outcome:
     """Gathers what a recipe found."""
 
-    recipe: AnyRecipe
+    recipe: Recipe
     rows: list[dict[str, Any]] = field(default_factory=list)
     maps: list[TargetMap] = field(default_factory=list)
     images: dict[str, Any] = field(default_factory=dict)
     """Subject -> (masker, background, space) of subjects whose targets have a place in the brain."""
     subjects: list[dict[str, Any]] = field(default_factory=list)
+    data: list[RunUse] = field(default_factory=list)
+    """What was used of every run of every subject, and what was left out."""
     schemes: dict[str, dict[str, Any]] = field(default_factory=dict)
     best_layer: list[dict[str, Any]] = field(default_factory=list)
     confusion: list[dict[str, Any]] = field(default_factory=list)

@@ -10,7 +10,7 @@ import numpy as np
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.bootstrap import best_layer, subject_mean
 from brainbench.evaluation.scoring import Scored
-from brainbench.recipes.schema import AnyRecipe
+from brainbench.recipes.kinds import Recipe
 from brainbench.runs.columns import KEY
 from brainbench.studies.outcome import ALL, Outcome
 
@@ -50,7 +50,7 @@ def best_layers(outcome: Outcome, draws: Mapping[tuple[str, str, str], Sequence[
             )
 
 
-def mean_over_subjects(recipe: AnyRecipe, outcome: Outcome, subjects: Sequence[str]) -> None:
+def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]) -> None:
     """Add rows with ``subject`` `MEAN`: the mean of the participants' scores, each participant one draw."""
     if len(subjects) < 2:
         return

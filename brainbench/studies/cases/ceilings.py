@@ -10,7 +10,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Responses
 from brainbench.evaluation import ceilings
 from brainbench.features.drift import remove_drift, segments_of
-from brainbench.recipes.schema import EncodeRecipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.studies.cases.rows import GROUP, Rows, normalize_runs, zscore
 
 _POWER = {"pearson_r": 1, "median_pearson_r": 1, "r2": 2, "explained_variance": 2}

@@ -14,7 +14,7 @@ from brainbench.core.progress import Stages
 from brainbench.data.base import Responses, Stimuli
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.scoring import Scored, Scoring, score_nested, score_predictions
-from brainbench.recipes.schema import EncodeRecipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.ridge.encoding import FoldSettings, fit_all, fit_fold
 from brainbench.runs.engines import Runner
 from brainbench.runs.folder import RunFolder
@@ -148,7 +148,7 @@ def with_group(opened: Opened, members: list[tuple[Stimuli, Responses]]) -> list
 
 def open_cases(opened: Opened, stimuli: Stimuli, responses: Responses) -> Iterator[Case]:
     """Yield one case per scheme."""
-    recipe = opened.recipe
+    recipe: Any = opened.recipe
     features = Features(opened, stimuli, responses)
     for scheme in recipe.schemes:
         rows = make_rows(responses, scheme, recipe.responses)
@@ -172,6 +172,8 @@ def note_case(outcome: Outcome, case: Case, is_main: bool) -> None:
                 "notes": responses.notes,
             }
         )
+        if responses.subject != GROUP:
+            outcome.data += responses.account
         if responses.masker is not None:
             outcome.images[responses.subject] = (responses.masker, responses.background, responses.space)
     known = outcome.schemes.setdefault(rows.scheme.label, case.split.facts(rows.scheme, is_main))

@@ -8,7 +8,7 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.evaluation.similarity import geometry_test, rdm, rsa_noise_ceiling
-from brainbench.recipes.schema import EncodeRecipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.cases.rows import GROUP, group_means
