@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from brainbench.recipes.reader import parse_recipe
 from brainbench.recipes.kinds import kinds
+from brainbench.recipes.reader import parse_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

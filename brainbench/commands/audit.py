@@ -22,9 +22,9 @@ from brainbench.evaluation.splitters import Fold
 from brainbench.evaluation.trials.leaks import Windows, blocks_of, coin_folds, cut_windows, judge
 from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 from brainbench.features.store import default_cache
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import NetworkSettings, PipelineSettings
 from brainbench.recipes.reader import find_recipe, read_recipe
-from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit

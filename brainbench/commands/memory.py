@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from brainbench.recipes.pipelines import FbcspLdaSettings, NetworkSettings
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.kinds.explore import ExploreRecipe
 from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
 from brainbench.recipes.kinds.trials import TrialsRecipe
+from brainbench.recipes.pipelines import FbcspLdaSettings, NetworkSettings
 from brainbench.runs.units import jobs_to_use
 from brainbench.studies.opened import Opened
 

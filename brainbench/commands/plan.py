@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from brainbench.commands.memory import Estimate, estimate_memory
 from brainbench.core.errors import UserError
 from brainbench.features.store import default_cache
-from brainbench.recipes.reader import read_recipe
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.kinds.explore import ExploreRecipe
 from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
 from brainbench.recipes.kinds.trials import TrialsRecipe
+from brainbench.recipes.reader import read_recipe
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.identity import default_folder, recipe_digest
 from brainbench.runs.units import Unit, jobs_to_use

@@ -21,13 +21,13 @@ from brainbench.core.errors import Interrupted
 from brainbench.core.files import write_json, write_text
 from brainbench.core.progress import Stages, peak_memory_mb
 from brainbench.features.store import default_cache
-from brainbench.recipes.reader import read_recipe
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.kinds.decode import DecodeRecipe
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.kinds.explore import ExploreRecipe
 from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
 from brainbench.recipes.kinds.trials import TrialsRecipe
+from brainbench.recipes.reader import read_recipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.folder import FINISHED, Run, RunFolder, describe_input
 from brainbench.runs.identity import default_folder, recipe_digest

@@ -103,8 +103,6 @@ def title_of(name: str) -> str:
     """Return what people call a metric of ``scores.csv``, those made from another one included."""
     if (metric := metric_of(name)) is not None:
         return f"median {metric.title}" if name.startswith(MEDIAN) else metric.title
-    if name.startswith("accuracy_"):
-        return name.removeprefix("accuracy_").replace("_", " vs ")
     if name.startswith("difference_"):
         return f"difference of {title_of(name.removeprefix('difference_'))}"
     return name

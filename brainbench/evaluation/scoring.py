@@ -271,7 +271,10 @@ def _test(scored: Scored, metric: Metric, permuted: np.ndarray, masks: np.ndarra
     """Fill p values of a metric per target and per ROI (mean and median) from its scores of permuted responses."""
     toward = metric.direction
     scored.target_p = _p(toward * permuted, toward * scored.targets[metric.name])
-    for name, null in ((metric.name, _roi_means(permuted, masks)), (MEDIAN + metric.name, _roi_medians(permuted, masks))):
+    for name, null in (
+        (metric.name, _roi_means(permuted, masks)),
+        (MEDIAN + metric.name, _roi_medians(permuted, masks)),
+    ):
         scored.roi_p[name] = _p(toward * null, toward * scored.roi_values[name])
         scored.roi_null_95[name] = toward * np.quantile(toward * null, 0.95, axis=0)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brainbench.evaluation.decoding import classes_of
 from brainbench.evaluation.metrics import title_of
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ class Matrix:
 
 def name_of(metric: str) -> str:
     """Return a metric's name for people."""
+    pair = classes_of(metric)
+    if pair is not None:
+        return " vs ".join(pair)
     return NAMES.get(metric) or title_of(metric)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from brainbench import __version__
 from brainbench.core.digests import SCHEMA, digest
-from brainbench.recipes.reader import find_recipe
 from brainbench.recipes.kinds import Recipe
+from brainbench.recipes.reader import find_recipe
 
 
 def recipe_digest(recipe: Recipe) -> str:

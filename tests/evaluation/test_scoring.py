@@ -20,7 +20,8 @@ def held_out(seed=0, n=66, strength=0.3):
 
 
 def how(**options):
-    return Scoring(**{"metrics": ("pearson_r", "r2", "explained_variance"), "n_permutations": 0, "n_draws": 0, **options})
+    metrics_of = ("pearson_r", "r2", "explained_variance")
+    return Scoring(**{"metrics": metrics_of, "n_permutations": 0, "n_draws": 0, **options})
 
 
 def roi_mean(values):
@@ -115,6 +116,7 @@ def test_bootstrap_draws_equal_a_slow_reference(lead, over):
     group = np.unique(fold, return_inverse=True)[1] if over == "folds" else np.zeros(len(y), int)
     scored = score_predictions(y, p, fold, how(metrics=(lead.name,), over=over, n_draws=20, seed=4), **design)
     weights = row_weights(design["stimulus"], fold=group, n_draws=20, seed=4).astype(int)
+
     def of(weight):
         rows = [np.repeat(np.arange(len(y)), weight * (group == f)) for f in np.unique(group)]
         return np.mean([lead.function(y[one], p[one]) for one in rows], axis=0)
@@ -146,7 +148,7 @@ def first_order(metric, y, p, group, weight):
 
 @pytest.mark.parametrize("name", ["r2", "explained_variance"])
 def test_draws_lie_about_the_value_in_small_folds(name):
-    """Of sixty targets in folds of twelve rows the interval is narrow: a bias of 1 / 12 would leave the value outside."""
+    """Over sixty targets in folds of twelve rows a bias of 1 / 12 would leave the value outside."""
     rng = np.random.default_rng(0)
     y = rng.standard_normal((36, 60))
     p = 0.6 * y + 0.5 * rng.standard_normal((36, 60))

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from brainbench.core.errors import RecipeError, UserError
-from brainbench.recipes.reader import parse_recipe, read_recipe
 from brainbench.recipes.kinds.decode import DecodeRecipe
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.kinds.trials import TrialsRecipe
+from brainbench.recipes.reader import parse_recipe, read_recipe
 from brainbench.recipes.template import templates, write_template
 
 GOOD = """\

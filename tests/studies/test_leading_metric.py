@@ -81,8 +81,8 @@ def test_the_best_layer_and_the_claims_are_about_the_leading_metric(led):
         assert entry["layer"] == (lead.direction * here).idxmax()
     here = over[(over["subject"] == "mean") & (over["roi"] == "coarse")].set_index("layer")["value"]
     best = (lead.direction * here).idxmax()
-    said = [one for one in led.facts["claims"] if one.startswith(f"coarse (mean): gabor {best} reaches {here[best]:.2f}")]
-    assert len(said) == 1, led.facts["claims"]
+    said = f"coarse (mean): gabor {best} reaches {here[best]:.2f}"
+    assert sum(one.startswith(said) for one in led.facts["claims"]) == 1, led.facts["claims"]
 
 
 def test_means_over_participants_are_tested_against_the_metrics_own_chance(led):
@@ -110,18 +110,16 @@ def test_compare_and_export_take_it(led, tmp_path, cache):
     with pytest.raises(SystemExit, match="0"):
         main(arguments)
     lead = metrics.METRICS[led.facts["metric"]]
-    stem = "sub-sim01_scheme-stimulus_encoder-gabor"
-    layers = [
-        np.load(led.path / "targets" / f"{stem}_layer-{layer}_stat-{lead.name.replace('_', '')}.npy")
-        for layer in ("scale.0", "scale.3")
-    ]
-    best = np.load(tmp_path / "out" / "preference" / f"{stem}_stat-preferredlayer.npy")
+    files = {entry["layer"]: entry["file"] for entry in led.facts["target_summaries"] if entry["subject"] == "sim-01"
+             and entry["metric"] == lead.name and entry["encoder"] == "gabor"}  # fmt: skip
+    layers = [np.load(led.path / files[layer]) for layer in ("scale.0", "scale.3")]
+    found = tmp_path / "out" / "preference" / "sub-sim-01_scheme-stimulus_encoder-gabor_stat-preferredlayer.npy"
     score = lead.direction * np.stack(layers)
     expected = score.argmax(axis=0)
     if lead.chance is not None:
         expected[score.max(axis=0) <= lead.chance] = -1
-    np.testing.assert_array_equal(best, expected)
-    assert json.loads((tmp_path / "out" / "preference" / f"{stem}_stat-preferredlayer.json").read_text())
+    np.testing.assert_array_equal(np.load(found), expected)
+    assert json.loads(found.with_suffix(".json").read_text()) == {"0": "scale.0", "1": "scale.3"}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Kinds of recipe: every module here holds recipe models; a package adds its own by the entry point ``brainbench.kinds``.
+"""Kinds of recipe: every module here holds models; a package adds its own by the entry point ``brainbench.kinds``.
 
 A kind has a recipe model (here), a study that computes it (`brainbench.studies`) and a test; nothing else names it.
 """

@@ -15,7 +15,6 @@ from brainbench.recipes.kinds.base import ResponseRecipe
 from brainbench.recipes.parts import Ceiling, Decoding, Encoders, Head, Reduction, Timing, distinct_names
 
 
-
 def _distinct_metrics(value: list[str]) -> list[str]:
     distinct_names(value, "metric")
     return value

@@ -18,8 +18,8 @@ from brainbench.evaluation.trials.scores import (
     compare_trials,
     score_trials,
 )
-from brainbench.recipes.pipelines import PipelineSettings
 from brainbench.recipes.kinds.trials import TrialsRecipe
+from brainbench.recipes.pipelines import PipelineSettings
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.cases.across import MEAN, mean_over_subjects

@@ -19,9 +19,9 @@ from brainbench.decoders.base import TrialDecoder
 from brainbench.decoders.files import CannotBeWritten, load_fitted, save_fitted
 from brainbench.evaluation.trials.splitters import TrialRows
 from brainbench.features.store import default_cache
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import PipelineSettings
 from brainbench.recipes.reader import parse_recipe
-from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.runs.folder import FINISHED, Run
 from brainbench.runs.units import one_thread_pool
 from brainbench.studies.opened import Opened, open_all

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from brainbench.evaluation.trials.calibration import calibrate
-from brainbench.recipes.pipelines import PipelineSettings
 from brainbench.recipes.kinds.trials import TrialsRecipe
+from brainbench.recipes.pipelines import PipelineSettings
 from brainbench.studies.outcome import ALL, Outcome
 from brainbench.studies.trials.trials import Case
 

@@ -18,8 +18,8 @@ from brainbench.data.recordings.base import RecordingDataset, Trials
 from brainbench.data.recordings.pairing import filter_reach
 from brainbench.decoders.base import TrialDecoder
 from brainbench.evaluation.trials.scores import TrialScores, score_trials
-from brainbench.recipes.pipelines import BandResolved, PipelineSettings, TimeResolved
 from brainbench.recipes.kinds.trials import TrialsRecipe
+from brainbench.recipes.pipelines import BandResolved, PipelineSettings, TimeResolved
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.opened import Opened

@@ -22,8 +22,8 @@ from brainbench.evaluation.certificate import Certificate
 from brainbench.evaluation.trials.certificate import trial_certificate
 from brainbench.evaluation.trials.scores import Predictions
 from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
-from brainbench.recipes.pipelines import Evaluation, PipelineSettings
 from brainbench.recipes.kinds.trials import TrialsRecipe
+from brainbench.recipes.pipelines import Evaluation, PipelineSettings
 from brainbench.studies.opened import Opened
 
 
