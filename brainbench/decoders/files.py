@@ -69,7 +69,7 @@ def save_fitted(decoder: TrialDecoder, folder: Path, about: Mapping[str, Any]) -
 def load_fitted(decoder: TrialDecoder, folder: Path) -> bool:
     """Give an unfitted decoder what `save_fitted` wrote.
 
-    Where a file is damaged or another decoder's, nothing is changed and False returned.
+    Where a file is damaged or belongs to another decoder, return False and change nothing.
 
     Parameters
     ----------
