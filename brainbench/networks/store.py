@@ -11,25 +11,37 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from brainbench.core.digests import SCHEMA, canonical_json, digest
-from brainbench.core.files import explain_os_errors, remove_stale, write_json
-from brainbench.networks.tensors import load_tensors, save_tensors
+from brainbench.core.files import explain_os_errors, read_json, remove_stale, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 VERSION = 1
 """Raised when the same description leads to other weights."""
 LIBRARIES = ("torch", "braindecode", "diffusers")
 """Their versions decide weights."""
 
-Train = Callable[[Path, str], tuple[Mapping[str, Tensor], Mapping[str, Any]]]
+Train = Callable[[Path, str], "tuple[Mapping[str, Tensor], Mapping[str, Any]]"]
 """From the checkpoint's file and the key to tensors and facts (JSON)."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A finished network as `NetworkStore.entries` lists it; `used` is in seconds since 1970."""
+
+    key: str
+    network: str
+    n_bytes: int
+    used: float
 
 
 @dataclass(frozen=True)
@@ -77,8 +89,12 @@ class NetworkStore:
 
     def get(self, description: Mapping[str, Any]) -> TrainedNetwork | None:
         """Return a network that was trained before; None where there is none or its file is damaged."""
+        from brainbench.networks.tensors import load_tensors
+
         key, file = self.key(description), self.file(description)
         found = load_tensors(file, key)
+        with contextlib.suppress(OSError):
+            os.utime(file.with_suffix(".json"))  # `prune` goes by the last use
         return None if found is None else TrainedNetwork(key, file, found[0], found[1]["training"])
 
     def trained(self, description: Mapping[str, Any], train: Train) -> TrainedNetwork:
@@ -96,6 +112,8 @@ class NetworkStore:
         UserError
             If the folder cannot be written, or training cannot go on.
         """
+        from brainbench.networks.tensors import save_tensors
+
         key, file = self.key(description), self.file(description)
         about, checkpoint = file.with_suffix(".json"), self.root / f"{key}.checkpoint.safetensors"
         found = self.get(description)
@@ -123,6 +141,34 @@ class NetworkStore:
             fcntl.flock(handle, fcntl.LOCK_EX)
             remove_stale(self.root)
             yield
+
+    # Housekeeping ----------------------------------------------------------------------------------------------
+
+    def entries(self) -> list[Listed]:
+        """Return the finished networks, newest use first."""
+        found = []
+        for about in self.root.glob("*.json"):
+            try:
+                size, facts = about.with_suffix(".safetensors").stat().st_size, read_json(about)
+                found.append(Listed(about.stem, str(facts["network"]), size, about.stat().st_mtime))
+            except (OSError, KeyError, TypeError, ValueError):  # damaged: `prune` removes it
+                continue
+        return sorted(found, key=lambda entry: -entry.used)
+
+    def prune(self, keep_days: float | None = None, everything: bool = False) -> list[Path]:
+        """Remove left-overs of killed processes, damaged entries, those unused for `keep_days`, or all of them."""
+        removed = remove_stale(self.root) if self.root.exists() else []
+        used = {entry.key: entry.used for entry in self.entries()}
+        for path in sorted([*self.root.glob("*.json"), *self.root.glob("*.safetensors")]):
+            key = path.name.split(".")[0]
+            unfinished = key not in used and path.name.endswith(".checkpoint.safetensors")
+            last = path.stat().st_mtime if unfinished else used.get(key, 0.0)
+            old = keep_days is not None and time.time() - last > keep_days * 86400
+            if everything or old or (key not in used and not unfinished):
+                with explain_os_errors(path):
+                    path.unlink(missing_ok=True)
+                removed.append(path)
+        return removed
 
 
 def _complete(description: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,6 +87,24 @@ def test_a_damaged_file_is_not_used(tmp_path: Path, damage: str) -> None:
         assert load_tensors(file, "k") is None
 
 
+def test_the_cache_commands_know_trained_networks(tmp_path: Path) -> None:
+    from brainbench.commands.catalog import cache_table, explain, prune
+
+    store = NetworkStore(tmp_path / "networks")
+    key, other = store.trained(WHAT, weights).key, store.trained({**WHAT, "seed": 2}, weights).key
+    assert f"{key[:12]}" in cache_table(str(tmp_path)) and "trained network  a test" in cache_table(str(tmp_path))
+    assert json.loads(explain(str(tmp_path), key[:8]))["seed"] == 1
+    # A checkpoint may be going on; weights without their facts are a left-over.
+    (store.root / "going.checkpoint.safetensors").write_bytes(b"on")
+    (store.root / "lost.safetensors").write_bytes(b"lost")
+    assert prune(str(tmp_path), days=None, everything=False).startswith("1 removed")
+    old = store.root / f"{key}.json"
+    os.utime(old, (0, 0))
+    assert prune(str(tmp_path), days=1, everything=False).startswith("2 removed")
+    assert [one.key for one in store.entries()] == [other] and (store.root / "going.checkpoint.safetensors").exists()
+    assert prune(str(tmp_path), days=None, everything=True).startswith("3 removed")
+
+
 # Classifiers --------------------------------------------------------------------------------------------------------
 
 
