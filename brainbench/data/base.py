@@ -15,6 +15,7 @@ import numpy as np
 
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.registry import Registry
+from brainbench.data.account import RunUse, rows_by_run
 
 Modality = Literal["image", "text", "word", "array"]
 
@@ -135,7 +136,7 @@ class Responses:
     masker : TargetMasker, optional
         Turns target values into an image, when the data has a space.
     space : str
-        ``"volume"``, ``"fsaverage5"``, ``"roi"`` (targets are ROI means) or ``"none"``.
+        ``"volume"``, ``"fsaverage5"``, ``"cifti"``, ``"roi"`` (targets are ROI means) or ``"none"``.
     nuisance : ndarray (n_presentations, n_nuisance), optional
         Regressors of no interest (motion), regressed out inside training folds.
     labels : mapping of str to ndarray (n_presentations,)
@@ -150,7 +151,9 @@ class Responses:
     background : Any, optional
         An image to draw maps on (nibabel image).
     notes : list of str
-        Sentences for the report: rows dropped, voxels excluded, files used.
+        Sentences for the report: files used, spaces, resampling.
+    account : list of RunUse
+        What was used of every run and what was left out, for the report; without it rows are counted by run.
     """
 
     subject: str
@@ -168,6 +171,11 @@ class Responses:
     ncsnr: np.ndarray | None = None
     background: Any = None
     notes: list[str] = field(default_factory=list)
+    account: list[RunUse] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.account:
+            self.account = rows_by_run(self.subject, self.run)
 
     @property
     def n_presentations(self) -> int:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from brainbench.core.errors import UserError
+from brainbench.data.account import shortened
 from brainbench.data.base import Dataset, Responses, Stimuli
 
-SPACES = ("volume", "fsaverage5", "roi", "none")
+SPACES = ("volume", "fsaverage5", "cifti", "roi", "none")
 
 
 def check_dataset(dataset: Dataset, subjects: Sequence[str] | None = None) -> list[str]:
@@ -24,7 +25,7 @@ def check_dataset(dataset: Dataset, subjects: Sequence[str] | None = None) -> li
     Returns
     -------
     facts : list of str
-        What was found, a line per subject.
+        What was found, a line per subject and below it what was used of every run.
 
     Raises
     ------
@@ -52,6 +53,7 @@ def check_dataset(dataset: Dataset, subjects: Sequence[str] | None = None) -> li
             f"{len(np.unique(responses.run))} runs, {len(stimuli)} {stimuli.modality} stimuli, "
             f"{len(responses.rois)} ROIs, space {responses.space}"
         )
+        facts += [f"  {row}" for row in shortened(responses.account)]
     if problems:
         raise UserError("\n".join(problems), hint=f"the contract is brainbench.data.base ({dataset.name})")
     return facts

@@ -1,4 +1,4 @@
-"""Networks as decoders in a recipe: alignment from training rows, then one of `networks.classifiers`."""
+"""Networks as decoders in a recipe: alignment from training rows, then one of `networks.pipelines`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from brainbench.core.errors import UserError
 from brainbench.decoders.alignment import Aligner
 from brainbench.decoders.base import DECODERS, TrialContext, TrialDecoder
 from brainbench.decoders.covariance import MICROVOLT, trial_covariances
-from brainbench.networks.builders import check_settings, find_builder
 from brainbench.networks.classifier import TorchClassifier
-from brainbench.networks.classifiers import MVCNetClassifier, NetworkClassifier, RBTransformerClassifier
+from brainbench.networks.classifiers import RBTransformerClassifier
+from brainbench.networks.pipelines import PIPELINE_NETWORKS, Given, microvolts
 
 
 class NetworkDecoder(TrialDecoder):
@@ -38,9 +37,7 @@ class NetworkDecoder(TrialDecoder):
 
     def prepare(self, X: np.ndarray) -> np.ndarray:
         """Return float32 microvolts."""
-        if X.ndim != 3:
-            raise ValueError(f"a network takes (n_trials, n_channels, n_times), got shape {X.shape}")
-        return (X * MICROVOLT).astype(np.float32)
+        return microvolts(X)
 
     def fit_prepared(
         self, prepared: np.ndarray, y: np.ndarray, *, groups: np.ndarray | None = None,
@@ -80,48 +77,10 @@ class NetworkDecoder(TrialDecoder):
         return trial_covariances(prepared.astype(np.float64) / MICROVOLT, "oas")
 
 
-def _training(settings: Any, context: TrialContext) -> dict[str, Any]:
-    """Return what every network takes from the recipe."""
-    return {
-        "sfreq": context.sfreq,
-        "n_epochs": settings.max_epochs,
-        "patience": settings.patience,
-        "batch_size": settings.batch_size,
-        "learning_rate": settings.learning_rate,
-        "weight_decay": settings.weight_decay,
-        "random_state": context.seed,
-        "threads": context.threads,
-    }
+def _network(settings: Any, context: TrialContext) -> NetworkDecoder:
+    given = Given(context.sfreq, list(context.info["ch_names"]), context.seed, context.threads)
+    return NetworkDecoder(PIPELINE_NETWORKS[settings.decoder](settings, given), settings.align)
 
 
-@DECODERS.register("braindecode")
-def _braindecode(settings: Any, context: TrialContext) -> NetworkDecoder:
-    module, parameters = f"braindecode.{settings.model}", dict(settings.parameters)
-    try:
-        check_settings(find_builder(module), parameters)
-    except UserError as error:
-        raise UserError(f"pipeline '{settings.name}': {error.message}", hint=error.hint) from error
-    network = NetworkClassifier(module, module_params=parameters, **_training(settings, context))
-    return NetworkDecoder(network, settings.align)
-
-
-@DECODERS.register("mvcnet")
-def _mvcnet(settings: Any, context: TrialContext) -> NetworkDecoder:
-    network = MVCNetClassifier(
-        ch_names=list(context.info["ch_names"]),
-        deploy=settings.deploy,
-        views=tuple(settings.views),
-        cross_view=settings.cross_view,
-        cross_model=settings.cross_model,
-        time_pool=settings.time_pool,
-        **_training(settings, context),
-    )
-    return NetworkDecoder(network, settings.align)
-
-
-@DECODERS.register("rbtransformer")
-def _rbtransformer(settings: Any, context: TrialContext) -> NetworkDecoder:
-    network = RBTransformerClassifier(
-        width=settings.width, depth=settings.depth, n_heads=settings.n_heads, **_training(settings, context)
-    )
-    return NetworkDecoder(network, settings.align)
+for _name in ("braindecode", "mvcnet", "rbtransformer"):
+    DECODERS.register(_name)(_network)

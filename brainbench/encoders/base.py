@@ -161,8 +161,7 @@ ENCODERS: Registry[Any] = Registry(
     "encoder",
     modules={
         "band_power": "brainbench.encoders.controls",
-        # A network of trials is trained by the heads' loop, so it lives above this package.
-        "eeg": "brainbench.decoders.network_encoder",
+        "eeg": "brainbench.encoders.signals",
         "gabor": "brainbench.encoders.gabor",
         "image": "brainbench.encoders.image",
         "one_hot": "brainbench.encoders.controls",

@@ -55,7 +55,7 @@ def test_encoder_keeps_the_contract(case, bert, gpt2):
 
 
 def test_every_family_is_held_against_it():
-    # Those of trials need a recording: tests/networks/test_network_encoder.py.
+    # Those of trials need a recording: tests/encoders/test_signals.py.
     of_trials = {"eeg", "band_power"}
     assert {family for family, _, _ in CASES.values()} == set(ENCODERS) - {"recorded"} - of_trials
     assert set(settings_models()) == set(ENCODERS)

@@ -23,12 +23,11 @@ from brainbench.data.base import DATASETS, Context, Stimuli
 from brainbench.data.recordings.base import RecordingDataset, Trials, compare_montage
 from brainbench.data.recordings.reading import READERS
 from brainbench.data.roots import resolve_root
-from brainbench.decoders.base import DECODERS, TrialContext
-from brainbench.decoders.networks import NetworkDecoder
 from brainbench.encoders.base import ENCODERS, Encoder, Layer, Pool
 from brainbench.encoders.capture import Tap, captured
 from brainbench.networks.classifier import TorchClassifier
 from brainbench.networks.devices import in_batches, resolve_device
+from brainbench.networks.pipelines import PIPELINE_NETWORKS, Given, microvolts
 from brainbench.networks.training import torch_alone
 from brainbench.networks.weights import seeded
 from brainbench.recipes.datasets import dataset_settings
@@ -72,10 +71,8 @@ class EegEncoder(Encoder):
         self._dataset = self._open()
         self._members = self._read()
         first = self._members[0]
-        context = TrialContext(first.info, first.X.shape[-1], seed=seed)
-        decoder = DECODERS[settings.decoder.decoder](settings.decoder, context)
-        assert isinstance(decoder, NetworkDecoder)
-        self._decoder = decoder
+        given = Given(first.sfreq, list(first.info["ch_names"]), seed)
+        self._untrained = PIPELINE_NETWORKS[settings.decoder.decoder](settings.decoder, given)
         self._shape = first.X.shape[1:]
         self._taps, self._time_axis = self._find_taps()
         people = ", ".join(member.subject for member in self._members)
@@ -143,7 +140,7 @@ class EegEncoder(Encoder):
 
         def forward(rows: range) -> dict[str, np.ndarray]:
             signals = np.stack([stimuli.load(i) for i in rows]).astype(np.float64)
-            inputs = classifier._inputs((self._decoder.prepare(signals) / classifier.scale_).astype(np.float32))
+            inputs = classifier._inputs((microvolts(signals) / classifier.scale_).astype(np.float32))
             with torch.inference_mode(), captured(network, taps, Tensor.clone) as values:
                 network(torch.from_numpy(inputs).to(self.device))
             return {tap.name: self._pooled(values[tap.name].float(), tap, pool).cpu().numpy() for tap in taps}
@@ -171,10 +168,10 @@ class EegEncoder(Encoder):
         """Return the classifier with its network, trained on first use."""
         with self._lock:
             if self._fitted is None:
-                X = np.concatenate([self._decoder.prepare(member.X) for member in self._members])
+                X = np.concatenate([microvolts(member.X) for member in self._members])
                 y = np.concatenate([member.label for member in self._members])
                 if self.untrained:
-                    self._fitted = clone(self._decoder.classifier)
+                    self._fitted = clone(self._untrained)
                     self._fitted.network_ = self._built(self._shape[1])
                     self._fitted.scale_ = float(X.std(dtype=np.float64))
                 else:
@@ -182,7 +179,7 @@ class EegEncoder(Encoder):
                         f"{m.subject}/{s}/{r}" for m in self._members for s, r in zip(m.session, m.run, strict=True)
                     ]
                     several = len(set(runs)) > 1
-                    self._fitted = clone(self._decoder.classifier).fit(X, y, np.array(runs) if several else None)
+                    self._fitted = clone(self._untrained).fit(X, y, np.array(runs) if several else None)
             return self._fitted
 
     @cached_property
@@ -190,7 +187,7 @@ class EegEncoder(Encoder):
         return len({str(label) for member in self._members for label in member.label})
 
     def _built(self, n_times: int) -> nn.Module:
-        classifier = self._decoder.classifier
+        classifier = self._untrained
         with torch_alone(1), seeded(self._seed):
             return classifier.build(self._shape[0], n_times, self._n_outputs).eval()
 
@@ -217,7 +214,7 @@ class EegEncoder(Encoder):
         """Return what every module gives for two trials of noise, in the order they run."""
         network = self._built(n_times)
         noise = np.random.default_rng(0).normal(size=(2, int(self._shape[0]), n_times)).astype(np.float32)
-        inputs = torch.from_numpy(self._decoder.classifier._inputs(noise))
+        inputs = torch.from_numpy(self._untrained._inputs(noise))
         taps = [Tap("input", "", "input", 0.0)] + [Tap(name, name, "output", 0.0) for name in _modules(network)]
         with torch.inference_mode(), captured(network, taps, Tensor.clone) as values:
             network(inputs)

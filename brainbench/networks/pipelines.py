@@ -1,0 +1,98 @@
+"""Networks of trials as recipes name them: the settings of a pipeline lead to an unfitted classifier.
+
+Decoders put alignment before it, encoders read its layers; what network it is and how it is trained is said here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from brainbench.core.errors import UserError
+from brainbench.core.registry import Registry
+from brainbench.networks.builders import check_settings, find_builder
+from brainbench.networks.classifier import TorchClassifier
+from brainbench.networks.classifiers import MVCNetClassifier, NetworkClassifier, RBTransformerClassifier
+
+_MICROVOLT = 1e6
+"""Microvolts in a volt."""
+
+
+def microvolts(X: np.ndarray) -> np.ndarray:
+    """Return trials ``(n_trials, n_channels, n_times)`` in volts as the networks take them: float32 microvolts."""
+    if X.ndim != 3:
+        raise ValueError(f"a network takes (n_trials, n_channels, n_times), got shape {X.shape}")
+    return (X * _MICROVOLT).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a network may know before it sees a trial.
+
+    Parameters
+    ----------
+    sfreq : float
+        Hz.
+    ch_names : sequence of str
+    seed : int
+    threads : int
+        Threads that training may use.
+    """
+
+    sfreq: float
+    ch_names: Sequence[str]
+    seed: int = 0
+    threads: int = 1
+
+
+Build = Callable[[Any, Given], TorchClassifier]
+
+PIPELINE_NETWORKS: Registry[Build] = Registry("network of trials", entry_point_group="brainbench.pipeline_networks")
+"""Name of a pipeline's decoder -> function of its settings and `Given` that returns an unfitted classifier."""
+
+
+def _training(settings: Any, given: Given) -> dict[str, Any]:
+    """Return what every network takes from the recipe."""
+    return {
+        "sfreq": given.sfreq,
+        "n_epochs": settings.max_epochs,
+        "patience": settings.patience,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+        "random_state": given.seed,
+        "threads": given.threads,
+    }
+
+
+@PIPELINE_NETWORKS.register("braindecode")
+def _braindecode(settings: Any, given: Given) -> NetworkClassifier:
+    module, parameters = f"braindecode.{settings.model}", dict(settings.parameters)
+    try:
+        check_settings(find_builder(module), parameters)
+    except UserError as error:
+        raise UserError(f"pipeline '{settings.name}': {error.message}", hint=error.hint) from error
+    return NetworkClassifier(module, module_params=parameters, **_training(settings, given))
+
+
+@PIPELINE_NETWORKS.register("mvcnet")
+def _mvcnet(settings: Any, given: Given) -> MVCNetClassifier:
+    return MVCNetClassifier(
+        ch_names=list(given.ch_names),
+        deploy=settings.deploy,
+        views=tuple(settings.views),
+        cross_view=settings.cross_view,
+        cross_model=settings.cross_model,
+        time_pool=settings.time_pool,
+        **_training(settings, given),
+    )
+
+
+@PIPELINE_NETWORKS.register("rbtransformer")
+def _rbtransformer(settings: Any, given: Given) -> RBTransformerClassifier:
+    return RBTransformerClassifier(
+        width=settings.width, depth=settings.depth, n_heads=settings.n_heads, **_training(settings, given)
+    )
