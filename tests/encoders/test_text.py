@@ -150,7 +150,7 @@ def test_a_window_that_is_too_long_loses_its_beginning(bert):
 
 
 def test_a_word_without_a_token_is_named(bert):
-    with pytest.raises(UserError, match=r"word 3 \('\u00ad'\) has no token of its own"):
+    with pytest.raises(UserError, match=r"word 3 \('\\xad'\) has no token of its own"):
         features(make("text", model=str(bert)), stimuli_of(["the", "fox", "\u00ad", "dog"], "word"))
 
 
