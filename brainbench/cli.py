@@ -123,6 +123,7 @@ def run(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print the path of the report and nothing else.")
     ] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash every input file again.")] = False,
 ) -> None:
     """Run a recipe, or continue where it stopped, and print the path of the report."""
     from brainbench.commands.run import run as run_recipe
@@ -130,7 +131,7 @@ def run(
     if address is not None and engine is None:
         engine = "dask"
     overrides = _overrides(settings, engine=engine, address=address, jobs=jobs, device=device)
-    result = run_recipe(recipe, overrides=overrides, out=out, cache=cache, quiet=quiet)
+    result = run_recipe(recipe, overrides=overrides, out=out, cache=cache, quiet=quiet, verify=verify)
     typer.echo(str(result.report))
 
 

@@ -6,12 +6,12 @@ A third party adds a model under the entry point ``brainbench.recipes.datasets``
 from __future__ import annotations
 
 import re
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from brainbench.core.errors import did_you_mean
+from brainbench.core.registry import installed
 from brainbench.recipes.base import Section
 
 
@@ -456,7 +456,7 @@ _BUILT_IN: tuple[type[DatasetSettings], ...] = (
 
 
 def _models() -> tuple[type[DatasetSettings], ...]:
-    return _BUILT_IN + tuple(point.load() for point in entry_points(group="brainbench.recipes.datasets"))
+    return _BUILT_IN + tuple(point.load() for point in installed("brainbench.recipes.datasets"))
 
 
 def settings_models() -> dict[str, type[DatasetSettings]]:

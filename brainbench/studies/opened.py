@@ -198,7 +198,12 @@ class Features:
         timing = None
         if self.responses.continuous is not None:
             assert isinstance(self.opened.recipe, EncodeRecipe)
-            timing = self.opened.recipe.timing.model_dump()
+            timing = {
+                **self.opened.recipe.timing.model_dump(),
+                "row_time": digest_array(np.asarray(self.responses.continuous.row_time, dtype=np.float64)),
+                "t_r": self.responses.continuous.t_r,
+                "acting": self._acting_durations is not None,
+            }
         return digest([store.key(entry.encoder, self.stimuli, layer, entry.settings.pool), timing])
 
     def rows(self, name: str, layer: str) -> np.ndarray:
@@ -219,13 +224,28 @@ class Features:
         return to_rows(
             features,
             self.stimuli.onset,
-            self.stimuli.duration,
+            self._acting_durations,
             continuous.row_time,
             continuous.t_r,
             resample=timing.resample,
             hrf=timing.hrf,
             delays_s=tuple(timing.delays_s),
         )
+
+    @property
+    def timing_note(self) -> str:
+        """What the report says of a continuous design's stimuli in time."""
+        from brainbench.features.timing import timing_note
+
+        assert isinstance(self.opened.recipe, EncodeRecipe)
+        return timing_note(self.stimuli, self.opened.recipe.timing.durations)
+
+    @cached_property
+    def _acting_durations(self) -> np.ndarray | None:
+        from brainbench.features.timing import acting_durations
+
+        assert isinstance(self.opened.recipe, EncodeRecipe)
+        return acting_durations(self.stimuli, self.opened.recipe.timing.durations)
 
     def stored(self, name: str, layer: str) -> np.ndarray:
         """Return the features of every stimulus, ``(n_stimuli, n_features)``, from the store."""
