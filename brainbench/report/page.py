@@ -364,11 +364,11 @@ class _Page:
                 background = self.root / entry["background"] if entry["background"] else None
                 title = f"{subject}: {encoder} {layer}, {name_of(metric)}"
                 file = self.root / entry["file"]
-                figure = (
-                    figures.brain_map(file, background, title, self.mark)
-                    if entry["space"] == "volume"
-                    else figures.surface_map(file, title, self.mark)
-                )
+                figure = None  # grayordinates are drawn by Connectome Workbench
+                if entry["space"] == "volume":
+                    figure = figures.brain_map(file, background, title, self.mark)
+                elif entry["space"] != "cifti":
+                    figure = figures.surface_map(file, title, self.mark)
                 shown.append(
                     {"title": title, "file": entry["file"], "figure": self.save(figure, f"map_{subject}", title)}
                 )
