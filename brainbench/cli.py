@@ -25,7 +25,9 @@ app = typer.Typer(
 data_app = typer.Typer(
     help="Data sets: what they are, where they come from, whether yours is whole.", no_args_is_help=True
 )
-cache_app = typer.Typer(help="The feature store: what is in it, and why.", no_args_is_help=True)
+cache_app = typer.Typer(
+    help="The cache of features and trained networks: what is in it, and why.", no_args_is_help=True
+)
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
 
@@ -319,7 +321,7 @@ def data_check(
 
 @cache_app.command("show")
 def cache_show(cache: CacheOption = None) -> None:
-    """List what the feature store holds."""
+    """List what the cache holds."""
     from brainbench.commands.catalog import cache_table
 
     typer.echo(cache_table(cache))
@@ -330,9 +332,9 @@ def cache_explain(
     key: Annotated[str, typer.Argument(help="A key, or its beginning.")], cache: CacheOption = None
 ) -> None:
     """Say what is behind a key: every setting and digest that made it."""
-    from brainbench.features.store import FeatureStore, default_cache
+    from brainbench.commands.catalog import explain
 
-    typer.echo(FeatureStore(default_cache(cache)).explain(key))
+    typer.echo(explain(cache, key))
 
 
 @cache_app.command("prune")

@@ -16,7 +16,7 @@ from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
 from brainbench.data.recordings.reading import READERS
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
-from brainbench.features.store import FeatureStore
+from brainbench.features.store import NETWORKS, FeatureStore
 from brainbench.recipes.encoders import EncoderSettings, RecordedSettings
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.kinds.encode import EncodeRecipe
@@ -140,7 +140,13 @@ def open_all(recipe: Recipe, cache: Path) -> Opened:
             if isinstance(settings, RecordedSettings):
                 opened.encoders.append(OpenEncoder(settings, None, [Layer(settings.feature, 0.0, None)]))
                 continue
-            encoder = open_encoder(settings, seed=recipe.seed, device=execution.device, batch_size=execution.batch_size)
+            encoder = open_encoder(
+                settings,
+                seed=recipe.seed,
+                device=execution.device,
+                batch_size=execution.batch_size,
+                networks=cache / NETWORKS,
+            )
             opened.encoders.append(OpenEncoder(settings, encoder, encoder.select(settings.layers)))
             _check_unseen(dataset, encoder)
     if isinstance(recipe, ReconstructRecipe | ExploreRecipe):
