@@ -348,13 +348,14 @@ def _of_lines(path: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
         width = len(np.atleast_1d(np.loadtxt(io.StringIO("\n".join(lines[:1])))))
     except ValueError:
         yield "order of lines", _swap_lines
-        yield (
-            "last line",
-            lambda path: path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1])) and None,
-        )
+        yield "last line", _drop_last_line
         return
     for column in range(width):
         yield f"column {column + 1}", _set_number(column)
+
+
+def _drop_last_line(path: Path) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
 
 
 def _swap_lines(path: Path) -> None:

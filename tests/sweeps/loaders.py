@@ -255,16 +255,14 @@ LOADERS: dict[str, Loader] = {
 """Every loader of tables and images; a case more where a loader has several layouts."""
 
 _QUICK = {
-    "kind": "encode",
-    "significance": {"n_permutations": 9},
-    "bootstrap": {"n_draws": 5},
-    "folds": {"n_splits": 3},
-}
+    "kind": "encode", "significance": {"n_permutations": 9}, "bootstrap": {"n_draws": 5}, "folds": {"n_splits": 3},
+}  # fmt: skip
 
 RECIPES: dict[str, dict[str, Any]] = {
     "folder": {**_QUICK, "encoders": [{"name": "pixels", "family": "pixels", "role": "model", "image_size": 4}]},
     "folder story": {
-        **_QUICK, "encoders": [{"name": "rate", "family": "word_rate", "role": "model"}], "timing": {"high_pass_s": 60.0},
+        **_QUICK, "encoders": [{"name": "rate", "family": "word_rate", "role": "model"}],
+        "timing": {"high_pass_s": 60.0},
         "folds": {"n_splits": 3, "trim_s": 2.0},
     },
     "bids": {
