@@ -38,10 +38,11 @@ STORY: dict[str, Any] = {
     "folds": {"n_splits": 3, "trim_s": 4.0},
     "timing": {"high_pass_s": 60.0},
 }
+LDA = [{"name": "lda", "classifier": "shrinkage_lda"}]
 DECODE = {
     "kind": "decode",
     "dataset": {"name": "folder"},
-    "decoding": {"label": "category", "decoders": [{"name": "lda", "classifier": "shrinkage_lda"}]},
+    "decoding": {"label": "category", "decoders": LDA},
     "hold_out": ["run"],
     "significance": {"n_permutations": 19},
     "bootstrap": {"n_draws": 10},
@@ -75,13 +76,13 @@ BASES: Mapping[str, tuple[Callable[[Path], object], dict[str, Any]]] = {
 }
 SETTINGS: tuple[dict[str, Any], ...] = (
     {"seed": 2**32}, {"seed": 2**63}, {"seed": 2**32 - 1}, {"hold_out": ["run"]}, {"hold_out": ["stimulus", "run"]},
-    {"folds": {"n_splits": 2}}, {"folds": {"n_splits": 6}}, {"folds": {"n_splits": 60}}, 
+    {"folds": {"n_splits": 2}}, {"folds": {"n_splits": 6}}, {"folds": {"n_splits": 60}},
     {"responses": {"center": "run"}},
     {"responses": {"scale": "run"}}, {"ceiling": {"method": "split_half"}}, {"unique": {"over": "controls"}},
-    {"significance": {"n_permutations": 0}}, {"bootstrap": {"n_draws": 0}}, 
+    {"significance": {"n_permutations": 0}}, {"bootstrap": {"n_draws": 0}},
     {"head": {"log10_alphas": [-30.0, 30.0]}},
-    {"head": {"log10_alphas": [200.0, 300.0]}}, {"decoding": {"label": "run", "decoders": [{"name": "a", "classifier": "shrinkage_lda"}]}},
-    {"decoding": {"label": "category", "decoders": [{"name": "a", "classifier": "shrinkage_lda"}], "pairwise": True}},
+    {"head": {"log10_alphas": [200.0, 300.0]}}, {"decoding": {"label": "run", "decoders": LDA}},
+    {"decoding": {"label": "category", "decoders": LDA, "pairwise": True}},
     {"reduction": {"n_components": 3}},
     {"zero_shot": {"n_shuffles": 10}}, {"timing": {"hrf": "glover"}}, {"timing": {"high_pass_s": 1e-3}},
 )  # fmt: skip
