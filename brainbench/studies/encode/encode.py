@@ -402,8 +402,8 @@ def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: Fits, scored: Scored
     share = scored.edge_share
     if "pearson_r" in scored.targets and not np.any(scored.targets["pearson_r"]):
         outcome.warn(
-            f"{where}: the same is predicted for every row, so that r is 0 by rule and nothing was tested: the features "
-            "are the same for all stimuli, or every penalty of `head.log10_alphas` is too large"
+            f"{where}: the same is predicted for every row, so that r is 0 by rule and nothing was tested: the "
+            "features are the same for all stimuli, or every penalty of `head.log10_alphas` is too large"
         )
     elif share > 0.2:
         outcome.warn(
