@@ -14,7 +14,7 @@ from brainbench.core.files import write_text
 from brainbench.data.recordings.base import NewRecording, Recording, RecordingDataset, Trials, as_trials, cut
 from brainbench.data.tables import read_table
 from brainbench.evaluation.trials.scores import Predictions, Score, score_trials
-from brainbench.recipes.schema import DecodeRecipe
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.runs.units import one_thread_pool
 from brainbench.studies.opened import Opened
 from brainbench.studies.trials.fitted import (
@@ -125,7 +125,7 @@ def make_ready(
     path = Path(recording)
     folder, opened = open_decode_run(run, root, cache)
     recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, DecodeRecipe) and isinstance(dataset, RecordingDataset)
+    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
     settings, how = choose_pipeline(recipe, pipeline)
     choose_subjects(opened, subjects, "")
     first = open_member(opened, (list(subjects) or opened.subjects)[0])
@@ -203,7 +203,7 @@ def score_lines(ready: Ready, label: np.ndarray, probability: np.ndarray) -> lis
     if not known.any():
         return ["labels are not known: nothing to score"]
     recipe = ready.opened.recipe
-    assert isinstance(recipe, DecodeRecipe)
+    assert isinstance(recipe, TrialsRecipe)
     y = np.searchsorted(ready.classes, label[known])
     n = int(known.sum())
     predictions = Predictions(np.arange(n), np.zeros(n, dtype=int), probability[known])

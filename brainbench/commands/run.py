@@ -20,9 +20,15 @@ from brainbench.commands.worker import engine_for
 from brainbench.core.errors import Interrupted
 from brainbench.core.files import write_json, write_text
 from brainbench.core.progress import Stages, peak_memory_mb
+from brainbench.core.remembered import forget_digests
 from brainbench.features.store import default_cache
+from brainbench.recipes.kinds import Recipe
+from brainbench.recipes.kinds.decode import DecodeRecipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.recipes.kinds.explore import ExploreRecipe
+from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.reader import read_recipe
-from brainbench.recipes.schema import AnyRecipe, DecodeRecipe, EncodeRecipe, ExploreRecipe, ReconstructRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.folder import FINISHED, Run, RunFolder, describe_input
 from brainbench.runs.identity import default_folder, recipe_digest
@@ -44,6 +50,7 @@ def run(
     out: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
     quiet: bool = True,
+    verify: bool = False,
 ) -> Run:
     """Run a recipe, or continue where it stopped.
 
@@ -59,6 +66,8 @@ def run(
         Feature store; else BRAINBENCH_CACHE, else the user's cache folder.
     quiet : bool
         Show no progress.
+    verify : bool
+        Hash every input again, instead of those only whose size, times or inode changed since they were hashed.
 
     Returns
     -------
@@ -75,7 +84,9 @@ def run(
     settings = read_recipe(recipe, overrides)
     folder = RunFolder(out or default_folder(recipe))
     name = recipe_digest(settings)
-    if folder.finished(name):
+    if verify:
+        forget_digests(default_cache(None if cache is None else str(cache)))
+    if folder.finished(name, verify=verify):
         return Run(folder.path)
     with folder.writing():
         if folder.finished(name):  # another process finished it while this one waited
@@ -97,7 +108,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 
 
 def execute(
-    recipe: AnyRecipe,
+    recipe: Recipe,
     folder: RunFolder,
     name: str,
     stages: Stages,
@@ -110,7 +121,7 @@ def execute(
     with stages.stage("open data and encoders") as advance:
         opened = open_all(recipe, cache_folder)
         advance(1)
-    inputs = _inputs(opened)
+    inputs = _inputs(opened, cache_folder)
     manifest = {
         "status": "running",
         "digest": name,
@@ -178,7 +189,7 @@ def compute_once(opened: Opened, runner: Runner) -> Outcome:
         from brainbench.studies.explore.explore import explore
 
         explore(opened, runner, outcome)
-    if isinstance(opened.recipe, DecodeRecipe) and opened.recipe.pipelines:
+    if isinstance(opened.recipe, TrialsRecipe):
         from brainbench.studies.trials.decode_trials import decode_trials
 
         decode_trials(opened, runner, outcome)
@@ -190,10 +201,15 @@ def compute_once(opened: Opened, runner: Runner) -> Outcome:
     return outcome
 
 
-def _inputs(opened: Opened) -> list[dict[str, Any]]:
+def _inputs(opened: Opened, cache: Path) -> list[dict[str, Any]]:
+    """Return what the manifest says of the files read, and of the folders in which further ones would be found."""
     files = opened.input_files
-    folders = sorted({file.parent for file in files})
-    return [describe_input(path) for path in (*folders, *files)]
+    folders = {file.parent for file in files}
+    data = opened.dataset.files()
+    if data:
+        common = Path(os.path.commonpath([file.parent for file in data]))
+        folders |= {folder for file in data for folder in file.parents if folder.is_relative_to(common)}
+    return [describe_input(path, cache) for path in (*sorted(folders), *files)]
 
 
 def _timings(stages: Stages) -> dict[str, Any]:

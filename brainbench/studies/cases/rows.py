@@ -11,7 +11,7 @@ import numpy as np
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Continuous, Responses
-from brainbench.recipes.schema import ResponseSettings, Scheme
+from brainbench.recipes.parts import ResponseSettings, Scheme
 
 GROUP = "group"
 """The pseudo-subject whose responses are the mean over participants."""
@@ -59,6 +59,7 @@ class Rows:
                 "run": digest_array(np.asarray(self.run, dtype=str)),
                 "nuisance": None if self.nuisance is None else digest_array(self.nuisance),
                 "t_r": None if self.continuous is None else self.continuous.t_r,
+                "row_time": None if self.continuous is None else digest_array(self.continuous.row_time),
                 "labels": {name: digest_array(np.asarray(v, dtype=str)) for name, v in self.labels.items()},
             }
         )

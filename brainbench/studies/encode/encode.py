@@ -14,7 +14,7 @@ from brainbench.core.progress import Stages
 from brainbench.data.base import Responses, Stimuli
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.scoring import Scored, Scoring, score_nested, score_predictions
-from brainbench.recipes.schema import EncodeRecipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.ridge.encoding import FoldSettings, fit_all, fit_fold
 from brainbench.runs.engines import Runner
 from brainbench.runs.folder import RunFolder
@@ -148,7 +148,7 @@ def with_group(opened: Opened, members: list[tuple[Stimuli, Responses]]) -> list
 
 def open_cases(opened: Opened, stimuli: Stimuli, responses: Responses) -> Iterator[Case]:
     """Yield one case per scheme."""
-    recipe = opened.recipe
+    recipe: Any = opened.recipe
     features = Features(opened, stimuli, responses)
     for scheme in recipe.schemes:
         rows = make_rows(responses, scheme, recipe.responses)
@@ -169,7 +169,7 @@ def note_case(outcome: Outcome, case: Case, is_main: bool) -> None:
                 "n_repeats": float(np.median(repeats[repeats > 0])),
                 "n_runs": len(np.unique(responses.run)),
                 "rois": {name: int(np.sum(mask)) for name, mask in responses.rois.items()},
-                "notes": responses.notes,
+                "notes": [*responses.notes, *([case.features.timing_note] if responses.continuous is not None else [])],
             }
         )
         if responses.subject != GROUP:
@@ -330,7 +330,12 @@ def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: Fits) -> Unit:
         return {**scored.to_arrays(), "edge_share": np.array(held_out["at_edge"].mean())}
 
     assert fit.encoder is not None and fit.layer is not None
-    key = {"fits": [unit.digest for unit in fit.units], "scoring": vars(how), "rois": _rois_digest(case.responses)}
+    key = {
+        "fits": [unit.digest for unit in fit.units],
+        "scoring": vars(how),
+        "tested": how.metrics[0],  # units of before, where Pearson's r was tested whatever came first, are not read
+        "rois": _rois_digest(case.responses),
+    }
     return Unit("score", f"{case.rows.subject}, {fit.encoder.name}.{fit.layer.name}", key, compute)
 
 
@@ -393,11 +398,16 @@ def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: Fits, scored: Scored
     outcome.maps.append(TargetMap(*facts, lead, scored.targets[lead]))
     if scored.target_p is not None:
         outcome.maps.append(TargetMap(*facts, "p", scored.target_p))
+    where = f"{entry.name}.{layer.name}, {case.rows.subject} ({case.rows.scheme.label})"
     share = scored.edge_share
-    if share > 0.2:
+    if "pearson_r" in scored.targets and not np.any(scored.targets["pearson_r"]):
         outcome.warn(
-            f"{entry.name}.{layer.name}, {case.rows.subject} ({case.rows.scheme.label}): {share:.0%} of the chosen "
-            "penalties stand at the edge of the grid; widen `head.log10_alphas`"
+            f"{where}: the same is predicted for every row, so that r is 0 by rule and nothing was tested: the "
+            "features are the same for all stimuli, or every penalty of `head.log10_alphas` is too large"
+        )
+    elif share > 0.2:
+        outcome.warn(
+            f"{where}: {share:.0%} of the chosen penalties stand at the edge of the grid; widen `head.log10_alphas`"
         )
 
 
