@@ -83,7 +83,7 @@ def ours(recipe: Any, jobs: int = 1) -> dict[tuple[str, str], float]:
         run = RunFolder(Path(folder) / "run")
         with run.writing():
             opened = open_all(recipe, Path(folder) / "cache")
-            outcome = compute(opened, Runner(run, LocalEngine(jobs), Stages(quiet=True)))
+            outcome = compute(study_of(opened, Runner(run, LocalEngine(jobs), Stages(quiet=True))))
     rows = pd.DataFrame(outcome.rows)
     rows = rows[(rows["metric"] == "roc_auc") & (rows["fold"] != "all")]
     means: dict[tuple[str, str], float] = rows.groupby(["subject", "pipeline"])["value"].mean().to_dict()

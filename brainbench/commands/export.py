@@ -8,11 +8,15 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.core.files import write_array, write_json, write_text
+from brainbench.core.progress import Stages
 from brainbench.features.store import default_cache
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.reader import parse_recipe
+from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import FINISHED, Run
-from brainbench.studies.encode.encode import Case, Fits, encoding_cases, full_fit, gather, plan_fits
+from brainbench.studies.cases.case import Case
+from brainbench.studies.encode.fits import LayerFits, full_fit, gather, plan_fits
+from brainbench.studies.encode.study import EncodeStudy
 from brainbench.studies.opened import open_all
 from brainbench.studies.outcome import TargetMap, write_image
 
@@ -48,16 +52,17 @@ def export_run(
     run = Run(path)
     if run.manifest.get("status") != FINISHED:
         raise UserError(f"{path}: the run has not finished", hint="run its recipe again to finish it")
-    recipe = parse_recipe((run.path / "recipe.yaml").read_text(encoding="utf-8"), str(run.path / "recipe.yaml"))
-    if not isinstance(recipe, EncodeRecipe):
-        raise UserError(f"{path} is a {recipe.kind} run; export writes encoding runs")
+    read = parse_recipe((run.path / "recipe.yaml").read_text(encoding="utf-8"), str(run.path / "recipe.yaml"))
+    recipe = EncodeRecipe.of(read)
+    if recipe is None:
+        raise UserError(f"{path} is a {read.kind} run; export writes encoding runs")
     folder = Path(out) if out is not None else run.path / "export"
     opened = open_all(recipe, default_cache(cache))
+    study = EncodeStudy(opened, Runner(run.folder, LocalEngine(), Stages(quiet=True)))
     written: list[Path] = []
-    for case in encoding_cases(opened):
+    for case in study.cases:
         values: dict[str, list[tuple[str, np.ndarray]]] = {}
         for fit in plan_fits(opened, case):
-            assert fit.encoder is not None and fit.layer is not None
             held_out = gather(fit, run.folder)
             stem = _stem(case, fit)
             for name in ("y_true", "y_pred", "row", "fold"):
@@ -66,19 +71,18 @@ def export_run(
             score = run.path / "targets" / f"{stem}_stat-{recipe.metrics[0].replace('_', '')}.npy"
             values.setdefault(fit.encoder.name, []).append((fit.layer.name, np.load(score, allow_pickle=False)))
             if weights and case.rows.scheme.label == recipe.schemes[0].label:
-                written += _write_weights(folder, case, fit, full_fit(opened, case, fit))
+                written += _write_weights(folder, case, fit, full_fit(recipe, fit))
         written += _write_preference(folder, case, values)
     write_text(folder / "README.txt", README)
     return [*written, folder / "README.txt"]
 
 
-def _stem(case: Case, fit: Fits) -> str:
-    assert fit.encoder is not None and fit.layer is not None
+def _stem(case: Case, fit: LayerFits) -> str:
     names = (case.rows.subject, case.rows.scheme.label, fit.encoder.name, fit.layer.name, "x")
     return TargetMap(*names, np.zeros(0)).stem.removesuffix("_stat-x")
 
 
-def _write_weights(folder: Path, case: Case, fit: Fits, arrays: dict[str, np.ndarray]) -> list[Path]:
+def _write_weights(folder: Path, case: Case, fit: LayerFits, arrays: dict[str, np.ndarray]) -> list[Path]:
     written = []
     for name, values in arrays.items():
         written.append(folder / "weights" / f"{_stem(case, fit)}_{name}.npy")
