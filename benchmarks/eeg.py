@@ -77,6 +77,7 @@ def ours(recipe: Any, jobs: int = 1) -> dict[tuple[str, str], float]:
     from brainbench.core.progress import Stages
     from brainbench.runs.engines import LocalEngine, Runner
     from brainbench.runs.folder import RunFolder
+    from brainbench.studies.base import study_of
     from brainbench.studies.opened import open_all
 
     with tempfile.TemporaryDirectory() as folder:

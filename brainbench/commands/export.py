@@ -8,6 +8,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.core.files import write_array, write_json, write_text
+from brainbench.core.made import MadeFiles, refuse_foreign
 from brainbench.core.progress import Stages
 from brainbench.features.store import default_cache
 from brainbench.recipes.kinds.encode import EncodeRecipe
@@ -15,7 +16,7 @@ from brainbench.recipes.reader import parse_recipe
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import FINISHED, Run
 from brainbench.studies.cases.case import Case
-from brainbench.studies.encode.fits import LayerFits, full_fit, gather, plan_fits
+from brainbench.studies.encode.fits import full_fit, gather, plan_fits
 from brainbench.studies.encode.study import EncodeStudy
 from brainbench.studies.opened import open_all
 from brainbench.studies.outcome import TargetMap, write_image
@@ -57,6 +58,11 @@ def export_run(
     if recipe is None:
         raise UserError(f"{path} is a {read.kind} run; export writes encoding runs")
     folder = Path(out) if out is not None else run.path / "export"
+    made = MadeFiles(folder)
+    if out is not None and folder.exists() and not made.listed():
+        refuse_foreign(folder, "--out", "an export")
+    places = ("subject", "scheme", "encoder", "layer", "metric")
+    scored = {tuple(entry[name] for name in places): entry["file"] for entry in run.facts["target_summaries"]}
     opened = open_all(recipe, default_cache(cache))
     study = EncodeStudy(opened, Runner(run.folder, LocalEngine(), Stages(quiet=True)))
     written: list[Path] = []
@@ -64,33 +70,28 @@ def export_run(
         values: dict[str, list[tuple[str, np.ndarray]]] = {}
         for fit in plan_fits(opened, case):
             held_out = gather(fit, run.folder)
-            stem = _stem(case, fit)
+            names = (case.rows.subject, case.rows.scheme.label, fit.encoder.name, fit.layer.name)
+            stem = TargetMap(*names, "x", np.zeros(0)).stem.removesuffix("_stat-x")
             for name in ("y_true", "y_pred", "row", "fold"):
-                written.append(folder / "predictions" / f"{stem}_{name.replace('_', '')}.npy")
-                write_array(written[-1], held_out[name])
-            score = run.path / "targets" / f"{stem}_stat-{recipe.metrics[0].replace('_', '')}.npy"
-            values.setdefault(fit.encoder.name, []).append((fit.layer.name, np.load(score, allow_pickle=False)))
+                written.append(_write(made, "predictions", f"{stem}_{name.replace('_', '')}", held_out[name]))
+            score = np.load(run.path / scored[*names, recipe.metrics[0]], allow_pickle=False)
+            values.setdefault(fit.encoder.name, []).append((fit.layer.name, score))
             if weights and case.rows.scheme.label == recipe.schemes[0].label:
-                written += _write_weights(folder, case, fit, full_fit(recipe, fit))
-        written += _write_preference(folder, case, values)
-    write_text(folder / "README.txt", README)
-    return [*written, folder / "README.txt"]
-
-
-def _stem(case: Case, fit: LayerFits) -> str:
-    names = (case.rows.subject, case.rows.scheme.label, fit.encoder.name, fit.layer.name, "x")
-    return TargetMap(*names, np.zeros(0)).stem.removesuffix("_stat-x")
-
-
-def _write_weights(folder: Path, case: Case, fit: LayerFits, arrays: dict[str, np.ndarray]) -> list[Path]:
-    written = []
-    for name, values in arrays.items():
-        written.append(folder / "weights" / f"{_stem(case, fit)}_{name}.npy")
-        write_array(written[-1], values)
+                for name, array in full_fit(recipe, fit).items():
+                    written.append(_write(made, "weights", f"{stem}_{name}", array))
+        written += _write_preference(made, case, values)
+    written.append(made.add("README.txt"))
+    write_text(written[-1], README)
     return written
 
 
-def _write_preference(folder: Path, case: Case, values: dict[str, list[tuple[str, np.ndarray]]]) -> list[Path]:
+def _write(made: MadeFiles, folder: str, stem: str, array: np.ndarray) -> Path:
+    path = made.root / made.claim(folder, stem, ".npy")
+    write_array(path, array)
+    return path
+
+
+def _write_preference(made: MadeFiles, case: Case, values: dict[str, list[tuple[str, np.ndarray]]]) -> list[Path]:
     written = []
     for encoder, layers in values.items():
         if len(layers) < 2:
@@ -98,12 +99,11 @@ def _write_preference(folder: Path, case: Case, values: dict[str, list[tuple[str
         stack = np.stack([scores for _, scores in layers])
         best = np.where(stack.max(axis=0) > 0, stack.argmax(axis=0), -1).astype(np.int16)
         item = TargetMap(case.rows.subject, case.rows.scheme.label, encoder, "", "preferredlayer", best)
-        path = folder / "preference" / f"{item.stem}.npy"
-        write_array(path, best)
-        write_json(path.with_suffix(".json"), {str(index): name for index, (name, _) in enumerate(layers)})
-        written += [path, path.with_suffix(".json")]
+        written.append(_write(made, "preference", item.stem, best))
+        written.append(made.root / made.claim("preference", item.stem, ".json"))
+        write_json(written[-1], {str(index): name for index, (name, _) in enumerate(layers)})
         if case.responses.masker is not None:
-            written.append(write_image(folder / "maps", item, case.responses.masker, case.responses.space))
+            written.append(made.root / write_image(made, item, case.responses.masker, case.responses.space))
     return written
 
 
