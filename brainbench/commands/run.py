@@ -20,6 +20,7 @@ from brainbench.commands.worker import engine_for
 from brainbench.core.errors import Interrupted
 from brainbench.core.files import write_json, write_text
 from brainbench.core.progress import Stages, peak_memory_mb
+from brainbench.core.remembered import forget_digests
 from brainbench.features.store import default_cache
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.reader import read_recipe
@@ -45,6 +46,7 @@ def run(
     out: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
     quiet: bool = True,
+    verify: bool = False,
 ) -> Run:
     """Run a recipe, or continue where it stopped.
 
@@ -60,6 +62,8 @@ def run(
         Feature store; else BRAINBENCH_CACHE, else the user's cache folder.
     quiet : bool
         Show no progress.
+    verify : bool
+        Hash every input again, instead of those only whose size, times or inode changed since they were hashed.
 
     Returns
     -------
@@ -76,7 +80,9 @@ def run(
     settings = read_recipe(recipe, overrides)
     folder = RunFolder(out or default_folder(recipe))
     name = recipe_digest(settings)
-    if folder.finished(name):
+    if verify:
+        forget_digests(default_cache(None if cache is None else str(cache)))
+    if folder.finished(name, verify=verify):
         return Run(folder.path)
     with folder.writing():
         if folder.finished(name):  # another process finished it while this one waited
@@ -111,7 +117,7 @@ def execute(
     with stages.stage("open data and encoders") as advance:
         opened = open_all(recipe, cache_folder)
         advance(1)
-    inputs = _inputs(opened)
+    inputs = _inputs(opened, cache_folder)
     manifest = {
         "status": "running",
         "digest": name,
@@ -179,10 +185,15 @@ def _compute_once(study: Study[Any]) -> Outcome:
     return outcome
 
 
-def _inputs(opened: Opened[Any]) -> list[dict[str, Any]]:
+def _inputs(opened: Opened[Any], cache: Path) -> list[dict[str, Any]]:
+    """Return what the manifest says of the files read, and of the folders in which further ones would be found."""
     files = opened.input_files
-    folders = sorted({file.parent for file in files})
-    return [describe_input(path) for path in (*folders, *files)]
+    folders = {file.parent for file in files}
+    data = opened.dataset.files()
+    if data:
+        common = Path(os.path.commonpath([file.parent for file in data]))
+        folders |= {folder for file in data for folder in file.parents if folder.is_relative_to(common)}
+    return [describe_input(path, cache) for path in (*sorted(folders), *files)]
 
 
 def _timings(stages: Stages) -> dict[str, Any]:

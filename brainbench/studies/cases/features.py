@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,14 @@ class Features:
         if entry.encoder is None:
             return digest_array(self._recorded(entry))
         store = self.opened.store
-        timing = None if self.responses.continuous is None else self._timing.model_dump()
+        timing = None
+        if self.responses.continuous is not None:
+            timing = {
+                **self._timing.model_dump(),
+                "row_time": digest_array(np.asarray(self.responses.continuous.row_time, dtype=np.float64)),
+                "t_r": self.responses.continuous.t_r,
+                "acting": self._acting_durations is not None,
+            }
         return digest([store.key(entry.encoder, self.stimuli, layer, entry.settings.pool), timing])
 
     @property
@@ -65,13 +73,28 @@ class Features:
         return to_rows(
             features,
             self.stimuli.onset,
-            self.stimuli.duration,
+            self._acting_durations,
             continuous.row_time,
             continuous.t_r,
             resample=timing.resample,
             hrf=timing.hrf,
             delays_s=tuple(timing.delays_s),
         )
+
+    @property
+    def notes(self) -> list[str]:
+        """What the report says of a continuous design's stimuli in time."""
+        if self.responses.continuous is None or self.timing is None:
+            return []
+        from brainbench.features.timing import timing_note
+
+        return [timing_note(self.stimuli, self.timing.durations)]
+
+    @cached_property
+    def _acting_durations(self) -> np.ndarray | None:
+        from brainbench.features.timing import acting_durations
+
+        return acting_durations(self.stimuli, self._timing.durations)
 
     def stored(self, name: str, layer: str) -> np.ndarray:
         """Return the features of every stimulus, ``(n_stimuli, n_features)``, from the store."""
