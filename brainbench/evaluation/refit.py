@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from brainbench.evaluation.exchange import Exchange
-from brainbench.evaluation.metrics import COLUMN_METRICS
+from brainbench.evaluation.metrics import METRICS
 
 N_REFITTED = 64
 """Targets that are refitted, over all regions."""
@@ -226,10 +226,11 @@ def column_scores(metric: str, over: str) -> Score:
 
     Parameters
     ----------
-    metric : {"pearson_r", "r2", "explained_variance"}
+    metric : str
+        One with a value per target.
     over : {"folds", "pooled"}
     """
-    function = COLUMN_METRICS[metric]
+    function = METRICS[metric].function
 
     def score(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         if over == "pooled":
