@@ -50,7 +50,8 @@ def decode_trials(opened: Opened, runner: Runner, outcome: Outcome) -> None:
         lead = [case for case in cases if case.label == cases[0].label]
         check_sweeps(opened, members, lead)
         advance(len(members))
-    _note(outcome, recipe, members, cases)
+    assert isinstance(opened.dataset, RecordingDataset)
+    _note(outcome, recipe, opened.dataset, members, cases)
     units = _units(opened, members, cases)
     patterns = _pattern_units(opened, members)
     sweeps = [(case, sweep, mine) for case in lead for sweep, mine in sweep_units(opened, case)]
@@ -231,9 +232,12 @@ def _add_difference(outcome: Outcome, subject: str, scheme: str, pipeline: str, 
     )  # fmt: skip
 
 
-def _note(outcome: Outcome, recipe: DecodeRecipe, members: list[Member], cases: list[Case]) -> None:
+def _note(
+    outcome: Outcome, recipe: DecodeRecipe, dataset: RecordingDataset, members: list[Member], cases: list[Case]
+) -> None:
     """Write down what the report says of subjects, schemes and pipelines."""
     for member in members:
+        outcome.data += dataset.account(member.subject)
         labels, counts = np.unique(member.rows.label, return_counts=True)
         info = member.info
         end = member.tmin + (member.n_times - 1) / info["sfreq"]
