@@ -30,15 +30,6 @@ app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
 
 
-class Kind(StrEnum):
-    """Kinds of recipe."""
-
-    ENCODE = "encode"
-    DECODE = "decode"
-    RECONSTRUCT = "reconstruct"
-    EXPLORE = "explore"
-
-
 class Listing(StrEnum):
     """What can be listed."""
 
@@ -46,6 +37,7 @@ class Listing(StrEnum):
     ENCODERS = "encoders"
     DATASETS = "datasets"
     GENERATORS = "generators"
+    KINDS = "kinds"
     METRICS = "metrics"
     RECIPES = "recipes"
 
@@ -83,11 +75,11 @@ def _names(value: str | None) -> list[str]:
 
 
 @app.command()
-def new(kind: Annotated[Kind, typer.Argument(help="Kind of recipe.")]) -> None:
+def new(kind: Annotated[str, typer.Argument(help="Kind of recipe (`brainbench list kinds`).")]) -> None:
     """Print a commented recipe that runs as it is: `brainbench new encode > my.yaml`."""
     from brainbench.recipes.template import write_template
 
-    sys.stdout.write(write_template(kind.value))
+    sys.stdout.write(write_template(kind))
 
 
 @app.command()
@@ -276,7 +268,7 @@ def layers(
 
 @app.command("list")
 def list_(what: Annotated[Listing, typer.Argument(help="What to list.")]) -> None:
-    """List encoders, data sets, metrics or recipes."""
+    """List encoders, data sets, metrics, recipes, kinds of recipe and others."""
     from brainbench.commands.catalog import listing
 
     typer.echo(listing(what.value))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from brainbench.recipes.kinds import kinds
 from brainbench.recipes.reader import parse_recipe
-from brainbench.recipes.schema import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -55,7 +55,7 @@ def test_python_blocks_run(page, tmp_path, environment):
 @pytest.mark.parametrize("page", pages_with("yaml"))
 def test_recipes_are_recipes(page):
     for text in blocks(page, "yaml"):
-        assert parse_recipe(text, str(page)).kind in KINDS
+        assert parse_recipe(text, str(page)).kind in kinds()
 
 
 @pytest.mark.parametrize("page", pages_with("bash"))

@@ -16,7 +16,7 @@ from brainbench.data.recordings.cutting import cut, touching
 from brainbench.data.recordings.recording import NewRecording, Recording, Trials, as_trials
 from brainbench.data.tables import read_table
 from brainbench.evaluation.trials.scores import Predictions, Score, score_trials
-from brainbench.recipes.schema import DecodeRecipe
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.runs.units import one_thread_pool
 from brainbench.studies.opened import Opened
 from brainbench.studies.trials.fitted import (
@@ -127,7 +127,7 @@ def make_ready(
     path = Path(recording)
     folder, opened = open_decode_run(run, root, cache)
     recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, DecodeRecipe) and isinstance(dataset, RecordingDataset)
+    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
     settings, how = choose_pipeline(recipe, pipeline)
     choose_subjects(opened, subjects, "")
     first = open_member(opened, (list(subjects) or opened.subjects)[0])
@@ -207,7 +207,7 @@ def score_lines(ready: Ready, label: np.ndarray, probability: np.ndarray) -> lis
     if not known.any():
         return ["labels are not known: nothing to score"]
     recipe = ready.opened.recipe
-    assert isinstance(recipe, DecodeRecipe)
+    assert isinstance(recipe, TrialsRecipe)
     y = np.searchsorted(ready.classes, label[known])
     n = int(known.sum())
     predictions = Predictions(np.arange(n), np.zeros(n, dtype=int), probability[known])

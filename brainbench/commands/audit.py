@@ -22,9 +22,9 @@ from brainbench.evaluation.splitters import Fold
 from brainbench.evaluation.trials.leaks import Windows, blocks_of, coin_folds, cut_windows, judge
 from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 from brainbench.features.store import default_cache
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import NetworkSettings, PipelineSettings
 from brainbench.recipes.reader import find_recipe, read_recipe
-from brainbench.recipes.schema import DecodeRecipe
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit
@@ -126,7 +126,7 @@ def audit_recipe(
     """
     settings = settings or AuditSettings()
     read = read_recipe(recipe, overrides)
-    if not isinstance(read, DecodeRecipe) or not read.pipelines:
+    if not isinstance(read, TrialsRecipe):
         raise UserError(f"{recipe}: only recipes of `kind: decode` with `pipelines` have trials to flip coins for")
     pipelines, notes = _pipelines(read, settings)
     read = read.model_copy(update={"pipelines": pipelines[:-1] or read.pipelines[:1]})  # the others need no opening
@@ -151,7 +151,7 @@ def audit_recipe(
     return audit
 
 
-def _pipelines(recipe: DecodeRecipe, settings: AuditSettings) -> tuple[list[PipelineSettings], list[str]]:
+def _pipelines(recipe: TrialsRecipe, settings: AuditSettings) -> tuple[list[PipelineSettings], list[str]]:
     names = [pipeline.name for pipeline in recipe.pipelines]
     for name in settings.pipelines:
         if name not in names:
@@ -168,13 +168,13 @@ def _pipelines(recipe: DecodeRecipe, settings: AuditSettings) -> tuple[list[Pipe
     return [*chosen, PipelineSettings(name=PROBE, decoder=PROBE)], notes
 
 
-def _decoder(settings: PipelineSettings, member: Member, recipe: DecodeRecipe) -> TrialDecoder:
+def _decoder(settings: PipelineSettings, member: Member, recipe: TrialsRecipe) -> TrialDecoder:
     if settings.decoder == PROBE:
         return NearestNeighbour(float(member.info["sfreq"]))
     return make_decoder(settings, member, recipe)
 
 
-def _protocols(recipe: DecodeRecipe, members: list[Member], settings: AuditSettings) -> list[Protocol]:
+def _protocols(recipe: TrialsRecipe, members: list[Member], settings: AuditSettings) -> list[Protocol]:
     """Return the recipe's schemes on windows, and the two controls, for every pool of subjects."""
     found = []
     for evaluation in recipe.evaluate:
@@ -268,7 +268,7 @@ def _unit(
     store: WindowStore,
 ) -> Unit:  # fmt: skip
     recipe = opened.recipe
-    assert isinstance(recipe, DecodeRecipe)
+    assert isinstance(recipe, TrialsRecipe)
     windows, first = protocol.windows, protocol.members[0]
     decoder = _decoder(settings, replace(first, n_times=windows.n_times), recipe)
     who = first.subject if len(protocol.members) == 1 else f"{len(protocol.members)} subjects"

@@ -24,8 +24,12 @@ def listing(what: str) -> str:
         from brainbench.evaluation.metrics import METRICS
         from brainbench.reconstruction.metrics import METRICS as IMAGE_METRICS
 
-        lines = {name: _first_line(METRICS[name].__doc__) for name in METRICS}
+        lines = {name: _first_line(METRICS[name].function.__doc__) for name in METRICS}
         lines |= {name: f"images: {metric.describe()}" for name, metric in IMAGE_METRICS.items()}
+    elif what == "kinds":
+        from brainbench.recipes.template import templates
+
+        lines = {name: _first_line(model.__doc__) for name, model in templates().items()}
     elif what in ("codecs", "generators"):
         models = reconstruction.codec_models() if what == "codecs" else reconstruction.generator_models()
         lines = {name: f"{_first_line(model.__doc__)} {_licence(name)}" for name, model in models.items()}

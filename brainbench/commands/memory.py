@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 
+from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.recipes.kinds.explore import ExploreRecipe
+from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import FbcspLdaSettings, NetworkSettings
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, ExploreRecipe, ReconstructRecipe
 from brainbench.runs.units import jobs_to_use
 from brainbench.studies.opened import Opened
 
@@ -48,8 +52,8 @@ def estimate_memory(opened: Opened) -> Estimate:
 
     The responses of participants are read for their sizes, which the run needs anyway.
     """
-    recipe = opened.recipe
-    if isinstance(recipe, DecodeRecipe) and recipe.pipelines:
+    recipe: Any = opened.recipe
+    if isinstance(recipe, TrialsRecipe):
         return _estimate_trials(opened, recipe)
     members = [opened.dataset.responses(subject) for subject in opened.subjects]
     parts: dict[str, float] = {"libraries": BASE_MB}
@@ -124,7 +128,7 @@ def _guided_parts(opened: Opened, rows: int, targets: int, jobs: int) -> dict[st
     return {"units at once": jobs * (max(fitted, guided) + BLOCK_MB), "networks": TORCH_MB + networks + weights}
 
 
-def _estimate_trials(opened: Opened, recipe: DecodeRecipe) -> Estimate:
+def _estimate_trials(opened: Opened, recipe: TrialsRecipe) -> Estimate:
     """Estimate a recipe with pipelines from the size of the first subject's trials."""
     from brainbench.data.recordings.base import RecordingDataset
 

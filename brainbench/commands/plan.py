@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from brainbench.commands.memory import Estimate, estimate_memory
 from brainbench.core.errors import UserError
 from brainbench.features.store import default_cache
+from brainbench.recipes.kinds import Recipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.recipes.kinds.explore import ExploreRecipe
+from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.reader import read_recipe
-from brainbench.recipes.schema import AnyRecipe, EncodeRecipe, ExploreRecipe, ReconstructRecipe
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.identity import default_folder, recipe_digest
 from brainbench.runs.units import Unit, jobs_to_use
@@ -33,7 +37,7 @@ class Plan:
         Expected time for missing units, from the rate of those that are finished here; None when there are none.
     """
 
-    recipe: AnyRecipe
+    recipe: Recipe
     folder: str
     finished: bool
     features: list[tuple[str, int, int, int]]
@@ -73,7 +77,7 @@ def plan(
     return make_plan(settings, RunFolder(out or default_folder(recipe)), cache=cache)
 
 
-def make_plan(recipe: AnyRecipe, folder: RunFolder, *, cache: str | os.PathLike[str] | None = None) -> Plan:
+def make_plan(recipe: Recipe, folder: RunFolder, *, cache: str | os.PathLike[str] | None = None) -> Plan:
     """Return the plan of a recipe without running anything."""
     opened = open_all(recipe, default_cache(None if cache is None else str(cache)))
     features = []
@@ -120,7 +124,7 @@ def all_units(opened: Opened, folder: RunFolder) -> list[Unit]:
         from brainbench.studies.explore.explore import plan_units as plan_exploration
 
         return plan_exploration(opened, Runner(folder, LocalEngine(), Stages(quiet=True)))
-    if opened.recipe.pipelines:
+    if isinstance(opened.recipe, TrialsRecipe):
         from brainbench.studies.trials.decode_trials import plan_units as plan_trials
 
         return plan_trials(opened)

@@ -21,8 +21,13 @@ from brainbench.core.errors import Interrupted
 from brainbench.core.files import write_json, write_text
 from brainbench.core.progress import Stages, peak_memory_mb
 from brainbench.features.store import default_cache
+from brainbench.recipes.kinds import Recipe
+from brainbench.recipes.kinds.decode import DecodeRecipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.recipes.kinds.explore import ExploreRecipe
+from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.reader import read_recipe
-from brainbench.recipes.schema import AnyRecipe, DecodeRecipe, EncodeRecipe, ExploreRecipe, ReconstructRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.folder import FINISHED, Run, RunFolder, describe_input
 from brainbench.runs.identity import default_folder, recipe_digest
@@ -97,7 +102,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 
 
 def execute(
-    recipe: AnyRecipe,
+    recipe: Recipe,
     folder: RunFolder,
     name: str,
     stages: Stages,
@@ -178,7 +183,7 @@ def compute_once(opened: Opened, runner: Runner) -> Outcome:
         from brainbench.studies.explore.explore import explore
 
         explore(opened, runner, outcome)
-    if isinstance(opened.recipe, DecodeRecipe) and opened.recipe.pipelines:
+    if isinstance(opened.recipe, TrialsRecipe):
         from brainbench.studies.trials.decode_trials import decode_trials
 
         decode_trials(opened, runner, outcome)

@@ -10,8 +10,8 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.core.progress import Stages
+from brainbench.recipes.parts import Execution
 from brainbench.recipes.reader import parse_recipe
-from brainbench.recipes.schema import Execution
 from brainbench.runs.cluster import Task, open_engine
 from brainbench.runs.engines import Engine, Runner, compute_unit
 from brainbench.runs.folder import RunFolder

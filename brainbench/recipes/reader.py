@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from brainbench.core.errors import Problem, RecipeError, UserError, did_you_mean, one_of
 from brainbench.recipes import datasets, encoders, pipelines, reconstruction
+from brainbench.recipes.kinds import Recipe, kinds
 from brainbench.recipes.presets import with_preset
-from brainbench.recipes.schema import KINDS, AnyRecipe, recipe_adapter
 
 Path_ = tuple[str | int, ...]
 _UNIONS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
@@ -124,7 +125,7 @@ def key_path(path: Sequence[str | int]) -> str:
     return text or "(recipe)"
 
 
-def read_recipe(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> AnyRecipe:
+def read_recipe(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Recipe:
     """Read and validate a recipe.
 
     Parameters
@@ -166,7 +167,7 @@ def find_recipe(path: str | os.PathLike[str]) -> Path:
     )
 
 
-def parse_recipe(text: str, source: str, overrides: Iterable[str] = ()) -> AnyRecipe:
+def parse_recipe(text: str, source: str, overrides: Iterable[str] = ()) -> Recipe:
     """Validate the text of a recipe; `source` names it in messages."""
     document = _Document(source)
     values = _plain(text, document)
@@ -175,21 +176,60 @@ def parse_recipe(text: str, source: str, overrides: Iterable[str] = ()) -> AnyRe
     if document.problems:
         raise RecipeError(source, document.problems)
     values = with_preset(values)
+    model = _choose_model(values, document)
     _check_tags(values, document)
+    if model is None:
+        raise RecipeError(source, document.problems)
     try:
-        recipe: AnyRecipe = recipe_adapter().validate_python(values)
+        recipe = model.model_validate(values)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            _translate(detail, values, document)
+            _translate(detail, values, model, document)
         raise RecipeError(source, document.problems) from None
     if document.problems:
         raise RecipeError(source, document.problems)
     return recipe
 
 
-def _plain(text: str, document: _Document) -> Any:
-    loader = _Loader(text)
+def _choose_model(values: dict[str, Any], document: _Document) -> type[Recipe] | None:
+    """Return the model of a recipe, by its ``kind`` and by the section that tells models of one kind apart."""
+    _check_tag(values, (), "kind", kinds(), document)
+    models = kinds().get(str(values.get("kind")), ())
+    told = {model: model.told_by for model in models if model.told_by is not None}
+    if not told:
+        return models[0] if models else None
+    given = [model for model, by in told.items() if values.get(by.section)]
+    if len(given) != 1:
+        document.problem((), "give either " + " or ".join(f"`{by.section}` ({by.reads})" for by in told.values()))
+        return None
+    for other in models:
+        if other is not given[0]:
+            _drop_sections(values, other, given[0], document)
+    return given[0]
+
+
+def _drop_sections(values: dict[str, Any], other: type[Recipe], model: type[Recipe], document: _Document) -> None:
+    """Take sections of another model of the same kind where they say nothing, and refuse them where they do."""
+    assert other.told_by is not None and model.told_by is not None
+    for name in [name for name in values if name in other.model_fields and name not in model.model_fields]:
+        value = values.pop(name)
+        if value and not _is_default(value, other.model_fields[name]):
+            message = f"`{name}` is for `{other.told_by.section}`; with `{model.told_by.section}` "
+            document.problem((name,), message + model.told_by.instead)
+
+
+def _is_default(value: Any, field: FieldInfo) -> bool:
     try:
+        read = TypeAdapter[Any](field.annotation or Any).validate_python(value)
+    except ValidationError:
+        return False
+    return bool(read == field.get_default(call_default_factory=True))
+
+
+def _plain(text: str, document: _Document) -> Any:
+    loader = None
+    try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             raise RecipeError(document.source, [Problem(1, 1, "(recipe)", "the file is empty")])
@@ -202,11 +242,14 @@ def _plain(text: str, document: _Document) -> Any:
         text_ = " ".join(part for part in (error.problem, error.context) if part)
         raise RecipeError(document.source, [Problem(line, column, "(YAML)", text_)]) from None
     except yaml.reader.ReaderError as error:
-        raise RecipeError(document.source, [Problem(1, 1, "(YAML)", error.reason)]) from None
+        line, column = text.count("\n", 0, error.position) + 1, error.position - text.rfind("\n", 0, error.position)
+        problem = Problem(line, column, "(YAML)", f"the character U+{ord(text[error.position]):04X} is not allowed")
+        raise RecipeError(document.source, [problem]) from None
     except RecursionError:
         raise RecipeError(document.source, [Problem(1, 1, "(YAML)", "nested too deeply")]) from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     if not isinstance(values, dict):
         raise RecipeError(document.source, [Problem(1, 1, "(recipe)", "a recipe is a mapping of keys to values")])
     return values
@@ -245,8 +288,7 @@ def _apply(values: Any, override: str, document: _Document) -> None:
 
 
 def _check_tags(values: dict[str, Any], document: _Document) -> None:
-    """Say what is wrong with ``kind``, ``dataset.name`` and ``family`` with the nearest valid choice."""
-    _check_tag(values, (), "kind", KINDS, document)
+    """Say what is wrong with ``dataset.name``, ``family`` and their like with the nearest valid choice."""
     for name in _SECTIONS:
         tag, models = _UNIONS[name]
         section = values.get(name)
@@ -276,9 +318,9 @@ def _check_tag(values: dict[str, Any], path: Path_, tag: str, choices: Iterable[
         )
 
 
-def _translate(detail: ErrorDetails, values: Any, document: _Document) -> None:
+def _translate(detail: ErrorDetails, values: Any, recipe: type[Recipe], document: _Document) -> None:
     """Turn one pydantic error into a problem at its place in the file."""
-    path, model = _resolve(detail["loc"], values)
+    path, model = _resolve(detail["loc"], values, recipe)
     kind = detail["type"]
     context = detail.get("ctx", {})
     if kind in ("union_tag_invalid", "union_tag_not_found"):
@@ -309,17 +351,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _resolve(loc: Sequence[str | int], values: Any) -> tuple[Path_, Any]:
+def _resolve(loc: Sequence[str | int], values: Any, recipe: type[Recipe]) -> tuple[Path_, Any]:
     """Drop the tags pydantic puts into a location, and return the path and the model at its parent."""
     parts = list(loc)
-    model: Any = None
-    if parts and parts[0] in KINDS:
-        model = KINDS[str(parts.pop(0))]
-    elif isinstance(values, dict) and values.get("kind") in KINDS:
-        model = KINDS[values["kind"]]
     path: list[str | int] = []
     here = values
-    parent = model
+    parent: Any = recipe
     while parts:
         part = parts.pop(0)
         union = _UNIONS.get(str(path[0])) if path else None

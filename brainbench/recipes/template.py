@@ -11,94 +11,49 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.recipes.datasets import settings_models as dataset_models
-from brainbench.recipes.encoders import settings_models as encoder_models
-from brainbench.recipes.reconstruction import codec_models, generator_models
-from brainbench.recipes.schema import KINDS
+from brainbench.recipes.kinds import Recipe, kinds
 
 _WIDTH = 108
 
-# What a template needs to be a recipe that runs as it is: everything else comes from the defaults.
-_EXAMPLES: dict[str, dict[str, Any]] = {
-    "encode": {
-        "title": "Which layer of EfficientNet explains which simulated region?",
-        "dataset": {
-            "name": "simulated",
-            "rois": [
-                {"roi": "early", "encoder": "efficientnet", "layer": "blocks.1"},
-                {"roi": "late", "encoder": "efficientnet", "layer": "blocks.5"},
-            ],
-        },
-        "encoders": [
-            {"name": "efficientnet", "family": "image", "weights": "installed", "layers": ["blocks.*"]},
-            {"name": "pixels", "family": "pixels"},
-        ],
-    },
-    "decode": {
-        "title": "Which category did the participant see?",
-        "dataset": {"name": "haxby2001"},
-        "hold_out": ["run"],
-        "decoding": {"label": "category", "decoders": [{"name": "lda"}]},
-    },
-    "explore": {
-        "title": "Which images would a simulated region respond to most?",
-        "dataset": {
-            "name": "simulated",
-            "images": "drawings",
-            "n_subjects": 1,
-            "rois": [{"roi": "stripes-area", "prefers": "stripes"}, {"roi": "letter-area", "prefers": "letter"}],
-        },
-        "encoders": [
-            {"name": "efficientnet", "family": "image", "weights": "installed", "layers": ["blocks.5"]},
-            {"name": "gabor", "family": "gabor"},
-        ],
-        "generator": {"name": "small", "train_on": "drawings", "train_steps": 300},
-        "guide": {"encoder": "efficientnet", "layer": "blocks.5"},
-    },
-    "reconstruct": {
-        "title": "Which image did the simulated participant see?",
-        "dataset": {
-            "name": "simulated",
-            "n_subjects": 1,
-            "rois": [
-                {"roi": "layout", "encoder": "pixels", "layer": "all"},
-                {"roi": "content", "encoder": "efficientnet", "layer": "blocks.5"},
-            ],
-        },
-        "encoders": [
-            {"name": "efficientnet", "family": "image", "weights": "installed", "layers": ["blocks.5"]},
-            {"name": "pixels", "family": "pixels"},
-        ],
-        "low_level": {"codec": "pca"},
-        "generator": {
-            "name": "small",
-            "condition_on": [{"encoder": "efficientnet", "layer": "blocks.5"}],
-            "train_steps": 300,
-        },
-    },
-}
+
+def templates() -> dict[str, type[Recipe]]:
+    """Return what templates can be written of: every kind, and further models of it as ``kind-section``."""
+    found = {}
+    for kind, models in kinds().items():
+        for model in models:
+            name = kind if model.told_by is None or model is models[0] else f"{kind}-{model.told_by.section}"
+            found[name] = model
+    return found
 
 
-def write_template(kind: str) -> str:
-    """Return a commented recipe of `kind` that runs as it is.
+def write_template(name: str) -> str:
+    """Return a commented recipe that runs as it is.
+
+    Parameters
+    ----------
+    name : str
+        A kind, or another of `templates`.
 
     Raises
     ------
     UserError
         If there is no such kind.
     """
-    if kind not in KINDS:
-        raise UserError(f"unknown kind of recipe '{kind}'{did_you_mean(kind, KINDS)}", hint=f"kinds: {one_of(KINDS)}")
-    model = KINDS[kind]
+    known = templates()
+    if name not in known:
+        raise UserError(f"unknown kind of recipe '{name}'{did_you_mean(name, known)}", hint=f"kinds: {one_of(known)}")
+    model = known[name]
     lines = [
         f"# {model.__doc__}",
         "# Check it with `brainbench check`, see what it costs with `brainbench plan`.",
         "",
     ]
-    example = {"kind": kind, **_EXAMPLES[kind]}
-    order = ["kind", *[name for name in model.model_fields if name != "kind"]]
-    for name in order:
-        lines += _field(name, model.model_fields[name], example.get(name, PydanticUndefined), 0)
+    # What every recipe has frames what only this kind has; how it runs comes last.
+    own = [field for field in model.model_fields if field not in Recipe.model_fields]
+    shared = list(Recipe.model_fields)
+    place = shared.index("dataset") + 1
+    for field in [*shared[:place], *own, *shared[place:]]:
+        lines += _field(field, model.model_fields[field], model.example.get(field, PydanticUndefined), 0)
     return "\n".join(lines) + "\n"
 
 
@@ -112,7 +67,7 @@ def _field(name: str, field: FieldInfo, example: Any, indent: int) -> list[str]:
     value = example if example is not PydanticUndefined else field.get_default(call_default_factory=True)
     if value is PydanticUndefined:
         return []
-    sections = _sections(name, value)
+    sections = _sections(field, value)
     if sections is not None:
         if isinstance(sections, list):
             lines.append(f"{pad}{name}:")
@@ -135,29 +90,39 @@ def _field(name: str, field: FieldInfo, example: Any, indent: int) -> list[str]:
 
 def _body(model: type[BaseModel], entry: dict[str, Any], indent: int) -> list[str]:
     lines: list[str] = []
-    first = [name for name in ("name", "family", "codec") if name in model.model_fields]
+    first = [name for name in ("name", "family", "codec", "decoder") if name in model.model_fields]
     for name in [*first, *[name for name in model.model_fields if name not in first]]:
         lines += _field(name, model.model_fields[name], entry.get(name, PydanticUndefined), indent)
     return lines
 
 
-def _sections(name: str, value: Any) -> Any:
+def _sections(field: FieldInfo, value: Any) -> Any:
     """Return (model, values) for a section, a list of them for a list of sections, else None."""
     if isinstance(value, BaseModel):
         return type(value), {}
-    if name == "dataset":
-        return dataset_models()[value["name"]], value
-    if name == "encoders":
-        return [(encoder_models()[entry["family"]], entry) for entry in value]
-    if name == "low_level":
-        return codec_models()[value["codec"]], value
-    if name == "generator" and value is not None:
-        return generator_models()[value["name"]], value
-    if name == "decoding" and value is not None:
-        from brainbench.recipes.schema import Decoding
-
-        return Decoding, value
+    models = _models(field.annotation)
+    if models and isinstance(value, dict):
+        return _model_of(models, value), value
+    if models and isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
+        return [(_model_of(models, entry), entry) for entry in value]
     return None
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """Return the section models of a field, looking through lists, unions and optionals."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
+
+
+def _model_of(models: list[type[BaseModel]], values: dict[str, Any]) -> type[BaseModel]:
+    """Return the model whose tag, the only value that a field can have, is that of `values`."""
+    tags = {model: {name: _choices(field.annotation) for name, field in model.model_fields.items()} for model in models}
+    return next(
+        model
+        for model in models
+        if all(values.get(name, only[0]) == only[0] for name, only in tags[model].items() if len(only) == 1)
+    )
 
 
 def _choices(annotation: Any) -> list[str]:

@@ -12,7 +12,11 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.core.files import atomic_open, write_text
+from brainbench.core.made import MadeFiles, escaped
+from brainbench.core.tables import read_table
 from brainbench.data.account import RunUse, shortened
+from brainbench.evaluation.decoding import PAIR
+from brainbench.evaluation.metrics import MEDIAN, metric_of
 from brainbench.report import figures
 from brainbench.report.tables import (
     ALL,
@@ -83,21 +87,15 @@ def write_report(folder: str | Path) -> Path:
 
 
 def _read(root: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
-    import pandas as pd
-
     try:
         facts = json.loads((root / "facts.json").read_text(encoding="utf-8"))
         manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
-        scores = pd.read_csv(root / "scores.csv", dtype=dict.fromkeys(NAMES, str))
+        scores = read_table(root / "scores.csv", NAMES)  # older runs have fewer columns
         for name in ("trials", "reconstruction", "exploration"):
             facts.setdefault(name, None)  # older runs have none
         facts.setdefault("data", [])
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: the run has not finished", hint="run its recipe again") from None
-    for name in NAMES:
-        if name not in scores:  # older runs have fewer columns
-            scores[name] = ""
-        scores[name] = scores[name].astype(object).fillna("").astype(str)
     return facts, manifest, scores
 
 
@@ -106,6 +104,7 @@ class _Page:
 
     def __init__(self, root: Path, facts: dict[str, Any], scores: pd.DataFrame) -> None:
         self.root = root
+        self.made = MadeFiles(root)
         self.facts = facts
         self.scores = scores
         self.lead = lead_subject(scores)
@@ -114,6 +113,8 @@ class _Page:
         self.mark = "simulated: no brain was measured" if facts["simulated"] else ""
         if facts["untrained"]:
             self.mark = "; ".join(filter(None, [self.mark, f"untrained weights: {', '.join(facts['untrained'])}"]))
+        lead = metric_of(facts["metric"])
+        self.toward = 1 if lead is None else lead.direction
         self.rois = list(dict.fromkeys(roi for subject in facts["subjects"] for roi in subject["rois"]))
         self.layers = [
             (encoder["name"], layer["name"], encoder["role"])
@@ -152,11 +153,12 @@ class _Page:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
         data = buffer.getvalue()
-        with atomic_open(self.root / "figures" / f"{name}.png") as handle:
+        file = self.made.claim("figures", escaped(name, keep="_"), ".png")
+        with atomic_open(self.root / file) as handle:
             handle.write(data)
         self._bytes += len(data) * 4 // 3
         if self._bytes > MAX_BYTES * 0.8:
-            return {"src": "", "alt": alt, "file": f"figures/{name}.png"}
+            return {"src": "", "alt": alt, "file": file}
         return {"src": "data:image/png;base64," + base64.b64encode(data).decode(), "alt": alt, "file": ""}
 
     def matrix(self, metric: str, subject: str, scheme: str | None = None) -> Matrix | None:
@@ -207,7 +209,7 @@ class _Page:
 
     def medians(self) -> list[dict[str, Any]]:
         """Median scores with their null, where regions have many targets."""
-        rows = over_folds(self.scores, metric="median_pearson_r")
+        rows = over_folds(self.scores, metric=f"{MEDIAN}{self.facts['metric']}")
         rows = rows[(rows["n_targets"] > 20) & ~rows["subject"].isin([MEAN])]
         return rows.to_dict("records") if len(rows) <= 60 else []  # type: ignore[return-value]
 
@@ -270,7 +272,7 @@ class _Page:
         rows = over_folds(self.scores, metric="accuracy")
         if not len(rows):
             return None
-        pairs = self.scores[(self.scores["fold"] == ALL) & self.scores["metric"].str.startswith("accuracy_")]
+        pairs = self.scores[(self.scores["fold"] == ALL) & self.scores["metric"].str.startswith(PAIR)]
         matrices = []
         for index, entry in enumerate(self.facts["confusion"][:MAX_MAPS]):
             figure = figures.confusion(entry["labels"], np.array(entry["counts"]), self.mark)
@@ -317,7 +319,7 @@ class _Page:
         rows = rows[rows["subject"].isin(names) & (rows["role"] == "model")]
         if len(names) < 2 or not len(rows):
             return None
-        best = rows.sort_values("value").groupby(["subject", "roi"]).tail(1)
+        best = rows.sort_values("value", ascending=self.toward > 0).groupby(["subject", "roi"]).tail(1)
         values: dict[str, dict[str, float]] = {}
         above: dict[str, list[str]] = {name: [] for name in names}
         for row in best.itertuples():
@@ -354,7 +356,7 @@ class _Page:
             means = mine.groupby(["encoder", "layer"], sort=False)["value"].mean()
             if not len(means):
                 continue
-            encoder, layer = means.idxmax()
+            encoder, layer = (self.toward * means).idxmax()
             for entry in self.facts["maps"]:
                 chosen = (entry["subject"], entry["scheme"], entry["encoder"], entry["layer"], entry["metric"])
                 if chosen != (subject, self.scheme, encoder, layer, metric) or len(shown) >= MAX_MAPS:
@@ -362,11 +364,11 @@ class _Page:
                 background = self.root / entry["background"] if entry["background"] else None
                 title = f"{subject}: {encoder} {layer}, {name_of(metric)}"
                 file = self.root / entry["file"]
-                figure = (
-                    figures.brain_map(file, background, title, self.mark)
-                    if entry["space"] == "volume"
-                    else figures.surface_map(file, title, self.mark)
-                )
+                figure = None  # grayordinates are drawn by Connectome Workbench
+                if entry["space"] == "volume":
+                    figure = figures.brain_map(file, background, title, self.mark)
+                elif entry["space"] != "cifti":
+                    figure = figures.surface_map(file, title, self.mark)
                 shown.append(
                     {"title": title, "file": entry["file"], "figure": self.save(figure, f"map_{subject}", title)}
                 )

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.recipes.schema import Execution
+from brainbench.recipes.parts import Execution
 from brainbench.runs.engines import Engine, LocalEngine
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, jobs_to_use

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from brainbench import __version__
 from brainbench.core.digests import SCHEMA, digest
+from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.reader import find_recipe
-from brainbench.recipes.schema import AnyRecipe, science
 
 
-def recipe_digest(recipe: AnyRecipe) -> str:
+def recipe_digest(recipe: Recipe) -> str:
     """Return the digest of everything in a recipe that can change a result.
 
     The device is part of it, since features computed elsewhere may differ in their last digits, and so is the
@@ -22,7 +22,7 @@ def recipe_digest(recipe: AnyRecipe) -> str:
         {
             "schema": SCHEMA,
             "brainbench": __version__,
-            "science": science(recipe),
+            "science": recipe.science(),
             "root": os.path.abspath(root) if root else None,
             "device": recipe.execution.device,
             "threads_per_unit": recipe.execution.threads_per_unit,

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from brainbench.data.cards import load_card
-from brainbench.recipes.schema import DecodeRecipe, EncodeRecipe, ExploreRecipe, ReconstructRecipe
+from brainbench.recipes.kinds.decode import DecodeRecipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.recipes.kinds.explore import ExploreRecipe
+from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.studies.claims import claims
 from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import Outcome
@@ -13,13 +17,13 @@ from brainbench.studies.outcome import Outcome
 
 def describe(opened: Opened, outcome: Outcome) -> dict[str, Any]:
     """Return the facts of a finished run."""
-    recipe = opened.recipe
+    recipe: Any = opened.recipe
     card = load_card(recipe.dataset.name)
     metrics = list(dict.fromkeys(row["metric"] for row in outcome.rows))
     if isinstance(recipe, ExploreRecipe):
         lead = "predicted_response"
     else:
-        lead = "accuracy" if isinstance(recipe, DecodeRecipe) else recipe.metrics[0]
+        lead = "accuracy" if isinstance(recipe, DecodeRecipe | TrialsRecipe) else recipe.metrics[0]
     return {
         "kind": recipe.kind,
         "title": recipe.title,
@@ -111,10 +115,10 @@ def weights(recipe: ReconstructRecipe) -> list[dict[str, str]]:
 
 def question(opened: Opened) -> str:
     """Return what was asked, in one sentence."""
-    recipe = opened.recipe
+    recipe: Any = opened.recipe
     people = f"{len(opened.subjects)} {'simulated ' if opened.dataset.simulated else ''}participant"
     people += "" if len(opened.subjects) == 1 else "s"
-    if isinstance(recipe, DecodeRecipe) and recipe.pipelines:
+    if isinstance(recipe, TrialsRecipe):
         return trial_question(recipe, people)
     held = " and ".join({"stimulus": "stimuli", "run": "runs"}[part] for part in recipe.hold_out)
     if isinstance(recipe, EncodeRecipe):
@@ -138,7 +142,7 @@ def question(opened: Opened) -> str:
     return f"Can {decoders} read {recipe.decoding.label} from the responses of {people}, on {held} never trained on?"
 
 
-def trial_question(recipe: DecodeRecipe, people: str) -> str:
+def trial_question(recipe: TrialsRecipe, people: str) -> str:
     """Return what was asked of trials, in one sentence."""
     never = {
         "k-fold": "trials",

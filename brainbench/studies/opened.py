@@ -17,7 +17,10 @@ from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
 from brainbench.features.store import FeatureStore
 from brainbench.recipes.encoders import EncoderSettings, RecordedSettings
-from brainbench.recipes.schema import AnyRecipe, EncodeRecipe, ExploreRecipe, ReconstructRecipe
+from brainbench.recipes.kinds import Recipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.recipes.kinds.explore import ExploreRecipe
+from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
 
 if TYPE_CHECKING:
     from brainbench.reconstruction.base import Codec, Generator
@@ -59,7 +62,7 @@ class OpenEncoder:
 class Opened:
     """Everything a recipe names, opened."""
 
-    recipe: AnyRecipe
+    recipe: Recipe
     dataset: Dataset
     root_note: str
     subjects: list[str]
@@ -85,7 +88,7 @@ class Opened:
         return next(entry for entry in self.encoders if entry.name == name)
 
 
-def open_dataset(recipe: AnyRecipe, cache: Path) -> tuple[Dataset, str]:
+def open_dataset(recipe: Recipe, cache: Path) -> tuple[Dataset, str]:
     """Open the recipe's data set; return it with a sentence that says which folder was taken."""
     settings: Any = recipe.dataset
     if settings.name in WITHOUT_FILES:
@@ -102,7 +105,7 @@ def open_dataset(recipe: AnyRecipe, cache: Path) -> tuple[Dataset, str]:
     return DATASETS[settings.name].open(settings, root, context), note
 
 
-def open_all(recipe: AnyRecipe, cache: Path) -> Opened:
+def open_all(recipe: Recipe, cache: Path) -> Opened:
     """Open everything a recipe names; heavy libraries are imported here and not before."""
     dataset, note = open_dataset(recipe, cache)
     opened = Opened(recipe, dataset, note, choose_subjects(dataset, recipe.dataset.subjects), FeatureStore(cache))

@@ -11,7 +11,7 @@ import pytest
 
 import brainbench as bb
 from brainbench.core.errors import UserError
-from brainbench.recipes.schema import Execution, Slurm
+from brainbench.recipes.parts import Execution, Slurm
 from brainbench.runs import cluster
 from brainbench.runs.folder import RunFolder
 from tests.studies.recipes import write_recipe

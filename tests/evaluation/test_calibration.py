@@ -1,33 +1,52 @@
-"""Calibration: a closed example, and the error that few trials alone give."""
+"""Counting and judging of calibration rows."""
 
-import numpy as np
+import pytest
+from scipy.stats import binomtest
 
-from brainbench.evaluation.trials.calibration import calibrate
-
-
-def test_by_hand():
-    # Two trials at .9 (one right), two at .6 (both right): (|1.8 - 1| + |1.2 - 2|) / 4.
-    probability = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]])
-    found = calibrate(np.array([0, 0, 0, 1]), probability, n_draws=0)
-    assert np.isclose(found.ece, 0.4) and np.isnan(found.p)
-    assert found.count.sum() == 4 and found.right.sum() == 3 and np.isclose(found.confidence.sum(), 3.0)
+from brainbench.evaluation.calibration import Rate, Row, judge
 
 
-def test_perfect_calibration_is_not_rejected_and_overconfidence_is():
-    rng = np.random.default_rng(0)
-    p_values, ratio = [], []
-    for seed in range(60):
-        top = rng.uniform(0.5, 1, 40)
-        y = (rng.random(40) >= top).astype(int)
-        found = calibrate(y, np.column_stack([top, 1 - top]), n_draws=200, seed=seed)
-        p_values.append(found.p)
-        ratio.append(found.ece / found.expected)
-    assert 0.3 < np.mean(p_values) < 0.7 and np.mean(np.array(p_values) < 0.1) < 0.25
-    assert 0.85 < np.mean(ratio) < 1.15
-    sure = np.column_stack([np.full(40, 0.99), np.full(40, 0.01)])
-    assert calibrate(rng.integers(0, 2, 40), sure, n_draws=200).p < 0.01
+@pytest.mark.parametrize(("hits", "n"), [(0, 50), (7, 200), (50, 50)])
+def test_intervals_are_exact(hits, n):
+    expected = binomtest(hits, n).proportion_ci(0.99, method="exact")
+    assert Rate.of(hits, n).low == pytest.approx(expected.low)
+    assert Rate.of(hits, n).high == pytest.approx(expected.high)
 
 
-def test_more_than_two_classes_start_at_their_chance():
-    found = calibrate(np.array([0, 1, 2, 3]), np.full((4, 4), 0.25))
-    assert found.edges[0] == 0.25 and found.count[0] == 4 and np.isclose(found.ece, 0)
+def row(promise="p", **more):
+    return Row("a row", promise, float, **more)
+
+
+def grid(n, share, below):
+    """Values of which a share lies below a level and the rest far above."""
+    hits = round(n * share)
+    return [below] * hits + [0.5] * (n - hits)
+
+
+@pytest.mark.parametrize(
+    ("share", "n", "verdict"), [(0.05, 2000, "holds"), (0.1, 2000, "FAILS"), (0.01, 2000, "FAILS"), (0.05, 100, "open")]
+)
+def test_a_p_value_is_judged_at_five_percent(share, n, verdict):
+    assert judge(row(), grid(n, share, 0.04)).verdict == verdict
+
+
+def test_a_p_value_is_judged_at_one_percent():
+    assert judge(row(), grid(2000, 0.05, 0.009)).verdict == "FAILS"
+
+
+def test_a_discrete_p_may_reject_rarely():
+    assert judge(row("discrete p"), grid(2000, 0.01, 0.04)).verdict == "holds"
+
+
+def test_power_covers_and_values():
+    assert judge(row("power", at_least=0.8), grid(200, 0.5, 0.04)).verdict == "FAILS"
+    assert judge(row("power", at_least=0.8), grid(200, 0.9, 0.04)).verdict == "holds"
+    assert judge(row("cover"), [1.0] * 950 + [0.0] * 50).verdict == "holds"
+    assert judge(row("cover"), [1.0] * 800 + [0.0] * 200).verdict == "FAILS"
+    assert judge(row("value", between=(-0.02, 0.02)), [0.01, 0.0, -0.01] * 100).verdict == "holds"
+
+
+def test_seeds_are_of_the_name_and_the_number():
+    one, other = row(), Row("another row", "p", float)
+    assert one.seed(0) == row().seed(0)
+    assert len({one.seed(0), one.seed(1), other.seed(0), other.seed(1)}) == 4

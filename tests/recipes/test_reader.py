@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from brainbench.core.errors import RecipeError, UserError
+from brainbench.recipes.kinds.decode import DecodeRecipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.reader import parse_recipe, read_recipe
-from brainbench.recipes.schema import KINDS, EncodeRecipe, science
-from brainbench.recipes.template import write_template
+from brainbench.recipes.template import templates, write_template
 
 GOOD = """\
 kind: encode
@@ -147,7 +149,7 @@ def test_good_recipe_and_numbers_as_written():
     recipe = parse_recipe(GOOD.replace("[-1.0, 5.0]", "[-1, 1e1]"), "my.yaml")
     assert isinstance(recipe, EncodeRecipe)
     assert recipe.head.log10_alphas == [-1.0, 10.0]
-    assert "execution" not in science(recipe)
+    assert "execution" not in recipe.science()
 
 
 def test_overrides_are_validated_like_the_file():
@@ -175,14 +177,60 @@ def test_missing_file_suggests_the_nearest(tmp_path: Path):
         read_recipe(tmp_path / "latin.yaml")
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
-def test_template_is_a_valid_recipe_and_names_every_setting(kind):
-    text = write_template(kind)
+@pytest.mark.parametrize("name", list(templates()))
+def test_template_is_a_valid_recipe_and_names_every_setting(name):
+    text = write_template(name)
     recipe = parse_recipe(text, "template")
-    assert recipe.kind == kind
-    for name in KINDS[kind].model_fields:
+    assert type(recipe) is templates()[name]
+    for name in type(recipe).model_fields:
         assert f"\n{name}:" in text
     assert max(len(line) for line in text.splitlines()) <= 120
+
+
+DECODE = """\
+kind: decode
+dataset: {name: physionet-mi}
+decoding: {label: category, decoders: [{name: lda}]}
+"""
+TRIALS = """\
+kind: decode
+dataset: {name: physionet-mi}
+pipelines: [{name: csp, decoder: csp_lda}]
+evaluate: [{scheme: k-fold}]
+"""
+
+
+def test_a_section_tells_models_of_one_kind_apart():
+    assert type(parse_recipe(DECODE, "a.yaml")) is DecodeRecipe
+    assert type(parse_recipe(TRIALS, "a.yaml")) is TrialsRecipe
+    # Resolved recipes of earlier runs name every section of both, at its default.
+    both = "time_resolved: null\nbands: null\n"
+    assert type(parse_recipe(DECODE + both + "pipelines: []\nevaluate: []\n", "a.yaml")) is DecodeRecipe
+    resolved = "decoding: null\nhold_out: [stimulus]\nalso: []\nfolds: {scheme: auto, n_splits: 5, trim_s: 20.0}\n"
+    assert type(parse_recipe(TRIALS + resolved, "a.yaml")) is TrialsRecipe
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "message"),
+    [
+        (TRIALS.replace("pipelines", "x"), "(recipe)", "give either `decoding` (responses) or `pipelines` (trials"),
+        (DECODE + TRIALS.split("\n", 2)[2], "(recipe)", "give either `decoding` (responses) or `pipelines` (trials"),
+        (TRIALS.replace("evaluate: [{scheme: k-fold}]", ""), "(recipe)", "`pipelines` and `evaluate` go together"),
+        (TRIALS + "folds: {n_splits: 4}", "folds", "`folds` is for `decoding`; with `pipelines` it is `evaluate` that"),
+        (TRIALS + "hold_out: [run]", "hold_out", "`hold_out` is for `decoding`"),
+        (DECODE + "evaluate: [{scheme: k-fold}]", "evaluate", "`evaluate` is for `pipelines`; with `decoding`"),
+        (DECODE + "time_resolved: {window: 2.0}", "time_resolved", "`time_resolved` is for `pipelines`"),
+        (TRIALS.replace("physionet-mi", "haxby2001"), "(recipe)", "need a recording; 'haxby2001' takes `decoding`"),
+        (TRIALS + "significance: {null: block}", "(recipe)", "labels are permuted within runs"),
+        (TRIALS + "foldz: 3", "foldz", "unknown key"),
+        (DECODE + "folds: {scheme: held-out-clusters, cluster_by: {encoder: a, layer: b}}", "(recipe)",
+         "`cluster_by` names encoder 'a', which is not one of []"),
+    ],
+)  # fmt: skip
+def test_sections_of_another_model_are_refused(text, path, message):
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(text, "a.yaml")
+    assert [problem.path for problem in caught.value.problems if message in problem.message] == [path], caught.value
 
 
 def test_every_shipped_recipe_is_valid():
@@ -225,3 +273,30 @@ def test_help_is_quick():
     done, best = quickest("-m", "brainbench", "--help")
     assert done.returncode == 0 and "run" in done.stdout
     assert best < 0.5
+
+
+@pytest.mark.parametrize("ch", ["\x00", "\x1b", "\x7f", "\ud800"])
+def test_a_control_character_is_named_with_its_place(ch):
+    with pytest.raises(RecipeError, match=rf"test.yaml:2:10 .*U\+{ord(ch):04X} is not allowed"):
+        parse_recipe(GOOD.replace("a test", f"a {ch} test"), "test.yaml")
+
+
+@pytest.mark.parametrize("kind", ["[a]", "{a: 1}", "null", "1e999", "!!binary YQ=="])
+def test_a_kind_of_a_wrong_type_is_one_problem(kind):
+    with pytest.raises(RecipeError, match="is not one of"):
+        parse_recipe(GOOD.replace("kind: encode", f"kind: {kind}"), "test.yaml")
+
+
+def test_a_message_is_one_screen_whatever_came():
+    texts = [GOOD.replace("a test", "[" * 90_000), GOOD.replace("net", "é" * 90_000), GOOD.replace("kind", "k" * 9000)]
+    texts.append(GOOD + "".join(f"k{i}: {i}\n" for i in range(400)))
+    for text in texts:
+        with pytest.raises(RecipeError) as caught:
+            parse_recipe(text, "test.yaml")
+        assert len(str(caught.value)) < 16_000 and str(caught.value).count("\n") <= 31
+    assert "... and 38" in str(caught.value) and "problems. Nothing was run." in str(caught.value)
+
+
+def test_terminal_codes_are_shown_and_not_obeyed():
+    error = UserError("no layer '\x1b[2J\u202e'", hint="a\rb")
+    assert str(error) == "no layer '\\x1b[2J\\u202e'\n  hint: a\\rb"

@@ -12,7 +12,8 @@ from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import Responses, Stimuli
 from brainbench.evaluation.certificate import Certificate, leak_certificate
 from brainbench.evaluation.splitters import inner_groups, make_splitter
-from brainbench.recipes.schema import AnyRecipe, Scheme
+from brainbench.recipes.kinds import Recipe
+from brainbench.recipes.parts import Scheme
 from brainbench.studies.cases.rows import Rows
 from brainbench.studies.opened import Features
 
@@ -165,7 +166,7 @@ def cluster_stimuli(features: np.ndarray, n_clusters: int, seed: int) -> np.ndar
     return np.array([f"cluster-{label + 1}" for label in labels])
 
 
-def choose_null(rows: Rows, recipe: AnyRecipe) -> str:
+def choose_null(rows: Rows, recipe: Recipe) -> str:
     """Return the null of the permutation test: the recipe's, or the one that fits the design."""
     if recipe.significance.null != "auto":
         return recipe.significance.null

@@ -11,7 +11,7 @@ import numpy as np
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Continuous, Responses
-from brainbench.recipes.schema import ResponseSettings, Scheme
+from brainbench.recipes.parts import ResponseSettings, Scheme
 
 GROUP = "group"
 """The pseudo-subject whose responses are the mean over participants."""

@@ -14,7 +14,7 @@ from brainbench.core.progress import Stages
 from brainbench.data.base import Responses, Stimuli
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.scoring import Scored, Scoring, score_nested, score_predictions
-from brainbench.recipes.schema import EncodeRecipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.ridge.encoding import FoldSettings, fit_all, fit_fold
 from brainbench.runs.engines import Runner
 from brainbench.runs.folder import RunFolder
@@ -148,7 +148,7 @@ def with_group(opened: Opened, members: list[tuple[Stimuli, Responses]]) -> list
 
 def open_cases(opened: Opened, stimuli: Stimuli, responses: Responses) -> Iterator[Case]:
     """Yield one case per scheme."""
-    recipe = opened.recipe
+    recipe: Any = opened.recipe
     features = Features(opened, stimuli, responses)
     for scheme in recipe.schemes:
         rows = make_rows(responses, scheme, recipe.responses)
@@ -330,7 +330,12 @@ def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: Fits) -> Unit:
         return {**scored.to_arrays(), "edge_share": np.array(held_out["at_edge"].mean())}
 
     assert fit.encoder is not None and fit.layer is not None
-    key = {"fits": [unit.digest for unit in fit.units], "scoring": vars(how), "rois": _rois_digest(case.responses)}
+    key = {
+        "fits": [unit.digest for unit in fit.units],
+        "scoring": vars(how),
+        "tested": how.metrics[0],  # units of before, where Pearson's r was tested whatever came first, are not read
+        "rois": _rois_digest(case.responses),
+    }
     return Unit("score", f"{case.rows.subject}, {fit.encoder.name}.{fit.layer.name}", key, compute)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.evaluation.zero_shot import leave_two_out_2v2
-from brainbench.recipes.schema import EncodeRecipe
+from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.encode.encode import Case

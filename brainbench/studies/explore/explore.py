@@ -17,7 +17,7 @@ import numpy as np
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import Stimuli
-from brainbench.recipes.schema import ExploreRecipe
+from brainbench.recipes.kinds.explore import ExploreRecipe
 from brainbench.reconstruction.base import Generator, Images
 from brainbench.reconstruction.facets import mean_images
 from brainbench.ridge.encoding import FoldSettings, fit_all, fit_fold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from brainbench.recipes.schema import ReconstructRecipe
+from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
 from brainbench.reconstruction.metrics import METRICS
 from brainbench.report.tables import name_of
 from brainbench.studies.claims import number, probability

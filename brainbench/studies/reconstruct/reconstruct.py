@@ -13,7 +13,7 @@ import numpy as np
 
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError, one_of
-from brainbench.recipes.schema import ReconstructRecipe
+from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
 from brainbench.reconstruction.base import Codec, Condition, Generator, Images, Progress
 from brainbench.reconstruction.images import stimulus_images
 from brainbench.reconstruction.prediction import DecodingSettings, Target, predict_targets

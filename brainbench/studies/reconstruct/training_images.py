@@ -12,8 +12,9 @@ from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.features.store import FeatureStore
+from brainbench.recipes.kinds.explore import ExploreRecipe
+from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
 from brainbench.recipes.reconstruction import SmallSettings
-from brainbench.recipes.schema import ExploreRecipe, ReconstructRecipe
 from brainbench.reconstruction.base import Condition, Images
 from brainbench.reconstruction.images import stimulus_images
 from brainbench.studies.opened import Opened

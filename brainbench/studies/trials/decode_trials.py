@@ -18,8 +18,8 @@ from brainbench.evaluation.trials.scores import (
     compare_trials,
     score_trials,
 )
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import PipelineSettings
-from brainbench.recipes.schema import DecodeRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.cases.across import MEAN, mean_over_subjects
@@ -44,7 +44,7 @@ DIFFERENCE = "difference_accuracy"
 def decode_trials(opened: Opened, runner: Runner, outcome: Outcome) -> None:
     """Run a recipe with pipelines into `outcome`."""
     recipe = opened.recipe
-    assert isinstance(recipe, DecodeRecipe)
+    assert isinstance(recipe, TrialsRecipe)
     with runner.stages.stage("read and filter", total=len(opened.subjects)) as advance:
         members, cases = open_trials(opened)
         lead = [case for case in cases if case.label == cases[0].label]
@@ -105,7 +105,7 @@ def _units(
     opened: Opened, members: list[Member], cases: list[Case]
 ) -> list[tuple[tuple[Case, PipelineSettings], list[Unit]]]:
     recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, DecodeRecipe) and isinstance(dataset, RecordingDataset)
+    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
     store = TrialStore(dataset)
     return [
         ((case, settings), [_unit(case, settings, recipe, store, index) for index in range(len(case.folds))])
@@ -114,7 +114,7 @@ def _units(
     ]
 
 
-def _unit(case: Case, settings: PipelineSettings, recipe: DecodeRecipe, store: TrialStore, index: int) -> Unit:
+def _unit(case: Case, settings: PipelineSettings, recipe: TrialsRecipe, store: TrialStore, index: int) -> Unit:
     train, test = case.folds[index]
     decoder = make_decoder(settings, case.members[0], recipe)
 
@@ -150,7 +150,7 @@ def _unit(case: Case, settings: PipelineSettings, recipe: DecodeRecipe, store: T
 def _pattern_units(opened: Opened, members: list[Member]) -> list[tuple[Member, PipelineSettings, Unit]]:
     """Return a unit per subject and CSP pipeline: patterns fitted on all trials, to be drawn, never scored."""
     recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, DecodeRecipe) and isinstance(dataset, RecordingDataset)
+    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
     store = TrialStore(dataset)
     found = []
     for member in members:
@@ -198,7 +198,7 @@ def _report(outcome: Outcome, case: Case, member: Member, settings: PipelineSett
 
 
 def _compare(
-    outcome: Outcome, recipe: DecodeRecipe, right: dict[tuple[str, str], dict[str, tuple[np.ndarray, np.ndarray]]],
+    outcome: Outcome, recipe: TrialsRecipe, right: dict[tuple[str, str], dict[str, tuple[np.ndarray, np.ndarray]]],
     subjects: list[str],
 ) -> None:  # fmt: skip
     """Add the difference of every two pipelines: on the trials of each subject, and over subjects."""
@@ -233,7 +233,7 @@ def _add_difference(outcome: Outcome, subject: str, scheme: str, pipeline: str, 
 
 
 def _note(
-    outcome: Outcome, recipe: DecodeRecipe, dataset: RecordingDataset, members: list[Member], cases: list[Case]
+    outcome: Outcome, recipe: TrialsRecipe, dataset: RecordingDataset, members: list[Member], cases: list[Case]
 ) -> None:
     """Write down what the report says of subjects, schemes and pipelines."""
     for member in members:

@@ -21,9 +21,9 @@ from brainbench.decoders.base import TrialDecoder
 from brainbench.decoders.files import CannotBeWritten, load_fitted, save_fitted
 from brainbench.evaluation.trials.splitters import TrialRows
 from brainbench.features.store import default_cache
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import PipelineSettings
 from brainbench.recipes.reader import parse_recipe
-from brainbench.recipes.schema import DecodeRecipe
 from brainbench.runs.folder import FINISHED, Run
 from brainbench.runs.units import one_thread_pool
 from brainbench.studies.opened import Opened, open_all
@@ -103,13 +103,13 @@ def open_decode_run(path: str | Path, root: str | None, cache: str | None) -> tu
     source = run.path / "recipe.yaml"
     overrides = [] if root is None else [f"dataset.root={root}"]
     recipe = parse_recipe(source.read_text(encoding="utf-8"), str(source), overrides)
-    if not isinstance(recipe, DecodeRecipe) or not recipe.pipelines:
-        what = f"a {recipe.kind} run" if not isinstance(recipe, DecodeRecipe) else "a decode run without pipelines"
+    if not isinstance(recipe, TrialsRecipe):
+        what = "a decode run without pipelines" if recipe.kind == "decode" else f"a {recipe.kind} run"
         raise UserError(f"{path} is {what}; only runs of `kind: decode` with `pipelines` have decoders of trials")
     return run, open_all(recipe, default_cache(cache))
 
 
-def choose_pipeline(recipe: DecodeRecipe, name: str | None) -> tuple[PipelineSettings, str]:
+def choose_pipeline(recipe: TrialsRecipe, name: str | None) -> tuple[PipelineSettings, str]:
     """Return a pipeline by name, else the first, and how it was chosen.
 
     Never the best one: the recording may be among those that made it the best.
@@ -148,7 +148,7 @@ def read_new(opened: Opened, path: Path, member: Member, bands: list[list[float]
         If it does not fit.
     """
     dataset, recipe = opened.dataset, opened.recipe
-    assert isinstance(dataset, RecordingDataset) and isinstance(recipe, DecodeRecipe)
+    assert isinstance(dataset, RecordingDataset) and isinstance(recipe, TrialsRecipe)
     new = dataset.read_new(path, member.info)
     raw, where = new.recording.raw, new.recording.where
     check_positions(raw.info, member.info, where)
@@ -180,7 +180,7 @@ def fit_decoder(
         Digest of the recording to be decoded, whose trials never train.
     """
     recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, DecodeRecipe) and isinstance(dataset, RecordingDataset)
+    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
     check_alike(members)
     # The case is only a name for its rows here: its folds are not those of an evaluation.
     case = Case("training", recipe.evaluate[0], tuple(members), TrialRows.joined([m.rows for m in members]), [])

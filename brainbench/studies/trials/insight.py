@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from brainbench.evaluation.trials.calibration import calibrate
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import PipelineSettings
-from brainbench.recipes.schema import DecodeRecipe
 from brainbench.studies.outcome import ALL, Outcome
 from brainbench.studies.trials.trials import Case
 
@@ -68,7 +68,7 @@ def _note_attention(
     )
 
 
-def note_calibration(outcome: Outcome, recipe: DecodeRecipe, held_out: Mapping[tuple[str, str, str], Held]) -> None:
+def note_calibration(outcome: Outcome, recipe: TrialsRecipe, held_out: Mapping[tuple[str, str, str], Held]) -> None:
     """Add the calibration error of every participant, pipeline and scheme; keep the bins of the leading scheme."""
     main = next(iter(outcome.schemes))
     for (scheme, pipeline, subject), (y, probability) in held_out.items():

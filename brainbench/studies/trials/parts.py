@@ -19,8 +19,8 @@ from brainbench.data.recordings.pairing import filter_reach
 from brainbench.data.recordings.recording import Trials
 from brainbench.decoders.base import TrialDecoder
 from brainbench.evaluation.trials.scores import TrialScores, score_trials
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import BandResolved, PipelineSettings, TimeResolved
-from brainbench.recipes.schema import DecodeRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.opened import Opened
@@ -111,7 +111,7 @@ def _window(whole: Trials, part: Part) -> np.ndarray:
     return whole.X[:, :, start : start + round((part.high - part.low) * whole.sfreq)]
 
 
-def sweeps_of(recipe: DecodeRecipe) -> list[Sweep]:
+def sweeps_of(recipe: TrialsRecipe) -> list[Sweep]:
     """Return the sweeps that a recipe asks for."""
     found = []
     if recipe.time_resolved is not None:
@@ -124,7 +124,7 @@ def sweeps_of(recipe: DecodeRecipe) -> list[Sweep]:
 
 
 def _sweep(
-    kind: Literal["time", "band"], recipe: DecodeRecipe, section: TimeResolved | BandResolved, parts: list[Part],
+    kind: Literal["time", "band"], recipe: TrialsRecipe, section: TimeResolved | BandResolved, parts: list[Part],
     span: tuple[float, float] | None,
 ) -> Sweep:  # fmt: skip
     settings = recipe.part_pipeline(section)
@@ -140,7 +140,7 @@ def check_sweeps(opened: Opened, members: list[Member], lead: list[Case]) -> Non
         Naming the window or band.
     """
     recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, DecodeRecipe) and isinstance(dataset, RecordingDataset)
+    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
     for sweep in sweeps_of(recipe):
         for member in members:
             rate = float(member.info["sfreq"])
@@ -182,14 +182,14 @@ def _check_windows(dataset: RecordingDataset, sweep: Sweep, lead: list[Case]) ->
 def sweep_units(opened: Opened, case: Case) -> list[tuple[Sweep, list[Unit]]]:
     """Return a unit per sweep and part, on the folds of the leading scheme."""
     recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, DecodeRecipe) and isinstance(dataset, RecordingDataset)
+    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
     return [
         (sweep, [_unit(dataset, recipe, case, sweep, index) for index in range(len(sweep.parts))])
         for sweep in sweeps_of(recipe)
     ]
 
 
-def _unit(dataset: RecordingDataset, recipe: DecodeRecipe, case: Case, sweep: Sweep, index: int) -> Unit:
+def _unit(dataset: RecordingDataset, recipe: TrialsRecipe, case: Case, sweep: Sweep, index: int) -> Unit:
     part = sweep.parts[index]
     settings, who = sweep.settings, case.members[0].subject if len(case.members) == 1 else "all subjects"
 
@@ -223,7 +223,7 @@ def _unit(dataset: RecordingDataset, recipe: DecodeRecipe, case: Case, sweep: Sw
 
 
 def report_sweeps(
-    outcome: Outcome, recipe: DecodeRecipe, runner: Runner, found: list[tuple[Case, Sweep, list[Unit]]]
+    outcome: Outcome, recipe: TrialsRecipe, runner: Runner, found: list[tuple[Case, Sweep, list[Unit]]]
 ) -> None:
     """Add the scores of every part, and what the report says of them."""
     for case, sweep, units in found:
@@ -240,14 +240,14 @@ def report_sweeps(
         }
 
 
-def _reach(recipe: DecodeRecipe, sweep: Sweep, member: Member) -> float | None:
+def _reach(recipe: TrialsRecipe, sweep: Sweep, member: Member) -> float | None:
     dataset: Any = recipe.dataset
     if sweep.kind != "time":
         return None
     return filter_reach(float(member.info["sfreq"]), sweep.settings.band or dataset.band, dataset.filter)
 
 
-def _scored(recipe: DecodeRecipe, case: Case, arrays: dict[str, np.ndarray]) -> Iterator[tuple[Member, TrialScores]]:
+def _scored(recipe: TrialsRecipe, case: Case, arrays: dict[str, np.ndarray]) -> Iterator[tuple[Member, TrialScores]]:
     folds = [
         {name: values[arrays["fold"] == fold] for name, values in arrays.items()} for fold in np.unique(arrays["fold"])
     ]

@@ -23,8 +23,8 @@ from brainbench.evaluation.trials.certificate import trial_certificate
 from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.scores import Predictions
 from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import Evaluation, PipelineSettings
-from brainbench.recipes.schema import DecodeRecipe
 from brainbench.studies.opened import Opened
 
 
@@ -135,7 +135,7 @@ def open_trials(opened: Opened) -> tuple[list[Member], list[Case]]:
         pipeline does not fit the recording: all before the first unit.
     """
     recipe = opened.recipe
-    assert isinstance(recipe, DecodeRecipe)
+    assert isinstance(recipe, TrialsRecipe)
     members = [open_member(opened, subject) for subject in opened.subjects]
     if any(evaluation.across_subjects for evaluation in recipe.evaluate):
         check_alike(members)
@@ -188,7 +188,7 @@ def open_member(opened: Opened, subject: str) -> Member:
     return Member(subject, rows, trials.info, trials.X.shape[-1], trials.tmin, trials.positions(), found)
 
 
-def _cases(evaluation: Evaluation, members: Sequence[Member], recipe: DecodeRecipe) -> list[Case]:
+def _cases(evaluation: Evaluation, members: Sequence[Member], recipe: TrialsRecipe) -> list[Case]:
     pools = [tuple(members)] if evaluation.across_subjects else [(member,) for member in members]
     shots = evaluation.shots if evaluation.scheme == "few-shot" else [0]
     cases = []
@@ -216,7 +216,7 @@ def _cases(evaluation: Evaluation, members: Sequence[Member], recipe: DecodeReci
     return cases
 
 
-def make_decoder(settings: PipelineSettings, member: Member, recipe: DecodeRecipe) -> TrialDecoder:
+def make_decoder(settings: PipelineSettings, member: Member, recipe: TrialsRecipe) -> TrialDecoder:
     """Return a new decoder for the recordings of a subject."""
     context = TrialContext(
         info=member.info, n_times=member.n_times, seed=recipe.seed, threads=recipe.execution.threads_per_unit

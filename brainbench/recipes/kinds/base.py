@@ -1,0 +1,128 @@
+"""What recipes of all kinds have, and what those have that hold out rows of responses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from brainbench.core.errors import did_you_mean
+from brainbench.recipes.base import Section
+from brainbench.recipes.datasets import AnyDataset, SimulatedSettings
+from brainbench.recipes.encoders import EncoderSettings
+from brainbench.recipes.parts import (
+    Bootstrap,
+    Execution,
+    Folds,
+    HoldOut,
+    ResponseSettings,
+    Scheme,
+    Significance,
+    distinct_names,
+)
+from brainbench.recipes.reconstruction import ConditionOn
+
+
+class Told(NamedTuple):
+    """How one of several models of a ``kind`` is told from the others.
+
+    Attributes
+    ----------
+    section : str
+        The section that only this model has, and always.
+    reads : str
+        What the model reads, for messages.
+    instead : str
+        What it has where the others' sections do not apply, for messages.
+    """
+
+    section: str
+    reads: str
+    instead: str
+
+
+class Recipe(Section):
+    """What every kind of recipe has; a kind is a class below this one."""
+
+    studied_by: ClassVar[str]
+    """Class that computes the kind, as ``module:class``; imported when a recipe runs, not when it is read."""
+    example: ClassVar[dict[str, Any]] = {}
+    """What a template needs to be a recipe that runs as it is; everything else comes from the defaults."""
+    told_by: ClassVar[Told | None] = None
+    """What tells this model from others of its ``kind``; None where it is the only one."""
+
+    kind: str
+    """What the recipe does."""
+    title: str = ""
+    """One line that heads the report."""
+    seed: int = Field(0, ge=0)
+    """Seed of everything random."""
+    dataset: AnyDataset
+    """Which data."""
+    significance: Significance = Significance()
+    """Permutation tests."""
+    bootstrap: Bootstrap = Bootstrap()
+    """Confidence intervals."""
+    execution: Execution = Execution()
+    """How it runs; never changes a result."""
+
+    def science(self) -> dict[str, Any]:
+        """Return every setting that can change a result, with its resolved default."""
+        return self.model_dump(mode="json", exclude={"execution"})
+
+
+class ResponseRecipe(Recipe):
+    """A recipe that holds out rows of responses."""
+
+    hold_out: list[HoldOut] = Field(["stimulus"], min_length=1)
+    """What training never sees: [stimulus], [run] or [stimulus, run]."""
+    folds: Folds = Folds()
+    """How rows are dealt into test folds."""
+    also: list[Scheme] = []
+    """Further ways to hold out, shown beside the main one."""
+    responses: ResponseSettings = ResponseSettings()
+    """What happens to the responses before any fit."""
+
+    @field_validator("hold_out")
+    @classmethod
+    def _each_once(cls, value: list[HoldOut]) -> list[HoldOut]:
+        distinct_names(value, "hold_out")
+        return value
+
+    @property
+    def schemes(self) -> list[Scheme]:
+        """The main way to hold out, then the others."""
+        return [Scheme(hold_out=self.hold_out, folds=self.folds), *self.also]
+
+    @property
+    def named_encoders(self) -> dict[str, EncoderSettings]:
+        """The recipe's encoders by name; none where its kind has none."""
+        return {entry.name: entry for entry in getattr(self, "encoders", [])}
+
+    @model_validator(mode="after")
+    def _schemes_can_be_told(self) -> Self:
+        distinct_names([scheme.label for scheme in self.schemes], "scheme")
+        clusters = [scheme.folds.cluster_by for scheme in self.schemes]
+        self.check_encoders(("cluster_by", one) for one in clusters if one is not None)
+        if isinstance(self.dataset, SimulatedSettings):
+            self._check_planted(self.dataset)
+        return self
+
+    def check_encoders(self, wanted: Iterable[tuple[str, ConditionOn]]) -> None:
+        """Refuse a section that names an encoder which the recipe does not have."""
+        names = list(self.named_encoders)
+        for place, one in wanted:
+            if one.encoder not in names:
+                raise ValueError(
+                    f"`{place}` names encoder '{one.encoder}', which is not one of {names}"
+                    f"{did_you_mean(one.encoder, names)}"
+                )
+
+    def _check_planted(self, dataset: SimulatedSettings) -> None:
+        names = list(self.named_encoders)
+        for planted in dataset.rois:
+            if planted.encoder is not None and planted.encoder not in names:
+                raise ValueError(
+                    f"`dataset.rois` plants encoder '{planted.encoder}' in {planted.roi}, which is not one of {names}"
+                )

@@ -1,0 +1,26 @@
+"""``kind: decode`` with ``decoding:``: a label read from the responses."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from brainbench.recipes.kinds.base import ResponseRecipe, Told
+from brainbench.recipes.parts import Decoding
+
+
+class DecodeRecipe(ResponseRecipe):
+    """Decode a label from the responses."""
+
+    studied_by: ClassVar[str] = "brainbench.studies.decode.study:DecodeStudy"
+    example: ClassVar[dict[str, Any]] = {
+        "title": "Which category did the participant see?",
+        "dataset": {"name": "haxby2001"},
+        "hold_out": ["run"],
+        "decoding": {"label": "category", "decoders": [{"name": "lda"}]},
+    }
+    told_by: ClassVar[Told | None] = Told("decoding", "responses", "`hold_out` and `folds` hold out")
+
+    kind: Literal["decode"] = "decode"
+    """What the recipe does."""
+    decoding: Decoding
+    """What is decoded, and with which classifiers."""

@@ -1,0 +1,91 @@
+"""``kind: decode`` with ``pipelines:``: a label read from the trials of a recording."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from brainbench.core.errors import did_you_mean
+from brainbench.recipes.datasets import RecordingSettings
+from brainbench.recipes.kinds.base import Recipe, Told
+from brainbench.recipes.parts import distinct_names
+from brainbench.recipes.pipelines import (
+    PARTIAL,
+    AnyPipeline,
+    BandResolved,
+    Evaluation,
+    PipelineSettings,
+    TimeResolved,
+)
+
+
+class TrialsRecipe(Recipe):
+    """Decode a label from trials of a sensor recording."""
+
+    studied_by: ClassVar[str] = "brainbench.studies.trials.study:TrialsStudy"
+    example: ClassVar[dict[str, Any]] = {
+        "title": "Which hand did the participant imagine to move?",
+        "dataset": {"name": "physionet-mi", "subjects": ["S001"], "band": [8.0, 30.0]},
+        "pipelines": [{"name": "csp_lda", "decoder": "csp_lda"}],
+        "evaluate": [{"scheme": "leave-one-run-out"}],
+    }
+    told_by: ClassVar[Told | None] = Told("pipelines", "trials of recordings", "it is `evaluate` that holds out")
+
+    kind: Literal["decode"] = "decode"
+    """What the recipe does."""
+    pipelines: list[AnyPipeline] = Field(min_length=1)
+    """Decoders of trials."""
+    evaluate: list[Evaluation] = []
+    """How trials are held out; the first one leads the report."""
+    time_resolved: TimeResolved | None = None
+    """Also decode from a window that slides over the trial."""
+    bands: BandResolved | None = None
+    """Also decode from one frequency band at a time."""
+
+    @field_validator("pipelines")
+    @classmethod
+    def _distinct_pipelines(cls, value: list[Any]) -> list[Any]:
+        distinct_names([pipeline.name for pipeline in value], "pipeline")
+        return value
+
+    @field_validator("evaluate")
+    @classmethod
+    def _distinct_evaluations(cls, value: list[Evaluation]) -> list[Evaluation]:
+        distinct_names([evaluation.scheme for evaluation in value], "scheme")
+        return value
+
+    @model_validator(mode="after")
+    def _trials_of_a_recording(self) -> Self:
+        if not self.evaluate:
+            raise ValueError("`pipelines` and `evaluate` go together: which decoders, and how trials are held out")
+        for name, part in (("time_resolved", self.time_resolved), ("bands", self.bands)):
+            if part is not None:
+                self._check_part(name, part.pipeline)
+        if not isinstance(self.dataset, RecordingSettings):
+            raise ValueError(f"`pipelines` need a recording; '{self.dataset.name}' takes `decoding`")
+        if self.significance.null not in ("auto", "within_run"):
+            raise ValueError("with `pipelines` labels are permuted within runs: `significance.null: within_run`")
+        if self.dataset.band_power is not None:
+            raise ValueError(
+                "`dataset.band_power` makes trials the stimuli of `kind: encode`; decoding has no use for it"
+            )
+        return self
+
+    def _check_part(self, section: str, wanted: str | None) -> None:
+        suited = [pipeline.name for pipeline in self.pipelines if pipeline.decoder in PARTIAL]
+        if not suited:
+            raise ValueError(f"`{section}` needs a pipeline on covariances ({', '.join(PARTIAL)})")
+        if wanted is not None and wanted not in suited:
+            raise ValueError(
+                f"`{section}.pipeline` '{wanted}' is not a pipeline on covariances{did_you_mean(wanted, suited)} "
+                f"(allowed: {', '.join(suited)})"
+            )
+
+    def part_pipeline(self, part: TimeResolved | BandResolved) -> PipelineSettings:
+        """Return the pipeline that decodes windows or bands: the one that is named, else the first on covariances."""
+        return next(
+            pipeline
+            for pipeline in self.pipelines
+            if (pipeline.decoder in PARTIAL if part.pipeline is None else pipeline.name == part.pipeline)
+        )
