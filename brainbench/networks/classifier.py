@@ -99,15 +99,24 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         )
         self.n_chans_, self.n_times_ = trials.shape[1:]
         with torch_alone(training.threads), seeded(training.seed):
-            network = self.build(self.n_chans_, self.n_times_, len(self.classes_))
+            try:
+                network = self.build(self.n_chans_, self.n_times_, len(self.classes_))
+            except (RuntimeError, ValueError, IndexError, ZeroDivisionError, AssertionError) as error:
+                raise self._too_short(error) from error
         self.scale_ = float(trials.std(dtype=np.float64))
         if self.scale_ == 0:
             raise UserError("every sample of every trial is the same: there is nothing to learn from")
         objective = self._objective(self._class_weight(codes))
         augment = self._augment()
+        inputs = self._inputs((trials / self.scale_).astype(np.float32))
+        with torch_alone(training.threads), torch.random.fork_rng(devices=[]):
+            try:  # two trials show what the network makes of this length, before hours of training
+                predict_logits(network, inputs[:2], "cpu", n_classes=len(self.classes_))
+            except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+                raise self._too_short(error) from error
         trained = train(
             network,
-            self._inputs((trials / self.scale_).astype(np.float32)),
+            inputs,
             codes,
             training,
             n_classes=len(self.classes_),
@@ -121,6 +130,15 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         self.history_, self.best_epoch_ = trained.history, trained.best_epoch
         self.validation_rows_ = trained.validation_rows
         return self
+
+    def _too_short(self, error: Exception) -> UserError:
+        """Return what is said of a network that cannot be built for, or cannot read, trials of this length."""
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        return UserError(
+            f"the network cannot read trials of {self.n_times_} samples and {self.n_chans_} channels, which may be too "
+            f"short for it: {reason[0][:300]}",
+            hint="longer trials (`tmin`, `tmax`), a higher `sfreq`, or another model",
+        )
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities ``(n_trials, n_classes)``, in the order of `classes_`."""

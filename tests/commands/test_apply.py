@@ -226,7 +226,7 @@ def test_what_is_no_recording_or_no_run_is_one_message(tmp_path, simulated, caps
     refused(capsys, "does not exist; did you mean 'new_raw.fif'", simulated.path, tmp_path / "new_rw.fif", *out)
     refused(capsys, "not a run folder", tmp_path, path, *out)
     events.write_text("onset,label\n1.0,left\n900,left\n")
-    refused(capsys, "events.csv:3 .*after the end", simulated.path, path, *out, "--events", events)
+    refused(capsys, "events.csv:3 .*outside of the recording", simulated.path, path, *out, "--events", events)
     other = tmp_path / "other"
     shutil.copytree(simulated.path, other)
     text = (other / "manifest.json").read_text()

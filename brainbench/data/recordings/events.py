@@ -20,8 +20,8 @@ from brainbench.data.recordings.recording import LeftOut, counted
 if TYPE_CHECKING:
     import mne
 
-_BAD = re.compile(r"bad", re.IGNORECASE)
-_BAD_PREFIX = re.compile(r"^bad[ _]*", re.IGNORECASE)
+_BAD = re.compile(r"(comment/)?bad", re.IGNORECASE)  # BrainVision files have a kind before every description
+_BAD_PREFIX = re.compile(r"^(comment/)?bad[ _]*", re.IGNORECASE)
 _BREAK = re.compile(r"edge|boundary|new segment|lostsamples", re.IGNORECASE)
 _REMARK = re.compile(r"comment|syncstatus|recording (starts?|ends?|stops?|paused|resumed)", re.IGNORECASE)
 """Beginnings of descriptions that no task writes: bad stretches, interruptions, and remarks of people or machines."""
@@ -61,7 +61,7 @@ def annotated_events(raw: mne.io.BaseRaw, named: Sequence[str] = ()) -> Events:
     text = np.array([str(mark) for mark in raw.annotations.description], dtype=str)
     aside = np.array([_is_no_event(mark) and mark not in named for mark in text], dtype=bool)
     left_out = []
-    remarks = Counter(mark for mark in text[aside] if _REMARK.match(mark))
+    remarks = Counter(mark for mark in text[aside] if _REMARK.match(mark) and not _BAD.match(mark))
     if remarks:
         left_out.append(
             LeftOut(
@@ -100,6 +100,10 @@ def channel_events(raw: mne.io.BaseRaw, where: str, channel: str | None = None) 
         )
     found = mne.find_events(raw, stim_channel=channel, shortest_event=1, verbose="ERROR")
     name = channel or _some(stim)
+    for other in stim if channel is None and not len(found) else []:  # MNE's choice may be idle, and another not
+        found, name = mne.find_events(raw, stim_channel=other, shortest_event=1, verbose="ERROR"), other
+        if len(found):
+            break
     return Events(
         (found[:, 0] - raw.first_samp) / raw.info["sfreq"],
         found[:, 2].astype(str),
@@ -173,7 +177,7 @@ def keep_stretches(raw: mne.io.BaseRaw, choice: str) -> None:
         elif _BAD.match(name) and choice == "leave_out":
             onset.append(start)
             duration.append(float(mark["duration"]))
-            text.append(name)
+            text.append(re.sub("^comment/", "", name, flags=re.IGNORECASE))
     inside = sorted(sample for sample in breaks if 0 < sample < raw.n_times)  # else the beginning or end of the file
     for kind in ("EDGE boundary", *(["BAD boundary"] if choice == "leave_out" else [])):
         onset += [sample / sfreq for sample in inside]
