@@ -28,7 +28,7 @@ from brainbench.studies.trials.fitted import (
     open_decode_run,
     read_new,
 )
-from brainbench.studies.trials.trials import Member, make_decoder, open_member
+from brainbench.studies.trials.trials import Member, make_decoder, open_member, recordings_of
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Ready:
         What is said so far.
     """
 
-    opened: Opened
+    opened: Opened[TrialsRecipe]
     fitted: FittedDecoder
     new: NewRecording
     trials: list[Trials]
@@ -126,8 +126,7 @@ def make_ready(
     """Open everything, check that it fits, and fit the decoder; see `apply_run`."""
     path = Path(recording)
     folder, opened = open_decode_run(run, root, cache)
-    recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
+    recipe = opened.recipe
     settings, how = choose_pipeline(recipe, pipeline)
     choose_subjects(opened, subjects, "")
     first = open_member(opened, (list(subjects) or opened.subjects)[0])
@@ -137,6 +136,7 @@ def make_ready(
     members = [first if name == first.subject else open_member(opened, name) for name in chosen]
     classes = sorted({str(label) for member in members for label in member.rows.label})
     notes: list[str] = []
+    dataset = recordings_of(opened)
     if events is not None:
         new = replace(new, recording=_with_events(new.recording, Path(events), path, dataset, notes))
     kept = _known_events(new.recording, classes, notes, needed=whole_trials)
@@ -158,11 +158,14 @@ def make_ready(
 
 
 def cut_new(
-    opened: Opened, new: NewRecording, member: Member, bands: Sequence[list[float] | None], notes: list[str]
+    opened: Opened[TrialsRecipe],
+    new: NewRecording,
+    member: Member,
+    bands: Sequence[list[float] | None],
+    notes: list[str],
 ) -> list[Trials]:
     """Return the trials of the recording in every band, cut as those of training were."""
-    recording, dataset = new.recording, opened.dataset
-    assert isinstance(dataset, RecordingDataset)
+    recording, dataset = new.recording, recordings_of(opened)
     settings = dataset.settings.model_copy(update={"sfreq": float(member.info["sfreq"])})
     parts = []
     for band in bands:
@@ -207,7 +210,6 @@ def score_lines(ready: Ready, label: np.ndarray, probability: np.ndarray) -> lis
     if not known.any():
         return ["labels are not known: nothing to score"]
     recipe = ready.opened.recipe
-    assert isinstance(recipe, TrialsRecipe)
     y = np.searchsorted(ready.classes, label[known])
     n = int(known.sum())
     predictions = Predictions(np.arange(n), np.zeros(n, dtype=int), probability[known])
