@@ -13,6 +13,9 @@ from brainbench.evaluation.scoring import Scored
 MANY = 10_000
 """Distinct exchanges from which a tail may be continued beyond the exchanges that were drawn."""
 
+SMALLEST = 1e-6
+"""No tail that a few hundred exchanges were fitted to says less."""
+
 RARE = 1
 """Exchanges at least as good as observed up to which the tail is continued."""
 
@@ -50,7 +53,7 @@ def _pearson_tail(observed: float, draws: np.ndarray) -> float | None:
         return None
     # With t instead of the normal law a spread known from n draws is paid for.
     z = stats.norm.isf(max(float(law.sf(observed)), 1e-300))
-    return max(float(stats.t.sf(z / np.sqrt(1 + 1 / len(draws)), len(draws) - 1)), 1e-12)
+    return max(float(stats.t.sf(z / np.sqrt(1 + 1 / len(draws)), len(draws) - 1)), SMALLEST)
 
 
 def p_over_layers(

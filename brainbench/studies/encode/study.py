@@ -162,7 +162,7 @@ class EncodeStudy(Study[EncodeRecipe]):
             if null is not None:
                 fill_layer(recipe, full.case, scored, null)
             report_nested(recipe, outcome, full, scored)
-        tests.report(outcome)
+        tests.report(outcome, ceilings)
         best_layers(outcome, draws)
         report_geometry(recipe, runner, outcome, self.cases, self.geometry)
         if recipe.zero_shot is not None:

@@ -13,6 +13,7 @@ from brainbench.evaluation.refit import Null
 from brainbench.evaluation.scoring import Scored
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.studies.cases.across import MEAN
+from brainbench.studies.cases.ceilings import CeilingBook
 from brainbench.studies.cases.rows import GROUP
 from brainbench.studies.encode.fits import LayerFits
 from brainbench.studies.encode.nulls import exchange_of, fill_layer, shared_key, words_of
@@ -34,17 +35,19 @@ class Tests:
         rows = fit.case.rows
         self._found.setdefault((rows.scheme.label, fit.encoder.name, rows.subject), []).append((fit, scored, null))
 
-    def report(self, outcome: Outcome) -> None:
+    def report(self, outcome: Outcome, ceilings: CeilingBook) -> None:
         """Add a row for every encoder and region: its best layer's score, and one p over all its layers."""
         for (scheme, encoder, subject), layers in self._found.items():
             fit, scored, _ = layers[0]
             exchange = exchange_of(self.recipe, fit.case)
             for index, roi in enumerate(scored.rois):
                 value, p, null_95 = self._over_layers([self._one(layer, index) for layer in layers], exchange)
+                mask, lead = fit.case.responses.rois[roi], scored.metrics[0]
                 outcome.add(
                     subject=subject, scheme=scheme, encoder=encoder, role=fit.encoder.settings.role, roi=roi, fold=ALL,
-                    metric=BEST + scored.metrics[0], value=value, p=p, null_95=null_95, n_rows=scored.n_rows,
-                    n_targets=int(np.sum(fit.case.responses.rois[roi])), test=words_of(exchange),
+                    metric=BEST + lead, value=value, p=p, null_95=null_95, n_rows=scored.n_rows,
+                    n_targets=int(np.sum(mask)), test=words_of(exchange),
+                    ceiling=ceilings.of(fit.case.responses, fit.case.rows, mask, lead),
                 )  # fmt: skip
 
     def report_means(self, outcome: Outcome) -> None:
@@ -69,16 +72,20 @@ class Tests:
                 continue
             exchange, text = exchanges[0], f"{words_of(exchanges[0])}, the same in all participants: about new stimuli"
             for roi in members[0][0][1].rois:
-                rows = [means.get((scheme, encoder, layers[0].layer.name, roi)) for layers in members[0]]
-                if any(row is None or row["n_rows"] != len(members) for row in rows):
+                keys_of = [(scheme, encoder, layers[0].layer.name, roi) for layers in members[0]]
+                rows = [means[key] for key in keys_of if key in means and means[key]["n_rows"] == len(members)]
+                if len(rows) < len(keys_of):
                     continue
                 over = []
                 for at, row in enumerate(rows):
                     each = [self._one(layers[at], layers[at][1].rois.index(roi)) for layers in members]
                     over.append((float(np.mean([one[0] for one in each])), np.mean([one[1] for one in each], axis=0)))
-                    row |= {"p": p_of_draws(*over[-1], exchange), "test": text}  # type: ignore[operator]
+                    row |= {"p": p_of_draws(*over[-1], exchange), "test": text}
                 value, p, null_95 = self._over_layers(over, exchange)
-                first = {name: rows[0][name] for name in ("scheme", "encoder", "role", "roi", "n_targets", "n_rows")}  # type: ignore[index]
+                first = {
+                    name: rows[0][name]
+                    for name in ("scheme", "encoder", "role", "roi", "n_targets", "n_rows", "ceiling")
+                }
                 outcome.add(
                     **first, subject=MEAN, fold=ALL, metric=BEST + self.recipe.metrics[0], value=value, p=p,
                     null_95=null_95, test=text,
