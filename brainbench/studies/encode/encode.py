@@ -55,7 +55,8 @@ def encode(opened: Opened, runner: Runner, outcome: Outcome) -> None:
     recipe = opened.recipe
     assert isinstance(recipe, EncodeRecipe)
     stimuli = [opened.dataset.stimuli(subject) for subject in opened.subjects]
-    extract_features(opened, stimuli, runner.stages)
+    for sentence in extract_features(opened, stimuli, runner.stages):
+        outcome.warn(sentence)
     with runner.stages.stage("responses", total=len(opened.subjects)) as advance:
         members = []
         for subject, shown in zip(opened.subjects, stimuli, strict=True):
@@ -97,14 +98,16 @@ def encode(opened: Opened, runner: Runner, outcome: Outcome) -> None:
     mean_over_subjects(recipe, outcome, [responses.subject for _, responses in members])
 
 
-def extract_features(opened: Opened, stimuli: Sequence[Stimuli], stages: Stages) -> None:
-    """Bring every asked layer of every stimulus into the store, one pass per encoder."""
+def extract_features(opened: Opened, stimuli: Sequence[Stimuli], stages: Stages) -> list[str]:
+    """Bring every asked layer of every stimulus into the store, one pass per encoder; return what they do not read."""
+    remarks: list[str] = []
     distinct = {one.digest(): one for one in stimuli}.values()
     for entry in opened.encoders:
         if entry.encoder is None:
             continue
         for one in distinct:
             entry.encoder.check_modality(one)
+            remarks += entry.encoder.remarks(one)
             with stages.stage(f"features: {entry.name}", total=len(one)) as advance:
                 done = 0
 
@@ -115,6 +118,7 @@ def extract_features(opened: Opened, stimuli: Sequence[Stimuli], stages: Stages)
 
                 names = [layer.name for layer in entry.layers]
                 opened.store.features(entry.encoder, one, names, entry.settings.pool, progress=show)
+    return remarks
 
 
 def read_members(opened: Opened) -> list[tuple[Stimuli, Responses]]:
