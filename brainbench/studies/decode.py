@@ -113,7 +113,10 @@ def decode_units(case: Case, decoder: Decoder, roi: str, labels: np.ndarray, dec
                     continue
                 if len(np.unique(labels[train])) < 2:
                     raise UserError(f"fold {index + 1} has only one class in training")
-                classifier = make_classifier(decoder.classifier, seed=0).fit(X[train], labels[train])
+                try:
+                    classifier = make_classifier(decoder.classifier, seed=0).fit(X[train], labels[train])
+                except (ValueError, np.linalg.LinAlgError) as error:
+                    raise UserError(f"fold {index + 1}: {decoder.classifier} cannot be fitted ({error})") from error
                 found["row"].append(test)
                 found["fold"].append(np.full(len(test), index))
                 found["predicted"].append(np.asarray(classifier.predict(X[test]), dtype=str))

@@ -1,5 +1,7 @@
 """A user's own folder from recipe to report: volumes, surfaces, a story, and fMRIPrep derivatives."""
 
+import shutil
+
 import nibabel
 import numpy as np
 import pytest
@@ -59,3 +61,12 @@ def test_derivatives_of_fmriprep(tmp_path):
     # Stimuli repeat in every run, so that even random vectors find their amplitudes again: a ceiling is near.
     assert lead["value"] > 0.5 and lead["ceiling"] > lead["value"] - 0.1
     assert list((done.path / "maps").glob("*.nii.gz"))
+
+
+def test_pictures_that_are_all_alike_are_said_to_explain_nothing(tmp_path):
+    write_trials(tmp_path / "data")
+    for index in range(1, 6):
+        shutil.copy(tmp_path / "data" / "images" / "image0.png", tmp_path / "data" / "images" / f"image{index}.png")
+    done = run(tmp_path, {"name": "folder"}, [PIXELS], folds={"n_splits": 3})
+    assert done.scores.query("metric == 'pearson_r'")["value"].eq(0).all()
+    assert sum("nothing was tested: the features are the same" in text for text in done.facts["warnings"]) == 2

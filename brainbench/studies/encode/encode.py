@@ -402,11 +402,16 @@ def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: Fits, scored: Scored
     outcome.maps.append(TargetMap(*facts, lead, scored.targets[lead]))
     if scored.target_p is not None:
         outcome.maps.append(TargetMap(*facts, "p", scored.target_p))
+    where = f"{entry.name}.{layer.name}, {case.rows.subject} ({case.rows.scheme.label})"
     share = scored.edge_share
-    if share > 0.2:
+    if "pearson_r" in scored.targets and not np.any(scored.targets["pearson_r"]):
         outcome.warn(
-            f"{entry.name}.{layer.name}, {case.rows.subject} ({case.rows.scheme.label}): {share:.0%} of the chosen "
-            "penalties stand at the edge of the grid; widen `head.log10_alphas`"
+            f"{where}: the same is predicted for every row, so that r is 0 by rule and nothing was tested: the "
+            "features are the same for all stimuli, or every penalty of `head.log10_alphas` is too large"
+        )
+    elif share > 0.2:
+        outcome.warn(
+            f"{where}: {share:.0%} of the chosen penalties stand at the edge of the grid; widen `head.log10_alphas`"
         )
 
 
