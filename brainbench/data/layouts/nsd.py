@@ -13,6 +13,8 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean
+from brainbench.core.remembered import remembered_digest
+from brainbench.data.account import RunUse
 from brainbench.data.array_cache import cached_arrays
 from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
 from brainbench.data.containers import opened_hdf5
@@ -90,6 +92,8 @@ class Nsd(Dataset):
             if self.settings.subjects != "all" and subject not in self.settings.subjects:
                 continue
             files += [self._roi(subject, name) for name in (MASK, *self.settings.rois)]
+            tables = [self._label_table(subject, name) for name in self.settings.rois]
+            files += [path for path in tables if path.is_file()]
             files += list(self._sessions(subject).values())
             if self._ncsnr(subject).is_file():
                 files.append(self._ncsnr(subject))
@@ -110,6 +114,13 @@ class Nsd(Dataset):
 
     def _roi(self, subject: str, name: str) -> Path:
         return self.root / "nsddata" / "ppdata" / subject / "func1pt8mm" / "roi" / f"{name}.nii.gz"
+
+    def _label_table(self, subject: str, name: str) -> Path:
+        return self.root / "nsddata" / "freesurfer" / subject / "label" / f"{name}.mgz.ctab"
+
+    def _digest(self, path: Path) -> str | None:
+        """Return the digest of a file that is too large to be hashed on every opening; None where nothing is kept."""
+        return None if self.context.cache is None else remembered_digest(path, self.context.cache)
 
     def _betas(self, subject: str) -> Path:
         return self.root / "nsddata_betas" / "ppdata" / subject / "func1pt8mm" / self.settings.betas
@@ -205,7 +216,7 @@ class Nsd(Dataset):
             rising = np.sort(ids)
             return {"digests": np.array([digest_array(self.brick[index]) for index in rising], dtype="S")}
 
-        made_of = {"file": stamp(self.brick.path), "ids": digest_array(np.sort(ids))}
+        made_of = {"file": self._digest(self.brick.path), "ids": digest_array(np.sort(ids))}
         found = cached_arrays(self.context.cache, "image-digests", made_of, compute)["digests"]
         return [value.decode() for value in found[np.argsort(np.argsort(ids))]]
 
@@ -248,8 +259,9 @@ class Nsd(Dataset):
         masker: Any = fitted_masker(mask)
         ncsnr = self._read_ncsnr(subject, mask, mask_path)
         notes = self._describe(subject, shown, list(sessions), test)
+        account = self._account(subject, list(sessions))
         if flat.any():
-            notes.append(f"{flat.sum()} voxels that never change were dropped")
+            account.append(RunUse(subject, left_out=f"{flat.sum()} of {len(flat)} voxels", why="never change"))
             data, masker = data[:, ~flat], SubsetMasker(masker, ~flat)
             rois = {name: inside[~flat] for name, inside in rois.items() if inside[~flat].any()}
             ncsnr = None if ncsnr is None else ncsnr[~flat]
@@ -264,7 +276,21 @@ class Nsd(Dataset):
             labels={"test_set": np.where(test, settings.test_set, "train"), "repeat": count_showings(shown)},
             ncsnr=ncsnr,
             notes=notes,
+            account=account,
         )
+
+    def _account(self, subject: str, sessions: Sequence[int]) -> list[RunUse]:
+        """Return the trials of every session used, and the sessions that are not."""
+        rows = [RunUse(subject, f"session{one:02d}", "", f"{self.facts.trials} trials") for one in sessions]
+        absent = sorted(set(range(1, self._n_sessions(subject) + 1)) - set(sessions))
+        further = self.facts.sessions[subject] - self._n_sessions(subject)
+        if absent:
+            why = f"their betas are not there (`dataset.missing_sessions: skip`): {name_some(absent)}"
+            rows.append(RunUse(subject, left_out=f"{len(absent)} sessions", why=why))
+        if further:
+            why = f"after session {self._n_sessions(subject)} (`dataset.sessions`, `dataset.test_set`)"
+            rows.append(RunUse(subject, left_out=f"{further} sessions", why=why))
+        return rows
 
     def _mask(self, subject: str, path: Path) -> Any:
         """Return ``nsdgeneral``, whose -1 (not cortex) and 0 (cortex) are both outside, as 0 and 1."""
@@ -280,7 +306,11 @@ class Nsd(Dataset):
 
     def _session(self, path: Path, mask: Any, mask_path: Path) -> np.ndarray:
         """Return the betas of a session; a masked float32 copy is kept in the cache and mapped from there."""
-        made_of = {"file": stamp(path), "mask": digest_array(np.asarray(mask.dataobj)), "trials": self.facts.trials}
+        made_of = {
+            "file": self._digest(path),
+            "mask": digest_array(np.asarray(mask.dataobj)),
+            "trials": self.facts.trials,
+        }
 
         def compute() -> dict[str, np.ndarray]:
             return {"betas": read_session(path, mask, mask_path, self.facts.trials)}
@@ -297,8 +327,7 @@ class Nsd(Dataset):
                     f"dataset.rois: {path} does not exist{did_you_mean(name, near)}",
                     hint="take it out of `dataset.rois`, or download it",
                 )
-            table = self.root / "nsddata" / "freesurfer" / subject / "label" / f"{name}.mgz.ctab"
-            found = read_rois(path, read_labels(table, name), mask, mask_path)
+            found = read_rois(path, read_labels(self._label_table(subject, name), name), mask, mask_path)
             twice = sorted(set(found) & set(rois))
             if twice:
                 raise UserError(f"{path}: ROI '{twice[0]}' is in another file of `dataset.rois` too")
@@ -377,12 +406,6 @@ class _Images:
 
     def __call__(self, index: int) -> np.ndarray:
         return self.brick[int(self.ids[index])]
-
-
-def stamp(path: Path) -> list[Any]:
-    """Return name, size and time of change of a file that is too large to be hashed on every opening."""
-    found = path.stat()
-    return [str(path.resolve()), found.st_size, found.st_mtime_ns]
 
 
 def zscore_columns(
