@@ -258,8 +258,17 @@ _QUICK = {
     "kind": "encode", "significance": {"n_permutations": 9}, "bootstrap": {"n_draws": 5}, "folds": {"n_splits": 3},
 }  # fmt: skip
 
+_PIXELS = {"name": "pixels", "family": "pixels", "role": "model", "image_size": 4}
+
 RECIPES: dict[str, dict[str, Any]] = {
-    "folder": {**_QUICK, "encoders": [{"name": "pixels", "family": "pixels", "role": "model", "image_size": 4}]},
+    "folder": {**_QUICK, "encoders": [_PIXELS], "similarity": ["rsa", "cka"]},
+    "folder, folds of a label": {
+        **_QUICK, "encoders": [_PIXELS], "folds": {"scheme": "grouped", "column": "kind", "n_splits": 2},
+    },
+    "folder, decoded": {
+        **{key: value for key, value in _QUICK.items() if key != "folds"}, "kind": "decode", "hold_out": ["run"],
+        "decoding": {"label": "block", "decoders": [{"name": "logistic"}], "rois": ["early"], "pairwise": False},
+    },
     "folder story": {
         **_QUICK, "encoders": [{"name": "rate", "family": "word_rate", "role": "model"}],
         "timing": {"high_pass_s": 60.0},
@@ -270,6 +279,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "hold_out": ["run"], "folds": {"n_splits": 2},
     },
 }  # fmt: skip
-"""Recipes that take the changes from file to score, by loader."""
+"""Recipes that take the changes from file to score; what stands before a comma is the loader."""
 for _name, _recipe in RECIPES.items():
-    _recipe["dataset"] = LOADERS[_name].settings
+    _recipe["dataset"] = LOADERS[_name.partition(",")[0]].settings
