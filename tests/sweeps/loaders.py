@@ -182,6 +182,46 @@ def write_miyawaki(root: Path) -> None:
 
 
 _BIDS = {"name": "bids", "task": "read", "modality": "text", "confounds": ["motion"], "atlas": "atlas.nii.gz"}
+
+
+def write_haxby_of_nilearn(root: Path) -> None:
+    """One image of two runs, a table of labels and two masks."""
+    rng = np.random.default_rng(0)
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    folder = root / "subj1"
+    folder.mkdir(parents=True)
+    nibabel.save(
+        nibabel.Nifti1Image(rng.normal(100, 5, (4, 3, 2, 40)).astype(np.float32), affine), folder / "bold.nii.gz"
+    )
+    names = (["rest"] * 2 + ["face"] * 6 + ["rest"] * 4 + ["house"] * 6 + ["cat"] * 2) * 2
+    lines = [f"{name} {row // 20}" for row, name in enumerate(names)]
+    (folder / "labels.txt").write_text("\n".join(["labels chunks", *lines]) + "\n")
+    mask = np.ones((4, 3, 2), np.uint8)
+    mask[0] = 0
+    nibabel.save(nibabel.Nifti1Image(mask, affine), folder / "mask.nii.gz")
+    mask[2:] = 0
+    nibabel.save(nibabel.Nifti1Image(mask, affine), folder / "mask4_vt.nii.gz")
+
+
+def write_miyawaki_of_nilearn(root: Path) -> None:
+    """Two runs of figures with a row of patches per volume, a mask and a region."""
+    rng = np.random.default_rng(0)
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    for name in ("func", "label", "mask"):
+        (root / name).mkdir(parents=True)
+    for run in (1, 2):
+        values = rng.normal(100, 5, (3, 3, 2, 24)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(values, affine), root / "func" / f"data_figure_run0{run}.nii.gz")
+        shown = np.repeat(rng.integers(0, 2, (3, 144)), 8, axis=0)
+        shown[::8] = -1
+        np.savetxt(root / "label" / f"data_figure_run0{run}_label.csv", shown, fmt="%d", delimiter=",")
+    mask = np.ones((3, 3, 2), np.uint8)
+    mask[0] = 0
+    nibabel.save(nibabel.Nifti1Image(mask, affine), root / "mask" / "mask.nii.gz")
+    mask[2:] = 0
+    nibabel.save(nibabel.Nifti1Image(mask, affine), root / "mask" / "V1.nii.gz")
+
+
 _LABELS = {
     "rois.csv[order of rows]": "ROIs have no order of targets",
     "atlas.tsv[order of rows]": "labels have no order",
@@ -250,7 +290,9 @@ LOADERS: dict[str, Loader] = {
             "events.tsv[order of rows]": "blocks are put in order by their onsets",
         },
     ),
+    "haxby2001 of nilearn": Loader(write_haxby_of_nilearn, {"name": "haxby2001"}),
     "miyawaki2008": Loader(write_miyawaki, {"name": "miyawaki2008"}),
+    "miyawaki2008 of nilearn": Loader(write_miyawaki_of_nilearn, {"name": "miyawaki2008"}),
 }
 """Every loader of tables and images; a case more where a loader has several layouts."""
 
