@@ -190,9 +190,9 @@ def write_haxby_of_nilearn(root: Path) -> None:
     affine = np.diag([3.0, 3.0, 3.0, 1.0])
     folder = root / "subj1"
     folder.mkdir(parents=True)
-    nibabel.save(
-        nibabel.Nifti1Image(rng.normal(100, 5, (4, 3, 2, 40)).astype(np.float32), affine), folder / "bold.nii.gz"
-    )
+    values = rng.normal(100, 5, (4, 3, 2, 40)).astype(np.float32)
+    values[1, 1, 1, 5] = 140  # the largest, which the sweep changes, lies in a block
+    nibabel.save(nibabel.Nifti1Image(values, affine), folder / "bold.nii.gz")
     names = (["rest"] * 2 + ["face"] * 6 + ["rest"] * 4 + ["house"] * 6 + ["cat"] * 2) * 2
     lines = [f"{name} {row // 20}" for row, name in enumerate(names)]
     (folder / "labels.txt").write_text("\n".join(["labels chunks", *lines]) + "\n")
