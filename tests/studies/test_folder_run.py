@@ -37,7 +37,7 @@ def test_images_in_a_space_give_maps_that_are_drawn(tmp_path, write, settings):
     )
     np.testing.assert_allclose(values, scores, rtol=1e-6)
     assert list((done.path / "figures").glob("map_*.png"))
-    bounds = {entry["roi"] for entry in done.facts["rsa_ceilings"]}
+    bounds = {entry["roi"] for entry in done.facts["findings"]["rsa_ceilings"]}
     assert "all" in bounds
 
 
