@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.base import DATASETS, Context, Dataset
+from brainbench.core.errors import UserError
+from brainbench.data.base import DATASETS, Context, Dataset, choose_subjects
 from brainbench.data.recordings.reading import READERS
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
@@ -106,30 +105,6 @@ def open_dataset(recipe: Recipe, cache: Path) -> tuple[Dataset, str]:
     encoders = {entry.name: entry for entry in getattr(recipe, "encoders", [])}
     context = Context(seed=recipe.seed, cache=cache, encoders=encoders, device=recipe.execution.device)
     return DATASETS[settings.name].open(settings, root, context), note
-
-
-def choose_subjects(dataset: Dataset, wanted: str | Sequence[str]) -> list[str]:
-    """Return the subjects asked for, in the data set's order.
-
-    Raises
-    ------
-    UserError
-        If a subject does not exist, with the nearest that does.
-    """
-    known = dataset.subjects
-    if wanted == "all":
-        if not known:
-            raise UserError("dataset: no subject was found")
-        return known
-    for subject in wanted:
-        if subject not in known:
-            reasons = [note for note in dataset.notes() if subject in note]
-            raise UserError(
-                f"dataset.subjects: '{subject}' is not a subject of this data set"
-                f"{did_you_mean(subject, known)}{' (' + reasons[0] + ')' if reasons else ''}",
-                hint=f"subjects: {one_of(known)}",
-            )
-    return [subject for subject in known if subject in set(wanted)]
 
 
 def open_all(recipe: AnyR, cache: Path) -> Opened[AnyR]:

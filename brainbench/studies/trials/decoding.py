@@ -10,6 +10,7 @@ import numpy as np
 
 from brainbench.core.digests import canonical_json
 from brainbench.core.errors import UserError
+from brainbench.data.recordings.base import RecordingDataset
 from brainbench.evaluation.trials.scores import (
     METRICS,
     TrialScores,
@@ -188,9 +189,12 @@ def _add_difference(outcome: Outcome, subject: str, scheme: str, pipeline: str, 
     )  # fmt: skip
 
 
-def note_trials(outcome: Outcome, recipe: TrialsRecipe, members: list[Member], cases: list[Case]) -> None:
+def note_trials(
+    outcome: Outcome, recipe: TrialsRecipe, dataset: RecordingDataset, members: list[Member], cases: list[Case]
+) -> None:
     """Write down what the report says of subjects, schemes and pipelines."""
     for member in members:
+        outcome.data += dataset.account(member.subject)
         labels, counts = np.unique(member.rows.label, return_counts=True)
         info = member.info
         end = member.tmin + (member.n_times - 1) / info["sfreq"]

@@ -21,6 +21,7 @@ from brainbench.data.recordings.base import RecordingDataset, compare_montage
 from brainbench.decoders.base import DECODERS, TrialContext, TrialDecoder
 from brainbench.evaluation.certificate import Certificate
 from brainbench.evaluation.trials.certificate import trial_certificate
+from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.scores import Predictions
 from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 from brainbench.recipes.kinds.trials import TrialsRecipe
@@ -183,6 +184,7 @@ def open_member(opened: Opened[TrialsRecipe], subject: str) -> Member:
         label=trials.label,
         onset=trials.onset,
         length=trials.length,
+        content=fingerprints(trials.X),
     )
     names = np.unique(trials.label)
     if len(names) < 2:
