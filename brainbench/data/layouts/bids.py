@@ -208,6 +208,8 @@ class Bids(Dataset):
         if not keep.any():
             raise UserError(f"{subject}: no voxel of the mask has betas that change")
         masker = fitted_masker(mask)
+        if self._models and not any(run.events.duration.any() for run in runs):
+            notes.append("events have no duration: they are modelled as moments")
         notes.append(f"{len(stimulus)} betas ({settings.betas}) of {int(keep.sum())} voxels from {len(runs)} runs")
         return Responses(
             subject=subject,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError
+from brainbench.data.account import RunUse, rows_by_run
 from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
 from brainbench.recipes.datasets import MiyawakiSettings
 
@@ -30,6 +31,8 @@ class Trials:
     style: np.ndarray
     masker: Any = None
     rois: Mapping[str, np.ndarray] | None = None
+    cut: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Blocks of each run that begin after the last volume, and that the last volume cuts."""
 
 
 @DATASETS.register("miyawaki2008")
@@ -114,6 +117,7 @@ class Miyawaki(Dataset):
             space="volume" if trials.masker is not None else "none",
             labels={"style": trials.style},
             notes=[f"{len(index)} trials of {index.max() + 1} images in {len(np.unique(trials.run))} runs"],
+            account=_account(subject, trials),
         )
 
     # nilearn's layout ------------------------------------------------------------------------------------------
@@ -144,7 +148,12 @@ class Miyawaki(Dataset):
             mask_img=nibabel.load(self._mask), detrend=True, standardize="zscore_sample", t_r=T_R
         ).fit()
         patterns, rows, runs, styles = [], [], [], []
+        ends: dict[str, tuple[int, int]] = {}
         for path, table in zip(functional, labels, strict=True):
+            name = path.name.split(".")[0]
+            if not table.name.startswith(name):
+                raise UserError(f"{table}: its name is not that of the run it is read for, {path.name}")
+            lost, cut = 0, 0
             data = masker.transform(nibabel.load(path)).astype(np.float32)
             shown = _read_labels(table)
             if len(shown) != len(data):
@@ -152,18 +161,36 @@ class Miyawaki(Dataset):
             for start, end in _blocks(shown):
                 window = slice(start + SHIFT_VOLUMES, min(end + SHIFT_VOLUMES, len(data)))
                 if window.start >= window.stop:
+                    lost += 1
                     continue
+                cut += end + SHIFT_VOLUMES > len(data)
                 patterns.append(shown[start])
                 rows.append(data[window].mean(axis=0))
-                runs.append(path.name.split(".")[0])
+                runs.append(name)
                 styles.append("random" if "random" in path.name else "figure")
+            ends[name] = (lost, cut)
         rois = {}
         for path in sorted((self.root / "mask").glob("*.nii.gz")):
             if path != self._mask:
                 inside = _roi(masker, path)
                 if inside.any():
                     rois[path.name.split(".")[0]] = inside
-        return Trials(np.array(patterns), np.array(rows), np.array(runs), np.array(styles), masker, rois)
+        return Trials(np.array(patterns), np.array(rows), np.array(runs), np.array(styles), masker, rois, ends)
+
+
+def _account(subject: str, trials: Trials) -> list[RunUse]:
+    """Return the trials of every run, and those that the end of the recording cuts."""
+    rows = []
+    for row in rows_by_run(subject, trials.run, "trials"):
+        rows.append(row)
+        lost, cut = trials.cut.get(row.run, (0, 0))
+        why = f"their response lies beyond the last volume ({SHIFT_VOLUMES} volumes after the stimulus)"
+        rows += [replace(row, used="", left_out=what, why=why) for what in _blocks_of(lost, cut)]
+    return rows
+
+
+def _blocks_of(lost: int, cut: int) -> list[str]:
+    return [*([f"{lost} blocks"] if lost else []), *([f"the end of {cut} blocks"] if cut else [])]
 
 
 def _read_npz(path: Path) -> Trials:
