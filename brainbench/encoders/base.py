@@ -152,6 +152,10 @@ class Encoder(ABC):
         """Train that network, or read it where it was trained before; return how training went, by epoch."""
         return {}
 
+    def remarks(self, stimuli: Stimuli) -> list[str]:
+        """Return what the report warns of: what of these stimuli it does not read. Computes no features."""
+        return []
+
     def check_modality(self, stimuli: Stimuli) -> None:
         """Raise a UserError when the stimuli are not what this encoder reads."""
         if stimuli.modality not in self.modalities:

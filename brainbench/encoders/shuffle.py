@@ -30,6 +30,7 @@ class ShuffledEncoder(Encoder):
         self.untrained = encoder.untrained
         self.pools = encoder.pools
         self.device = encoder.device
+        self.note = encoder.note
 
     def layers(self) -> list[Layer]:
         """Return the layers of the encoder."""
@@ -50,6 +51,10 @@ class ShuffledEncoder(Encoder):
     def train(self) -> dict[str, np.ndarray]:
         """Train the encoder's network."""
         return self.encoder.train()
+
+    def remarks(self, stimuli: Stimuli) -> list[str]:
+        """Return the encoder's."""
+        return self.encoder.remarks(stimuli)
 
     def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
         """Yield the features of other stimuli; see `Encoder.encode`."""
