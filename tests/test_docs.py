@@ -101,7 +101,13 @@ def test_every_printed_command_is_understood(page):
         while hasattr(command, "commands"):
             assert words and words[0] in command.commands, f"{page.name}: {line}"
             command, words = command.commands[words[0]], words[1:]
-        given = command.make_context(command.name, list(words)).params
+        try:
+            given = command.make_context(command.name, list(words)).params
+        except Exception as error:
+            # A command that the text names, such as `brainbench run --verify`, leaves out what it is run on.
+            if type(error).__name__ == "MissingParameter" and f"`{line}`" in page.read_text(encoding="utf-8"):
+                continue
+            raise
         wanted = list(given.get("settings") or [])
         recipe = given.get("recipe")
         if recipe in INSTALLED:
