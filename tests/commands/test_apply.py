@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from brainbench.studies.trials.decode_trials import _units
 
 import brainbench as bb
 from brainbench.cli import main
@@ -13,7 +14,6 @@ from brainbench.commands.apply import apply_run
 from brainbench.commands.stream import StreamSettings, stream_run
 from brainbench.core.errors import UserError
 from brainbench.data.recordings.matching import check_positions
-from brainbench.studies.trials.decode_trials import _units
 from brainbench.studies.trials.fitted import open_decode_run
 from brainbench.studies.trials.trials import open_trials
 from tests.conftest import real_data_root
