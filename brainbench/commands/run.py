@@ -180,6 +180,9 @@ def _compute_once(study: Study[Any]) -> Outcome:
         if stage.units:
             stage.run(study.runner)
     outcome = Outcome()
+    for features in study.features():
+        for remark in features.encoder.remarks(features.stimuli):
+            outcome.warn(remark)
     study.gather(outcome)
     outcome.correct()
     return outcome

@@ -152,6 +152,10 @@ class Encoder(ABC):
         """Train that network, or read it where it was trained before; return how training went, by epoch."""
         return {}
 
+    def remarks(self, stimuli: Stimuli) -> list[str]:
+        """Return what the report warns of: what of these stimuli it does not read. Computes no features."""
+        return []
+
     def check_modality(self, stimuli: Stimuli) -> None:
         """Raise a UserError when the stimuli are not what this encoder reads."""
         if stimuli.modality not in self.modalities:
@@ -186,6 +190,7 @@ class ShuffledEncoder(Encoder):
         self.untrained = encoder.untrained
         self.pools = encoder.pools
         self.device = encoder.device
+        self.note = encoder.note
 
     def layers(self) -> list[Layer]:
         """Return the layers of the encoder."""
@@ -206,6 +211,10 @@ class ShuffledEncoder(Encoder):
     def train(self) -> dict[str, np.ndarray]:
         """Train the encoder's network."""
         return self.encoder.train()
+
+    def remarks(self, stimuli: Stimuli) -> list[str]:
+        """Return the encoder's."""
+        return self.encoder.remarks(stimuli)
 
     def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
         """Yield the features of other stimuli; see `Encoder.encode`."""
