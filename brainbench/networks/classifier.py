@@ -52,6 +52,8 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
     checkpoint: str | Path | None
     progress: Progress | None
     network_: Any
+    key_: str | None
+    """Key in the store of trained networks, where it is kept in one."""
 
     def build(self, n_chans: int, n_times: int, n_outputs: int) -> nn.Module:
         """Return a new network with random weights."""
@@ -123,12 +125,13 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
             facts = {"history": trained.history, "best_epoch": trained.best_epoch, "validation_rows": held.tolist()}
             return ready.network.state_dict(), facts
 
+        self.key_ = None
         if self.checkpoint is None:
             facts: Mapping[str, Any] = run(None, "")[1]
         else:
             found = NetworkStore(self.checkpoint).trained(self._description(ready), run)
             ready.network.load_state_dict(dict(found.tensors))
-            facts = found.facts
+            facts, self.key_ = found.facts, found.key
         self.network_ = ready.network.eval()
         self.history_, self.best_epoch_ = facts["history"], facts["best_epoch"]
         self.validation_rows_ = np.array(facts["validation_rows"], dtype=np.intp)

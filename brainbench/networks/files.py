@@ -86,5 +86,5 @@ def _restored(decoder: TorchClassifier, header: dict[str, Any], path: Path) -> T
     with torch_alone(decoder.threads), seeded(0):
         network = decoder.build(decoder.n_chans_, decoder.n_times_, len(decoder.classes_))
     network.load_state_dict(load_file(path))
-    decoder.network_ = network.eval()
+    decoder.network_, decoder.key_ = network.eval(), None
     return decoder
