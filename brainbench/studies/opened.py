@@ -81,6 +81,11 @@ class Opened(Generic[R]):
                 files += one.weight_files()
         return sorted(set(files))
 
+    @property
+    def networks(self) -> Path:
+        """Folder of trained networks, beside the features."""
+        return self.store.root / NETWORKS
+
     def encoder(self, name: str) -> OpenEncoder:
         """Return one of the recipe's encoders."""
         return next(entry for entry in self.encoders if entry.name == name)
