@@ -187,6 +187,12 @@ class Bids(Dataset):
         stimulus = np.concatenate([rows[0] for rows in parts])
         shared = set.intersection(*(set(rows[1]) for rows in parts))
         labels = {name: np.concatenate([rows[1][name] for rows in parts]) for name in sorted(shared)}
+        unused = sorted({name for run in runs for name in run.events.labels} - shared)
+        if unused:
+            how = "not in the events of all runs" + (
+                ", or differ within a stimulus" if settings.betas == "block" else ""
+            )
+            notes.append(f"columns of events that are no labels ({how}): {', '.join(unused)}")
         run_names = np.concatenate(
             [np.full(len(rows[0]), run.files.name) for run, rows in zip(runs, parts, strict=True)]
         )

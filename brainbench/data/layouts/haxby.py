@@ -153,6 +153,9 @@ class Haxby(Dataset):
             account.append(
                 RunUse(subject, left_out=f"{flat.sum()} of {len(flat)} voxels", why="never change in some run")
             )
+        elsewhere = [name for name, path in self._mask_files(subject).items() if not _same_grid(_load(path), mask)]
+        if elsewhere:
+            notes.append(f"masks on another grid than {settings.image} are no ROI: {', '.join(elsewhere)}")
         order = sorted(WORDS)
         return Responses(
             subject=subject,
