@@ -7,6 +7,7 @@ each. Both sides start at the EDF files, filter, cut, fit, score and store; both
 first, and the same folds, so that ROC-AUC must agree to 1e-6 (MOABB keeps scores as float32). MOABB runs pyRiemann's
 and scikit-learn's estimators.
 Networks: passes over the training trials per second, with one thread and with two.
+Folding: one epoch of EEGNet and ShallowFBCSPNet beside braindecode's own loop (skorch), same trials and batches.
 """
 
 from __future__ import annotations

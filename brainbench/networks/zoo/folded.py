@@ -1,10 +1,10 @@
 """The same networks with less work: convolutions over time and over electrodes, taken in the cheaper order.
 
-EEGNet filters every electrode over time, normalises, and only then mixes electrodes. Filtering and mixing are linear, so
+EEGNet filters every electrode over time, normalises, and only then mixes electrodes. Filtering and mixing are linear:
 mixing first gives the same with as many filtered signals as there are mixtures and not filters x electrodes. What lies
-between them, batch normalisation, needs the mean and the variance of the filtered electrodes; with the sums of lagged
-products ``R`` of the trials these are ``m'w`` and ``w'Rw - (m'w)^2`` for a filter ``w``, in float64. ShallowFBCSPNet
-mixes its two convolutions into one already; over electrodes as channels it runs faster.
+between them, batch normalisation, needs the mean and the variance of the filtered electrodes; with the mean ``R`` of the
+lagged products of the trials and ``m`` of their samples these are ``m'w`` and ``w'Rw - (m'w)^2`` for a filter ``w``, in
+float64. ShallowFBCSPNet mixes its two convolutions into one already; with electrodes as channels it runs faster.
 
 Outputs and gradients are those of the library up to rounding. Weights and names of layers are not touched: `folded`
 replaces the forward pass of one network on a CPU for the length of a block, such as its training.
@@ -119,7 +119,7 @@ def lagged_products(X: Tensor, n_lags: int, padding: int) -> tuple[Tensor, Tenso
     right = F.pad(signals, (0, (n_frames + 1) * n_lags - signals.shape[1])).unfold(1, 2 * n_lags, n_lags)
     both = (left.T @ right.reshape(-1, 2 * n_lags)).contiguous()
     first = both.as_strided((n_lags, n_lags), (2 * n_lags + 1, 1)).sum(dim=0)
-    # The others: a window moves on by one sample, which leaves the products of the first and takes those after the last.
+    # The others: as windows move on by one sample, products of the first leave and those after the last enter.
     head, tail = signals[:, : n_lags - 1], signals[:, n_windows:]
     change = F.pad(tail.T @ tail - head.T @ head, (0, n_lags, 0, 0)).contiguous()
     along = change.as_strided((n_lags - 1, n_lags), (2 * n_lags, 1)).cumsum(dim=0)
