@@ -2,8 +2,8 @@
 
 EEGNet filters every electrode over time, normalises, and only then mixes electrodes. Filtering and mixing are linear:
 mixing first gives the same with as many filtered signals as there are mixtures and not filters x electrodes. What lies
-between them, batch normalisation, needs the mean and the variance of the filtered electrodes; with the mean ``R`` of the
-lagged products of the trials and ``m`` of their samples these are ``m'w`` and ``w'Rw - (m'w)^2`` for a filter ``w``, in
+between them, batch normalisation, needs the mean and the variance of the filtered electrodes: with the mean ``R`` of
+the lagged products of the trials and ``m`` of their samples, ``m'w`` and ``w'Rw - (m'w)^2`` for a filter ``w``, in
 float64. ShallowFBCSPNet mixes its two convolutions into one already; with electrodes as channels it runs faster.
 
 Outputs and gradients are those of the library up to rounding. Weights and names of layers are not touched: `folded`
