@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,8 +237,8 @@ class opened_below:
 # From recipe to scores ------------------------------------------------------------------------------------------
 
 
-def rerun(recipe: dict[str, Any], original: Path, work: Path, change: Change) -> Verdict:
-    """Run a recipe, change a file, run it again into the same folder, and hold it against a run from nothing.
+def rerun(recipe: dict[str, Any], original: Path, work: Path, chosen: Sequence[Change]) -> list[Verdict]:
+    """Run a recipe; for each change, run it again into the same folder, and hold it against a run from nothing.
 
     Parameters
     ----------
@@ -246,26 +246,34 @@ def rerun(recipe: dict[str, Any], original: Path, work: Path, change: Change) ->
         Without ``dataset.root``.
     original : Path
     work : Path
-        An empty folder.
-    change : Change
+        A folder for copies, runs and caches.
+    chosen : sequence of Change
     """
     root = work / "data"
+    work.mkdir(exist_ok=True)
     _copy(original, root)
     text = yaml.safe_dump({**recipe, "dataset": {**recipe["dataset"], "root": str(root)}})
     (work / "recipe.yaml").write_text(text)
 
-    def scores(out: str, cache: str) -> str:
+    def scores(name: str) -> str:
         try:
-            done = bb.run(work / "recipe.yaml", out=work / out, cache=work / cache)
+            done = bb.run(work / "recipe.yaml", out=work / name / "run", cache=work / name / "cache")
         except UserError as error:
             return f"refused: {error.message}"
         return (done.path / "scores.csv").read_text()
 
-    before = scores("run", "cache")
+    before = scores("before")
     if before.startswith("refused"):
-        return Verdict(change.name, before, False)
-    change(root)
-    again, fresh = scores("run", "cache"), scores("fresh", "fresh-cache")
+        return [Verdict("nothing", before, False)]
+    return [_again(change, original, work, scores, before) for change in chosen]
+
+
+def _again(change: Change, original: Path, work: Path, scores: Callable[[str], str], before: str) -> Verdict:
+    _copy(original, work / "data")
+    _copy(work / "before", work / "again")
+    shutil.rmtree(work / "fresh", ignore_errors=True)
+    change(work / "data")
+    again, fresh = scores("again"), scores("fresh")
     if again != fresh:
         return Verdict(change.name, "scores of the changed data differ from those of a fresh run", False)
     outcome = "refused" if fresh.startswith("refused") else "same scores" if fresh == before else "changed"
