@@ -21,10 +21,8 @@ from brainbench.networks.options import Training
 from brainbench.networks.store import NetworkStore
 from brainbench.networks.training import Objective, Progress, torch_alone
 from brainbench.networks.weights import digest_weights, seeded
+from brainbench.networks.writing import NOT_WRITTEN, plain, save_decoder
 from brainbench.networks.zoo.views import View
-
-NOT_WRITTEN = ("checkpoint", "progress", "device")
-"""Parameters that say where training happens and who watches it."""
 
 
 @dataclass(frozen=True)
@@ -176,8 +174,6 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         return _Ready(trials, codes, kept, network)
 
     def _description(self, ready: _Ready) -> dict[str, Any]:
-        from brainbench.networks.files import plain
-
         settings = {name: value for name, value in self.get_params(deep=False).items() if name not in NOT_WRITTEN}
         return {
             "network": type(self).__name__,
@@ -270,9 +266,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         return weight.to(resolve_device(self.device))
 
     def save(self, path: str | Path) -> None:
-        """Write the fitted decoder as one safetensors file; see `brainbench.networks.files`."""
-        from brainbench.networks.files import save_decoder
-
+        """Write the fitted decoder as one safetensors file; `brainbench.networks.files` reads it."""
         save_decoder(self, path)
 
 
