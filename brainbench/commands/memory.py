@@ -67,7 +67,7 @@ def estimate_memory(opened: Opened) -> Estimate:
     rows, targets = max(m.n_presentations for m in members), max(m.n_targets for m in members)
     disk = 0.0
     if isinstance(recipe, EncodeRecipe):
-        networks = [entry for entry in opened.encoders if entry.settings.family in ("eeg", "image", "text")]
+        networks = [entry for entry in opened.encoders if entry.settings.has_network]
         if networks:
             parts["libraries"] += TORCH_MB
             parts["networks"] = sum(_network_mb(entry.encoder) for entry in networks) + BATCH_MB
@@ -124,7 +124,7 @@ def _guided_parts(opened: Opened, rows: int, targets: int, jobs: int) -> dict[st
     # A gradient through network, decoder and encoder keeps the activations of all three.
     guided = 4 * BATCH_MB
     weights = sum(path.stat().st_size for path in generator.weight_files()) / 1e6
-    networks = sum(_network_mb(entry.encoder) for entry in opened.encoders if entry.settings.family == "image")
+    networks = sum(_network_mb(entry.encoder) for entry in opened.encoders if entry.settings.has_gradient)
     return {"units at once": jobs * (max(fitted, guided) + BLOCK_MB), "networks": TORCH_MB + networks + weights}
 
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli
 from brainbench.data.recordings.reading import READERS
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
 from brainbench.features.store import NETWORKS, FeatureStore
+from brainbench.recipes.datasets import DATASETS
 from brainbench.recipes.encoders import EncoderSettings, RecordedSettings
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.kinds.encode import EncodeRecipe
@@ -25,11 +26,6 @@ from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
 
 if TYPE_CHECKING:
     from brainbench.reconstruction.base import Codec, Generator
-
-WITHOUT_FILES = ("simulated",)
-"""Data sets that need no folder."""
-OWN_FOLDER = ("moabb",)
-"""Data sets whose library knows a folder when the recipe names none."""
 
 
 @dataclass
@@ -92,18 +88,18 @@ class Opened:
 def open_dataset(recipe: Recipe, cache: Path) -> tuple[Dataset, str]:
     """Open the recipe's data set; return it with a sentence that says which folder was taken."""
     settings: Any = recipe.dataset
-    if settings.name in WITHOUT_FILES:
+    if not settings.needs_root:
         root, note = None, "no files: everything is simulated"
         folder = getattr(settings, "images", None) or settings.root
         if folder is not None:
             note = f"{folder} (stimuli; the responses are simulated)"
-    elif settings.name in OWN_FOLDER and settings.root is None:
+    elif settings.keeps_own_root and settings.root is None:
         root, note = None, "the folder that the data set's own library keeps"
     else:
         root, note = resolve_root(settings.name, settings.root)
     encoders = {entry.name: entry for entry in getattr(recipe, "encoders", [])}
     context = Context(seed=recipe.seed, cache=cache, encoders=encoders, device=recipe.execution.device)
-    return DATASETS[settings.name].open(settings, root, context), note
+    return DATASETS.builder(settings.name).open(settings, root, context), note
 
 
 def choose_subjects(dataset: Dataset, wanted: str | Sequence[str]) -> list[str]:
@@ -150,15 +146,17 @@ def open_all(recipe: Recipe, cache: Path) -> Opened:
             opened.encoders.append(OpenEncoder(settings, encoder, encoder.select(settings.layers)))
             _check_unseen(dataset, encoder)
     if isinstance(recipe, ReconstructRecipe | ExploreRecipe):
-        from brainbench.reconstruction.base import CODECS, GENERATORS
+        from brainbench.recipes.reconstruction import CODECS, GENERATORS
 
         generator = recipe.generator
         if isinstance(recipe, ReconstructRecipe):
             codec = recipe.low_level
-            opened.codec = CODECS[codec.codec](codec, seed=recipe.seed, device=execution.device)
+            opened.codec = CODECS.builder(codec.codec)(codec, seed=recipe.seed, device=execution.device)
         if generator is not None:
             known = {e.name: (e.encoder, e.settings) for e in opened.encoders if e.encoder is not None}
-            opened.generator = GENERATORS[generator.name](generator, known, seed=recipe.seed, device=execution.device)
+            opened.generator = GENERATORS.builder(generator.name)(
+                generator, known, seed=recipe.seed, device=execution.device
+            )
     return opened
 
 

@@ -11,8 +11,7 @@ import torch
 
 from brainbench.core.errors import UserError
 from brainbench.recipes.encoders import PixelsSettings
-from brainbench.recipes.reconstruction import SmallSettings
-from brainbench.reconstruction.base import GENERATORS
+from brainbench.recipes.reconstruction import GENERATORS, SmallSettings
 from brainbench.reconstruction.generators.small import Scaler, SmallGenerator, SmallNetwork
 from tests.reconstruction.toy import Told, bars, blue, lying, toy_generator
 

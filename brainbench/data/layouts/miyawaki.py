@@ -12,7 +12,7 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError
-from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli
 from brainbench.recipes.datasets import MiyawakiSettings
 
 T_R = 2.0
@@ -32,7 +32,6 @@ class Trials:
     rois: Mapping[str, np.ndarray] | None = None
 
 
-@DATASETS.register("miyawaki2008")
 class Miyawaki(Dataset):
     """Letters and shapes of flickering patches, seen by one or two participants.
 

@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import Context
 from brainbench.data.recordings.base import Match, Recording, RecordingDataset
 from brainbench.data.recordings.reading import files_of, read_raw, require_mne, set_montage
 from brainbench.recipes.datasets import EegFolderSettings
 
 
-@DATASETS.register("eeg-folder")
 class EegFolder(RecordingDataset):
     """EDF, BDF, GDF, BrainVision, EEGLAB or FIF files below a folder."""
 

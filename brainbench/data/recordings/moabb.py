@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import Context
 from brainbench.data.recordings.base import Match, Recording, RecordingDataset
 from brainbench.data.recordings.reading import read_raw, require_mne
 from brainbench.recipes.datasets import MoabbSettings
 
 
-@DATASETS.register("moabb")
 class Moabb(RecordingDataset):
     """A data set of MOABB."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import Context
 from brainbench.data.recordings.base import Match, Recording, RecordingDataset, relative
 from brainbench.data.recordings.reading import read_raw, require_mne, set_montage
 from brainbench.recipes.datasets import PhysionetMiSettings
@@ -42,7 +42,6 @@ _SUBJECT = re.compile(r"^S\d{3}$")
 _FILE = re.compile(r"^(?P<subject>S\d{3})R(?P<run>\d{2})$")
 
 
-@DATASETS.register("physionet-mi")
 class PhysionetMi(RecordingDataset):
     """Executed and imagined movements, 64 channels."""
 
