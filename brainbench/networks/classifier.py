@@ -101,6 +101,12 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         self.scale_ = float(ready.trials.std(dtype=np.float64))
         if self.scale_ == 0:
             raise UserError("every sample of every trial is the same: there is nothing to learn from")
+        two = self._inputs((ready.trials[:2] / self.scale_).astype(np.float32))
+        with torch_alone(self.threads), torch.random.fork_rng(devices=[]):
+            try:  # two trials show what the network makes of this length, before hours of training
+                predict_logits(ready.network, two, "cpu", n_classes=len(self.classes_))
+            except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+                raise self._too_short(error) from error
 
         def run(checkpoint: Path | None, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             trained, held = train_classifier(
@@ -160,7 +166,10 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         training = self.training
         self.n_chans_, self.n_times_ = trials.shape[1:]
         with torch_alone(training.threads), seeded(training.seed):
-            network = self.build(self.n_chans_, self.n_times_, len(self.classes_))
+            try:
+                network = self.build(self.n_chans_, self.n_times_, len(self.classes_))
+            except (RuntimeError, ValueError, IndexError, ZeroDivisionError, AssertionError) as error:
+                raise self._too_short(error) from error
         return _Ready(trials, codes, kept, network)
 
     def _description(self, ready: _Ready) -> dict[str, Any]:
@@ -179,6 +188,15 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
             "groups": None if ready.groups is None else digest_array(ready.groups),
             "device": resolve_device(self.device).split(":")[0],
         }
+
+    def _too_short(self, error: Exception) -> UserError:
+        """Return what is said of a network that cannot be built for, or cannot read, trials of this length."""
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        return UserError(
+            f"the network cannot read trials of {self.n_times_} samples and {self.n_chans_} channels, which may be too "
+            f"short for it: {reason[0][:300]}",
+            hint="longer trials (`tmin`, `tmax`), a higher `sfreq`, or another model",
+        )
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities ``(n_trials, n_classes)``, in the order of `classes_`."""
