@@ -37,7 +37,7 @@ def fetch(name: str, root: str | None) -> str:
     """
     card = load_card(name)
     listed = [file for file in card.files if file.url is not None]
-    fetched_by = DATASETS.builder(name).fetched_by
+    fetched_by = DATASETS[name].fetched_by if name in DATASETS else None
     if not listed and fetched_by is None:
         return card.render()
     if root is None:

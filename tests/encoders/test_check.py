@@ -58,7 +58,6 @@ def test_every_family_is_held_against_it():
     # Those of trials need a recording: tests/encoders/test_signals.py.
     of_trials = {"eeg", "band_power"}
     assert {family for family, _, _ in CASES.values()} == set(ENCODERS) - {"recorded"} - of_trials
-    assert set(ENCODERS) == set(ENCODERS)
 
 
 def test_a_recorded_predictor_is_no_encoder():

@@ -203,4 +203,4 @@ def test_what_cannot_be_is_refused_in_one_message(tmp_path: Path, trained_small:
 
 
 def test_it_is_found_by_name() -> None:
-    assert GENERATORS["small"] is SmallGenerator
+    assert GENERATORS.builder("small") is SmallGenerator
