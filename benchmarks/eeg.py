@@ -221,7 +221,7 @@ def networks(root: Path, subject: int, epochs: int) -> None:
         for threads in (1, 2):
             context = TrialContext(trials.info, n_times, seed=SEED, threads=threads)
             asked = PIPELINES[settings["decoder"]].model_validate({**settings, "max_epochs": epochs + 1})
-            decoder = PIPELINES[settings["decoder"]](asked, context)
+            decoder = PIPELINES.builder(settings["decoder"])(asked, context)
             taken: list[float] = []
             decoder.classifier = clone(decoder.classifier).set_params(
                 validation=0.0, patience=None, progress=lambda record, taken=taken: taken.append(record["seconds"])

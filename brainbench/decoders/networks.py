@@ -71,6 +71,11 @@ class NetworkDecoder(TrialDecoder):
             found["attention"] = self.classifier_.electrode_attention(prepared).astype(np.float32)
         return found
 
+    def network_key(self) -> str | None:
+        """Return the key under which its fitted network is kept; see `TrialDecoder.network_key`."""
+        key: str | None = self.classifier_.key_
+        return key
+
     def _covariances(self, prepared: np.ndarray) -> np.ndarray:
         if self.align == "none":
             return np.empty((len(prepared), 0, 0))
@@ -79,5 +84,5 @@ class NetworkDecoder(TrialDecoder):
 
 def network_decoder(settings: NetworkSettings, context: TrialContext) -> NetworkDecoder:
     """Return the unfitted decoder of any pipeline with a network."""
-    given = Given(context.sfreq, list(context.info["ch_names"]), context.seed, context.threads)
+    given = Given(context.sfreq, list(context.info["ch_names"]), context.seed, context.threads, context.networks)
     return NetworkDecoder(imported(settings.network_by)(settings, given), settings.align)

@@ -21,10 +21,8 @@ from brainbench.networks.options import Training
 from brainbench.networks.store import NetworkStore
 from brainbench.networks.training import Objective, Progress, torch_alone
 from brainbench.networks.weights import digest_weights, seeded
+from brainbench.networks.writing import NOT_WRITTEN, plain, save_decoder
 from brainbench.networks.zoo.views import View
-
-NOT_WRITTEN = ("checkpoint", "progress", "device")
-"""Parameters that say where training happens and who watches it."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,8 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
     checkpoint: str | Path | None
     progress: Progress | None
     network_: Any
+    key_: str | None
+    """Key in the store of trained networks, where it is kept in one."""
 
     def build(self, n_chans: int, n_times: int, n_outputs: int) -> nn.Module:
         """Return a new network with random weights."""
@@ -125,12 +125,13 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
             facts = {"history": trained.history, "best_epoch": trained.best_epoch, "validation_rows": held.tolist()}
             return ready.network.state_dict(), facts
 
+        self.key_ = None
         if self.checkpoint is None:
             facts: Mapping[str, Any] = run(None, "")[1]
         else:
             found = NetworkStore(self.checkpoint).trained(self._description(ready), run)
             ready.network.load_state_dict(dict(found.tensors))
-            facts = found.facts
+            facts, self.key_ = found.facts, found.key
         self.network_ = ready.network.eval()
         self.history_, self.best_epoch_ = facts["history"], facts["best_epoch"]
         self.validation_rows_ = np.array(facts["validation_rows"], dtype=np.intp)
@@ -173,8 +174,6 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         return _Ready(trials, codes, kept, network)
 
     def _description(self, ready: _Ready) -> dict[str, Any]:
-        from brainbench.networks.files import plain
-
         settings = {name: value for name, value in self.get_params(deep=False).items() if name not in NOT_WRITTEN}
         return {
             "network": type(self).__name__,
@@ -267,9 +266,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         return weight.to(resolve_device(self.device))
 
     def save(self, path: str | Path) -> None:
-        """Write the fitted decoder as one safetensors file; see `brainbench.networks.files`."""
-        from brainbench.networks.files import save_decoder
-
+        """Write the fitted decoder as one safetensors file; `brainbench.networks.files` reads it."""
         save_decoder(self, path)
 
 

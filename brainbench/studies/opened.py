@@ -12,6 +12,7 @@ from brainbench.data.base import Context, Dataset, choose_subjects
 from brainbench.data.recordings.reading import READERS
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
+from brainbench.encoders.selfcheck import CHECKS, remembered_in
 from brainbench.features.store import NETWORKS, FeatureStore
 from brainbench.recipes.datasets import DATASETS
 from brainbench.recipes.encoders import EncoderSettings, RecordedSettings
@@ -77,6 +78,11 @@ class Opened(Generic[R]):
                 files += one.weight_files()
         return sorted(set(files))
 
+    @property
+    def networks(self) -> Path:
+        """Folder of trained networks, beside the features."""
+        return self.store.root / NETWORKS
+
     def encoder(self, name: str) -> OpenEncoder:
         """Return one of the recipe's encoders."""
         return next(entry for entry in self.encoders if entry.name == name)
@@ -108,13 +114,14 @@ def open_all(recipe: AnyR, cache: Path) -> Opened[AnyR]:
         if isinstance(settings, RecordedSettings):
             opened.encoders.append(OpenEncoder(settings, None, [Layer(settings.feature, 0.0, None)]))
             continue
-        encoder = open_encoder(
-            settings,
-            seed=recipe.seed,
-            device=execution.device,
-            batch_size=execution.batch_size,
-            networks=cache / NETWORKS,
-        )
+        with remembered_in(cache / CHECKS):
+            encoder = open_encoder(
+                settings,
+                seed=recipe.seed,
+                device=execution.device,
+                batch_size=execution.batch_size,
+                networks=cache / NETWORKS,
+            )
         opened.encoders.append(OpenEncoder(settings, encoder, encoder.select(settings.layers)))
         _check_unseen(dataset, encoder)
     codec, generator = getattr(recipe, "low_level", None), getattr(recipe, "generator", None)

@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from brainbench.studies.trials.decode_trials import _units
 
 import brainbench as bb
 from brainbench.cli import main
@@ -14,6 +13,7 @@ from brainbench.commands.apply import apply_run
 from brainbench.commands.stream import StreamSettings, stream_run
 from brainbench.core.errors import UserError
 from brainbench.data.recordings.matching import check_positions
+from brainbench.studies.trials.decoding import pipeline_units
 from brainbench.studies.trials.fitted import open_decode_run
 from brainbench.studies.trials.trials import open_trials
 from tests.conftest import real_data_root
@@ -68,10 +68,10 @@ def real_run(tmp_path_factory):
 def evaluated(real_run):
     """Return the probabilities of the evaluation's folds of every pipeline, in order."""
     _, opened = open_decode_run(real_run.path, None, None)
-    members, cases = open_trials(opened)
+    _, cases = open_trials(opened)
     return {
         settings.name: [real_run.folder.read_unit(unit.digest)["probability"] for unit in units]
-        for (_, settings), units in _units(opened, members, cases)
+        for _, settings, units in pipeline_units(opened, cases)
     }
 
 

@@ -62,6 +62,8 @@ def cut(
     import pandas as pd
 
     raw = filtered(recording, settings, band)
+    if not len(recording.onsets):
+        return None, []
     names = sorted(set(recording.labels.tolist()))
     code = {name: index + 1 for index, name in enumerate(names)}
     sample = np.round(recording.onsets * raw.info["sfreq"]).astype(int)

@@ -189,7 +189,7 @@ def fit_decoder(
     names = np.unique(rows.label)
     if len(names) < 2:
         raise UserError(f"every training trial is '{names[0]}': one class, nothing to tell apart")
-    decoder, store = make_decoder(settings, members[0], recipe), TrialStore(dataset)
+    decoder, store = make_decoder(settings, members[0], recipe, opened.networks), TrialStore(dataset)
     key = {
         "schema": SCHEMA,
         "trials": case.digests,

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.scores import Predictions
 from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 from brainbench.recipes.kinds.trials import TrialsRecipe
-from brainbench.recipes.pipelines import PIPELINES, Evaluation, PipelineSettings
+from brainbench.recipes.pipelines import Evaluation, PipelineSettings
 from brainbench.studies.opened import Opened
 
 
@@ -98,6 +99,8 @@ class TrialStore:
     dataset: RecordingDataset
     kept: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    networks: Path | None = None
+    """Folder of trained networks."""
 
     def prepared(self, case: Case, settings: PipelineSettings, decoder: TrialDecoder) -> np.ndarray:
         """Return the prepared trials of all members of a case, ``(n_trials, ...)``."""
@@ -220,11 +223,14 @@ def _cases(evaluation: Evaluation, members: Sequence[Member], recipe: TrialsReci
     return cases
 
 
-def make_decoder(settings: PipelineSettings, member: Member, recipe: TrialsRecipe) -> TrialDecoder:
-    """Return a new decoder for the recordings of a subject."""
+def make_decoder(
+    settings: PipelineSettings, member: Member, recipe: TrialsRecipe, networks: Path | None = None
+) -> TrialDecoder:
+    """Return a new decoder for the recordings of a subject; `networks` is where trained networks are kept."""
     context = TrialContext(
-        info=member.info, n_times=member.n_times, seed=recipe.seed, threads=recipe.execution.threads_per_unit
-    )
+        info=member.info, n_times=member.n_times, seed=recipe.seed, threads=recipe.execution.threads_per_unit,
+        networks=networks,
+    )  # fmt: skip
     return PIPELINES.builder(settings.decoder)(settings, context)
 
 
