@@ -25,7 +25,7 @@ from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.scores import Predictions
 from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 from brainbench.recipes.kinds.trials import TrialsRecipe
-from brainbench.recipes.pipelines import Evaluation, PipelineSettings
+from brainbench.recipes.pipelines import PIPELINES, Evaluation, PipelineSettings
 from brainbench.studies.opened import Opened
 
 
