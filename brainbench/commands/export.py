@@ -8,11 +8,12 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.core.files import write_array, write_json, write_text
+from brainbench.core.made import MadeFiles, refuse_foreign
 from brainbench.features.store import default_cache
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.reader import parse_recipe
 from brainbench.runs.folder import FINISHED, Run
-from brainbench.studies.encode.encode import Case, Fits, encoding_cases, full_fit, gather, plan_fits
+from brainbench.studies.encode.encode import Case, encoding_cases, full_fit, gather, plan_fits
 from brainbench.studies.opened import open_all
 from brainbench.studies.outcome import TargetMap, write_image
 
@@ -52,6 +53,11 @@ def export_run(
     if not isinstance(recipe, EncodeRecipe):
         raise UserError(f"{path} is a {recipe.kind} run; export writes encoding runs")
     folder = Path(out) if out is not None else run.path / "export"
+    made = MadeFiles(folder)
+    if out is not None and folder.exists() and not made.listed():
+        refuse_foreign(folder, "--out", "an export")
+    places = ("subject", "scheme", "encoder", "layer", "metric")
+    scored = {tuple(entry[name] for name in places): entry["file"] for entry in run.facts["target_summaries"]}
     opened = open_all(recipe, default_cache(cache))
     written: list[Path] = []
     for case in encoding_cases(opened):
@@ -59,34 +65,28 @@ def export_run(
         for fit in plan_fits(opened, case):
             assert fit.encoder is not None and fit.layer is not None
             held_out = gather(fit, run.folder)
-            stem = _stem(case, fit)
+            names = (case.rows.subject, case.rows.scheme.label, fit.encoder.name, fit.layer.name)
+            stem = TargetMap(*names, "x", np.zeros(0)).stem.removesuffix("_stat-x")
             for name in ("y_true", "y_pred", "row", "fold"):
-                written.append(folder / "predictions" / f"{stem}_{name.replace('_', '')}.npy")
-                write_array(written[-1], held_out[name])
-            score = run.path / "targets" / f"{stem}_stat-{recipe.metrics[0].replace('_', '')}.npy"
-            values.setdefault(fit.encoder.name, []).append((fit.layer.name, np.load(score, allow_pickle=False)))
+                written.append(_write(made, "predictions", f"{stem}_{name.replace('_', '')}", held_out[name]))
+            score = np.load(run.path / scored[*names, recipe.metrics[0]], allow_pickle=False)
+            values.setdefault(fit.encoder.name, []).append((fit.layer.name, score))
             if weights and case.rows.scheme.label == recipe.schemes[0].label:
-                written += _write_weights(folder, case, fit, full_fit(opened, case, fit))
-        written += _write_preference(folder, case, values)
-    write_text(folder / "README.txt", README)
-    return [*written, folder / "README.txt"]
-
-
-def _stem(case: Case, fit: Fits) -> str:
-    assert fit.encoder is not None and fit.layer is not None
-    names = (case.rows.subject, case.rows.scheme.label, fit.encoder.name, fit.layer.name, "x")
-    return TargetMap(*names, np.zeros(0)).stem.removesuffix("_stat-x")
-
-
-def _write_weights(folder: Path, case: Case, fit: Fits, arrays: dict[str, np.ndarray]) -> list[Path]:
-    written = []
-    for name, values in arrays.items():
-        written.append(folder / "weights" / f"{_stem(case, fit)}_{name}.npy")
-        write_array(written[-1], values)
+                for name, array in full_fit(opened, case, fit).items():
+                    written.append(_write(made, "weights", f"{stem}_{name}", array))
+        written += _write_preference(made, case, values)
+    written.append(made.add("README.txt"))
+    write_text(written[-1], README)
     return written
 
 
-def _write_preference(folder: Path, case: Case, values: dict[str, list[tuple[str, np.ndarray]]]) -> list[Path]:
+def _write(made: MadeFiles, folder: str, stem: str, array: np.ndarray) -> Path:
+    path = made.root / made.claim(folder, stem, ".npy")
+    write_array(path, array)
+    return path
+
+
+def _write_preference(made: MadeFiles, case: Case, values: dict[str, list[tuple[str, np.ndarray]]]) -> list[Path]:
     written = []
     for encoder, layers in values.items():
         if len(layers) < 2:
@@ -94,12 +94,11 @@ def _write_preference(folder: Path, case: Case, values: dict[str, list[tuple[str
         stack = np.stack([scores for _, scores in layers])
         best = np.where(stack.max(axis=0) > 0, stack.argmax(axis=0), -1).astype(np.int16)
         item = TargetMap(case.rows.subject, case.rows.scheme.label, encoder, "", "preferredlayer", best)
-        path = folder / "preference" / f"{item.stem}.npy"
-        write_array(path, best)
-        write_json(path.with_suffix(".json"), {str(index): name for index, (name, _) in enumerate(layers)})
-        written += [path, path.with_suffix(".json")]
+        written.append(_write(made, "preference", item.stem, best))
+        written.append(made.root / made.claim("preference", item.stem, ".json"))
+        write_json(written[-1], {str(index): name for index, (name, _) in enumerate(layers)})
         if case.responses.masker is not None:
-            written.append(write_image(folder / "maps", item, case.responses.masker, case.responses.space))
+            written.append(made.root / write_image(made, item, case.responses.masker, case.responses.space))
     return written
 
 

@@ -82,7 +82,10 @@ def _open(folder: Path) -> dict[str, np.ndarray] | None:
     if not folder.exists():
         return None
     try:
-        written: dict[str, str] = read_json(folder / "manifest.json")["sha256"]
+        manifest = read_json(folder / "manifest.json")
+        if digest(manifest["made_of"])[:40] != folder.name:
+            raise ValueError("it is the entry of another key")
+        written: dict[str, str] = manifest["sha256"]
         for name, sha in written.items():
             if digest_file(folder / f"{name}.npy") != sha:
                 raise ValueError(f"{name}.npy does not hold the bytes that were written")

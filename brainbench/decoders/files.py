@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from brainbench.core.digests import digest_file
 from brainbench.core.files import atomic_folder, read_json, write_json
 from brainbench.decoders.base import TrialDecoder
 
-_FORMAT = 1
+_FORMAT = 2
 _CLASSES = {
     "Aligner": "brainbench.decoders.alignment",
     "CSP": "pyriemann.spatialfilters",
@@ -44,7 +45,7 @@ def save_fitted(decoder: TrialDecoder, folder: Path, about: Mapping[str, Any]) -
     ----------
     decoder : TrialDecoder
     folder : Path
-        Must not exist.
+        Must not exist; its name is the key of the decoder, which the files carry.
     about : mapping
         What a person may want to know of it; JSON.
 
@@ -60,11 +61,14 @@ def save_fitted(decoder: TrialDecoder, folder: Path, about: Mapping[str, Any]) -
             network.save(temporary / name)
         with open(temporary / "arrays.npz", "wb") as handle:
             np.savez(handle, **writer.arrays)  # type: ignore[arg-type]
-        write_json(temporary / "decoder.json", {"format": _FORMAT, "about": dict(about), "fitted": fitted})
+        header = {"format": _FORMAT, "key": folder.name, "about": dict(about), "fitted": fitted}
+        header["sha256"] = {file.name: digest_file(file) for file in sorted(temporary.iterdir())}
+        write_json(temporary / "decoder.json", header)
 
 
 def load_fitted(decoder: TrialDecoder, folder: Path) -> bool:
-    """Give an unfitted decoder what `save_fitted` wrote; return False, and change nothing, where a file is damaged.
+    """Give an unfitted decoder what `save_fitted` wrote; return False, and change nothing, where a file is damaged or
+    belongs to another decoder.
 
     Parameters
     ----------
@@ -74,7 +78,9 @@ def load_fitted(decoder: TrialDecoder, folder: Path) -> bool:
     """
     try:
         header = read_json(folder / "decoder.json")
-        if header["format"] != _FORMAT:
+        if header["format"] != _FORMAT or header["key"] != folder.name:
+            return False
+        if any(digest_file(folder / name) != sha for name, sha in header["sha256"].items()):
             return False
         with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
             reader = _Reader({name: stored[name] for name in stored.files}, folder)

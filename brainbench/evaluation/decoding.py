@@ -10,6 +10,24 @@ from brainbench.evaluation.bootstrap import row_weights
 from brainbench.evaluation.significance import permutation_indices
 
 
+PAIR = "accuracy_"
+"""What the metric of two classes begins with."""
+
+
+def pair_metric(first: str, second: str) -> str:
+    """Return the metric of two classes; a ``_`` within a class is encoded, so that no two pairs share one."""
+    return PAIR + "_".join(name.replace("%", "%25").replace("_", "%5F") for name in (first, second))
+
+
+def classes_of(metric: str) -> tuple[str, str] | None:
+    """Return the two classes of a metric that `pair_metric` named, or None."""
+    parts = metric.removeprefix(PAIR).split("_")
+    if not metric.startswith(PAIR) or len(parts) != 2:
+        return None
+    first, second = (part.replace("%5F", "_").replace("%25", "%") for part in parts)
+    return first, second
+
+
 @dataclass(frozen=True)
 class DecodingScore:
     """How well labels were predicted.

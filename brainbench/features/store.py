@@ -2,7 +2,7 @@
 
 An entry is a folder named by its key, with ``features.npy`` and ``manifest.json`` (everything that made it). The key
 is the digest of encoder, stimuli, layer, pooling, kind of device and code schema. An entry appears by one rename,
-its bytes are hashed, and a damaged one is thrown away and computed again, never served.
+its bytes are hashed, and a damaged or exchanged one is thrown away and computed again, never served.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 import warnings
@@ -65,7 +66,7 @@ class FeatureStore:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
         self.folder = self.root / "features"
-        self._verified: dict[str, tuple[int, int]] = {}
+        self._verified: dict[str, tuple[int, ...]] = {}
 
     # Keys ------------------------------------------------------------------------------------------------------
 
@@ -145,11 +146,14 @@ class FeatureStore:
         try:
             manifest = read_json(folder / "manifest.json")
             path = folder / "features.npy"
-            state = path.stat()
-            if self._verified.get(key) != (state.st_mtime_ns, state.st_size):
+            if manifest["key"] != key or digest(manifest["made_of"])[:40] != key:
+                raise ValueError("it is the entry of another key")
+            status = path.stat()
+            state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            if self._verified.get(key) != state:
                 if digest_file(path) != manifest["sha256"]:
                     raise ValueError("its bytes are not those that were written")
-                self._verified[key] = (state.st_mtime_ns, state.st_size)
+                self._verified[key] = state
                 with contextlib.suppress(OSError):
                     os.utime(folder / "manifest.json")
             array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -273,9 +277,12 @@ class FeatureStore:
         return json.dumps(read_json(found[0].path / "manifest.json"), indent=2)
 
     def prune(self, keep_days: float | None = None, everything: bool = False) -> list[Path]:
-        """Remove left-overs of killed processes, damaged entries, those unused for `keep_days`, or all of them."""
+        """Remove left-overs of killed processes, damaged entries, those unused for `keep_days`, or all of them.
+
+        Folders that are no entries stay: somebody else's files may lie in a folder of that name.
+        """
         removed = remove_stale(self.root) if self.root.exists() else []
-        folders = sorted(path for path in self.folder.glob("[!.]*") if path.is_dir())
+        folders = sorted(path for path in self.folder.glob("[!.]*") if _is_entry(path))
         used = {entry.path: entry.used for entry in self.entries()}
         for folder in folders:
             old = keep_days is not None and time.time() - used.get(folder, 0) > keep_days * 86400
@@ -284,3 +291,14 @@ class FeatureStore:
                     shutil.rmtree(folder)
                 removed.append(folder)
         return removed
+
+
+def _is_entry(path: Path) -> bool:
+    """Return whether a folder is an entry, whole or damaged: its name is a key, and it holds nothing else."""
+    known = {"features.npy", "manifest.json"}
+    return (
+        re.fullmatch("[0-9a-f]{40}", path.name) is not None
+        and path.is_dir()
+        and not path.is_symlink()
+        and {file.name for file in path.iterdir()} <= known
+    )

@@ -12,7 +12,10 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.core.files import atomic_open, write_text
+from brainbench.core.made import MadeFiles, escaped
+from brainbench.core.tables import read_table
 from brainbench.data.account import RunUse, shortened
+from brainbench.evaluation.decoding import PAIR
 from brainbench.report import figures
 from brainbench.report.tables import (
     ALL,
@@ -83,21 +86,15 @@ def write_report(folder: str | Path) -> Path:
 
 
 def _read(root: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
-    import pandas as pd
-
     try:
         facts = json.loads((root / "facts.json").read_text(encoding="utf-8"))
         manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
-        scores = pd.read_csv(root / "scores.csv", dtype=dict.fromkeys(NAMES, str))
+        scores = read_table(root / "scores.csv", NAMES)  # older runs have fewer columns
         for name in ("trials", "reconstruction", "exploration"):
             facts.setdefault(name, None)  # older runs have none
         facts.setdefault("data", [])
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: the run has not finished", hint="run its recipe again") from None
-    for name in NAMES:
-        if name not in scores:  # older runs have fewer columns
-            scores[name] = ""
-        scores[name] = scores[name].astype(object).fillna("").astype(str)
     return facts, manifest, scores
 
 
@@ -106,6 +103,7 @@ class _Page:
 
     def __init__(self, root: Path, facts: dict[str, Any], scores: pd.DataFrame) -> None:
         self.root = root
+        self.made = MadeFiles(root)
         self.facts = facts
         self.scores = scores
         self.lead = lead_subject(scores)
@@ -152,11 +150,12 @@ class _Page:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
         data = buffer.getvalue()
-        with atomic_open(self.root / "figures" / f"{name}.png") as handle:
+        file = self.made.claim("figures", escaped(name, keep="_"), ".png")
+        with atomic_open(self.root / file) as handle:
             handle.write(data)
         self._bytes += len(data) * 4 // 3
         if self._bytes > MAX_BYTES * 0.8:
-            return {"src": "", "alt": alt, "file": f"figures/{name}.png"}
+            return {"src": "", "alt": alt, "file": file}
         return {"src": "data:image/png;base64," + base64.b64encode(data).decode(), "alt": alt, "file": ""}
 
     def matrix(self, metric: str, subject: str, scheme: str | None = None) -> Matrix | None:
@@ -270,7 +269,7 @@ class _Page:
         rows = over_folds(self.scores, metric="accuracy")
         if not len(rows):
             return None
-        pairs = self.scores[(self.scores["fold"] == ALL) & self.scores["metric"].str.startswith("accuracy_")]
+        pairs = self.scores[(self.scores["fold"] == ALL) & self.scores["metric"].str.startswith(PAIR)]
         matrices = []
         for index, entry in enumerate(self.facts["confusion"][:MAX_MAPS]):
             figure = figures.confusion(entry["labels"], np.array(entry["counts"]), self.mark)

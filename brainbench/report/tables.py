@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brainbench.evaluation.decoding import classes_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -73,8 +75,9 @@ class Matrix:
 
 def name_of(metric: str) -> str:
     """Return a metric's name for people."""
-    if metric.startswith("accuracy_"):
-        return metric.removeprefix("accuracy_").replace("_", " vs ")
+    pair = classes_of(metric)
+    if pair is not None:
+        return " vs ".join(pair)
     return NAMES.get(metric, metric)
 
 

@@ -2,11 +2,12 @@
 
 ::
 
-    recipe.yaml (resolved)   manifest.json   events.jsonl   facts.json
+    recipe.yaml (resolved)   manifest.json   events.jsonl   facts.json     files.txt
     units/<digest>.npz       scores.csv      targets/*.npy  maps/*.nii.gz  figures/*.png  report.html
 
-Finished units are content-addressed: a unit whose settings or inputs change has another digest, so nothing stale
-can be taken for it. `events.jsonl` holds one ``unit_done`` record per digest.
+Finished units are content-addressed: a unit whose settings or inputs change has another digest, and each file carries
+its own, so nothing stale or exchanged can be taken for it. `events.jsonl` holds one ``unit_done`` record per digest,
+`files.txt` the files that a run makes anew: no other file is ever removed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,13 +27,16 @@ import numpy as np
 from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError
 from brainbench.core.files import atomic_open, explain_os_errors, read_json, remove_stale, write_json
+from brainbench.core.made import MadeFiles, refuse_foreign
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FINISHED = "finished"
-DERIVED = ("targets", "maps", "figures", "images", "scores.csv", "facts.json", "report.html")
-"""What is made anew from the units whenever a recipe runs."""
+TABLES = ("scores.csv", "facts.json", "report.html")
+"""What every finished run has."""
+_UNIT = "brainbench_unit"
+"""The array of a unit's file that holds its digest."""
 
 
 class RunFolder:
@@ -40,6 +44,7 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.made = MadeFiles(self.path)
         self._lock: IO[str] | None = None
         self._recorded: set[str] | None = None
 
@@ -53,11 +58,13 @@ class RunFolder:
         Raises
         ------
         UserError
-            If another process is writing here, or the folder cannot be written.
+            If another process is writing here, the folder cannot be written, or it holds files of somebody else.
         """
         with explain_os_errors(self.path / "lock"):
             if self.path.exists() and not self.path.is_dir():
                 raise UserError(f"--out {self.path} is a file; a run needs a folder")
+            if self.path.exists() and not self.is_run():
+                refuse_foreign(self.path, "--out", "a run")
             self.path.mkdir(parents=True, exist_ok=True)
             lock = open(self.path / ".lock", "w")
         try:
@@ -69,12 +76,19 @@ class RunFolder:
             ) from None
         self._lock = lock
         try:
+            with explain_os_errors(self.path / "events.jsonl"):
+                (self.path / "events.jsonl").touch()
             remove_stale(self.path)
             self._mend_events()
             yield self
         finally:
             self._lock = None
             lock.close()
+
+    def is_run(self) -> bool:
+        """Return whether a run was begun here: another program makes no such files."""
+        begun = all((self.path / name).is_file() for name in (".lock", "events.jsonl"))
+        return begun or "brainbench" in self.manifest
 
     # Units -----------------------------------------------------------------------------------------------------
 
@@ -83,22 +97,30 @@ class RunFolder:
         return self.path / "units" / f"{digest}.npz"
 
     def read_unit(self, digest: str) -> dict[str, np.ndarray] | None:
-        """Return the arrays of a finished unit, or None when it is absent or damaged."""
+        """Return the arrays of a finished unit, or None when it is absent, damaged or another one's.
+
+        Whoever holds the folder for writing removes what cannot be used.
+        """
         path = self.unit_path(digest)
         try:
             with np.load(path, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
+                arrays = {name: stored[name] for name in stored.files}
+            if str(arrays.pop(_UNIT)) != digest:
+                raise ValueError("the file of another unit")
+            return arrays
         except FileNotFoundError:
             return None
         except Exception:  # a damaged file raises whatever zip, zlib or NumPy think of it
-            path.unlink(missing_ok=True)
-            self.event("unit_damaged", unit=digest)
+            if self._lock is not None:
+                path.unlink(missing_ok=True)
+                self.event("unit_damaged", unit=digest)
             return None
 
     def remove_damaged(self) -> None:
         """Remove the units that cannot be read: where one is damaged, others may be."""
         for path in sorted((self.path / "units").glob("*.npz")):
-            self.read_unit(path.stem)
+            if re.fullmatch("[0-9a-f]{32}", path.stem):
+                self.read_unit(path.stem)
 
     def has_unit(self, digest: str) -> bool:
         """Return whether a unit's file is there."""
@@ -107,7 +129,7 @@ class RunFolder:
     def write_unit(self, digest: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Write a unit's arrays, whole or not at all."""
         with atomic_open(self.unit_path(digest)) as handle:
-            np.savez(handle, **arrays)  # type: ignore[arg-type]
+            np.savez(handle, **{**arrays, _UNIT: np.array(digest)})  # type: ignore[arg-type]
 
     def record_done(self, digest: str, **facts: Any) -> None:
         """Record a unit's completion, once per digest."""
@@ -167,18 +189,15 @@ class RunFolder:
         manifest = self.manifest
         if manifest.get("status") != FINISHED or manifest.get("digest") != recipe_digest:
             return False
-        if not all((self.path / name).is_file() for name in ("scores.csv", "report.html", "facts.json")):
+        if not all((self.path / name).is_file() for name in TABLES):
             return False
         return all(_unchanged(entry) for entry in manifest.get("inputs", []))
 
     def clear_derived(self) -> None:
-        """Remove what is made anew from the units."""
-        for name in DERIVED:
-            path = self.path / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        """Remove what is made anew from the units: the tables, and the files that are listed."""
+        self.made.clear()
+        for name in TABLES:
+            (self.path / name).unlink(missing_ok=True)
 
 
 def describe_input(path: Path) -> dict[str, Any]:
@@ -254,13 +273,9 @@ class Run:
 
 def read_scores(path: Path) -> pd.DataFrame:
     """Read a ``scores.csv``; names stay text."""
-    import pandas as pd
-
+    from brainbench.core.tables import read_table
     from brainbench.runs.columns import KEY
 
     if not path.is_file():
         raise UserError(f"{path} does not exist: the run has not finished", hint="run the recipe again to finish it")
-    frame = pd.read_csv(path, dtype=dict.fromkeys((*KEY, "role"), str), keep_default_na=True)
-    for name in (*KEY, "role"):
-        frame[name] = frame[name].fillna("") if name in frame else ""  # older runs have fewer columns
-    return frame
+    return read_table(path, (*KEY, "role"))  # older runs have fewer columns

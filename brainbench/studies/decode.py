@@ -11,7 +11,7 @@ import numpy as np
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.decoders.classifiers import make_classifier
-from brainbench.evaluation.decoding import DecodingScore, score_labels
+from brainbench.evaluation.decoding import DecodingScore, pair_metric, score_labels
 from brainbench.recipes.kinds.decode import DecodeRecipe
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.parts import Decoder, Decoding
@@ -142,7 +142,7 @@ def report(
         "n_targets": int(np.sum(case.responses.rois[roi])),
     }
     if pair is not None:
-        metric = f"accuracy_{pair[0]}_{pair[1]}"
+        metric = pair_metric(*pair)
         outcome.chance[metric] = 0.5
         outcome.add(
             **common, fold=ALL, metric=metric, value=score.accuracy, ci_low=score.ci_low, ci_high=score.ci_high,

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from brainbench.core.files import atomic_open, atomic_path, write_array, write_text
+from brainbench.core.made import MadeFiles, escaped
 from brainbench.data.account import RunUse
 from brainbench.data.base import TargetMasker
+from brainbench.evaluation.decoding import classes_of
 from brainbench.recipes.kinds import Recipe
 from brainbench.runs.columns import COLUMNS, KEY
 from brainbench.runs.folder import RunFolder
@@ -35,19 +36,14 @@ class TargetMap:
     @property
     def stem(self) -> str:
         """File name without its ending, after BIDS derivatives."""
-        parts = [
-            f"sub-{_plain(self.subject)}",
-            f"scheme-{_plain(self.scheme)}",
-            f"encoder-{_plain(self.encoder)}",
-            *([f"layer-{_plain(self.layer)}"] if self.layer else []),
-            f"stat-{_plain(self.metric)}",
-        ]
-        return "_".join(parts)
+        parts = {"sub": self.subject, "scheme": self.scheme, "encoder": self.encoder, "layer": self.layer}
+        labels = [f"{key}-{escaped(name)}" for key, name in parts.items() if name or key != "layer"]
+        return "_".join([*labels, f"stat-{self.metric.replace('_', '')}"])
 
 
 @dataclass
 class ImageFile:
-    """Pictures to be stored as ``images/<stem>.npz``, and what is said of them."""
+    """Pictures to be stored as ``images/<stem>.npz``, and what is said of them; the parts of the stem are escaped."""
 
     stem: str
     arrays: dict[str, np.ndarray]
@@ -83,6 +79,7 @@ class Outcome:
     picture_files: list[dict[str, Any]] = field(default_factory=list)
     map_files: list[dict[str, Any]] = field(default_factory=list)
     target_files: list[dict[str, Any]] = field(default_factory=list)
+    _backgrounds: dict[str, str] = field(default_factory=dict)
 
     def add(self, **values: Any) -> None:
         """Add one row of ``scores.csv``; columns that are not given are empty."""
@@ -129,48 +126,40 @@ class Outcome:
                 "subject": item.subject, "scheme": item.scheme, "encoder": item.encoder, "layer": item.layer,
                 "metric": item.metric,
             }  # fmt: skip
-            file = f"targets/{item.stem}.npy"
+            file = folder.made.claim("targets", item.stem, ".npy")
             write_array(folder / file, item.values.astype(np.float32))
             self.target_files.append({**facts, "file": file})
             if item.subject in self.images:
                 self._write_map(folder, item, facts)
         for pictures in self.image_files:
-            file = f"images/{_file_name(pictures.stem)}.npz"
+            file = folder.made.claim("images", pictures.stem, ".npz")
             with atomic_open(folder / file) as handle:
                 np.savez_compressed(handle, **pictures.arrays)  # type: ignore[arg-type]
             self.picture_files.append({**pictures.facts, "file": file})
 
     def _write_map(self, folder: RunFolder, item: TargetMap, facts: Mapping[str, Any]) -> None:
         masker, background, space = self.images[item.subject]
-        file = f"maps/{write_image(folder / 'maps', item, masker, space).name}"
-        background_file = None
-        if background is not None:
-            background_file = f"maps/sub-{_plain(item.subject)}_background.nii.gz"
-            if not (folder / background_file).exists():
-                with atomic_path(folder / background_file) as path:
-                    background.to_filename(str(path))
+        file = write_image(folder.made, item, masker, space)
+        if background is not None and item.subject not in self._backgrounds:
+            name = folder.made.claim("maps", f"sub-{escaped(item.subject)}_background", ".nii.gz")
+            with atomic_path(folder / name) as path:
+                background.to_filename(str(path))
+            self._backgrounds[item.subject] = name
+        background_file = self._backgrounds.get(item.subject)
         self.map_files.append({**facts, "file": file, "background": background_file, "space": space})
 
 
-def write_image(folder: Path, item: TargetMap, masker: TargetMasker, space: str) -> Path:
-    """Write one number per target as an image, and return its path."""
-    file = folder / (f"{item.stem}.nii.gz" if space == "volume" else f"{item.stem}.gii")
-    with atomic_path(file) as path:
+def write_image(made: MadeFiles, item: TargetMap, masker: TargetMasker, space: str) -> str:
+    """Write one number per target as an image into ``maps``, and return its path below the root."""
+    file = made.claim("maps", item.stem, ".nii.gz" if space == "volume" else ".gii")
+    with atomic_path(made.root / file) as path:
         masker.inverse_transform(item.values.astype(np.float32)).to_filename(str(path))
     return file
 
 
-def _file_name(stem: str) -> str:
-    return "".join(ch if ch.isalnum() or ch in ".+_-" else "-" for ch in stem)
-
-
-def _plain(name: str) -> str:
-    return "".join(ch for ch in name if ch.isalnum() or ch in ".+") or "x"
-
-
 def _family(metric: str) -> str:
     """Pairwise accuracies are one family; every other metric is its own."""
-    return "accuracy_pair" if metric.startswith("accuracy_") else metric
+    return "accuracy_pair" if classes_of(metric) else metric
 
 
 def _natural(column: Any) -> Any:

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from brainbench.evaluation.decoding import score_labels
+from brainbench.evaluation.decoding import classes_of, pair_metric, score_labels
 
 
 def predictions(seed=0, right=0.5, n=96):
@@ -76,3 +78,14 @@ def test_seed():
     assert (one.p, one.ci_low, one.ci_high) == (same.p, same.ci_low, same.ci_high)
     assert (one.ci_low, one.ci_high, one.p) != (other.ci_low, other.ci_high, other.p)
     assert stats.binomtest(int(one.accuracy * one.n_rows), one.n_rows, 1 / 3).pvalue < 0.01 and one.p == 0.01
+
+
+@given(*[st.text("ab_%25F", max_size=5)] * 4)
+def test_no_two_pairs_of_classes_share_a_metric(a, b, c, d):
+    assert (pair_metric(a, b) == pair_metric(c, d)) == ((a, b) == (c, d))
+    assert classes_of(pair_metric(a, b)) == (a, b)
+
+
+def test_metrics_that_are_no_pairs_have_no_classes():
+    assert pair_metric("face", "house") == "accuracy_face_house"
+    assert [classes_of(name) for name in ("accuracy", "balanced_accuracy", "kappa", "accuracy_a_b_c")] == [None] * 4

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -368,3 +369,23 @@ def test_default_cache(tmp_path, monkeypatch):
     assert default_cache(str(tmp_path / "b")) == tmp_path / "b"
     monkeypatch.delenv("BRAINBENCH_CACHE")
     assert default_cache(None).name == "brainbench"
+
+
+def test_an_exchanged_entry_is_computed_again(tmp_path):
+    entries = filled(tmp_path)
+    entries["one"].rename(tmp_path / "aside")
+    shutil.copytree(entries["two"], entries["one"])
+    encoder = Counting()
+    with pytest.warns(UserWarning, match="another key.*computed again"):
+        right(FeatureStore(tmp_path).features(encoder, make_stimuli(), BOTH, "mean"), encoder)
+    assert encoder.passes == [["one"]]
+
+
+def test_prune_removes_entries_and_nothing_else(tmp_path):
+    entries = filled(tmp_path)
+    mine = [tmp_path / "features" / "stories" / "a.csv", entries["two"] / "notes.txt"]
+    mine[0].parent.mkdir()
+    for path in mine:
+        path.write_text("x")
+    assert FeatureStore(tmp_path).prune(everything=True) == [entries["one"]]
+    assert all(path.read_text() == "x" for path in mine)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from brainbench.core.made import escaped
 from brainbench.reconstruction.images import stimulus_images
 from brainbench.reconstruction.metrics import METRICS
 from brainbench.runs.engines import Runner
@@ -36,11 +37,12 @@ def keep_images(
     by_name = {(item.stage, item.name): item for item in items}
     ids = np.array(study.case.features.stimuli.ids)
     rows = study.case.rows
+    stem = f"sub-{escaped(rows.subject)}_scheme-{escaped(rows.scheme.label)}"
     facts = {"subject": rows.subject, "scheme": rows.scheme.label, "stage": last}
     predicted = judge.images(by_name[last, "predicted"], runner)
     outcome.image_files.append(
         ImageFile(
-            f"sub-{rows.subject}_scheme-{rows.scheme.label}_reconstructions",
+            f"{stem}_reconstructions",
             {"row": judge.rows, "stimulus": ids[judge.stimulus], "images": _bytes(predicted)},
             {**facts, "what": "reconstructions"},
         )
@@ -60,7 +62,7 @@ def keep_images(
             pictures[f"{stage}: {name}"] = _bytes(made)
     outcome.image_files.append(
         ImageFile(
-            f"sub-{rows.subject}_scheme-{rows.scheme.label}_gallery",
+            f"{stem}_gallery",
             {
                 "place": np.repeat(list(chosen), [len(part) for part in chosen.values()]),
                 "stimulus": ids[judge.stimulus[index]],
