@@ -24,7 +24,7 @@ def listing(what: str) -> str:
         from brainbench.evaluation.metrics import METRICS
         from brainbench.reconstruction.metrics import METRICS as IMAGE_METRICS
 
-        lines = {name: _first_line(METRICS[name].__doc__) for name in METRICS}
+        lines = {name: _first_line(METRICS[name].function.__doc__) for name in METRICS}
         lines |= {name: f"images: {metric.describe()}" for name, metric in IMAGE_METRICS.items()}
     elif what == "kinds":
         from brainbench.recipes.template import templates

@@ -9,6 +9,7 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.core.files import write_array, write_json, write_text
 from brainbench.core.made import MadeFiles, refuse_foreign
+from brainbench.evaluation.metrics import METRICS, Metric
 from brainbench.features.store import default_cache
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.reader import parse_recipe
@@ -38,7 +39,7 @@ def export_run(
     -------
     list of Path
         ``predictions/*.npy`` (held-out `y_true`, `y_pred`, `row`, `fold`), ``weights/*.npy``,
-        ``preference/*.npy`` (index of the best layer per target, -1 where no layer is above zero) with
+        ``preference/*.npy`` (index of the best layer per target by the first metric, -1: none above chance) with
         ``preference/*.json`` naming the layers, and ``maps/*.nii.gz`` of the preferences.
 
     Raises
@@ -52,6 +53,7 @@ def export_run(
     recipe = parse_recipe((run.path / "recipe.yaml").read_text(encoding="utf-8"), str(run.path / "recipe.yaml"))
     if not isinstance(recipe, EncodeRecipe):
         raise UserError(f"{path} is a {recipe.kind} run; export writes encoding runs")
+    lead = METRICS[recipe.metrics[0]]
     folder = Path(out) if out is not None else run.path / "export"
     made = MadeFiles(folder)
     if out is not None and folder.exists() and not made.listed():
@@ -69,12 +71,12 @@ def export_run(
             stem = TargetMap(*names, "x", np.zeros(0)).stem.removesuffix("_stat-x")
             for name in ("y_true", "y_pred", "row", "fold"):
                 written.append(_write(made, "predictions", f"{stem}_{name.replace('_', '')}", held_out[name]))
-            score = np.load(run.path / scored[*names, recipe.metrics[0]], allow_pickle=False)
+            score = np.load(run.path / scored[*names, lead.name], allow_pickle=False)
             values.setdefault(fit.encoder.name, []).append((fit.layer.name, score))
             if weights and case.rows.scheme.label == recipe.schemes[0].label:
                 for name, array in full_fit(opened, case, fit).items():
                     written.append(_write(made, "weights", f"{stem}_{name}", array))
-        written += _write_preference(made, case, values)
+        written += _write_preference(made, case, values, lead)
     written.append(made.add("README.txt"))
     write_text(written[-1], README)
     return written
@@ -86,13 +88,16 @@ def _write(made: MadeFiles, folder: str, stem: str, array: np.ndarray) -> Path:
     return path
 
 
-def _write_preference(made: MadeFiles, case: Case, values: dict[str, list[tuple[str, np.ndarray]]]) -> list[Path]:
+def _write_preference(
+    made: MadeFiles, case: Case, values: dict[str, list[tuple[str, np.ndarray]]], metric: Metric
+) -> list[Path]:
     written = []
     for encoder, layers in values.items():
         if len(layers) < 2:
             continue
-        stack = np.stack([scores for _, scores in layers])
-        best = np.where(stack.max(axis=0) > 0, stack.argmax(axis=0), -1).astype(np.int16)
+        stack = metric.direction * np.stack([scores for _, scores in layers])
+        least = -np.inf if metric.chance is None else metric.direction * metric.chance
+        best = np.where(stack.max(axis=0) > least, stack.argmax(axis=0), -1).astype(np.int16)
         item = TargetMap(case.rows.subject, case.rows.scheme.label, encoder, "", "preferredlayer", best)
         written.append(_write(made, "preference", item.stem, best))
         written.append(made.root / made.claim("preference", item.stem, ".json"))
@@ -106,7 +111,7 @@ README = """\
 predictions/  held-out responses as they were fitted (ytrue) and predicted (ypred), rows x targets, with row and fold
 weights/      ridge weights refitted on all rows of the main scheme, for raw features: coef (features x targets),
               intercept, and the penalty (alpha) of every target
-preference/   index of the best layer of every target (-1: no layer above zero); the .json names the layers
+preference/   index of the best layer of every target (-1: none is better than chance); the .json names the layers
 maps/         the same as images
 All arrays are plain .npy files without pickle.
 """

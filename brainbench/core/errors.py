@@ -11,6 +11,32 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 EXIT_USER_ERROR = 2
+MAX_LINES = 30
+MAX_PROBLEMS = 20
+_LINE, _END = 600, 150
+
+
+def one_screen(text: str) -> str:
+    """Return a message that fits a screen and shows what it holds, however long and odd the input was.
+
+    Long lines lose their middle, many lines all but the first and the last; characters that a terminal would obey are
+    written as escapes.
+    """
+    lines = ["".join(ch if ch.isprintable() else _visible(ch) for ch in _cut(line)) for line in text.split("\n")]
+    if len(lines) > MAX_LINES:
+        left_out = len(lines) - MAX_LINES + 1
+        lines = [*lines[: MAX_LINES - 5], f"... {left_out} more lines ...", *lines[-4:]]
+    return "\n".join(lines)
+
+
+def _cut(line: str) -> str:
+    if len(line) <= _LINE:
+        return line
+    return f"{line[: _LINE - _END]} ... {len(line) - _LINE} more characters ... {line[-_END:]}"
+
+
+def _visible(ch: str) -> str:
+    return ch.encode("unicode_escape").decode("ascii")
 
 
 class UserError(Exception):
@@ -25,9 +51,9 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = one_screen(message)
+        self.hint = None if hint is None else one_screen(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n  hint: {self.hint}"
@@ -54,7 +80,9 @@ class RecipeError(UserError):
         self.source = source
         self.problems = sorted(set(problems))
         n = len(self.problems)
-        lines = [problem.render(source) for problem in self.problems]
+        lines = [problem.render(source) for problem in self.problems[:MAX_PROBLEMS]]
+        if n > MAX_PROBLEMS:
+            lines.append(f"... and {n - MAX_PROBLEMS} more")
         lines.append(f"{n} problem{'' if n == 1 else 's'}. Nothing was run.")
         super().__init__("\n".join(lines))
 
@@ -65,7 +93,7 @@ class Interrupted(Exception):
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest of `choices`, or an empty string."""
-    near = get_close_matches(str(word), [str(choice) for choice in choices], n=1, cutoff=0.5)
+    near = get_close_matches(str(word)[:200], [str(choice) for choice in choices], n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 

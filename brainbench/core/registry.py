@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
@@ -10,6 +11,12 @@ from typing import Generic, TypeVar
 from brainbench.core.errors import UserError, did_you_mean, one_of
 
 T = TypeVar("T")
+
+
+@cache
+def installed(group: str) -> tuple[EntryPoint, ...]:
+    """Return the entry points of a group; every installed package is looked through once."""
+    return tuple(entry_points(group=group))
 
 
 class Registry(Mapping[str, T], Generic[T]):

@@ -46,6 +46,14 @@ class SubsetMasker:
         return self.masker.inverse_transform(full)
 
 
+def volume_interval(path: Path) -> float | None:
+    """Return the seconds between the volumes of an image; None when its header does not say them with a unit."""
+    header = open_image(path).header
+    zooms, unit = header.get_zooms(), header.get_xyzt_units()[1]
+    seconds = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(unit)
+    return None if seconds is None or len(zooms) < 4 or zooms[3] <= 0 else float(zooms[3]) * seconds
+
+
 def is_image(path: Path) -> bool:
     """Return whether a name is that of a NIfTI image."""
     return path.name.endswith((".nii", ".nii.gz"))
@@ -101,18 +109,20 @@ def check_grid(image: Any, path: Path, reference: Any, reference_path: Path) -> 
 
 
 def read_mask(path: Path) -> Nifti1Image:
-    """Return a mask as an image of 0 and 1; values of 0 and below are outside.
+    """Return a mask as an image of 0 and 1; values of 0 and below, and NaN, are outside.
 
     Raises
     ------
     UserError
-        If it is not one volume, not finite, empty, or holds more than one value inside (an atlas, probabilities).
+        If it is not one volume, infinite, empty, or holds more than one value inside (an atlas, probabilities).
     """
     import nibabel
 
     image = open_image(path)
-    values = _volume(image, path)
+    values = _volume(image, path, outside=True)
     inside = np.unique(values[values > 0])
+    if len(inside) and np.ptp(inside) <= _rounding(image):
+        inside = inside[:1]
     if not len(inside):
         raise UserError(f"{path}: the mask is empty")
     if len(inside) > 1:
@@ -134,10 +144,12 @@ def fitted_masker(mask: Nifti1Image) -> Any:
 def read_volumes(path: Path, mask: Nifti1Image, mask_path: Path) -> np.ndarray:
     """Return the voxels of a mask, one row per volume, ``(n_volumes, n_voxels)`` float32.
 
+    A voxel that is NaN in every volume was not estimated and stays NaN.
+
     Raises
     ------
     UserError
-        If the image cannot be read, lies on another grid, or a value inside the mask is not finite.
+        If the image cannot be read, lies on another grid, or another value inside the mask is not finite.
     """
     from nilearn.masking import apply_mask
 
@@ -147,7 +159,7 @@ def read_volumes(path: Path, mask: Nifti1Image, mask_path: Path) -> np.ndarray:
     check_grid(image, path, mask, mask_path)
     with readable(path):
         values = np.atleast_2d(np.asarray(apply_mask(image, mask, ensure_finite=False), dtype=np.float32))
-    check_finite(values, path, "volume", "voxel of the mask")
+    check_finite(values, path, "volume", "voxel of the mask", absent=True)
     return values
 
 
@@ -216,15 +228,22 @@ def read_atlas(path: Path) -> Atlas:
             f"{path}: {image.shape[3]} volumes: a probabilistic atlas; one label per voxel is needed",
             hint="take the most likely label of every voxel",
         )
-    values = _volume(image, path)
-    between = values[values != np.round(values)]
+    values = _volume(image, path, outside=True)
+    labels = np.round(values)
+    between = values[np.abs(values - labels) > min(_rounding(image), 0.25)]
     if between.size:
         raise UserError(
             f"{path}: {between.size} voxels lie between labels (such as {between.flat[0]:.4g}): probabilities, "
             "or an atlas that was resampled with interpolation"
         )
     names = read_label_table(label_table_of(path))
-    return Atlas(nibabel.Nifti1Image(values.astype(np.int32), image.affine), names, path)
+    return Atlas(nibabel.Nifti1Image(labels.astype(np.int32), image.affine), names, path)
+
+
+def _rounding(image: Any) -> float:
+    """Return by how much stored values may miss whole numbers: that of a float, or half a step of scaled integers."""
+    slope = float(getattr(image.dataobj, "slope", 1.0))
+    return max(1e-3, abs(slope) * 0.51 if slope not in (0.0, 1.0) else 0.0)
 
 
 def atlas_rois(
@@ -322,13 +341,15 @@ def read_background(path: Path) -> Nifti1Image:
     return nibabel.Nifti1Image(_volume(image, path).astype(np.float32), image.affine)
 
 
-def _volume(image: Any, path: Path) -> np.ndarray:
-    """Return the values of an image of one volume, three axes."""
+def _volume(image: Any, path: Path, *, outside: bool = False) -> np.ndarray:
+    """Return the values of an image of one volume, three axes; with `outside`, NaN means outside and becomes 0."""
     if (len(image.shape) == 4 and image.shape[3] == 1) or len(image.shape) == 3:
         with readable(path):
             values = np.asarray(image.dataobj).reshape(image.shape[:3])
     else:
         raise UserError(f"{path}: shape {_by(image.shape)}; one volume has three axes")
+    if outside and values.dtype.kind == "f":
+        values = np.where(np.isnan(values), 0, values)
     if not np.isfinite(values).all():
         place = np.argwhere(~np.isfinite(values))
         raise UserError(f"{path}: {len(place)} voxels are not finite, the first at {_by(place[0])}")

@@ -24,7 +24,7 @@ _MESHES = {
     32492: "fs_LR 32k",
 }
 _STRUCTURES = {"L": "CortexLeft", "R": "CortexRight"}
-_OUTSIDE = {"???", "unknown", "medial_wall", "medialwall", "medial wall"}
+OUTSIDE = {"???", "unknown", "medial_wall", "medialwall", "medial wall"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class SurfaceMasker:
 
 
 def read_surface(files: Mapping[str, Path]) -> Surface:
-    """Read a pair of ``func.gii`` files, one array per row.
+    """Read a pair of ``func.gii`` files, one array per row; a vertex that is NaN in every row stays NaN.
 
     Parameters
     ----------
@@ -95,11 +95,12 @@ def read_surface(files: Mapping[str, Path]) -> Surface:
     Raises
     ------
     UserError
-        If a file cannot be read, the hemispheres have different numbers of rows, or a value is not finite.
+        If a file cannot be read, says that it is the other hemisphere, the hemispheres have different numbers of rows,
+        or another value is not finite.
     """
     sides = {}
     for hemisphere, path in files.items():
-        arrays = _arrays(path)
+        arrays = _arrays(path, hemisphere)
         # A file holds one array per row, or all rows in one array of vertices x rows.
         values = arrays[0].T if arrays[0].ndim == 2 else np.stack(arrays)
         if values.ndim != 2 or (arrays[0].ndim == 2 and len(arrays) > 1):
@@ -107,7 +108,7 @@ def read_surface(files: Mapping[str, Path]) -> Surface:
                 f"{path}: {len(arrays)} arrays of shape {arrays[0].shape}; one value per vertex and row is needed"
             )
         values = values.astype(np.float32)
-        check_finite(values, path, "row", "vertex")
+        check_finite(values, path, "row", "vertex", absent=True)
         sides[hemisphere] = values
     left, right = (sides[hemisphere] for hemisphere in HEMISPHERES)
     if len(left) != len(right):
@@ -130,7 +131,7 @@ def read_surface_rois(
     names: dict[int, str] = {}
     for offset, hemisphere in enumerate(HEMISPHERES):
         path = files[hemisphere]
-        keys = np.asarray(_arrays(path)[0])
+        keys = np.asarray(_arrays(path, hemisphere)[0])
         if keys.ndim != 1 or keys.dtype.kind not in "iu":
             raise UserError(
                 f"{path}: not a label file (one whole number per vertex); this is {keys.dtype} {keys.shape}"
@@ -145,14 +146,14 @@ def read_surface_rois(
         # Keys of the two sides are told apart by parity: equal keys may stand for different regions.
         inside = keys > 0
         sides.append(np.where(inside, 2 * keys.astype(np.int64) + offset, 0))
-        names |= {2 * k + offset: name for k, name in table.items() if k > 0 and name.lower() not in _OUTSIDE}
+        names |= {2 * k + offset: name for k, name in table.items() if k > 0 and name.lower() not in OUTSIDE}
     labels = np.concatenate(sides)
     labels[~np.isin(labels, list(names))] = 0
     return named_labels(labels, names, files["L"], empty)
 
 
-def _arrays(path: Path) -> list[np.ndarray]:
-    """Return the arrays of a GIFTI file."""
+def _arrays(path: Path, hemisphere: str) -> list[np.ndarray]:
+    """Return the arrays of a GIFTI file, which must not say that it covers another structure."""
     from xml.parsers.expat import ExpatError
 
     import nibabel
@@ -163,6 +164,14 @@ def _arrays(path: Path) -> list[np.ndarray]:
         raise UserError(f"{path}: not a readable GIFTI file ({error})") from None
     if not isinstance(image, nibabel.gifti.GiftiImage):
         raise UserError(f"{path}: not a GIFTI file")
+    for meta in (image.meta, *(array.meta for array in image.darrays)):
+        said = str(meta.get("AnatomicalStructurePrimary", "")).strip()
+        if said in _STRUCTURES.values() and said != _STRUCTURES[hemisphere]:
+            raise UserError(
+                f"{path}: is read as hemisphere {hemisphere}, but says in its own metadata that it is {said} "
+                "(AnatomicalStructurePrimary)",
+                hint="the files of the two hemispheres were exchanged, or one was copied over the other",
+            )
     with readable(path):
         arrays = [np.asarray(array.data) for array in image.darrays]
     if not arrays:

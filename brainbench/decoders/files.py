@@ -67,8 +67,9 @@ def save_fitted(decoder: TrialDecoder, folder: Path, about: Mapping[str, Any]) -
 
 
 def load_fitted(decoder: TrialDecoder, folder: Path) -> bool:
-    """Give an unfitted decoder what `save_fitted` wrote; return False, and change nothing, where a file is damaged or
-    belongs to another decoder.
+    """Give an unfitted decoder what `save_fitted` wrote.
+
+    Where a file is damaged or belongs to another decoder, return False and change nothing.
 
     Parameters
     ----------

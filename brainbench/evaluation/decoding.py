@@ -9,7 +9,6 @@ import numpy as np
 from brainbench.evaluation.bootstrap import row_weights
 from brainbench.evaluation.significance import permutation_indices
 
-
 PAIR = "accuracy_"
 """What the metric of two classes begins with."""
 

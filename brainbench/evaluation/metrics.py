@@ -1,16 +1,111 @@
-"""Every metric by the name it has in recipes and in ``scores.csv``."""
+"""Every metric: one record each, with all that scoring, tables, figures, claims and ceilings ask of it.
+
+A new metric is one more record here, or one under the entry point ``brainbench.metrics``. A metric with a value per
+target (`Metric.per_target`) can stand under ``metrics:`` of a recipe and lead it; without a closed form of its own its
+null and its bootstrap are its function, called on permuted responses and on repeated rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from brainbench.core.registry import Registry
 from brainbench.evaluation.similarity import linear_cka, rdm, rsa
 
 FLAT = 1e-12
 """A column whose spread is below this share of its size counts as constant and scores 0."""
+
+MEDIAN = "median_"
+"""Before a metric's name: the median over the targets of a region in place of the mean."""
+
+Parts = Sequence[np.ndarray]
+"""Rows that are scored together, a list of row numbers each: the folds, or one list of all rows."""
+Resample = Callable[[np.ndarray, np.ndarray, Parts, np.ndarray], np.ndarray]
+"""From (measured, predicted, parts, orders or weights) to the scores of every order or draw, ``(n, n_targets)``."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric is.
+
+    Parameters
+    ----------
+    name : str
+        As recipes and ``scores.csv`` call it.
+    title : str
+        For people.
+    function : callable
+        From (measured, predicted), or from two sets of patterns, to the score. Per target: from two arrays
+        ``(n_rows, n_targets)`` to ``(n_targets,)``, every column by itself.
+    per_target : bool
+        Whether `function` returns a value per target, so that ``metrics:`` of a recipe may name it.
+    null : callable, optional
+        Scores with measured rows in other orders ``(n_orders, n_rows)``, which keep rows inside their part.
+    bootstrap : callable, optional
+        Scores with every row counted as often as ``weights`` ``(n_draws, n_rows)`` say.
+    power : int, optional
+        The power of Pearson's r that it is in, for its noise ceiling; without one it has no ceiling.
+    chance : float, optional
+        What predictions that know nothing reach on average, or less; without one no test against it is made.
+    direction : {1, -1}
+        Whether more is better, or less.
+    """
+
+    name: str
+    title: str
+    function: Callable[..., Any]
+    per_target: bool = False
+    null: Resample | None = None
+    bootstrap: Resample | None = None
+    power: int | None = None
+    chance: float | None = 0.0
+    direction: int = 1
+
+    def over(self, y_true: np.ndarray, y_pred: np.ndarray, parts: Parts) -> np.ndarray:
+        """Return the score of every part and target, ``(n_parts, n_targets)``."""
+        return np.stack([self.function(y_true[rows], y_pred[rows]) for rows in parts])
+
+    def permuted(self, y_true: np.ndarray, y_pred: np.ndarray, parts: Parts, orders: np.ndarray) -> np.ndarray:
+        """Return the mean over parts under every order of the measured rows, ``(n_orders, n_targets)``."""
+        if self.null is not None:
+            return self.null(y_true, y_pred, parts, orders)
+        return np.stack([self.over(y_true[order], y_pred, parts).mean(axis=0) for order in orders])
+
+    def resampled(self, y_true: np.ndarray, y_pred: np.ndarray, parts: Parts, weights: np.ndarray) -> np.ndarray:
+        """Return the mean over parts with rows drawn as often as `weights` say, ``(n_draws, n_targets)``."""
+        if self.bootstrap is not None:
+            return self.bootstrap(y_true, y_pred, parts, weights)
+        counts = weights.astype(int)
+        drawn = ([np.repeat(rows, count[rows]) for rows in parts] for count in counts)
+        return np.stack([self.over(y_true, y_pred, rows).mean(axis=0) for rows in drawn])
+
+
+METRICS: Registry[Metric] = Registry("metric", entry_point_group="brainbench.metrics")
+"""All metrics by name."""
+
+
+def metric_of(name: str) -> Metric | None:
+    """Return the metric behind a name of ``scores.csv``, a median's own as well; None where there is none."""
+    name = name.removeprefix(MEDIAN)
+    return METRICS[name] if name in METRICS else None
+
+
+def target_metrics() -> dict[str, Metric]:
+    """Return the metrics with a value per target, which ``metrics:`` of a recipe may name."""
+    return {name: METRICS[name] for name in METRICS if METRICS[name].per_target}
+
+
+def title_of(name: str) -> str:
+    """Return what people call a metric of ``scores.csv``, those made from another one included."""
+    if (metric := metric_of(name)) is not None:
+        return f"median {metric.title}" if name.startswith(MEDIAN) else metric.title
+    if name.startswith("difference_"):
+        return f"difference of {title_of(name.removeprefix('difference_'))}"
+    return name
 
 
 def unit_columns(values: np.ndarray) -> np.ndarray:
@@ -56,6 +151,11 @@ def explained_variance(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     """Explained variance of every target: R2 that forgives a wrong mean."""
     y_true, y_pred = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
     return r2(y_true, y_pred - (y_pred - y_true).mean(axis=0))
+
+
+def unique_r2(y_true: np.ndarray, y_small: np.ndarray, y_full: np.ndarray) -> np.ndarray:
+    """R2 that a full model reaches beyond a smaller one, for every target."""
+    return r2(y_true, y_full) - r2(y_true, y_small)
 
 
 def two_vs_two(y_true: np.ndarray, y_pred: np.ndarray) -> float:
@@ -109,6 +209,13 @@ def roc_auc(y_true: np.ndarray, probability: np.ndarray) -> float:
     return float(roc_auc_score(y_true, score, multi_class="ovr"))
 
 
+def expected_calibration_error(y_true: np.ndarray, probability: np.ndarray) -> float:
+    """Mean distance between how sure decisions are and how often they are right (Guo et al. 2017)."""
+    from brainbench.evaluation.trials.calibration import calibrate
+
+    return calibrate(y_true, probability, n_draws=0).ece
+
+
 def rsa_of(x: np.ndarray, y: np.ndarray) -> float:
     """Representational similarity: Spearman's correlation of the dissimilarities of all pairs of rows."""
     return rsa(rdm(x), rdm(y))
@@ -119,21 +226,104 @@ def cka_of(x: np.ndarray, y: np.ndarray) -> float:
     return linear_cka(x, y)
 
 
-COLUMN_METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "pearson_r": pearson_r,
-    "r2": r2,
-    "explained_variance": explained_variance,
-}
-"""Metrics with a value per target, which `metrics:` of a recipe may name."""
+# Nulls and bootstraps in closed form -----------------------------------------------------------------------------
 
-METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], Any]] = {
-    **COLUMN_METRICS,
-    "two_vs_two": two_vs_two,
-    "rsa": rsa_of,
-    "cka": cka_of,
-    "accuracy": accuracy,
-    "balanced_accuracy": balanced_accuracy,
-    "kappa": kappa,
-    "roc_auc": roc_auc,
-}
-"""All metrics; each is called with (measured, predicted) or with two sets of patterns."""
+
+def _products(prepare: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Resample:
+    """Return the null of a metric whose value in a part is ``base + (t * p).sum(axis=0)``, with t from responses alone.
+
+    A permutation inside the part leaves `base` as it is, so that all parts together cost one pass over the rows.
+
+    Parameters
+    ----------
+    prepare : callable
+        From measured and predicted rows of a part to (base, t, p).
+    """
+
+    def null(y_true: np.ndarray, y_pred: np.ndarray, parts: Parts, orders: np.ndarray) -> np.ndarray:
+        t, p, base = np.empty(y_true.shape), np.empty(y_pred.shape), np.zeros(y_true.shape[1])
+        for rows in parts:
+            own, t[rows], p[rows] = prepare(y_true[rows], y_pred[rows])
+            base += own / len(parts)
+        p /= len(parts)
+        return np.stack([base + np.einsum("nv,nv->v", t[order], p) for order in orders])
+
+    return null
+
+
+def _pearson_products(y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.zeros(y_true.shape[1]), unit_columns(y_true), unit_columns(y_pred)
+
+
+def _share_products(centered: bool) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return the products of 1 - SS_left / SS_total: with y and p about y's mean, (2 y p - p p) / SS_total."""
+
+    def products(y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        total = total_squares(y_true)
+        scale = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
+        p = y_pred - (y_pred if centered else y_true).mean(axis=0)
+        return -(p**2).sum(axis=0) * scale, (y_true - y_true.mean(axis=0)) * scale, 2 * p
+
+    return products
+
+
+def _bootstrap_pearson(y_true: np.ndarray, y_pred: np.ndarray, parts: Parts, weights: np.ndarray) -> np.ndarray:
+    total = np.zeros((len(weights), y_true.shape[1]))
+    for rows in parts:
+        w = weights[:, rows]
+        n = np.maximum(w.sum(axis=1, keepdims=True), 1)
+        a, b = unit_columns(y_true[rows]), unit_columns(y_pred[rows])
+        mean_a, mean_b = w @ a / n, w @ b / n
+        covariance = w @ (a * b) / n - mean_a * mean_b
+        var_a, var_b = w @ (a * a) / n - mean_a**2, w @ (b * b) / n - mean_b**2
+        spread = np.sqrt(np.clip(var_a, 0, None) * np.clip(var_b, 0, None))
+        total += np.divide(covariance, spread, out=np.zeros_like(covariance), where=(spread > 1e-15) & (n > 1))
+    return total / len(parts)
+
+
+def _bootstrap_share(centered: bool) -> Resample:
+    """Return the bootstrap of 1 - SS_left / SS_total, to first order in the weights.
+
+    The ratio of two sums over a small fold's drawn rows lies below the ratio itself on average, and over many targets
+    the interval would leave the value outside. With shares e of what is left and t of the total, every row's part in
+    the score is ``sum(e) t - e``; draws add them up, and lie about the value.
+    """
+
+    def bootstrap(y_true: np.ndarray, y_pred: np.ndarray, parts: Parts, weights: np.ndarray) -> np.ndarray:
+        total = np.zeros((len(weights), y_true.shape[1]))
+        for rows in parts:
+            spread = total_squares(y_true[rows])
+            e, t = y_true[rows] - y_pred[rows], unit_columns(y_true[rows]) ** 2
+            e = (e - e.mean(axis=0) if centered else e) ** 2
+            e = np.divide(e, spread, out=np.zeros_like(t), where=spread > 0)
+            left = e.sum(axis=0)
+            total += np.where(spread > 0, 1 - left, 0.0) + (weights[:, rows] - 1) @ (left * t - e)
+        return total / len(parts)
+
+    return bootstrap
+
+
+for _metric in (
+    Metric(
+        "pearson_r", "Pearson r", pearson_r, per_target=True, null=_products(_pearson_products),
+        bootstrap=_bootstrap_pearson, power=1,
+    ),
+    Metric(
+        "r2", "R²", r2, per_target=True, null=_products(_share_products(centered=False)),
+        bootstrap=_bootstrap_share(centered=False), power=2,
+    ),
+    Metric(
+        "explained_variance", "explained variance", explained_variance, per_target=True,
+        null=_products(_share_products(centered=True)), bootstrap=_bootstrap_share(centered=True), power=2,
+    ),
+    Metric("unique_r2", "unique R² over controls", unique_r2),
+    Metric("two_vs_two", "2 vs 2 accuracy", two_vs_two, chance=0.5),
+    Metric("rsa", "RSA (Spearman)", rsa_of),
+    Metric("cka", "linear CKA (debiased)", cka_of),
+    Metric("accuracy", "accuracy", accuracy, chance=None),
+    Metric("balanced_accuracy", "balanced accuracy", balanced_accuracy, chance=None),
+    Metric("kappa", "Cohen's kappa", kappa),
+    Metric("roc_auc", "ROC-AUC", roc_auc, chance=0.5),
+    Metric("ece", "expected calibration error", expected_calibration_error, chance=None, direction=-1),
+):  # fmt: skip
+    METRICS.register(_metric.name)(_metric)

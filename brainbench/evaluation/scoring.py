@@ -1,11 +1,7 @@
 """From held-out predictions to scores: per target, per ROI and fold, with permutation p and bootstrap draws.
 
-Correlation over folds is written as one inner product. With responses and predictions z-scored inside every fold
-and divided by the square root of (rows in the fold x folds), the mean over folds of Pearson's r is
-
-    r = sum over all held-out rows of  t * p ,
-
-so a permutation inside folds costs one pass over the rows, and nothing is fitted again.
+The first metric is tested and bootstrapped, by what its record (`brainbench.evaluation.metrics.Metric`) says of
+permuted rows and of rows drawn again; no model is fitted again.
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.evaluation.bootstrap import row_weights
-from brainbench.evaluation.metrics import COLUMN_METRICS, total_squares, unit_columns
+from brainbench.evaluation.metrics import MEDIAN, METRICS, Metric, total_squares
 from brainbench.evaluation.significance import permutation_indices
 
 
@@ -29,7 +25,7 @@ class Scoring:
     Parameters
     ----------
     metrics : tuple of str
-        ``pearson_r``, ``r2``, ``explained_variance``; the first one is tested and bootstrapped.
+        With a value per target; the first one is tested and bootstrapped.
     over : {"folds", "pooled"}
         Mean over folds, or once over the held-out rows of all folds.
     null : str
@@ -59,13 +55,13 @@ class Scored:
     ----------
     rois : list of str
     metrics : list of str
-        Metrics of `roi_values`, with ``median_pearson_r`` beside ``pearson_r``.
+        Metrics of `roi_values`, the median of the first one behind it (``median_pearson_r``).
     targets : mapping of str to ndarray (n_targets,)
         Score of every target.
     target_p : ndarray (n_targets,) or None
     roi_values : mapping of str to ndarray (n_rois,)
     roi_p, roi_null_95 : mapping of str to ndarray (n_rois,)
-        For the tested metrics.
+        For the first metric and its median.
     folds : mapping of str to ndarray (n_folds, n_rois)
         Empty when scores are pooled.
     fold_rows : int ndarray (n_folds,)
@@ -175,24 +171,26 @@ def score_predictions(
     y_true, y_pred = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
     names, masks = list(rois), np.stack([np.asarray(mask, dtype=bool) for mask in rois.values()])
     group = _score_groups(fold, how.over)
-    t, p = _unit(y_true, group), _unit(y_pred, group)
+    parts = _rows_of(group)
     scored = Scored(names, [], len(y_true), how.confidence, {}, {})
-    for metric in how.metrics:
-        per_fold = np.stack([COLUMN_METRICS[metric](y_true[rows], y_pred[rows]) for rows in _rows_of(group)])
-        scored.targets[metric] = per_fold.mean(axis=0)
-        scored.metrics.append(metric)
-        scored.roi_values[metric] = _roi_means(scored.targets[metric], masks)
-        if metric == "pearson_r":
-            scored.metrics.append("median_pearson_r")
-            scored.roi_values["median_pearson_r"] = _roi_medians(scored.targets[metric], masks)
+    for name in how.metrics:
+        per_fold = METRICS[name].over(y_true, y_pred, parts)
+        scored.targets[name] = per_fold.mean(axis=0)
+        scored.metrics.append(name)
+        scored.roi_values[name] = _roi_means(scored.targets[name], masks)
+        if name == how.metrics[0]:
+            scored.metrics.append(MEDIAN + name)
+            scored.roi_values[MEDIAN + name] = _roi_medians(scored.targets[name], masks)
         if how.over == "folds":
-            scored.folds[metric] = _roi_means(per_fold, masks)
-    scored.fold_rows = np.array([len(rows) for rows in _rows_of(group)]) if how.over == "folds" else scored.fold_rows
+            scored.folds[name] = _roi_means(per_fold, masks)
+    scored.fold_rows = np.array([len(rows) for rows in parts]) if how.over == "folds" else scored.fold_rows
+    lead = METRICS[how.metrics[0]]
     if how.n_permutations:
-        _test(scored, t, p, masks, how, fold=group, run=run, stimulus=stimulus)
+        orders = _indices(how, len(y_true), fold=group, run=run, stimulus=stimulus)
+        _test(scored, lead, lead.permuted(y_true, y_pred, parts, orders), masks)
     if how.n_draws:
         weights = row_weights(stimulus, fold=group, block_length=how.block_length, n_draws=how.n_draws, seed=how.seed)
-        scored.draws = _bootstrap(t, p, weights, group, masks)
+        scored.draws = _roi_means(lead.resampled(y_true, y_pred, parts, weights), masks)
     return scored
 
 
@@ -269,42 +267,21 @@ def _shared_indices(
     return orders
 
 
-def _test(scored: Scored, t: np.ndarray, p: np.ndarray, masks: np.ndarray, how: Scoring, **design: np.ndarray) -> None:
-    """Fill p values of correlation per target and per ROI (mean and median)."""
-    indices = _indices(how, len(t), **design)
-    observed = (t * p).sum(axis=0)
-    permuted = np.stack([np.einsum("nv,nv->v", t[order], p) for order in indices])
-    scored.target_p = ((permuted >= observed - 1e-12).sum(axis=0) + 1) / (len(indices) + 1)
-    for metric, null in (
-        ("pearson_r", _roi_means(permuted, masks)),
-        ("median_pearson_r", _roi_medians(permuted, masks)),
+def _test(scored: Scored, metric: Metric, permuted: np.ndarray, masks: np.ndarray) -> None:
+    """Fill p values of a metric per target and per ROI (mean and median) from its scores of permuted responses."""
+    toward = metric.direction
+    scored.target_p = _p(toward * permuted, toward * scored.targets[metric.name])
+    for name, null in (
+        (metric.name, _roi_means(permuted, masks)),
+        (MEDIAN + metric.name, _roi_medians(permuted, masks)),
     ):
-        scored.roi_p[metric] = _p(null, scored.roi_values[metric])
-        scored.roi_null_95[metric] = np.quantile(null, 0.95, axis=0)
+        scored.roi_p[name] = _p(toward * null, toward * scored.roi_values[name])
+        scored.roi_null_95[name] = toward * np.quantile(toward * null, 0.95, axis=0)
 
 
 def _p(null: np.ndarray, observed: np.ndarray) -> np.ndarray:
     """Return (b + 1) / (n + 1), b permutations at least as good as observed."""
     return ((null >= observed - 1e-12).sum(axis=0) + 1) / (len(null) + 1)
-
-
-def _bootstrap(t: np.ndarray, p: np.ndarray, weights: np.ndarray, group: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Return draws of the ROI means of Pearson's r, ``(n_draws, n_rois)``, rows resampled by `weights`."""
-    rows_of = _rows_of(group)
-    total = np.zeros((len(weights), t.shape[1]))
-    for rows in rows_of:
-        w = weights[:, rows]
-        n = w.sum(axis=1, keepdims=True)
-        valid = n[:, 0] > 1
-        n = np.where(n > 0, n, 1)
-        a, b = t[rows], p[rows]
-        mean_a, mean_b = w @ a / n, w @ b / n
-        covariance = w @ (a * b) / n - mean_a * mean_b
-        var_a, var_b = w @ (a * a) / n - mean_a**2, w @ (b * b) / n - mean_b**2
-        spread = np.sqrt(np.clip(var_a, 0, None) * np.clip(var_b, 0, None))
-        r = np.divide(covariance, spread, out=np.zeros_like(covariance), where=spread > 1e-15)
-        total += np.where(valid[:, None], r, 0.0)
-    return _roi_means(total / len(rows_of), masks)
 
 
 def _score_groups(fold: np.ndarray, over: str) -> np.ndarray:
@@ -313,15 +290,6 @@ def _score_groups(fold: np.ndarray, over: str) -> np.ndarray:
 
 def _rows_of(group: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(group == value) for value in range(int(group.max()) + 1)]
-
-
-def _unit(values: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Z-score inside groups and scale so that inner products over all rows are mean correlations over groups."""
-    out = np.empty_like(values)
-    groups = _rows_of(group)
-    for rows in groups:
-        out[rows] = unit_columns(values[rows])
-    return out / np.sqrt(len(groups))
 
 
 def _roi_means(values: np.ndarray, masks: np.ndarray) -> np.ndarray:

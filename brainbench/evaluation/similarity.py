@@ -6,14 +6,38 @@ from dataclasses import dataclass
 
 import numpy as np
 
+FLAT = 1e-6
+"""A pattern whose range is below this share of its largest absolute value has no variance (float32 resolves 1e-7)."""
+
 
 @dataclass(frozen=True)
 class Geometry:
-    """A similarity with its permutation test."""
+    """A similarity with its permutation test; NaN where nothing could be compared.
+
+    Attributes
+    ----------
+    value, p, null_95 : float
+    n_left_out : int
+        Stimuli that were left out of both sides, because a pattern has no variance.
+    """
 
     value: float
     p: float
     null_95: float
+    n_left_out: int = 0
+
+
+def without_variance(patterns: np.ndarray) -> np.ndarray:
+    """Return which rows are constant over features, ``(n_stimuli,)`` bool: Pearson's r with them does not exist.
+
+    Patterns of one feature have none; they are compared by Euclidean distance.
+    """
+    patterns = np.asarray(patterns)
+    if patterns.shape[1] < 2:
+        return np.zeros(len(patterns), dtype=bool)
+    low, high = patterns.min(axis=1), patterns.max(axis=1)
+    flat: np.ndarray = high - low <= FLAT * np.maximum(np.abs(low), np.abs(high))
+    return flat
 
 
 def rdm(patterns: np.ndarray, metric: str = "correlation") -> np.ndarray:
@@ -24,6 +48,11 @@ def rdm(patterns: np.ndarray, metric: str = "correlation") -> np.ndarray:
     patterns : ndarray (n_stimuli, n_features)
     metric : {"correlation", "euclidean"}
         One minus Pearson's r (of patterns with at least two features), or the Euclidean distance.
+
+    Returns
+    -------
+    float64 ndarray
+        NaN for every pair with a pattern of which r does not exist; see `without_variance`.
     """
     from scipy.spatial.distance import pdist
 
@@ -31,14 +60,19 @@ def rdm(patterns: np.ndarray, metric: str = "correlation") -> np.ndarray:
     if metric == "correlation" and patterns.shape[1] < 2:
         metric = "euclidean"
     distances: np.ndarray = pdist(patterns, metric)
-    return np.nan_to_num(distances, nan=1.0)
+    if metric == "correlation":
+        flat = without_variance(patterns)
+        first, second = np.triu_indices(len(patterns), 1)
+        distances[flat[first] | flat[second]] = np.nan
+    return distances
 
 
 def rsa(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Spearman's correlation of two condensed RDMs."""
+    """Return Spearman's correlation of two condensed RDMs, over the pairs that both have; NaN for fewer than three."""
     from scipy.stats import rankdata
 
-    return _pearson(rankdata(a), rankdata(b))
+    both = np.isfinite(a) & np.isfinite(b)
+    return _pearson(rankdata(a[both]), rankdata(b[both])) if both.sum() > 2 else float("nan")
 
 
 def linear_cka(x: np.ndarray, y: np.ndarray, *, debiased: bool = True) -> float:
@@ -67,6 +101,7 @@ def rsa_noise_ceiling(rdms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     rdms : ndarray (n_subjects, n_pairs)
+        A pair that is NaN in one of them is left out of all.
 
     Returns
     -------
@@ -74,7 +109,7 @@ def rsa_noise_ceiling(rdms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     from scipy.stats import rankdata
 
-    ranks = rankdata(rdms, axis=1)
+    ranks = rankdata(rdms[:, np.isfinite(rdms).all(axis=0)], axis=1)
     total = ranks.sum(axis=0)
     lower = np.array([_pearson(rankdata(total - one), one) for one in ranks])
     upper = np.array([_pearson(rankdata(total), one) for one in ranks])
@@ -94,7 +129,13 @@ def geometry_test(x: np.ndarray, y: np.ndarray, *, metric: str, n_permutations: 
     from scipy.spatial.distance import squareform
     from scipy.stats import rankdata
 
+    n_left_out = 0
     if metric == "rsa":
+        flat = without_variance(x) | without_variance(y)
+        n_left_out = int(flat.sum())
+        if len(x) - n_left_out < 3:
+            return Geometry(float("nan"), 1.0, float("nan"), n_left_out)
+        x, y = np.asarray(x)[~flat], np.asarray(y)[~flat]
         a, b = squareform(rankdata(rdm(x))), squareform(rankdata(rdm(y)))
         upper = np.triu_indices(len(a), 1)
         a = np.where(np.eye(len(a)) > 0, 0, a - a[upper].mean())
@@ -103,7 +144,7 @@ def geometry_test(x: np.ndarray, y: np.ndarray, *, metric: str, n_permutations: 
         a, b = _debiased_center(_gram(x)), _debiased_center(_gram(y))
     size = float(np.sqrt((a * a).sum() * (b * b).sum()))
     if size <= 0:
-        return Geometry(0.0, 1.0, 0.0)
+        return Geometry(0.0, 1.0, 0.0, n_left_out)
     value = float((a * b).sum()) / size
     rng = np.random.default_rng([seed, 43])
     null = np.empty(n_permutations)
@@ -111,7 +152,7 @@ def geometry_test(x: np.ndarray, y: np.ndarray, *, metric: str, n_permutations: 
         order = rng.permutation(len(b))
         null[index] = (a * b[np.ix_(order, order)]).sum() / size
     p = float((np.sum(null >= value - 1e-12) + 1) / (n_permutations + 1))
-    return Geometry(value, p, float(np.quantile(null, 0.95)) if n_permutations else float("nan"))
+    return Geometry(value, p, float(np.quantile(null, 0.95)) if n_permutations else float("nan"), n_left_out)
 
 
 def _gram(x: np.ndarray) -> np.ndarray:

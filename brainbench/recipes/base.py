@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from brainbench.core.errors import did_you_mean, one_of
 
 
 class Section(BaseModel):
     """A strict, frozen part of a recipe."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A name out of a list that is asked when a recipe is read: a literal that third parties can add to.
+
+    Used as ``Annotated[str, choice(names)]``.
+
+    Parameters
+    ----------
+    names : callable
+        Returns the names that are allowed.
+    """
+
+    names: Callable[[], Iterable[str]]
+
+    def __call__(self, value: str) -> str:
+        """Return the value, refused where it is not allowed."""
+        known = list(self.names())
+        if value not in known:
+            raise ValueError(f"{value!r} is not one of {one_of(known)}{did_you_mean(value, known)}")
+        return value
+
+
+def choice(names: Callable[[], Iterable[str]]) -> AfterValidator:
+    """Return the validator of one name out of `names`."""
+    return AfterValidator(OneOf(names))

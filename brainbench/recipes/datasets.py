@@ -6,12 +6,12 @@ A third party adds a model under the entry point ``brainbench.recipes.datasets``
 from __future__ import annotations
 
 import re
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from brainbench.core.errors import did_you_mean
+from brainbench.core.registry import installed
 from brainbench.recipes.base import Section
 
 
@@ -119,13 +119,13 @@ class FolderSettings(DatasetSettings):
     modality: Literal["image", "text", "word"] = "image"
     """What a stimulus is: an image, a text of its own, or one word of a story."""
     responses: str = "{subject}/responses.npy"
-    """Responses, relative to root: .npy, .csv, .tsv, .nii, .nii.gz or, with {hemi}, .gii."""
+    """Responses, relative to root: .npy, .csv, .tsv, .nii, .nii.gz, .dtseries.nii, .dscalar.nii; with {hemi}, .gii."""
     design: str | None = "{subject}/design.csv"
     """Rows of the responses, relative to root: `stimulus`, `run`, any labels (continuous: `time`, `run`)."""
     mask: str | None = None
-    """Mask image, relative to root; NIfTI responses need one, others may have one, for maps."""
+    """Mask image, relative to root; NIfTI volumes need one, tables and arrays may have one, for maps."""
     rois: str | None = None
-    """ROIs, relative to root: a table (target, roi), an atlas image, or label.gii with {hemi}."""
+    """ROIs, relative to root: a table (target, roi), an atlas image, .dlabel.nii, or label.gii with {hemi}."""
     ceiling: str | None = None
     """One ceiling per target, in units of Pearson r, relative to root."""
     ncsnr: str | None = None
@@ -139,7 +139,7 @@ class FolderSettings(DatasetSettings):
     t_r: float | None = Field(None, gt=0)
     """Seconds between rows; continuous designs only, and needed there when the design has no `time`."""
     flat_targets: Literal["refuse", "drop"] = "refuse"
-    """What happens to targets that never change."""
+    """What happens to targets that never change; those that are NaN in every row are always left out, and counted."""
     empty_rois: Literal["refuse", "drop"] = "refuse"
     """What happens to ROIs without a target."""
     aligned_targets: bool = False
@@ -159,6 +159,8 @@ class FolderSettings(DatasetSettings):
     def _format_known(cls, value: str) -> str:
         if not value.endswith((".npy", ".csv", ".tsv", ".nii", ".nii.gz", ".gii")):
             raise ValueError(f"'{value}' is none of .npy, .csv, .tsv, .nii, .nii.gz, .gii")
+        if value.endswith((".dlabel.nii", ".ptseries.nii", ".pscalar.nii", ".pconn.nii", ".dconn.nii")):
+            raise ValueError("of CIFTI files, .dtseries.nii and .dscalar.nii are responses; labels belong to `rois`")
         if value.endswith(".gii") != ("{hemi}" in value):
             raise ValueError("GIFTI responses are a pair of files: write {hemi} where they say L and R")
         return value
@@ -171,7 +173,10 @@ class FolderSettings(DatasetSettings):
             raise ValueError("`t_r` is for `continuous: true`")
         if self.design is None and self.t_r is None:
             raise ValueError("`design: null` needs `continuous: true` and `t_r`, which say when rows were measured")
-        if self.responses.endswith((".nii", ".nii.gz")) and self.mask is None:
+        if self.responses.endswith((".dtseries.nii", ".dscalar.nii")):
+            if self.mask is not None:
+                raise ValueError("CIFTI responses take no `mask`: the file says where each grayordinate lies")
+        elif self.responses.endswith((".nii", ".nii.gz")) and self.mask is None:
             raise ValueError("NIfTI responses need a `mask`")
         if self.responses.endswith(".gii") and self.mask is not None:
             raise ValueError("GIFTI responses take no `mask`")
@@ -451,7 +456,7 @@ _BUILT_IN: tuple[type[DatasetSettings], ...] = (
 
 
 def _models() -> tuple[type[DatasetSettings], ...]:
-    return _BUILT_IN + tuple(point.load() for point in entry_points(group="brainbench.recipes.datasets"))
+    return _BUILT_IN + tuple(point.load() for point in installed("brainbench.recipes.datasets"))
 
 
 def settings_models() -> dict[str, type[DatasetSettings]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field, PrivateAttr, field_validator
 
+from brainbench.core.registry import installed
 from brainbench.recipes.base import Section
 from brainbench.recipes.pipelines import AnyPipeline, NetworkSettings
 
@@ -177,7 +177,7 @@ _BUILT_IN: tuple[type[EncoderSettings], ...] = (
 
 
 def _models() -> tuple[type[EncoderSettings], ...]:
-    return _BUILT_IN + tuple(point.load() for point in entry_points(group="brainbench.recipes.encoders"))
+    return _BUILT_IN + tuple(point.load() for point in installed("brainbench.recipes.encoders"))
 
 
 def settings_models() -> dict[str, type[EncoderSettings]]:

@@ -5,11 +5,11 @@ A third party adds a model under the entry point ``brainbench.recipes.pipelines`
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
 
 from pydantic import Field, field_validator, model_validator
 
+from brainbench.core.registry import installed
 from brainbench.recipes.base import Section
 
 Alignment = Literal["none", "euclidean", "riemannian", "euclidean_transductive", "riemannian_transductive"]
@@ -158,7 +158,7 @@ _BUILT_IN: tuple[type[PipelineSettings], ...] = (
 
 
 def _models() -> tuple[type[PipelineSettings], ...]:
-    return _BUILT_IN + tuple(point.load() for point in entry_points(group="brainbench.recipes.pipelines"))
+    return _BUILT_IN + tuple(point.load() for point in installed("brainbench.recipes.pipelines"))
 
 
 def settings_models() -> dict[str, type[PipelineSettings]]:

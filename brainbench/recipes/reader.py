@@ -227,8 +227,9 @@ def _is_default(value: Any, field: FieldInfo) -> bool:
 
 
 def _plain(text: str, document: _Document) -> Any:
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             raise RecipeError(document.source, [Problem(1, 1, "(recipe)", "the file is empty")])
@@ -241,11 +242,14 @@ def _plain(text: str, document: _Document) -> Any:
         text_ = " ".join(part for part in (error.problem, error.context) if part)
         raise RecipeError(document.source, [Problem(line, column, "(YAML)", text_)]) from None
     except yaml.reader.ReaderError as error:
-        raise RecipeError(document.source, [Problem(1, 1, "(YAML)", error.reason)]) from None
+        line, column = text.count("\n", 0, error.position) + 1, error.position - text.rfind("\n", 0, error.position)
+        problem = Problem(line, column, "(YAML)", f"the character U+{ord(text[error.position]):04X} is not allowed")
+        raise RecipeError(document.source, [problem]) from None
     except RecursionError:
         raise RecipeError(document.source, [Problem(1, 1, "(YAML)", "nested too deeply")]) from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     if not isinstance(values, dict):
         raise RecipeError(document.source, [Problem(1, 1, "(recipe)", "a recipe is a mapping of keys to values")])
     return values

@@ -7,11 +7,11 @@ beside its codec or generator.
 from __future__ import annotations
 
 import re
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
 
 from pydantic import Field, model_validator
 
+from brainbench.core.registry import installed
 from brainbench.recipes.base import Section
 
 ImageMetric = Literal[
@@ -288,7 +288,7 @@ _GENERATORS: tuple[type[GeneratorSettings], ...] = (
 
 
 def _models(built_in: tuple[Any, ...], group: str) -> tuple[Any, ...]:
-    return built_in + tuple(point.load() for point in entry_points(group=group))
+    return built_in + tuple(point.load() for point in installed(group))
 
 
 def codec_models() -> dict[str, type[CodecSettings]]:

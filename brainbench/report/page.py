@@ -16,6 +16,7 @@ from brainbench.core.made import MadeFiles, escaped
 from brainbench.core.tables import read_table
 from brainbench.data.account import RunUse, shortened
 from brainbench.evaluation.decoding import PAIR
+from brainbench.evaluation.metrics import MEDIAN, metric_of
 from brainbench.report import figures
 from brainbench.report.tables import (
     ALL,
@@ -112,6 +113,8 @@ class _Page:
         self.mark = "simulated: no brain was measured" if facts["simulated"] else ""
         if facts["untrained"]:
             self.mark = "; ".join(filter(None, [self.mark, f"untrained weights: {', '.join(facts['untrained'])}"]))
+        lead = metric_of(facts["metric"])
+        self.toward = 1 if lead is None else lead.direction
         self.rois = list(dict.fromkeys(roi for subject in facts["subjects"] for roi in subject["rois"]))
         self.layers = [
             (encoder["name"], layer["name"], encoder["role"])
@@ -206,7 +209,7 @@ class _Page:
 
     def medians(self) -> list[dict[str, Any]]:
         """Median scores with their null, where regions have many targets."""
-        rows = over_folds(self.scores, metric="median_pearson_r")
+        rows = over_folds(self.scores, metric=f"{MEDIAN}{self.facts['metric']}")
         rows = rows[(rows["n_targets"] > 20) & ~rows["subject"].isin([MEAN])]
         return rows.to_dict("records") if len(rows) <= 60 else []  # type: ignore[return-value]
 
@@ -316,7 +319,7 @@ class _Page:
         rows = rows[rows["subject"].isin(names) & (rows["role"] == "model")]
         if len(names) < 2 or not len(rows):
             return None
-        best = rows.sort_values("value").groupby(["subject", "roi"]).tail(1)
+        best = rows.sort_values("value", ascending=self.toward > 0).groupby(["subject", "roi"]).tail(1)
         values: dict[str, dict[str, float]] = {}
         above: dict[str, list[str]] = {name: [] for name in names}
         for row in best.itertuples():
@@ -353,7 +356,7 @@ class _Page:
             means = mine.groupby(["encoder", "layer"], sort=False)["value"].mean()
             if not len(means):
                 continue
-            encoder, layer = means.idxmax()
+            encoder, layer = (self.toward * means).idxmax()
             for entry in self.facts["maps"]:
                 chosen = (entry["subject"], entry["scheme"], entry["encoder"], entry["layer"], entry["metric"])
                 if chosen != (subject, self.scheme, encoder, layer, metric) or len(shown) >= MAX_MAPS:
@@ -361,11 +364,11 @@ class _Page:
                 background = self.root / entry["background"] if entry["background"] else None
                 title = f"{subject}: {encoder} {layer}, {name_of(metric)}"
                 file = self.root / entry["file"]
-                figure = (
-                    figures.brain_map(file, background, title, self.mark)
-                    if entry["space"] == "volume"
-                    else figures.surface_map(file, title, self.mark)
-                )
+                figure = None  # grayordinates are drawn by Connectome Workbench
+                if entry["space"] == "volume":
+                    figure = figures.brain_map(file, background, title, self.mark)
+                elif entry["space"] != "cifti":
+                    figure = figures.surface_map(file, title, self.mark)
                 shown.append(
                     {"title": title, "file": entry["file"], "figure": self.save(figure, f"map_{subject}", title)}
                 )

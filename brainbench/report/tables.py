@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainbench.evaluation.decoding import classes_of
+from brainbench.evaluation.metrics import title_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,20 +17,6 @@ if TYPE_CHECKING:
 GROUP, MEAN, ALL = "group", "mean", "all"
 LEVEL = 0.05
 NAMES = {
-    "pearson_r": "Pearson r",
-    "median_pearson_r": "median Pearson r",
-    "r2": "R²",
-    "explained_variance": "explained variance",
-    "unique_r2": "unique R² over controls",
-    "two_vs_two": "2 vs 2 accuracy",
-    "rsa": "RSA (Spearman)",
-    "cka": "linear CKA (debiased)",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "kappa": "Cohen's kappa",
-    "roc_auc": "ROC-AUC",
-    "ece": "expected calibration error",
-    "difference_accuracy": "difference of accuracy",
     "pixcorr": "PixCorr",
     "ssim_2d": "SSIM (2-D)",
     "ssim_columns": "SSIM (columns)",
@@ -78,7 +65,7 @@ def name_of(metric: str) -> str:
     pair = classes_of(metric)
     if pair is not None:
         return " vs ".join(pair)
-    return NAMES.get(metric, metric)
+    return NAMES.get(metric) or title_of(metric)
 
 
 def number(value: Any, digits: int = 2) -> str:

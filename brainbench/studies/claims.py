@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from brainbench.evaluation.metrics import METRICS, Metric
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.kinds.explore import ExploreRecipe
 from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
@@ -45,7 +46,8 @@ def claims(opened: Opened, outcome: Outcome) -> list[str]:
         unique = [row for row in main if row["metric"] == "unique_r2"]
         if unique:
             sentences += _unique(subject, unique)
-        sentences += _against_controls(subject, [row for row in main if row["metric"] == opened.recipe.metrics[0]])
+        lead = METRICS[opened.recipe.metrics[0]]
+        sentences += _against_controls(subject, [row for row in main if row["metric"] == lead.name], lead)
         sentences += _zero_shot([row for row in outcome.rows if row["metric"] == "two_vs_two" and row["fold"] == ALL])
     sentences += _decoding(outcome, [row for row in rows if row["metric"] == "accuracy"], subject)
     return sentences
@@ -72,7 +74,10 @@ def _unique(subject: str, rows: Sequence[Row]) -> list[str]:
     return sentences
 
 
-def _against_controls(subject: str, rows: Sequence[Row]) -> list[str]:
+def _against_controls(subject: str, rows: Sequence[Row], metric: Metric) -> list[str]:
+    def good(row: Row) -> float:
+        return metric.direction * float(row["value"])
+
     sentences = []
     for roi in _distinct(rows, "roi"):
         here = [row for row in rows if row["roi"] == roi and row["value"] is not None and np.isfinite(row["value"])]
@@ -80,23 +85,30 @@ def _against_controls(subject: str, rows: Sequence[Row]) -> list[str]:
         controls = [row for row in here if row["role"] == "control"]
         if not models:
             continue
-        best = max(models, key=lambda row: row["value"])
+        best = max(models, key=good)
         ceiling = f" of a ceiling of {number(best['ceiling'], 2)}" if best.get("ceiling") is not None else ""
         text = f"{roi} ({subject}): {best['encoder']} {best['layer']} reaches {number(best['value'], 2)}{ceiling}"
         text += f" (q {probability(best.get('q'))})" if best.get("q") is not None else ""
         if not _significant(best):
-            text += ", which is not above chance"
+            text += ", which is not above chance" if metric.direction > 0 else ", which is no better than chance"
         if controls:
-            rival = max(controls, key=lambda row: row["value"])
+            rival = max(controls, key=good)
             reached = f"{rival['encoder']} at {number(rival['value'], 2)}"
-            if best["value"] <= rival["value"]:
+            if good(best) <= good(rival):
                 text += f"; it does not beat its control {reached}"
-            elif best.get("ci_low") is not None and best["ci_low"] > rival["value"]:
-                text += f"; its confidence interval lies above the best control, {reached}"
+            elif best.get("ci_low") is not None and _surely_better(best, rival, metric):
+                beyond = "above" if metric.direction > 0 else "below"
+                text += f"; its confidence interval lies {beyond} the best control, {reached}"
             else:
                 text += f"; its confidence interval includes the best control, {reached}"
         sentences.append(text + ".")
     return sentences
+
+
+def _surely_better(best: Row, rival: Row, metric: Metric) -> bool:
+    """Return whether the whole confidence interval is better than the rival's score."""
+    end = best["ci_low"] if metric.direction > 0 else best["ci_high"]
+    return bool(metric.direction * end > metric.direction * rival["value"])
 
 
 def _zero_shot(rows: Sequence[Row]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from brainbench.core.files import atomic_open, atomic_path, write_array, write_text
 from brainbench.core.made import MadeFiles, escaped
+from brainbench.core.order import natural
 from brainbench.data.account import RunUse
 from brainbench.data.base import TargetMasker
 from brainbench.evaluation.decoding import classes_of
@@ -20,6 +20,8 @@ from brainbench.runs.folder import RunFolder
 
 ALL = "all"
 """The ``fold`` of a score over folds."""
+ENDINGS = {"volume": ".nii.gz", "cifti": ".dscalar.nii"}
+"""Endings of maps by the space of their targets; surfaces are GIFTI files."""
 
 
 @dataclass
@@ -151,7 +153,7 @@ class Outcome:
 
 def write_image(made: MadeFiles, item: TargetMap, masker: TargetMasker, space: str) -> str:
     """Write one number per target as an image into ``maps``, and return its path below the root."""
-    file = made.claim("maps", item.stem, ".nii.gz" if space == "volume" else ".gii")
+    file = made.claim("maps", item.stem, ENDINGS.get(space, ".gii"))
     with atomic_path(made.root / file) as path:
         masker.inverse_transform(item.values.astype(np.float32)).to_filename(str(path))
     return file
@@ -164,4 +166,4 @@ def _family(metric: str) -> str:
 
 def _natural(column: Any) -> Any:
     """Sort ``blocks.10`` after ``blocks.9`` and ``all`` after every fold."""
-    return column.map(lambda text: re.sub(r"\d+", lambda number: number.group().zfill(9), str(text)))
+    return column.map(lambda text: natural(str(text)))

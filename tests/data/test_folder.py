@@ -100,7 +100,9 @@ def test_flat_targets_are_dropped_when_asked(trials):
         read_all(trials)
     responses = open_folder(trials, flat_targets="drop", rois="rois.csv").responses("sub-01")
     assert responses.n_targets == 9 and int(responses.rois["early"].sum()) == 4
-    assert any("never change" in note for note in responses.notes)
+    assert [(row.left_out, row.why) for row in responses.account if row.left_out] == [
+        ("1 of 10 targets", "never change: 3")
+    ]
 
 
 def test_story(story):
@@ -166,7 +168,7 @@ BAD_TRIALS = {
     "no run": (lambda r: edit(r / "sub-01" / "design.csv", ",run", ",block"), {}, "no column 'run'"),
     "empty run": (lambda r: edit(r / "sub-01" / "design.csv", ",run-1", ","), {}, r"design.csv:2 .*'run' is empty"),
     "row too few": (
-        lambda r: np.save(r / "sub-01" / "responses.npy", np.ones((17, 10)) * np.arange(17)[:, None]),
+        lambda r: np.save(r / "sub-01" / "responses.npy", np.ones((17, 10)) * np.arange(17)[:, None] ** 2),
         {},
         "17 rows of responses, .*design.csv has 18 rows",
     ),

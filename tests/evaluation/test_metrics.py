@@ -41,12 +41,12 @@ def test_r2_of_the_mean_is_zero_and_is_never_clipped():
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 7.7, 1e6, 1e-9])
-@pytest.mark.parametrize("name", list(metrics.COLUMN_METRICS))
+@pytest.mark.parametrize("name", list(metrics.target_metrics()))
 def test_a_constant_target_scores_zero(name, value):
     # The mean of seven times 0.1 is not 0.1, so that a naive total sum of squares is 1e-33 and not 0.
     y = np.full((7, 1), value)
     p = np.random.default_rng(0).standard_normal((7, 1))
-    assert metrics.COLUMN_METRICS[name](y, p)[0] == 0
+    assert metrics.METRICS[name].function(y, p)[0] == 0
 
 
 def test_a_constant_prediction_correlates_zero():
@@ -119,6 +119,6 @@ def test_label_metrics_against_sklearn():
 def test_metrics_by_name():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((10, 4)), rng.standard_normal((10, 7))
-    assert metrics.METRICS["rsa"](x, y) == rsa(rdm(x), rdm(y))
-    assert metrics.METRICS["cka"](x, y) == linear_cka(x, y, debiased=True)
+    assert metrics.METRICS["rsa"].function(x, y) == rsa(rdm(x), rdm(y))
+    assert metrics.METRICS["cka"].function(x, y) == linear_cka(x, y, debiased=True)
     assert {"pearson_r", "r2", "explained_variance", "two_vs_two", "rsa", "cka", "accuracy"} <= set(metrics.METRICS)

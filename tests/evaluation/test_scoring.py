@@ -20,7 +20,8 @@ def held_out(seed=0, n=66, strength=0.3):
 
 
 def how(**options):
-    return Scoring(**{"metrics": tuple(metrics.COLUMN_METRICS), "n_permutations": 0, "n_draws": 0, **options})
+    metrics_of = ("pearson_r", "r2", "explained_variance")
+    return Scoring(**{"metrics": metrics_of, "n_permutations": 0, "n_draws": 0, **options})
 
 
 def roi_mean(values):
@@ -30,8 +31,8 @@ def roi_mean(values):
 def test_scores_over_folds_equal_a_plain_loop():
     y, p, fold, design = held_out()
     scored = score_predictions(y, p, fold, how(), **design)
-    for name, metric in metrics.COLUMN_METRICS.items():
-        per_fold = np.array([metric(y[fold == f], p[fold == f]) for f in (0, 2, 5)])
+    for name, metric in metrics.target_metrics().items():
+        per_fold = np.array([metric.function(y[fold == f], p[fold == f]) for f in (0, 2, 5)])
         np.testing.assert_allclose(scored.targets[name], per_fold.mean(axis=0), rtol=1e-12)
         np.testing.assert_allclose(scored.roi_values[name], roi_mean(per_fold.mean(axis=0)), rtol=1e-12)
         np.testing.assert_allclose(scored.folds[name], [roi_mean(row) for row in per_fold], rtol=1e-12)
@@ -54,12 +55,24 @@ def test_pooled_scores_use_all_rows_at_once():
     assert (scored.targets["pearson_r"] > per_fold.targets["pearson_r"]).all()  # the folds' levels count when pooled
 
 
+def absolute_error(y_true, y_pred):
+    return np.abs(np.asarray(y_true) - np.asarray(y_pred)).mean(axis=0)
+
+
+@pytest.fixture(params=["pearson_r", "r2", "explained_variance", "absolute_error"])
+def lead(request, monkeypatch):
+    """Every metric that can lead a recipe, and one without closed forms of which less is better."""
+    added = metrics.Metric("absolute_error", "absolute error", absolute_error, True, chance=None, direction=-1)
+    monkeypatch.setitem(metrics.METRICS._entries, "absolute_error", added)
+    return metrics.METRICS[request.param]
+
+
 @pytest.mark.parametrize("null", ["stimulus", "within_run", "rows", "block"])
 @pytest.mark.parametrize("over", ["folds", "pooled"])
-def test_permutation_p_equals_a_slow_reference(null, over):
-    y, p, fold, design = held_out(strength=0.1)
-    n = 60
-    settings = how(metrics=("pearson_r",), over=over, null=null, n_permutations=n, block_length=4, seed=3)
+def test_permutation_p_equals_a_slow_reference(null, over, lead):
+    y, p, fold, design = held_out(strength=0.3)
+    n, down = 60, lead.direction
+    settings = how(metrics=(lead.name, "r2"), over=over, null=null, n_permutations=n, block_length=4, seed=3)
     scored = score_predictions(y, p, fold, settings, **design)
     orders = permutation_indices(
         len(y), null=null, run=design["run"], stimulus=design["stimulus"], block_length=4, n_permutations=n, seed=3,
@@ -68,16 +81,18 @@ def test_permutation_p_equals_a_slow_reference(null, over):
 
     def score(measured):
         parts = [fold == f for f in np.unique(fold)] if over == "folds" else [slice(None)]
-        return np.mean([metrics.pearson_r(measured[rows], p[rows]) for rows in parts], axis=0)
+        return np.mean([lead.function(measured[rows], p[rows]) for rows in parts], axis=0)
 
     observed, permuted = score(y), np.array([score(y[order]) for order in orders])
-    np.testing.assert_allclose(scored.target_p, ((permuted >= observed).sum(axis=0) + 1) / (n + 1))
-    for metric, summary in (("pearson_r", np.mean), ("median_pearson_r", np.median)):
+    np.testing.assert_allclose(scored.target_p, ((down * permuted >= down * observed).sum(axis=0) + 1) / (n + 1))
+    assert set(scored.roi_p) == {lead.name, f"median_{lead.name}"}
+    for metric, summary in ((lead.name, np.mean), (f"median_{lead.name}", np.median)):
         for index, mask in enumerate(ROIS.values()):
             null_values = summary(permuted[:, mask], axis=1)
-            expected = (np.sum(null_values >= summary(observed[mask]) - 1e-12) + 1) / (n + 1)
+            expected = (np.sum(down * null_values >= down * summary(observed[mask]) - 1e-12) + 1) / (n + 1)
             assert scored.roi_p[metric][index] == pytest.approx(expected)
-            assert scored.roi_null_95[metric][index] == pytest.approx(np.quantile(null_values, 0.95))
+            best = np.quantile(null_values, 0.95 if down > 0 else 0.05)
+            assert scored.roi_null_95[metric][index] == pytest.approx(best)
     assert 0 < scored.target_p.min() and scored.target_p.max() <= 1
 
 
@@ -92,19 +107,68 @@ def test_cached_orders_do_not_mix_designs():
     assert (first.roi_null_95["pearson_r"] != other.roi_null_95["pearson_r"]).any()
 
 
-def test_bootstrap_draws_equal_scores_of_repeated_rows():
+@pytest.mark.parametrize("over", ["folds", "pooled"])
+def test_bootstrap_draws_equal_a_slow_reference(lead, over):
     from brainbench.evaluation.bootstrap import row_weights
 
     y, p, fold, design = held_out()
-    scored = score_predictions(y, p, fold, how(metrics=("pearson_r",), n_draws=20, seed=4), **design)
-    group = np.unique(fold, return_inverse=True)[1]
+    y[:, 4] = 0.1  # a constant target scores 0 in every draw
+    group = np.unique(fold, return_inverse=True)[1] if over == "folds" else np.zeros(len(y), int)
+    scored = score_predictions(y, p, fold, how(metrics=(lead.name,), over=over, n_draws=20, seed=4), **design)
     weights = row_weights(design["stimulus"], fold=group, n_draws=20, seed=4).astype(int)
-    for draw, weight in zip(scored.draws, weights, strict=True):
-        expected = np.zeros(5)
-        for f in range(3):
-            rows = np.repeat(np.arange(len(y)), weight * (group == f))
-            expected += metrics.pearson_r(y[rows], p[rows]) / 3
-        np.testing.assert_allclose(draw, roi_mean(expected), atol=1e-10)
+
+    def of(weight):
+        rows = [np.repeat(np.arange(len(y)), weight * (group == f)) for f in np.unique(group)]
+        return np.mean([lead.function(y[one], p[one]) for one in rows], axis=0)
+
+    if lead.name in ("r2", "explained_variance"):
+        expected = [first_order(lead, y, p, group, weight) for weight in weights]
+    else:
+        expected = [of(weight) for weight in weights]
+    np.testing.assert_allclose(scored.draws, [roi_mean(one) for one in expected], atol=1e-7)
+
+
+def first_order(metric, y, p, group, weight):
+    """The score plus what a small change of every row's weight changes, taken by differences."""
+    step, value = 1e-6, []
+    for part in np.unique(group):
+        rows = group == part
+
+        def share(w, rows=rows):
+            left = y[rows] - p[rows] - (metric.name == "explained_variance") * (y[rows] - p[rows]).mean(axis=0)
+            spread = w @ (y[rows] - y[rows].mean(axis=0)) ** 2
+            return np.where(np.arange(5) == 4, 0.0, 1 - w @ left**2 / spread)
+
+        ones = np.ones(rows.sum())
+        slopes = [(share(ones + step * one) - share(ones - step * one)) / (2 * step) for one in np.eye(rows.sum())]
+        np.testing.assert_allclose(share(ones), metric.function(y[rows], p[rows]))
+        value.append(share(ones) + (weight[rows] - 1) @ np.array(slopes))
+    return np.mean(value, axis=0)
+
+
+@pytest.mark.parametrize("name", ["r2", "explained_variance"])
+def test_draws_lie_about_the_value_in_small_folds(name):
+    """Over sixty targets in folds of twelve rows a bias of 1 / 12 would leave the value outside."""
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((36, 60))
+    p = 0.6 * y + 0.5 * rng.standard_normal((36, 60))
+    rois = {"all": np.ones(60, bool)}
+    scored = score_predictions(
+        y, p, np.arange(36) % 3, how(metrics=(name,), n_draws=400), rois=rois, run=np.zeros(36), stimulus=np.arange(36)
+    )
+    spread = scored.draws.std()
+    assert abs(scored.draws.mean() - scored.roi_values[name][0]) < 0.2 * spread
+
+
+def test_the_interval_stands_beside_the_metric_that_leads(lead):
+    y, p, fold, design = held_out(strength=1.5)
+    names = (lead.name, *({"pearson_r", "r2"} - {lead.name}))
+    scored = score_predictions(y, p, fold, how(metrics=names, n_permutations=20, n_draws=200), **design)
+    for roi in ROIS:
+        found = scored.summary(lead.name, roi)
+        assert found["ci_low"] < found["value"] < found["ci_high"]
+        for other in names[1:]:
+            assert set(scored.summary(other, roi)) == {"value"}
 
 
 def test_summary_and_storage():

@@ -23,7 +23,24 @@ def test_rdm_of_one_feature_and_of_constant_patterns():
     x, _ = patterns(widths=(1, 3))
     np.testing.assert_allclose(rdm(x), rdm(x, "euclidean"))
     flat = np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
-    np.testing.assert_allclose(rdm(flat), [1, 1, 2])
+    np.testing.assert_allclose(rdm(flat), [np.nan, np.nan, 2])
+
+
+def test_patterns_without_variance_are_left_out_on_both_sides_and_counted():
+    x, y = patterns()
+    y += x[:, :5]
+    whole = geometry_test(x[3:-1], y[3:-1], metric="rsa", n_permutations=50)
+    x[:3], y[-1] = 0.1 * np.arange(1, 4)[:, None], 7.0
+    x[2] *= 1 + 1e-8 * np.arange(8)  # float noise is no variance
+    found = geometry_test(x, y, metric="rsa", n_permutations=50)
+    assert found.n_left_out == 4
+    assert (found.value, found.p, found.null_95) == (whole.value, whole.p, whole.null_95)
+    assert rsa(rdm(x), rdm(y)) == pytest.approx(whole.value)
+    nothing = geometry_test(x[:5], y[:5], metric="rsa", n_permutations=9)
+    assert np.isnan(nothing.value) and nothing.n_left_out == 3 and nothing.p == 1
+    lower, upper = rsa_noise_ceiling(np.stack([rdm(x), rdm(x) + rdm(y)]))
+    few, bound = rsa_noise_ceiling(np.stack([rdm(x[3:-1]), rdm(x[3:-1]) + rdm(y[3:-1])]))
+    np.testing.assert_allclose([lower, upper], [few, bound])
 
 
 def test_rsa_against_scipy():

@@ -211,4 +211,4 @@ def test_scores_of_trials_are_the_metrics_of_that_name(n_classes):
     scores = score_trials(y, Predictions(np.arange(60), np.zeros(60, int), probability), np.zeros(60, int))
     for name in METRICS:
         predicted = probability if name == "roc_auc" else probability.argmax(axis=1)
-        assert scores.metrics[name].value == pytest.approx(by_name.METRICS[name](y, predicted))
+        assert scores.metrics[name].value == pytest.approx(by_name.METRICS[name].function(y, predicted))

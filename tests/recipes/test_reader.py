@@ -273,3 +273,30 @@ def test_help_is_quick():
     done, best = quickest("-m", "brainbench", "--help")
     assert done.returncode == 0 and "run" in done.stdout
     assert best < 0.5
+
+
+@pytest.mark.parametrize("ch", ["\x00", "\x1b", "\x7f", "\ud800"])
+def test_a_control_character_is_named_with_its_place(ch):
+    with pytest.raises(RecipeError, match=rf"test.yaml:2:10 .*U\+{ord(ch):04X} is not allowed"):
+        parse_recipe(GOOD.replace("a test", f"a {ch} test"), "test.yaml")
+
+
+@pytest.mark.parametrize("kind", ["[a]", "{a: 1}", "null", "1e999", "!!binary YQ=="])
+def test_a_kind_of_a_wrong_type_is_one_problem(kind):
+    with pytest.raises(RecipeError, match="is not one of"):
+        parse_recipe(GOOD.replace("kind: encode", f"kind: {kind}"), "test.yaml")
+
+
+def test_a_message_is_one_screen_whatever_came():
+    texts = [GOOD.replace("a test", "[" * 90_000), GOOD.replace("net", "é" * 90_000), GOOD.replace("kind", "k" * 9000)]
+    texts.append(GOOD + "".join(f"k{i}: {i}\n" for i in range(400)))
+    for text in texts:
+        with pytest.raises(RecipeError) as caught:
+            parse_recipe(text, "test.yaml")
+        assert len(str(caught.value)) < 16_000 and str(caught.value).count("\n") <= 31
+    assert "... and 38" in str(caught.value) and "problems. Nothing was run." in str(caught.value)
+
+
+def test_terminal_codes_are_shown_and_not_obeyed():
+    error = UserError("no layer '\x1b[2J\u202e'", hint="a\rb")
+    assert str(error) == "no layer '\\x1b[2J\\u202e'\n  hint: a\\rb"

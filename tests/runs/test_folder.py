@@ -18,9 +18,10 @@ def test_a_folder_with_stimuli_is_refused_and_kept(tmp_path):
     for name in ("images", "maps", "figures", "targets"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "mine.png").write_text("a stimulus")
-    with pytest.raises(UserError, match=r"holds other files \(figures, images, maps, ...\)"), RunFolder(
-        tmp_path
-    ).writing():
+    with (
+        pytest.raises(UserError, match=r"holds other files \(figures, images, maps, ...\)"),
+        RunFolder(tmp_path).writing(),
+    ):
         pytest.fail("it was opened")
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["mine.png"] * 4
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,8 @@ import numpy as np
 
 from brainbench.core.digests import digest_array, digest_file
 from brainbench.core.errors import UserError
+from brainbench.core.order import natural
+from brainbench.data.account import RunUse
 from brainbench.data.array_cache import cached_arrays
 from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
 from brainbench.data.images import (
@@ -21,35 +21,25 @@ from brainbench.data.images import (
     fitted_masker,
     is_image,
     label_table_of,
-    open_image,
     read_atlas,
     read_mask,
     read_volumes,
     with_all,
     without_empty,
 )
-from brainbench.data.layouts.bids_files import (
-    PEAK_S,
-    BidsRun,
-    Events,
-    Timing,
-    events_file,
-    find_runs,
-    read_events,
-    read_timing,
+from brainbench.data.layouts.bids_betas import (
+    OpenRun,
+    check_durations,
+    chosen_confounds,
+    first_level,
+    in_mask,
+    load_glmsingle,
 )
-from brainbench.data.layouts.matrices import as_float, check_finite, flat_columns, load_npy
+from brainbench.data.layouts.bids_files import BidsRun, events_file, find_runs, read_events, read_timing
+from brainbench.data.layouts.matrices import absent_columns, flat_columns
 from brainbench.data.stimulus_files import read_stimuli
+from brainbench.data.tables import read_table
 from brainbench.recipes.datasets import BidsSettings
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A preprocessed run with its events and timing."""
-
-    files: BidsRun
-    timing: Timing
-    events: Events
 
 
 @DATASETS.register("bids")
@@ -73,6 +63,9 @@ class Bids(Dataset):
         self._chosen = [subject for subject in self.subjects if subject in set(wanted)]
         self._table = read_stimuli(root / settings.stimuli, settings.modality)
         self._runs = {subject: [self._open(run) for run in self._files[subject]] for subject in self._chosen}
+        if self._models:
+            for runs in self._runs.values():
+                check_durations(runs)
         self._known: dict[str, Responses] = {}
 
     @classmethod
@@ -89,7 +82,7 @@ class Bids(Dataset):
     @property
     def subjects(self) -> list[str]:
         """Subjects with preprocessed runs of the task."""
-        return sorted(self._files)
+        return sorted(self._files, key=natural)
 
     def files(self) -> list[Path]:
         """Return stimuli, and images, masks, events, confounds and sidecars of the subjects asked for."""
@@ -97,8 +90,7 @@ class Bids(Dataset):
         for subject in self._chosen:
             for run in self._runs[subject]:
                 files += [run.files.bold, run.events.path, *run.timing.sidecars]
-                if self.settings.confounds and self.settings.betas != "glmsingle":
-                    files.append(run.files.confounds())
+                files += self._confound_files(run.files)
             files += self._mask_files(subject)
             if self.settings.atlas is not None:
                 atlas = self._path("atlas", subject)
@@ -127,8 +119,28 @@ class Bids(Dataset):
         pattern: str = getattr(self.settings, setting)
         return self.root / pattern.replace("{subject}", subject)
 
-    def _open(self, run: BidsRun) -> _Run:
+    @property
+    def _models(self) -> bool:
+        """Whether betas are computed here, and not read."""
+        return self.settings.betas != "glmsingle"
+
+    def _confound_files(self, run: BidsRun) -> list[Path]:
+        """Return the table of confounds and its sidecar, which `load_confounds` reads for the components' masks."""
+        if not self.settings.confounds or not self._models:
+            return []
+        sidecar = run.confounds().with_suffix(".json")
+        return [run.confounds(), *([sidecar] if sidecar.is_file() else [])]
+
+    def _open(self, run: BidsRun) -> OpenRun:
         timing = read_timing(self.root, run)
+        for path in self._confound_files(run)[:1]:
+            n_rows = len(read_table(path))
+            if n_rows != timing.n_volumes:
+                raise UserError(
+                    f"{path}: {n_rows} rows, {run.bold.name} has {timing.n_volumes} volumes",
+                    hint="volumes were cut from one and not from the other: cut the same rows from the table, and take "
+                    "their time from the onsets of the events",
+                )
         ids = self._table.stimuli.ids
         end = timing.t_r * timing.n_volumes
         events = read_events(
@@ -136,7 +148,7 @@ class Bids(Dataset):
         )
         if not len(events):
             raise UserError(f"{events.path}: no event shows a stimulus")
-        return _Run(run, timing, events)
+        return OpenRun(run, timing, events)
 
     def _mask_files(self, subject: str) -> list[Path]:
         if self.settings.mask is not None:
@@ -177,9 +189,13 @@ class Bids(Dataset):
         run_names = np.concatenate(
             [np.full(len(rows[0]), run.files.name) for run, rows in zip(runs, parts, strict=True)]
         )
-        keep = ~flat_columns(betas)
-        if not keep.all():
-            notes.append(f"{int(np.sum(~keep))} of {len(keep)} voxels never change and were left out")
+        absent = absent_columns(betas)
+        keep = ~(absent | flat_columns(betas))
+        account = [self._account(run, len(rows[0])) for run, rows in zip(runs, parts, strict=True)]
+        n_absent, n_flat = int(absent.sum()), int(np.sum(~keep & ~absent))
+        for count, why in ((n_absent, "not estimated: NaN in every beta"), (n_flat, "never change")):
+            if count:
+                account.append([RunUse(subject, left_out=f"{count} of {len(keep)} voxels of the mask", why=why)])
         rois: dict[str, np.ndarray] = {}
         if settings.atlas is not None:
             atlas = read_atlas(self._path("atlas", subject))
@@ -188,12 +204,10 @@ class Bids(Dataset):
                 {name: roi[keep] for name, roi in rois.items()}, atlas.path, settings.empty_rois
             )
             notes += more + dropped
+        if not keep.any():
+            raise UserError(f"{subject}: no voxel of the mask has betas that change")
         masker = fitted_masker(mask)
-        others = sum(run.events.n_others for run in runs)
-        notes.append(
-            f"{len(stimulus)} betas ({settings.betas}) of {int(keep.sum())} voxels from {len(runs)} runs"
-            + (f"; {others} events show no stimulus" if others else "")
-        )
+        notes.append(f"{len(stimulus)} betas ({settings.betas}) of {int(keep.sum())} voxels from {len(runs)} runs")
         return Responses(
             subject=subject,
             data=np.ascontiguousarray(betas[:, keep]),
@@ -204,29 +218,54 @@ class Bids(Dataset):
             space="volume",
             labels=labels,
             notes=notes,
+            account=[row for rows in account for row in rows],
         )
 
-    def _run_betas(self, run: _Run, mask: Any, mask_path: Path) -> np.ndarray:
+    def _account(self, run: OpenRun, n_betas: int) -> list[RunUse]:
+        """Return what was used of a run and what was left out."""
+        files, events, timing = run.files, run.events, run.timing
+        session = files.entities.get("ses", "")
+        used = (
+            f"{n_betas} betas of {len(events)} events in {timing.n_volumes} volumes, repetition time {timing.t_r:g} s"
+        )
+        left = []
+        if events.n_others:
+            why = f"no stimulus in column '{self.settings.stimulus_column}': not modelled"
+            left.append((f"{events.n_others} of {len(events) + events.n_others} events", why))
+        if self._models:
+            kept = chosen_confounds(files, self.settings)[1]
+            if kept is not None and len(kept) < timing.n_volumes:
+                what = "scrubbed or not yet steady" if "scrub" in self.settings.confounds else "not yet steady"
+                left.append((f"{timing.n_volumes - len(kept)} of {timing.n_volumes} volumes", f"{what} (fMRIPrep)"))
+            end = timing.t_r * timing.n_volumes
+            late = int(np.sum(events.onset + events.duration > end))
+            if late:
+                left.append((f"the end of {late} events", f"they last beyond the last volume ({end:g} s)"))
+        first, *others = left or [("", "")]
+        rows = [RunUse(files.subject, session, files.name, used, *first)]
+        return rows + [RunUse(files.subject, session, files.name, "", *other) for other in others]
+
+    def _run_betas(self, run: OpenRun, mask: Any, mask_path: Path) -> np.ndarray:
         """Return the betas of a run, ``(n_rows, n_voxels)`` float32, from the cache where they are known."""
         from nilearn import __version__ as nilearn_version
 
         settings = self.settings
         made_of = {
             "bold": digest_file(run.files.bold),
-            "events": digest_file(run.events.path),
+            "events": [digest_array(run.events.onset), digest_array(run.events.duration)],
+            "rows": run.rows(settings.betas),
             "mask": digest_file(mask_path) if settings.mask is not None else digest_array(np.asarray(mask.dataobj)),
-            "confounds": digest_file(run.files.confounds()) if settings.confounds else None,
+            "confounds": [digest_file(path) for path in self._confound_files(run.files)],
             "timing": [run.timing.t_r, run.timing.start],
             "glm": settings.model_dump(
                 include={
                     "betas", "confounds", "motion", "n_compcor", "high_pass_s", "smoothing_fwhm_mm", "hrf_model",
-                    "stimulus_column",
                 }
             ),
             "nilearn": nilearn_version,
         }  # fmt: skip
         found = cached_arrays(
-            self.context.cache, "betas", made_of, lambda: {"betas": _first_level(run, mask, mask_path, settings)}
+            self.context.cache, "betas", made_of, lambda: {"betas": first_level(run, mask, mask_path, settings)}
         )
         return np.asarray(found["betas"])
 
@@ -238,13 +277,13 @@ class Bids(Dataset):
         if is_image(path):
             betas = read_volumes(path, mask, mask_path)
         else:
-            betas = _masked(_load_array(path), np.asarray(mask.dataobj) > 0, path)
+            betas = in_mask(load_glmsingle(path), np.asarray(mask.dataobj) > 0, path)
         if len(betas) != n_events:
             raise UserError(f"{path}: {len(betas)} betas, the events of {subject} show {n_events} stimuli")
         return betas
 
 
-def _rows(run: _Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _rows(run: OpenRun) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return stimulus and labels of every event."""
     return run.events.stimulus, dict(run.events.labels)
 
@@ -258,126 +297,3 @@ def _blocks(rows: tuple[np.ndarray, Mapping[str, np.ndarray]]) -> tuple[np.ndarr
         if np.array_equal(values[first][inverse], values):
             kept[name] = values[first]
     return names, kept
-
-
-def _first_level(run: _Run, mask: Any, mask_path: Path, settings: BidsSettings) -> np.ndarray:
-    """Fit one GLM to a run and return the effect of every trial or stimulus, ``(n_rows, n_voxels)`` float32.
-
-    Raises
-    ------
-    UserError
-        If an event lies so late that its response is not measured, or events cannot be told apart.
-    """
-    import pandas as pd
-    from nilearn.glm.first_level import FirstLevelModel
-
-    events, timing = run.events, run.timing
-    end = timing.t_r * timing.n_volumes
-    for onset, line in zip(events.onset, events.lines, strict=True):
-        if onset > end - PEAK_S:
-            raise UserError(
-                f"{events.path}:{line}  onset {onset:g} s: the run ends at {end:g} s, before the response peaks",
-                hint="write n/a in the stimulus column of this event to leave it out",
-            )
-    names = (
-        [f"row{index:05d}" for index in range(len(events))]
-        if settings.betas == "trial"
-        else [f"row{index:05d}" for index in events.stimulus]
-    )
-    table = pd.DataFrame({"onset": events.onset, "duration": events.duration, "trial_type": names})
-    image = open_image(run.files.bold)
-    check_grid(image, run.files.bold, mask, mask_path)
-    confounds, sample_mask = _confounds(run.files, settings)
-    model = FirstLevelModel(
-        t_r=timing.t_r,
-        slice_time_ref=min(timing.start / timing.t_r, 1.0),
-        hrf_model=settings.hrf_model,
-        drift_model=None if settings.high_pass_s is None else "cosine",
-        high_pass=0.01 if settings.high_pass_s is None else 1 / settings.high_pass_s,
-        mask_img=mask,
-        smoothing_fwhm=settings.smoothing_fwhm_mm,
-        signal_scaling=0,
-        noise_model="ar1",
-        minimize_memory=False,
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*Given mask will be used")  # that is what it was given for
-        model.fit(image, events=table, confounds=confounds, sample_masks=sample_mask)
-    design = model.design_matrices_[0]
-    wanted = sorted(set(names))
-    rank = int(np.linalg.matrix_rank(design.to_numpy()))
-    if rank < design.shape[1]:
-        raise UserError(
-            f"{events.path}: {len(wanted)} regressors cannot be told apart from each other or from confounds "
-            f"(rank {rank} of {design.shape[1]})",
-            hint="use `betas: block`, fewer confounds, or events that are further apart",
-        )
-    masker = model.masker_
-    rows = [masker.transform(model.compute_contrast(name, output_type="effect_size")) for name in wanted]
-    betas = np.stack([np.ravel(row) for row in rows]).astype(np.float32)
-    check_finite(betas, run.files.bold, "beta", "voxel of the mask")
-    return betas
-
-
-def _confounds(run: BidsRun, settings: BidsSettings) -> tuple[Any, Any]:
-    """Return confounds and sample mask as nilearn's ``load_confounds`` chooses them."""
-    if not settings.confounds:
-        return None, None
-    from nilearn.interfaces.fmriprep import load_confounds
-
-    run.confounds()  # names the table that is missing
-    options: dict[str, Any] = {}
-    if "motion" in settings.confounds:
-        options["motion"] = settings.motion
-    if "wm_csf" in settings.confounds:
-        options["wm_csf"] = "basic"
-    if "global_signal" in settings.confounds:
-        options["global_signal"] = "basic"
-    if "compcor" in settings.confounds:
-        options |= {"compcor": "anat_combined", "n_compcor": settings.n_compcor}
-    try:
-        return load_confounds(str(run.bold), strategy=tuple(settings.confounds), **options)
-    except (ValueError, KeyError) as error:
-        raise UserError(
-            f"{run.confounds()}: nilearn's load_confounds refuses `dataset.confounds` {settings.confounds}: "
-            f"{str(error).strip().splitlines()[0]}"
-        ) from error
-
-
-def _load_array(path: Path) -> np.ndarray:
-    """Return GLMsingle's array ``betasmd``, from .npy (a plain array) or .hdf5."""
-    if path.suffix == ".npy":
-        return as_float(
-            load_npy(path, "GLMsingle saves a pickled dictionary; save its 'betasmd' alone with np.save"), path
-        )
-    if path.suffix in (".hdf5", ".h5", ".mat"):
-        import h5py
-
-        try:
-            with h5py.File(path, "r") as file:
-                if "betasmd" not in file:
-                    raise UserError(f"{path}: no 'betasmd' (it has {', '.join(file) or 'nothing'})")
-                return as_float(np.asarray(file["betasmd"]), path)
-        except OSError as error:
-            raise UserError(f"{path}: not a readable HDF5 file ({str(error).splitlines()[0]})") from None
-    raise UserError(f"dataset.glmsingle: {path.name} is none of .npy, .hdf5, .nii, .nii.gz")
-
-
-def _masked(values: np.ndarray, inside: np.ndarray, path: Path) -> np.ndarray:
-    """Return ``(n_betas, n_voxels)`` from betas over a volume, voxels first (GLMsingle) or last (HDF5 of MATLAB)."""
-    n_voxels = int(inside.sum())
-    if values.ndim == 4 and values.shape[:3] == inside.shape:
-        betas = values[inside].T
-    elif values.ndim == 4 and values.shape[1:] == inside.shape[::-1]:
-        betas = values.transpose(3, 2, 1, 0)[inside].T
-    elif np.squeeze(values).ndim == 2 and n_voxels in np.squeeze(values).shape:
-        flat = np.squeeze(values)
-        betas = flat.T if flat.shape[0] == n_voxels else flat
-    else:
-        raise UserError(
-            f"{path}: shape {' x '.join(map(str, values.shape))} fits neither the volume "
-            f"{' x '.join(map(str, inside.shape))} nor its {n_voxels} voxels in the mask"
-        )
-    betas = np.ascontiguousarray(betas, dtype=np.float32)
-    check_finite(betas, path, "beta", "voxel of the mask")
-    return betas

@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.core.order import natural
 from brainbench.data.images import open_image
 from brainbench.data.tables import Table, read_table, read_text
 
 _DERIVED = ("space", "res", "desc", "cohort", "den")
 """Entities that name a preprocessed file, not the recording it came from."""
+
+INDICES = ("run", "echo", "flip", "inv", "split", "chunk")
+"""Entities that are numbers: ``run-01`` and ``run-1`` are the same run. All others are labels, letter by letter."""
 
 MISSING = "n/a"
 """How BIDS writes a cell without a value."""
@@ -25,6 +29,8 @@ PEAK_S = 4.0
 """An event later than this before the end of a run has its response outside of it."""
 
 _UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+_T_R_RANGE = (0.05, 60.0)
+"""Seconds between volumes that a recording can have; beyond, a unit is wrong."""
 
 
 @dataclass(frozen=True)
@@ -82,19 +88,31 @@ def entities_of(name: str) -> dict[str, str]:
     return dict(re.findall(r"(?:^|_)([a-zA-Z]+)-([a-zA-Z0-9+]+)", name.split(".")[0]))
 
 
+def agree(key: str, one: str | None, other: str | None) -> bool:
+    """Return whether two values of an entity are the same: numbers for indices, letters for labels."""
+    if one is None or other is None or key not in INDICES or not (one.isdigit() and other.isdigit()):
+        return one == other
+    return int(one) == int(other)
+
+
+def identity_of(entities: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return what tells a recording from others, the same however its indices are padded."""
+    return tuple(sorted((k, str(int(v)) if k in INDICES and v.isdigit() else v) for k, v in entities.items()))
+
+
 def find_runs(derivatives: Path, task: str, space: str, resolution: str | None) -> dict[str, list[BidsRun]]:
-    """Return the preprocessed runs of every subject, in order of their names.
+    """Return the preprocessed runs of every subject, in order of session and run, counted as numbers.
 
     Raises
     ------
     UserError
-        If nothing fits (with the tasks and spaces that are there), or one run comes in several resolutions.
+        If nothing fits (with the tasks and spaces that are there), one run comes twice, or a file lies in the folder of
+        another subject or session than its name says.
     """
     if not derivatives.is_dir():
         raise UserError(f"dataset.derivatives: {derivatives} is not a folder")
-    images = sorted(
-        [*derivatives.glob("sub-*/func/*_bold.nii.gz"), *derivatives.glob("sub-*/ses-*/func/*_bold.nii.gz")]
-    )
+    images = [*derivatives.glob("sub-*/func/*_bold.nii.gz"), *derivatives.glob("sub-*/ses-*/func/*_bold.nii.gz")]
+    images.sort(key=lambda path: natural(path.relative_to(derivatives).as_posix()))
     known = [(path, entities_of(path.name)) for path in images if path.name.endswith("_desc-preproc_bold.nii.gz")]
     fitting = [
         (path, entities)
@@ -106,17 +124,27 @@ def find_runs(derivatives: Path, task: str, space: str, resolution: str | None) 
     if not fitting:
         _explain_nothing(derivatives, known, task, space, resolution)
     runs: dict[str, list[BidsRun]] = {}
+    first: dict[tuple[tuple[str, str], ...], Path] = {}
     for path, entities in fitting:
+        _check_folder(path, path.relative_to(derivatives).parts[:-1], entities)
         recorded = {key: value for key, value in entities.items() if key not in _DERIVED}
-        run = BidsRun(f"sub-{entities['sub']}", path, recorded)
-        others = runs.setdefault(run.subject, [])
-        if others and others[-1].entities == run.entities:
+        twin = first.setdefault(identity_of(recorded), path)
+        if twin is not path:
             raise UserError(
-                f"{path.parent}: two images of one run: {others[-1].bold.name} and {path.name}",
-                hint="name one with `dataset.resolution`",
+                f"{path.parent}: two images of one run: {twin.name} and {path.name}",
+                hint="name one with `dataset.resolution`, or take the other out of the folder",
             )
-        others.append(run)
+        runs.setdefault(f"sub-{entities['sub']}", []).append(BidsRun(f"sub-{entities['sub']}", path, recorded))
     return runs
+
+
+def _check_folder(path: Path, folders: Sequence[str], entities: dict[str, str]) -> None:
+    """Refuse a file whose name says another subject or session than the folders it lies in."""
+    for folder in folders:
+        key, dash, value = folder.partition("-")
+        if dash and key in ("sub", "ses") and entities.get(key) != value:
+            said = f"{key}-{entities[key]}" if key in entities else f"no {key}"
+            raise UserError(f"{path}: lies in {folder}, but its name says {said}", hint="rename or move the file")
 
 
 def _explain_nothing(
@@ -148,7 +176,7 @@ def inherited(root: Path, run: BidsRun, ending: str) -> Iterator[Path]:
         fitting = []
         for path in level.glob(f"*{ending}"):
             entities = entities_of(path.name)
-            if all(run.entities.get(key) == value for key, value in entities.items()):
+            if all(agree(key, run.entities.get(key), value) for key, value in entities.items()):
                 fitting.append((len(entities), path))
         yield from (path for _, path in sorted(fitting, key=lambda pair: (-pair[0], pair[1].name)))
 
@@ -161,12 +189,22 @@ def events_file(root: Path, run: BidsRun) -> Path:
     UserError
         If there is none.
     """
-    for path in inherited(root, run, "_events.tsv"):
-        return path
-    raise UserError(
-        f"{root}: no events for {run.bold.name} (looked for {run.subject}/**/func/{run.stem}_events.tsv)",
-        hint="dataset.root is the raw BIDS folder, which holds the events; dataset.derivatives lies inside",
-    )
+    fitting = list(inherited(root, run, "_events.tsv"))
+    if not fitting:
+        there = sorted((path.name for path in (root / run.subject).rglob("*_events.tsv")), key=natural)
+        raise UserError(
+            f"{root}: no events for {run.bold.name} (looked for {run.subject}/**/func/{run.stem}_events.tsv)",
+            hint=f"events of {run.subject}: {', '.join(there[:4])}{' ...' if len(there) > 4 else ''}"
+            if there
+            else "dataset.root is the raw BIDS folder, which holds the events; dataset.derivatives lies inside",
+        )
+    first = fitting[0]
+    for other in fitting[1:]:
+        if other.parent == first.parent and identity_of(entities_of(other.name)) == identity_of(
+            entities_of(first.name)
+        ):
+            raise UserError(f"{first.parent}: two tables of events of one run: {first.name} and {other.name}")
+    return first
 
 
 @dataclass(frozen=True)
@@ -194,27 +232,29 @@ class Timing:
 def read_timing(root: Path, run: BidsRun) -> Timing:
     """Return the repetition time, on which sidecars and header must agree, and the reference of slice timing.
 
+    The derivative's sidecar, the nearest sidecar of the raw data set and the image's header must agree.
+
     Raises
     ------
     UserError
-        If nothing says the repetition time, or two places say different ones.
+        If nothing says the repetition time, two places say different ones, or a number is none of seconds.
     """
     image = open_image(run.bold)
     if len(image.shape) != 4 or image.shape[3] < 2:
         raise UserError(f"{run.bold}: shape {image.shape}; a run has four axes and several volumes")
     sidecar = run.bold.with_name(run.bold.name.removesuffix(".nii.gz") + ".json")
-    sidecars = [path for path in (sidecar, *inherited(root, run, "_bold.json")) if path.is_file()]
+    derived = _read_json(sidecar) if sidecar.is_file() else {}
     said: list[tuple[Path, float]] = []
-    start = 0.0
-    for path in sidecars:
+    sidecars = [sidecar] if sidecar.is_file() else []
+    if "RepetitionTime" in derived:
+        said.append((sidecar, _seconds(derived["RepetitionTime"], sidecar, "RepetitionTime", _T_R_RANGE)))
+    for path in inherited(root, run, "_bold.json"):
+        sidecars.append(path)
         facts = _read_json(path)
         if "RepetitionTime" in facts:
-            said.append((path, _seconds(facts["RepetitionTime"], path)))
-            break  # the nearest one holds
-    derived = _read_json(sidecar) if sidecar.is_file() else {}
-    if derived.get("SliceTimingCorrected", True) and "StartTime" in derived:
-        start = float(derived["StartTime"])
-    header = _header_t_r(image)
+            said.append((path, _seconds(facts["RepetitionTime"], path, "RepetitionTime", _T_R_RANGE)))
+            break  # of the raw data set's own, the nearest holds
+    header = _header_t_r(image, run.bold)
     if header is not None:
         said.append((run.bold, header))
     notes = [] if sidecars else [f"{run.name}: no sidecar; the repetition time is that of the image header"]
@@ -229,20 +269,37 @@ def read_timing(root: Path, run: BidsRun) -> Timing:
                 f"{path}: repetition time {value:g} s, but {said[0][0]} says {said[0][1]:g} s",
                 hint="correct the wrong one; every later step depends on it",
             )
+    start = 0.0
+    if derived.get("SliceTimingCorrected", True) and "StartTime" in derived:
+        start = _seconds(derived["StartTime"], sidecar, "StartTime", (0.0, said[0][1]))
     return Timing(said[0][1], start, int(image.shape[3]), sidecars, notes)
 
 
-def _header_t_r(image: Any) -> float | None:
+def _header_t_r(image: Any, path: Path) -> float | None:
     """Return the repetition time of a header; None when it was never set (0, or 1 without a unit)."""
     value, unit = float(image.header.get_zooms()[3]), image.header.get_xyzt_units()[1]
     if value <= 0 or (unit not in _UNITS and value == 1.0):
         return None
-    return value * _UNITS.get(unit, 1.0)
+    seconds = value * _UNITS.get(unit, 1.0)
+    low, high = _T_R_RANGE
+    if not low <= seconds <= high:
+        raise UserError(
+            f"{path}: the header gives {value:g} {unit if unit in _UNITS else 'without a unit'} as repetition time, "
+            f"which is {seconds:g} s; recordings have {low:g} to {high:g} s",
+            hint="the unit is wrong: image.header.set_xyzt_units('mm', 'sec') and set_zooms((..., seconds))",
+        )
+    return seconds
 
 
-def _seconds(value: Any, path: Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 100:
-        raise UserError(f"{path}: RepetitionTime {value!r} is not a number of seconds")
+def _seconds(value: Any, path: Path, name: str, allowed: tuple[float, float]) -> float:
+    low, high = allowed
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise UserError(
+            f"{path}: {name} is {value!r}; it is a number of seconds from {low:g} to {high:g}",
+            hint="BIDS counts in seconds, not milliseconds"
+            if isinstance(value, (int, float)) and value > high
+            else None,
+        )
     return float(value)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from brainbench.core.errors import UserError
+from brainbench.data.account import RunUse, rows_by_run
 from brainbench.data.base import Continuous
 from brainbench.data.stimulus_files import StimulusTable
 from brainbench.data.tables import Problems, Table, read_table
@@ -34,7 +35,8 @@ class Design:
     labels : mapping of str to str ndarray (n_rows,)
     path : Path or None
         The table; None when ``t_r`` alone says when rows were measured.
-    notes : list of str
+    account : list of RunUse
+        What was used of every run; empty where counting rows says it.
     """
 
     run: np.ndarray
@@ -42,13 +44,13 @@ class Design:
     continuous: Continuous | None = None
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     path: Path | None = None
-    notes: list[str] = field(default_factory=list)
+    account: list[RunUse] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.run)
 
 
-def read_trials(path: Path, stimuli: StimulusTable) -> Design:
+def read_trials(path: Path, stimuli: StimulusTable, subject: str) -> Design:
     """Read a table with a row per presentation.
 
     Parameters
@@ -57,6 +59,7 @@ def read_trials(path: Path, stimuli: StimulusTable) -> Design:
         Columns ``stimulus`` (an id of the stimuli), ``run``, optionally ``repeat`` (which showing this is; checked, not
         used), and labels.
     stimuli : StimulusTable
+    subject : str
 
     Raises
     ------
@@ -71,7 +74,11 @@ def read_trials(path: Path, stimuli: StimulusTable) -> Design:
         table.texts("repeat")
         table.unique("stimulus", "repeat")
     table.finish()
-    return Design(run, stimulus, labels=table.others("stimulus", "run", "repeat"), path=path)
+    account = [
+        replace(row, used=f"{row.used} of {len(np.unique(stimulus[run == row.run]))} stimuli")
+        for row in rows_by_run(subject, run)
+    ]
+    return Design(run, stimulus, labels=table.others("stimulus", "run", "repeat"), path=path, account=account)
 
 
 @dataclass(frozen=True)
@@ -202,38 +209,55 @@ def common_clock(stimuli: StimulusTable, recordings: Mapping[str, Recording]) ->
     return Clock({name: float(start) for name, start in zip(order, starts, strict=False)})
 
 
-def check_coverage(stimuli: StimulusTable, recording: Recording, subject: str) -> list[str]:
+def covered(stimuli: StimulusTable, recording: Recording, subject: str) -> list[RunUse]:
     """Refuse stimuli that begin after their run's recording has ended; say what was shown before it began.
 
     Returns
     -------
-    notes : list of str
+    account : list of RunUse
+        Rows and stimuli of every run, and stimuli whose response was not, or not wholly, measured.
     """
-    onset = stimuli.stimuli.onset
+    onset, duration = stimuli.stimuli.onset, stimuli.stimuli.duration
     assert onset is not None
+    ends = onset if duration is None else onset + duration
     runs = np.array(stimuli.run) if stimuli.run is not None else np.full(len(onset), "")
     problems = Problems(stimuli.path)
+    account = rows_by_run(subject, recording.run, f"rows, {recording.t_r:g} s apart")
     early, heard = 0, 0
     for name in dict.fromkeys(runs.tolist()):
         rows = recording.run == name if stimuli.run is not None else np.ones(len(recording.run), dtype=bool)
+        mine = np.flatnonzero(runs == name)
         if not rows.any():
-            continue  # this subject has no such run
-        first, end = recording.time[rows].min(), recording.time[rows].max() + recording.t_r
-        for at in np.flatnonzero(runs == name):
-            heard += 1
-            early += bool(onset[at] < first - GAP_S)
-            if onset[at] >= end:
-                problems.add(
-                    f"'{stimuli.stimuli.ids[int(at)]}' begins at {onset[at]:g} s, but the recording of {subject}"
-                    f"{f' (run {name!r})' if name else ''} ends at {end:g} s",
-                    stimuli.lines[at],
+            account.append(
+                RunUse(
+                    subject, run=name, left_out=f"{len(mine)} stimuli", why="the subject was not recorded in this run"
                 )
+            )
+            continue
+        first, end = recording.time[rows].min(), recording.time[rows].max() + recording.t_r
+        heard += len(mine)
+        before, cut = mine[onset[mine] < first - GAP_S], mine[ends[mine] > end]
+        early += len(before)
+        for at in mine[onset[mine] >= end]:
+            problems.add(
+                f"'{stimuli.stimuli.ids[int(at)]}' begins at {onset[at]:g} s, but the recording of {subject}"
+                f"{f' (run {name!r})' if name else ''} ends at {end:g} s",
+                stimuli.lines[at],
+            )
+        account.append(RunUse(subject, run=name, used=f"{len(mine) - len(before)} stimuli"))
+        if len(before):
+            why = f"they begin more than {GAP_S:g} s before the first row ({first:g} s)"
+            account.append(RunUse(subject, run=name, left_out=f"{len(before)} stimuli", why=why))
+        if len(cut):
+            why = f"they last beyond the recording, which ends at {end:g} s"
+            account.append(RunUse(subject, run=name, left_out=f"the end of {len(cut)} stimuli", why=why))
     problems.finish("onsets and times are seconds on one clock; check the first volume's time and the TR")
     if not heard or early == heard:
         raise UserError(
             f"{stimuli.path}: every stimulus lies before the recording of {subject} or in runs it does not have"
         )
-    return [f"{early} stimuli of {subject} lie more than {GAP_S:g} s before its first row"] if early else []
+    order = list(dict.fromkeys([*recording.run.tolist(), *runs.tolist()]))
+    return sorted(account, key=lambda row: order.index(row.run))
 
 
 def _count_in_runs(run: np.ndarray) -> np.ndarray:

@@ -18,6 +18,10 @@ FLAT = 1e-6
 """A column whose range is below this share of its largest absolute value never changes (float32 resolves 1e-7)."""
 
 
+_MISSING = ("", "nan", "n/a", "na")
+"""How tables write a value that is not there."""
+
+
 @dataclass(frozen=True)
 class Matrix:
     """Numbers with the names of their columns where the file gives them.
@@ -39,13 +43,15 @@ class Matrix:
         return f"{column}" if self.names is None else f"{column} ('{self.names[column]}')"
 
 
-def read_matrix(path: Path) -> Matrix:
+def read_matrix(path: Path, *, responses: bool = False) -> Matrix:
     """Read a matrix; one number per row makes one column, and every value is finite.
 
     Parameters
     ----------
     path : Path
         ``.npy`` (stays on disk as a memory map), or a ``.csv`` or ``.tsv`` with or without a header.
+    responses : bool
+        Columns are targets: one may be NaN in every row, and a column that counts the rows is refused.
 
     Raises
     ------
@@ -59,10 +65,15 @@ def read_matrix(path: Path) -> Matrix:
         if values.ndim != 2:
             raise UserError(f"{path}: {values.ndim} axes {values.shape}; a matrix of rows x targets has two")
         matrix = Matrix(path, as_float(values, path))
-        check_finite(matrix.values, path)
+        check_finite(matrix.values, path, absent=responses)
+        if responses:
+            _check_no_index(matrix)
         return matrix
     if path.suffix in SEPARATORS:
-        return _read_text_matrix(path)
+        matrix = _read_text_matrix(path, absent=responses)
+        if responses:
+            _check_no_index(matrix)
+        return matrix
     raise UserError(f"{path}: numbers are read from .npy, .csv or .tsv, not from '{path.suffix or path.name}'")
 
 
@@ -94,7 +105,9 @@ def as_float(values: np.ndarray, path: Path) -> np.ndarray:
     return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 
-def check_finite(values: np.ndarray, path: Path, rows: str = "row", columns: str = "column") -> None:
+def check_finite(
+    values: np.ndarray, path: Path, rows: str = "row", columns: str = "column", *, absent: bool = False
+) -> None:
     """Refuse values that are NaN or infinite, naming the first of them.
 
     Parameters
@@ -104,11 +117,14 @@ def check_finite(values: np.ndarray, path: Path, rows: str = "row", columns: str
         Where they come from.
     rows, columns : str
         How the message calls an entry along each axis; both count from 0.
+    absent : bool
+        Whether columns may be NaN from the first row to the last; see `absent_columns`.
     """
     found = 0
     shown: list[str] = []
+    known = ~absent_columns(values) if absent else np.ones(values.shape[1], dtype=bool)
     for start, block in _blocks(values):
-        bad = np.argwhere(~np.isfinite(block))
+        bad = np.argwhere(~np.isfinite(block) & known)
         found += len(bad)
         for row, column in bad[: MAX_LINES - len(shown)]:
             shown.append(f"{path}  {rows} {start + row}, {columns} {column}: {block[row, column]}")
@@ -116,6 +132,14 @@ def check_finite(values: np.ndarray, path: Path, rows: str = "row", columns: str
         if found > len(shown):
             shown.append(f"... and {found - len(shown)} more values that are not finite ({found} of {values.size})")
         raise UserError("\n".join(shown), hint="rows and columns are counted from 0")
+
+
+def absent_columns(values: np.ndarray) -> np.ndarray:
+    """Return which columns are NaN in every row, ``(n_columns,)`` bool: a medial wall, voxels not estimated."""
+    absent = np.ones(values.shape[1], dtype=bool)
+    for _, block in _blocks(values):
+        absent &= np.isnan(block).all(axis=0)
+    return absent
 
 
 def flat_columns(values: np.ndarray) -> np.ndarray:
@@ -141,7 +165,23 @@ def _blocks(values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield start, np.asarray(values[start : start + step])
 
 
-def _read_text_matrix(path: Path) -> Matrix:
+def _check_no_index(matrix: Matrix) -> None:
+    """Refuse a target that counts the rows: the index of a table that was saved with it."""
+    values = matrix.values
+    if len(values) < 3:
+        return
+    steps = np.arange(len(values))[:, None]
+    edge = values[:2].astype(np.float64)  # a memory map is not read whole for this
+    for column in np.flatnonzero((edge[1] - edge[0] == 1) & ((edge[0] == 0) | (edge[0] == 1))):
+        if np.array_equal(values[:, [column]] - edge[0, column], steps):
+            raise UserError(
+                f"{matrix.path}: column {matrix.describe_column(int(column))} counts the rows "
+                f"({edge[0, column]:g}, {edge[1, column]:g}, ...): an index that was saved with the responses",
+                hint="save the table without it: frame.to_csv(path, index=False)",
+            )
+
+
+def _read_text_matrix(path: Path, *, absent: bool) -> Matrix:
     records = read_records(path)
     problems = Problems(path)
     first_line, first = records[0]
@@ -152,17 +192,42 @@ def _read_text_matrix(path: Path) -> Matrix:
         for at, name in enumerate(names):
             if name in names[:at]:
                 problems.add(f"two columns are called '{name}'", first_line)
+    elif _counts(first, [cells for _, cells in records[1:]]):
+        raise UserError(
+            f"{path}:{first_line}  the first row is {', '.join(first[:4])}{', ...' if len(first) > 4 else ''}: "
+            "a header of numbers cannot be told from a row of data",
+            hint="give the columns names that are no numbers, or take the header out: to_csv(path, header=False)",
+        )
     if not records:
         raise UserError(f"{path}:{first_line}  no row below the header")
     width = len(first)
-    rows = []
+    rows, lines = [], []
     for line, cells in records:
         if len(cells) != width:
             problems.add(f"{len(cells)} cells, line {first_line} has {width}", line)
             continue
-        values, wrong = parse_row(cells)
+        rows.append(cells)
+        lines.append(line)
+    missing = {at for at in range(width) if absent and all(cells[at].lower() in _MISSING for cells in rows)}
+    values = np.full((len(rows), width), np.nan)
+    for row, (line, cells) in enumerate(zip(lines, rows, strict=True)):
+        values[row], wrong = parse_row(cells)
         for at, message in wrong:
-            problems.add(f"column {at + 1}{'' if names is None else f' ({names[at]!r})'}: {message}", line)
-        rows.append(values)
+            if at not in missing:
+                problems.add(f"column {at + 1}{'' if names is None else f' ({names[at]!r})'}: {message}", line)
     problems.finish()
-    return Matrix(path, np.stack(rows), names)
+    return Matrix(path, values, names)
+
+
+def _counts(first: list[str], others: list[list[str]]) -> bool:
+    """Return whether a first row of numbers is a header: it counts columns, or holds the only whole numbers."""
+    if len(first) < 2 or not all(cell.isdigit() for cell in first):
+        return False
+    numbers = [int(cell) for cell in first]
+    if numbers in (list(range(len(first))), list(range(1, len(first) + 1))):
+        return True
+    return (
+        len(set(numbers)) == len(numbers)
+        and len(others) > 1
+        and not any(cell.lstrip("-").isdigit() for cells in others for cell in cells)
+    )

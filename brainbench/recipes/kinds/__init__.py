@@ -8,8 +8,8 @@ from __future__ import annotations
 import pkgutil
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 
+from brainbench.core.registry import installed
 from brainbench.recipes.kinds.base import Recipe, ResponseRecipe, Told
 
 __all__ = ["Recipe", "ResponseRecipe", "Told", "kinds"]
@@ -20,7 +20,7 @@ def kinds() -> dict[str, tuple[type[Recipe], ...]]:
     """Return the recipe models of every kind: one, or several that a section tells apart (`Recipe.told_by`)."""
     found: dict[str, tuple[type[Recipe], ...]] = {}
     models = [model for module in pkgutil.iter_modules(__path__) for model in _models_of(f"{__name__}.{module.name}")]
-    models += [point.load() for point in entry_points(group="brainbench.kinds")]
+    models += [point.load() for point in installed("brainbench.kinds")]
     for model in models:
         kind = model.model_fields["kind"].default
         found[kind] = (*found.get(kind, ()), model)

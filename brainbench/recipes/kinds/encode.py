@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from brainbench.core.errors import did_you_mean
-from brainbench.recipes.base import Section
+from brainbench.evaluation.metrics import target_metrics
+from brainbench.recipes.base import Section, choice
 from brainbench.recipes.datasets import RecordingSettings, dataset_settings
 from brainbench.recipes.encoders import EegSettings
 from brainbench.recipes.kinds.base import ResponseRecipe
-from brainbench.recipes.parts import Ceiling, Decoding, Encoders, Head, Reduction, Timing
+from brainbench.recipes.parts import Ceiling, Decoding, Encoders, Head, Reduction, Timing, distinct_names
 
-ScoreMetric = Literal["pearson_r", "r2", "explained_variance"]
+
+def _distinct_metrics(value: list[str]) -> list[str]:
+    distinct_names(value, "metric")
+    return value
+
+
+Metrics = Annotated[list[Annotated[str, choice(target_metrics)]], AfterValidator(_distinct_metrics)]
+"""Metrics with a value per target, by name."""
 
 
 class Unique(Section):
@@ -59,8 +67,8 @@ class EncodeRecipe(ResponseRecipe):
     """From words to volumes; continuous designs only."""
     head: Head = Head()
     """From features to responses."""
-    metrics: list[ScoreMetric] = Field(["pearson_r", "r2"], min_length=1)
-    """Scores per target and ROI; the first one leads the report."""
+    metrics: Metrics = Field(["pearson_r", "r2"], min_length=1)
+    """Scores per target and ROI (`brainbench list metrics`); the first one is tested and leads the report."""
     ceiling: Ceiling = Ceiling()
     """Noise ceilings."""
     unique: Unique | None = None

@@ -9,6 +9,7 @@ import numpy as np
 
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.bootstrap import best_layer, subject_mean
+from brainbench.evaluation.metrics import METRICS, metric_of
 from brainbench.evaluation.scoring import Scored
 from brainbench.recipes.kinds import Recipe
 from brainbench.runs.columns import KEY
@@ -32,7 +33,8 @@ def best_layers(outcome: Outcome, draws: Mapping[tuple[str, str, str], Sequence[
         layers = [layer for layer, _ in scored]
         stack = np.stack([one.draws for _, one in scored if one.draws is not None])
         values = np.stack([one.roi_values[one.metrics[0]] for _, one in scored])
-        best = best_layer(values, stack, np.array([layer.depth for layer in layers]))
+        toward = METRICS[scored[0][1].metrics[0]].direction
+        best = best_layer(toward * values, toward * stack, np.array([layer.depth for layer in layers]))
         for index, roi in enumerate(scored[0][1].rois):
             choice = best[index]
             outcome.best_layer.append(
@@ -64,18 +66,21 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
             continue
         rows = [by_subject[subject] for subject in subjects if subject in by_subject]
         values = np.array([row["value"] for row in rows], dtype=float)
-        chance = outcome.chance.get(rows[0]["metric"], 0.0)
-        found = subject_mean(values, chance=chance, confidence=recipe.bootstrap.confidence)
+        metric = metric_of(rows[0]["metric"])
+        chance = outcome.chance.get(rows[0]["metric"], 0.0 if metric is None else metric.chance)
+        toward = 1 if metric is None else metric.direction
+        found = subject_mean(toward * values, chance=toward * (chance or 0.0), confidence=recipe.bootstrap.confidence)
+        low, high = sorted((toward * found.ci_low, toward * found.ci_high))
         ceilings = [row["ceiling"] for row in rows if row.get("ceiling") is not None]
         first = {name: value for name, value in rows[0].items() if name in _SHARED}
         outcome.add(
             **first,
             subject=MEAN,
             fold=ALL,
-            value=found.value,
-            ci_low=found.ci_low,
-            ci_high=found.ci_high,
-            p=found.p,
+            value=toward * found.value,
+            ci_low=low,
+            ci_high=high,
+            p=None if chance is None else found.p,
             ceiling=float(np.mean(ceilings)) if ceilings else None,
             n_rows=len(rows),
         )

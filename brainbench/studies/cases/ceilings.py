@@ -9,12 +9,10 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.data.base import Responses
 from brainbench.evaluation import ceilings
+from brainbench.evaluation.metrics import MEDIAN, metric_of
 from brainbench.features.drift import remove_drift, segments_of
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.studies.cases.rows import GROUP, Rows, normalize_runs, zscore
-
-_POWER = {"pearson_r": 1, "median_pearson_r": 1, "r2": 2, "explained_variance": 2}
-"""Metrics that have a ceiling -> the power of Pearson's r that they are in."""
 
 
 class CeilingBook:
@@ -46,13 +44,14 @@ class CeilingBook:
     def of(self, responses: Responses, rows: Rows, mask: np.ndarray, metric: str) -> float | None:
         """Return the mean ceiling of an ROI in the unit of a metric, or None where there is none.
 
-        Squared before the mean for metrics that are shares of variance.
+        Raised before the mean to the power of Pearson's r that the metric is in: squared for shares of variance.
         """
-        power = _POWER.get(metric)
+        record = metric_of(metric)
+        power = None if record is None else record.power
         values = self.targets(responses, rows) if power is not None else None
         if values is None or not np.isfinite(values[mask]).any():
             return None
-        average = np.nanmedian if metric.startswith("median") else np.nanmean
+        average = np.nanmedian if metric.startswith(MEDIAN) else np.nanmean
         return float(average(values[mask] ** power))
 
     def _compute(self, responses: Responses, rows: Rows) -> np.ndarray | None:

@@ -330,7 +330,12 @@ def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: Fits) -> Unit:
         return {**scored.to_arrays(), "edge_share": np.array(held_out["at_edge"].mean())}
 
     assert fit.encoder is not None and fit.layer is not None
-    key = {"fits": [unit.digest for unit in fit.units], "scoring": vars(how), "rois": _rois_digest(case.responses)}
+    key = {
+        "fits": [unit.digest for unit in fit.units],
+        "scoring": vars(how),
+        "tested": how.metrics[0],  # units of before, where Pearson's r was tested whatever came first, are not read
+        "rois": _rois_digest(case.responses),
+    }
     return Unit("score", f"{case.rows.subject}, {fit.encoder.name}.{fit.layer.name}", key, compute)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from brainbench.core.digests import digest_array
+from brainbench.data.layouts.matrices import name_some
 from brainbench.evaluation.similarity import geometry_test, rdm, rsa_noise_ceiling
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.engines import Runner
@@ -39,17 +40,37 @@ def compare_geometry(opened: Opened, runner: Runner, outcome: Outcome, cases: Se
     bounds = rsa_ceilings(of_main) if "rsa" in recipe.similarity else {}
     for (subject, roi), (lower, upper) in bounds.items():
         outcome.rsa_ceilings.append({"subject": subject, "roi": roi, "lower": lower, "upper": upper})
+    left_out: dict[tuple[str, str, int, int], set[tuple[str, str]]] = {}
     for case, entry, layer, roi, unit in plans:
         found = runner.read([unit])[0]
         for metric in recipe.similarity:
+            n_left_out, n_stimuli = int(found[f"{metric}_left_out"]), int(found["n_stimuli"])
+            if n_left_out:
+                key = (entry.name, layer.name, n_left_out, n_stimuli)
+                left_out.setdefault(key, set()).add((case.rows.subject, roi))
+            if not np.isfinite(found[f"{metric}_value"]):
+                continue
             _, ceiling = bounds.get((case.rows.subject, roi), (None, None)) if metric == "rsa" else (None, None)
             outcome.add(
                 subject=case.rows.subject, scheme=SCHEME, encoder=entry.name, role=entry.settings.role,
                 layer=layer.name, depth=layer.depth, roi=roi, fold=ALL, metric=metric,
                 value=float(found[f"{metric}_value"]), p=float(found[f"{metric}_p"]),
                 null_95=float(found[f"{metric}_null_95"]), ceiling=ceiling,
-                n_targets=int(np.sum(case.responses.rois[roi])), n_rows=int(found["n_stimuli"]),
+                n_targets=int(np.sum(case.responses.rois[roi])), n_rows=n_stimuli - n_left_out,
             )  # fmt: skip
+    _say_left_out(outcome, left_out)
+
+
+def _say_left_out(outcome: Outcome, left_out: Mapping[tuple[str, str, int, int], set[tuple[str, str]]]) -> None:
+    """Count the stimuli that RSA leaves out, in one sentence per layer and number."""
+    for (encoder, layer, n, n_stimuli), places in left_out.items():
+        subjects, rois = (sorted({place[at] for place in places}) for at in (0, 1))
+        kept = "" if n_stimuli - n >= 3 else ", which leaves too few: no RSA"
+        outcome.warn(
+            f"RSA of {encoder} {layer} with {name_some(rois)} of {name_some(subjects)}: {n} of {n_stimuli} stimuli are "
+            f"left out on both sides{kept}, because their pattern of features or responses is without variance, and "
+            "Pearson's r with it does not exist"
+        )
 
 
 def rsa_ceilings(cases: Sequence[Case]) -> dict[tuple[str, str], tuple[float, float]]:
@@ -93,6 +114,7 @@ def _unit(recipe: EncodeRecipe, case: Case, encoder: str, layer: str, mask: np.n
                 f"{metric}_value": np.array(found.value),
                 f"{metric}_p": np.array(found.p),
                 f"{metric}_null_95": np.array(found.null_95),
+                f"{metric}_left_out": np.array(found.n_left_out),
             }
         return arrays
 
@@ -103,5 +125,6 @@ def _unit(recipe: EncodeRecipe, case: Case, encoder: str, layer: str, mask: np.n
         "metrics": list(recipe.similarity),
         "n_permutations": recipe.significance.n_permutations,
         "seed": recipe.seed,
+        "without_variance": "left out",
     }
     return Unit("geometry", f"{case.rows.subject}, {encoder}.{layer}", key, compute)

@@ -1,0 +1,135 @@
+"""A recipe may be led by any metric with a value per target; everything that is tested or said is about that one."""
+
+import json
+
+import numpy as np
+import pytest
+
+import brainbench as bb
+from brainbench.cli import main
+from brainbench.commands.compare import compare_runs
+from brainbench.evaluation import metrics
+from brainbench.evaluation.metrics import Metric, title_of
+from tests.studies.recipes import SMALL, write_recipe
+
+SMALLER = (
+    SMALL.replace("n_stimuli: 90", "n_stimuli: 45")
+    .replace('["scale.*"]', "[scale.0, scale.3]")
+    .replace("similarity: [rsa, cka]\n", "")
+)
+
+
+def absolute_error(y_true, y_pred):
+    """Mean absolute error of every target."""
+    return np.abs(np.asarray(y_true) - np.asarray(y_pred)).mean(axis=0)
+
+
+@pytest.fixture(scope="module")
+def added():
+    """A metric of which less is better, and which is nothing but a function."""
+    record = Metric("absolute_error", "absolute error", absolute_error, True, chance=None, direction=-1)
+    metrics.METRICS.register(record.name)(record)
+    yield record
+    metrics.METRICS._entries.pop(record.name)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module", params=["[r2, pearson_r]", "[absolute_error]"])
+def led(request, tmp_path_factory, cache, added):
+    """The same recipe, led by one metric after the other."""
+    folder = tmp_path_factory.mktemp("led")
+    recipe = write_recipe(folder, SMALLER + f"metrics: {request.param}\n")
+    return bb.run(recipe, out=folder / "run", cache=cache)
+
+
+def test_only_the_leading_metric_is_tested_and_its_interval_is_its_own(led):
+    lead, *others = led.facts["metrics"][0], *[m for m in led.facts["metrics"][1:] if m in metrics.target_metrics()]
+    assert led.facts["metric"] == lead
+    over = led.scores.query("fold == 'all' and subject == 'sim-01'")
+    mine = over[over["metric"] == lead]
+    assert mine[["p", "q", "null_95", "ci_low", "ci_high"]].notna().all().all()
+    inside = (mine["ci_low"] <= mine["value"]) & (mine["value"] <= mine["ci_high"])
+    assert inside.all()
+    assert over.loc[over["metric"] == f"median_{lead}", "p"].notna().all()
+    for other in others:
+        assert over.loc[over["metric"] == other, ["p", "ci_low", "ci_high", "null_95"]].isna().all().all()
+    planted = mine[(mine["roi"] == "coarse") & (mine["encoder"] == "gabor")].set_index("layer")
+    silent = mine[(mine["roi"] == "silent") & (mine["encoder"] == "gabor")].set_index("layer")
+    assert planted.loc["scale.3", "p"] == pytest.approx(0.01) and silent["p"].min() > 0.01
+
+
+def test_ceilings_are_in_the_unit_of_the_metric(led):
+    over = led.scores.query("fold == 'all' and subject == 'sim-01' and roi == 'fine'")
+    for name, rows in over.groupby("metric"):
+        record = metrics.metric_of(name)
+        if record.power is None:
+            assert rows["ceiling"].isna().all()
+        else:
+            np.testing.assert_allclose(rows["ceiling"], 0.8**record.power, atol=0.1)
+
+
+def test_the_best_layer_and_the_claims_are_about_the_leading_metric(led):
+    lead = metrics.METRICS[led.facts["metric"]]
+    over = led.scores.query("fold == 'all' and encoder == 'gabor'")
+    over = over[over["metric"] == lead.name]
+    for entry in led.facts["best_layer"]:
+        here = over[(over["subject"] == entry["subject"]) & (over["roi"] == entry["roi"])].set_index("layer")["value"]
+        assert entry["layer"] == (lead.direction * here).idxmax()
+    here = over[(over["subject"] == "mean") & (over["roi"] == "coarse")].set_index("layer")["value"]
+    best = (lead.direction * here).idxmax()
+    said = f"coarse (mean): gabor {best} reaches {here[best]:.2f}"
+    assert sum(one.startswith(said) for one in led.facts["claims"]) == 1, led.facts["claims"]
+
+
+def test_means_over_participants_are_tested_against_the_metrics_own_chance(led):
+    lead = metrics.METRICS[led.facts["metric"]]
+    mean = led.scores.query("fold == 'all' and subject == 'mean'")
+    mean = mean[mean["metric"] == lead.name]
+    assert (mean["ci_low"] < mean["value"]).all() and (mean["value"] < mean["ci_high"]).all()
+    assert mean["p"].notna().all() if lead.chance is not None else mean["p"].isna().all()
+
+
+def test_maps_figures_and_page_show_it(led):
+    lead = led.facts["metric"]
+    assert {entry["metric"] for entry in led.facts["maps"]} == {lead, "p"}
+    page = (led.path / "report.html").read_text()
+    assert f"{title_of(lead)} on held-out data" in page
+    assert {"layer_by_roi.png", "depth_curves.png", "participants.png"} <= {
+        path.name for path in (led.path / "figures").iterdir()
+    }
+
+
+def test_compare_and_export_take_it(led, tmp_path, cache):
+    table = compare_runs([led.path, led.path])
+    assert set(table["metric"]) == {led.facts["metric"]} and (table["difference"] == 0).all()
+    arguments = ["export", str(led.path), "--out", str(tmp_path / "out"), "--cache", str(cache), "--no-weights"]
+    with pytest.raises(SystemExit, match="0"):
+        main(arguments)
+    lead = metrics.METRICS[led.facts["metric"]]
+    files = {entry["layer"]: entry["file"] for entry in led.facts["target_summaries"] if entry["subject"] == "sim-01"
+             and entry["metric"] == lead.name and entry["encoder"] == "gabor"}  # fmt: skip
+    layers = [np.load(led.path / files[layer]) for layer in ("scale.0", "scale.3")]
+    found = tmp_path / "out" / "preference" / "sub-sim-01_scheme-stimulus_encoder-gabor_stat-preferredlayer.npy"
+    score = lead.direction * np.stack(layers)
+    expected = score.argmax(axis=0)
+    if lead.chance is not None:
+        expected[score.max(axis=0) <= lead.chance] = -1
+    np.testing.assert_array_equal(np.load(found), expected)
+    assert json.loads(found.with_suffix(".json").read_text()) == {"0": "scale.0", "1": "scale.3"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("[r3]", "'r3' is not one of "),
+     ("[r2, r2]", "metric 'r2' is given twice"),
+     ("[accuracy]", "'accuracy' is not one of ")],
+)  # fmt: skip
+def test_other_metrics_are_refused(given, said, tmp_path, capsys):
+    recipe = write_recipe(tmp_path, SMALLER + f"metrics: {given}\n")
+    with pytest.raises(SystemExit, match="2"):
+        main(["check", str(recipe)])
+    assert said in capsys.readouterr().err
