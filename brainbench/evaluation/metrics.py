@@ -56,6 +56,8 @@ class Metric:
         What predictions that know nothing reach on average, or less; without one no test against it is made.
     direction : {1, -1}
         Whether more is better, or less.
+    bounds : (float, float)
+        What the score cannot leave.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Metric:
     power: int | None = None
     chance: float | None = 0.0
     direction: int = 1
+    bounds: tuple[float, float] = (-np.inf, np.inf)
 
     def over(self, y_true: np.ndarray, y_pred: np.ndarray, parts: Parts) -> np.ndarray:
         """Return the score of every part and target, ``(n_parts, n_targets)``."""
@@ -335,25 +338,25 @@ def _explained_variance_slope(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndar
 for _metric in (
     Metric(
         "pearson_r", "Pearson r", pearson_r, per_target=True, null=_products(_pearson_products),
-        bootstrap=_bootstrap_pearson, slope=_pearson_slope, power=1,
+        bootstrap=_bootstrap_pearson, slope=_pearson_slope, power=1, bounds=(-1, 1),
     ),
     Metric(
         "r2", "R²", r2, per_target=True, null=_products(_share_products(centered=False)),
-        bootstrap=_bootstrap_share(centered=False), slope=_r2_slope, power=2,
+        bootstrap=_bootstrap_share(centered=False), slope=_r2_slope, power=2, bounds=(-np.inf, 1),
     ),
     Metric(
         "explained_variance", "explained variance", explained_variance, per_target=True,
         null=_products(_share_products(centered=True)), bootstrap=_bootstrap_share(centered=True),
-        slope=_explained_variance_slope, power=2,
+        slope=_explained_variance_slope, power=2, bounds=(-np.inf, 1),
     ),
     Metric("unique_r2", "unique R² over controls", unique_r2),
-    Metric("two_vs_two", "2 vs 2 accuracy", two_vs_two, chance=0.5),
-    Metric("rsa", "RSA (Spearman)", rsa_of),
-    Metric("cka", "linear CKA (debiased)", cka_of),
-    Metric("accuracy", "accuracy", accuracy, chance=None),
-    Metric("balanced_accuracy", "balanced accuracy", balanced_accuracy, chance=None),
-    Metric("kappa", "Cohen's kappa", kappa),
-    Metric("roc_auc", "ROC-AUC", roc_auc, chance=0.5),
-    Metric("ece", "expected calibration error", expected_calibration_error, chance=None, direction=-1),
+    Metric("two_vs_two", "2 vs 2 accuracy", two_vs_two, chance=0.5, bounds=(0, 1)),
+    Metric("rsa", "RSA (Spearman)", rsa_of, bounds=(-1, 1)),
+    Metric("cka", "linear CKA (debiased)", cka_of, bounds=(-np.inf, 1)),
+    Metric("accuracy", "accuracy", accuracy, chance=None, bounds=(0, 1)),
+    Metric("balanced_accuracy", "balanced accuracy", balanced_accuracy, chance=None, bounds=(0, 1)),
+    Metric("kappa", "Cohen's kappa", kappa, bounds=(-1, 1)),
+    Metric("roc_auc", "ROC-AUC", roc_auc, chance=0.5, bounds=(0, 1)),
+    Metric("ece", "expected calibration error", expected_calibration_error, chance=None, direction=-1, bounds=(0, 1)),
 ):  # fmt: skip
     METRICS.register(_metric.name)(_metric)
