@@ -25,7 +25,9 @@ app = typer.Typer(
 data_app = typer.Typer(
     help="Data sets: what they are, where they come from, whether yours is whole.", no_args_is_help=True
 )
-cache_app = typer.Typer(help="The feature store: what is in it, and why.", no_args_is_help=True)
+cache_app = typer.Typer(
+    help="The cache of features and trained networks: what is in it, and why.", no_args_is_help=True
+)
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
 
@@ -121,6 +123,7 @@ def run(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print the path of the report and nothing else.")
     ] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash every input file again.")] = False,
 ) -> None:
     """Run a recipe, or continue where it stopped, and print the path of the report."""
     from brainbench.commands.run import run as run_recipe
@@ -128,7 +131,7 @@ def run(
     if address is not None and engine is None:
         engine = "dask"
     overrides = _overrides(settings, engine=engine, address=address, jobs=jobs, device=device)
-    result = run_recipe(recipe, overrides=overrides, out=out, cache=cache, quiet=quiet)
+    result = run_recipe(recipe, overrides=overrides, out=out, cache=cache, quiet=quiet, verify=verify)
     typer.echo(str(result.report))
 
 
@@ -318,7 +321,7 @@ def data_check(
 
 @cache_app.command("show")
 def cache_show(cache: CacheOption = None) -> None:
-    """List what the feature store holds."""
+    """List what the cache holds."""
     from brainbench.commands.catalog import cache_table
 
     typer.echo(cache_table(cache))
@@ -329,9 +332,9 @@ def cache_explain(
     key: Annotated[str, typer.Argument(help="A key, or its beginning.")], cache: CacheOption = None
 ) -> None:
     """Say what is behind a key: every setting and digest that made it."""
-    from brainbench.features.store import FeatureStore, default_cache
+    from brainbench.commands.catalog import explain
 
-    typer.echo(FeatureStore(default_cache(cache)).explain(key))
+    typer.echo(explain(cache, key))
 
 
 @cache_app.command("prune")

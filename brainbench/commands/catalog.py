@@ -64,24 +64,41 @@ def _guess(model: str, weights: str) -> EncoderSettings:
 
 
 def cache_table(cache: str | None) -> str:
-    """Return what the feature store holds, a line an entry."""
-    from brainbench.features.store import FeatureStore, default_cache
+    """Return what the cache holds, features and trained networks, a line an entry."""
+    from brainbench.features.store import NETWORKS, FeatureStore, default_cache
+    from brainbench.networks.store import NetworkStore
 
     folder = default_cache(cache)
-    entries = FeatureStore(folder).entries()
-    if not entries:
+    entries, networks = FeatureStore(folder).entries(), NetworkStore(folder / NETWORKS).entries()
+    if not entries and not networks:
         return f"{folder}: empty"
     lines = [f"{entry.key[:12]}  {entry.n_bytes / 1e6:9.1f} MB  {entry.encoder}  {entry.layer}" for entry in entries]
-    total = sum(entry.n_bytes for entry in entries)
-    return "\n".join([*lines, f"{len(entries)} entries, {total / 1e6:.1f} MB in {folder}"])
+    lines += [f"{one.key[:12]}  {one.n_bytes / 1e6:9.1f} MB  trained network  {one.network}" for one in networks]
+    total = sum(entry.n_bytes for entry in entries) + sum(one.n_bytes for one in networks)
+    return "\n".join([*lines, f"{len(entries) + len(networks)} entries, {total / 1e6:.1f} MB in {folder}"])
+
+
+def explain(cache: str | None, key: str) -> str:
+    """Return everything that made an entry of the cache, as indented JSON."""
+    from brainbench.features.store import NETWORKS, FeatureStore, default_cache
+    from brainbench.networks.store import NetworkStore
+
+    folder = default_cache(cache)
+    networks = [one.key for one in NetworkStore(folder / NETWORKS).entries() if one.key.startswith(key)]
+    features = [entry.key for entry in FeatureStore(folder).entries() if entry.key.startswith(key)]
+    if len(networks) == 1 and not features:
+        return (folder / NETWORKS / f"{networks[0]}.json").read_text(encoding="utf-8").rstrip()
+    return FeatureStore(folder).explain(key)
 
 
 def prune(cache: str | None, *, days: float | None, everything: bool) -> str:
     """Remove left-overs, old entries or everything, and say what went."""
-    from brainbench.features.store import FeatureStore, default_cache
+    from brainbench.features.store import NETWORKS, FeatureStore, default_cache
+    from brainbench.networks.store import NetworkStore
 
     folder = default_cache(cache)
     removed = FeatureStore(folder).prune(keep_days=days, everything=everything)
+    removed += NetworkStore(folder / NETWORKS).prune(keep_days=days, everything=everything)
     return f"{len(removed)} removed from {folder}"
 
 

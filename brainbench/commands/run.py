@@ -20,6 +20,7 @@ from brainbench.commands.worker import engine_for
 from brainbench.core.errors import Interrupted
 from brainbench.core.files import write_json, write_text
 from brainbench.core.progress import Stages, peak_memory_mb
+from brainbench.core.remembered import forget_digests
 from brainbench.features.store import default_cache
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.kinds.decode import DecodeRecipe
@@ -49,6 +50,7 @@ def run(
     out: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
     quiet: bool = True,
+    verify: bool = False,
 ) -> Run:
     """Run a recipe, or continue where it stopped.
 
@@ -64,6 +66,8 @@ def run(
         Feature store; else BRAINBENCH_CACHE, else the user's cache folder.
     quiet : bool
         Show no progress.
+    verify : bool
+        Hash every input again, instead of those only whose size, times or inode changed since they were hashed.
 
     Returns
     -------
@@ -80,7 +84,9 @@ def run(
     settings = read_recipe(recipe, overrides)
     folder = RunFolder(out or default_folder(recipe))
     name = recipe_digest(settings)
-    if folder.finished(name):
+    if verify:
+        forget_digests(default_cache(None if cache is None else str(cache)))
+    if folder.finished(name, verify=verify):
         return Run(folder.path)
     with folder.writing():
         if folder.finished(name):  # another process finished it while this one waited
@@ -115,7 +121,7 @@ def execute(
     with stages.stage("open data and encoders") as advance:
         opened = open_all(recipe, cache_folder)
         advance(1)
-    inputs = _inputs(opened)
+    inputs = _inputs(opened, cache_folder)
     manifest = {
         "status": "running",
         "digest": name,
@@ -195,10 +201,15 @@ def compute_once(opened: Opened, runner: Runner) -> Outcome:
     return outcome
 
 
-def _inputs(opened: Opened) -> list[dict[str, Any]]:
+def _inputs(opened: Opened, cache: Path) -> list[dict[str, Any]]:
+    """Return what the manifest says of the files read, and of the folders in which further ones would be found."""
     files = opened.input_files
-    folders = sorted({file.parent for file in files})
-    return [describe_input(path) for path in (*folders, *files)]
+    folders = {file.parent for file in files}
+    data = opened.dataset.files()
+    if data:
+        common = Path(os.path.commonpath([file.parent for file in data]))
+        folders |= {folder for file in data for folder in file.parents if folder.is_relative_to(common)}
+    return [describe_input(path, cache) for path in (*sorted(folders), *files)]
 
 
 def _timings(stages: Stages) -> dict[str, Any]:

@@ -37,3 +37,13 @@ def response_at(lag: np.ndarray, hrf: str) -> np.ndarray:
     """Return the response `lag` seconds after an impulse; 0 before it and after the response has ended."""
     times, values = response_table(hrf)
     return np.interp(lag, times, values, left=0.0, right=0.0)
+
+
+def response_until(lag: np.ndarray, hrf: str) -> np.ndarray:
+    """Return the integral of the response from the impulse to `lag` seconds after it: 0 before, 1 after it has ended.
+
+    The response to a stimulus that lasts from ``a`` to ``b`` is ``response_until(t - a) - response_until(t - b)``.
+    """
+    times, values = response_table(hrf)
+    total = np.concatenate([[0.0], np.cumsum((values[1:] + values[:-1]) / 2)])
+    return np.interp(lag, times, total / total[-1], left=0.0, right=1.0)

@@ -60,6 +60,9 @@ class Encoder(ABC):
         Where it runs; its class (``cpu``, ``cuda``, ``mps``) is part of a feature's key.
     note : str
         A sentence for the report, such as what it was trained on.
+    networks : Path, optional
+        Folder of trained networks (`brainbench.networks.store`), for encoders that are trained here; None keeps theirs
+        in memory.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Encoder(ABC):
     pools: tuple[Pool, ...] = POOLS
     device: str = "cpu"
     note: str = ""
+    networks: Path | None = None
 
     @abstractmethod
     def layers(self) -> list[Layer]:
@@ -140,6 +144,14 @@ class Encoder(ABC):
         """Return the files the weights were read from, so that a later run can see them change."""
         return []
 
+    def training_key(self) -> str | None:
+        """Return the key of the network that is trained here before any feature is read; None for most encoders."""
+        return None
+
+    def train(self) -> dict[str, np.ndarray]:
+        """Train that network, or read it where it was trained before; return how training went, by epoch."""
+        return {}
+
     def check_modality(self, stimuli: Stimuli) -> None:
         """Raise a UserError when the stimuli are not what this encoder reads."""
         if stimuli.modality not in self.modalities:
@@ -177,7 +189,9 @@ ENCODERS: Registry[Any] = Registry(
 the seed, the device and the batch size (None: automatic) and returns an `Encoder`."""
 
 
-def open_encoder(settings: Any, *, seed: int = 0, device: str = "auto", batch_size: int | None = None) -> Encoder:
+def open_encoder(
+    settings: Any, *, seed: int = 0, device: str = "auto", batch_size: int | None = None, networks: Path | None = None
+) -> Encoder:
     """Return the encoder that one entry of a recipe's ``encoders:`` section describes.
 
     Parameters
@@ -190,12 +204,15 @@ def open_encoder(settings: Any, *, seed: int = 0, device: str = "auto", batch_si
         auto, cpu, mps, cuda or cuda:N.
     batch_size : int, optional
         Stimuli per forward pass; chosen by memory without it.
+    networks : Path, optional
+        Where networks that are trained here are kept and found again.
     """
     if isinstance(settings, Mapping):
         from brainbench.recipes.encoders import encoder_settings
 
         settings = encoder_settings(dict(settings))
     encoder: Encoder = ENCODERS[settings.family](settings, seed=seed, device=device, batch_size=batch_size)
+    encoder.networks = networks
     if settings.shuffle:
         from brainbench.encoders.shuffle import ShuffledEncoder
 

@@ -1,44 +1,28 @@
-"""Taps of a torch network: which modules, and hooks that pool inside one forward pass.
+"""Hooks that read and edit a torch network inside one forward pass.
 
 Tap 0 is the input of the first block, tap ``l + 1`` the output of block ``l``; the relative depth of tap ``t``
-is ``t / L``. What counts as a block is data (`BLOCKS`), since module names differ from architecture to
-architecture and from release to release.
+is ``t / L``. Which modules those are stands in `brainbench.encoders.sites`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
-
-from brainbench.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
-BLOCKS: tuple[tuple[str, str], ...] = (
-    (r"blocks\.\d+", "timm ViT, DeiT, BEiT, EVA, Mixer; stages of EfficientNet and MobileNet"),
-    (r"stages\.\d+", "ConvNeXt, NFNet, ResNetV2, MaxViT, PVT, LeViT, FastViT"),
-    (r"layer\d+", "ResNet and its relatives"),
-    (r"encoder\.layer\.\d+", "BERT, RoBERTa, MiniLM, MPNet, ELECTRA"),
-    (r"transformer\.layer\.\d+", "DistilBERT"),
-    (r"h\.\d+", "GPT-2, BLOOM, Falcon"),
-    (r"layers\.\d+", "Swin stages; Llama, Mistral, Qwen, ModernBERT, GPT-NeoX; BART's encoder"),
-    (r"encoder\.layers\.\d+", "CLIP text"),
-    (r"decoder\.layers\.\d+", "OPT"),
-    (r"block\.\d+", "T5's encoder"),
-    (r"s\d+", "RegNet"),
-    (r"features\.denseblock\d+", "DenseNet"),
-)
-"""Names of the blocks, as regular expressions of module names; the first that fits a model is taken."""
+Layout = Literal["", "vector", "tokens", "tokens_second", "tokens_last", "map", "map_last"]
+"""How a value is laid out: one vector a stimulus; tokens ``(n, T, C)``, ``(T, n, C)``, ``(n, C, T)``; maps
+``(n, C, H, W)``, ``(n, H, W, C)``. Empty: the encoder's own affair."""
 
 
 @dataclass(frozen=True)
 class Tap:
-    """One place where a network is read.
+    """One place where a network is read or edited.
 
     Attributes
     ----------
@@ -47,102 +31,156 @@ class Tap:
     module : str
         Dotted path of the module that is hooked.
     side : {"input", "output"}
-        Whether the module's input or output is read.
+        Whether the module's input or output is meant.
     depth : float
         Relative depth in [0, 1].
+    call : int
+        Which call of the module in a pass: a block whose weights are shared runs once a layer.
+    item : int
+        Which tensor, where the module gives several.
+    layout : str
+        How its values are laid out.
+    n_prefix : int
+        Tokens before the first place of the stimulus: class and register tokens.
+    width : int or None
+        Features after mean pooling.
+    n_heads : int
+        Above 0: the last axis is split into so many attention heads.
     """
 
     name: str
     module: str
     side: Literal["input", "output"]
     depth: float
+    call: int = 0
+    item: int = 0
+    layout: Layout = ""
+    n_prefix: int = 0
+    width: int | None = None
+    n_heads: int = 0
 
 
-def block_names(model: torch.nn.Module) -> list[str]:
-    """Return the dotted names of the blocks of `model`, in the order they run.
+@dataclass(frozen=True)
+class Edit:
+    """A change of the value at one place; every later module sees the changed value.
 
-    Known architectures are looked up in `BLOCKS`; others fall back on the feature modules that timm declares,
-    and at last on the longest list of modules.
-
-    Raises
-    ------
-    UserError
-        If nothing looks like a block.
+    Attributes
+    ----------
+    at : Tap
+    change : callable
+        From the value to one of the same shape.
     """
+
+    at: Tap
+    change: Callable[[torch.Tensor], torch.Tensor]
+
+
+def tensors(value: Any) -> list[torch.Tensor]:
+    """Return the tensors of what a module takes or gives: itself, or those of a tuple, list or mapping, in order."""
     import torch
 
-    names = [name for name, _ in model.named_modules()]
-    for pattern, _ in BLOCKS:
-        found = [name for name in names if re.fullmatch(pattern, name)]
-        if found:
-            return found
-    declared = [info.get("module", "") for info in getattr(model, "feature_info", None) or []]
-    declared = [name for name in declared if name in names]
-    if declared:
-        return declared
-    lists = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, (torch.nn.ModuleList, torch.nn.Sequential)) and len(module)
-    ]
-    if not lists:
-        raise UserError(f"{type(model).__name__} has no blocks that brainbench knows how to read")
-    name, module = max(lists, key=lambda item: len(item[1]))
-    return [f"{name}.{child}" if name else child for child, _ in module.named_children()]
+    if isinstance(value, torch.Tensor):
+        return [value]
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
+    return [tensor for item in inside for tensor in tensors(item)]
 
 
-def find_taps(model: torch.nn.Module, first: str) -> list[Tap]:
-    """Return every tap of `model` in order of depth; `first` names tap 0 (``stem``, ``embeddings``)."""
-    blocks = block_names(model)
-    taps = [Tap(first, blocks[0], "input", 0.0)]
-    return taps + [Tap(name, name, "output", (depth + 1) / len(blocks)) for depth, name in enumerate(blocks)]
+def first_tensor(value: Any, item: int = 0) -> torch.Tensor:
+    """Return `value`, or the tensor number `item` of a tuple, list or mapping: blocks return either."""
+    found = tensors(value)
+    if len(found) <= item:
+        raise TypeError(f"a block gave {type(value).__name__}, not a tensor")
+    return found[item]
 
 
-def first_tensor(value: Any) -> torch.Tensor:
-    """Return `value`, or the first tensor of a tuple, list or mapping: blocks return either."""
+def _with_tensor(value: Any, item: int, new: torch.Tensor) -> Any:
+    """Return `value` with its tensor number `item` replaced."""
     import torch
 
-    while not isinstance(value, torch.Tensor):
-        if isinstance(value, dict):
-            value = next(iter(value.values()))
-        elif isinstance(value, (tuple, list)) and value:
-            value = value[0]
-        else:
-            raise TypeError(f"a block gave {type(value).__name__}, not a tensor")
-    return value
+    if isinstance(value, torch.Tensor):
+        return new
+    pairs = list(value.items()) if isinstance(value, Mapping) else list(enumerate(value))
+    for key, inside in pairs:
+        n = len(tensors(inside))
+        if item < n:
+            changed: dict[Any, Any] = {k: _with_tensor(inside, item, new) if k == key else v for k, v in pairs}
+            if isinstance(value, tuple):
+                return type(value)(changed.values()) if type(value) is tuple else type(value)(*changed.values())
+            if isinstance(value, list):
+                return list(changed.values())
+            return changed if type(value) is dict else type(value)(**changed)
+        item -= n
+    raise TypeError(f"a block gave {type(value).__name__}, not a tensor")
 
 
 @contextlib.contextmanager
-def captured(
-    model: torch.nn.Module, taps: Sequence[Tap], pool: Callable[[torch.Tensor], torch.Tensor]
+def hooked(
+    model: torch.nn.Module,
+    reads: Mapping[Tap, Callable[[torch.Tensor], torch.Tensor]],
+    edits: Sequence[Edit] = (),
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Fill the yielded mapping with the pooled value of every tap at each forward pass.
+    """Fill the yielded mapping with what every read makes of its tap's value, at each forward pass.
 
-    Values are pooled inside the hook, before any later module can change them in place, so that nothing larger
-    than a pooled vector outlives its module. Passes of other threads through the same model are not recorded.
-    The hooks are gone when the block is left, however it is left.
+    Values are read inside the hook, before any later module can change them in place, so that nothing larger than
+    what the read keeps outlives its module. A place that is read and edited is read as the network computed it: taps
+    at or before an edit are the same bits with and without it. Edits of one place act in the order given. Passes of
+    other threads through the same model are neither recorded nor edited. The hooks are gone when the block is left,
+    however it is left.
     """
     values: dict[str, torch.Tensor] = {}
     owner = threading.get_ident()
+    calls: dict[tuple[str, str], int] = {}
+    places = dict.fromkeys([(tap.module, tap.side) for tap in [*reads, *(edit.at for edit in edits)]])
 
-    def record(tap: Tap, value: Any) -> None:
+    def visit(place: tuple[str, str], value: Any) -> Any:
+        call = calls[place] = calls.get(place, -1) + 1
+        for tap, read in reads.items():
+            if (tap.module, tap.side, tap.call) == (*place, call):
+                values[tap.name] = read(_heads(first_tensor(value, tap.item), tap))
+        for edit in edits:
+            if (edit.at.module, edit.at.side, edit.at.call) == (*place, call):
+                before = first_tensor(value, edit.at.item)
+                after = edit.change(_heads(before, edit.at)).reshape(before.shape)
+                value = _with_tensor(value, edit.at.item, after)
+        return value
+
+    def start(_module: Any, _args: Any) -> None:
         if threading.get_ident() == owner:
-            values[tap.name] = pool(first_tensor(value))
+            calls.clear()
+
+    def before(place: tuple[str, str], args: Any, kwargs: Any) -> Any:
+        if threading.get_ident() != owner:
+            return None
+        if args:
+            return visit(place, args), kwargs
+        if "hidden_states" in kwargs:
+            return args, kwargs | {"hidden_states": visit(place, kwargs["hidden_states"])}
+        return args, visit(place, kwargs)
+
+    def after(place: tuple[str, str], output: Any) -> Any:
+        return visit(place, output) if threading.get_ident() == owner else None
 
     with contextlib.ExitStack() as stack:
-        for tap in taps:
-            module = model.get_submodule(tap.module)
-            if tap.side == "input":
-
-                def before(_module: Any, args: Any, kwargs: Any, tap: Tap = tap) -> None:
-                    record(tap, args if args else kwargs.get("hidden_states", kwargs))
-
-                handle = module.register_forward_pre_hook(before, with_kwargs=True)
+        stack.callback(model.register_forward_pre_hook(start).remove)
+        for place in places:
+            module = model.get_submodule(place[0])
+            if place[1] == "input":
+                handle = module.register_forward_pre_hook(
+                    lambda _module, args, kwargs, place=place: before(place, args, kwargs), with_kwargs=True
+                )
             else:
-
-                def after(_module: Any, _args: Any, output: Any, tap: Tap = tap) -> None:
-                    record(tap, output)
-
-                handle = module.register_forward_hook(after)
+                handle = module.register_forward_hook(lambda _module, _args, out, place=place: after(place, out))
             stack.callback(handle.remove)
         yield values
+
+
+def captured(
+    model: torch.nn.Module, taps: Sequence[Tap], pool: Callable[[torch.Tensor], torch.Tensor]
+) -> contextlib.AbstractContextManager[dict[str, torch.Tensor]]:
+    """Fill the yielded mapping with the pooled value of every tap at each forward pass; see `hooked`."""
+    return hooked(model, dict.fromkeys(taps, pool))
+
+
+def _heads(value: torch.Tensor, tap: Tap) -> torch.Tensor:
+    """Split the last axis into attention heads, where the tap says so."""
+    return value.unflatten(-1, (tap.n_heads, -1)) if tap.n_heads else value

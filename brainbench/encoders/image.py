@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,11 @@ import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.data.base import Stimuli
-from brainbench.encoders.base import ENCODERS, Encoder, Layer, Pool
-from brainbench.encoders.capture import Tap, captured, find_taps, first_tensor
+from brainbench.encoders.base import ENCODERS, Pool
+from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.pixels import checked_image, square
-from brainbench.networks.devices import automatic_batch, in_batches, resolve_device
+from brainbench.encoders.selfcheck import Probe, checked
+from brainbench.networks.devices import automatic_batch, resolve_device
 from brainbench.networks.weights import (
     digest_weights,
     hub,
@@ -34,7 +34,7 @@ INSTALLED = "tf_efficientnet_lite0"
 
 
 @ENCODERS.register("image")
-class ImageEncoder(Encoder):
+class ImageEncoder(NetworkEncoder):
     """A timm model: features of its blocks (stages of a convolutional network, blocks of a transformer).
 
     Parameters
@@ -66,7 +66,7 @@ class ImageEncoder(Encoder):
         self._files: list[Path] = []
         self.network = self._build().eval().requires_grad_(False).to(self.device)
         self._weights = digest_weights(self.network)
-        config = self.network.pretrained_cfg
+        config: Any = self.network.pretrained_cfg
         channels, height, width = config["input_size"]
         if channels != 3:
             raise UserError(f"encoder '{self.name}': {settings.model} reads {channels} channels, images have 3")
@@ -74,10 +74,12 @@ class ImageEncoder(Encoder):
         self._size = (height, width) if size is None else (size, size)
         self._interpolation = str(config["interpolation"])
         self._mean, self._std = tuple(config["mean"]), tuple(config["std"])
-        self._taps = find_taps(self.network, "stem")
-        has_class_token = self._n_prefix > 0 and getattr(self.network, "cls_token", None) is not None
-        self.pools = ("cls", "mean", "flatten") if has_class_token else ("mean", "flatten")
         self._batch_size = batch_size
+        self.reading = checked(
+            self.network, self._probe, {"device": self.device, **self._settings()}, f"encoder '{self.name}'"
+        )
+        self.pools = ("cls", "mean", "flatten") if self.reading.class_token else ("mean", "flatten")
+        self.note = "; ".join(self.reading.said)
 
     def _build(self) -> Any:
         import timm
@@ -110,8 +112,7 @@ class ImageEncoder(Encoder):
             self._files = [path]
         return network
 
-    def parameters(self) -> dict[str, Any]:
-        """Return model, preprocessing and the digest of the weights."""
+    def _settings(self) -> dict[str, Any]:
         return {
             "model": self.settings.model,
             "weights": self._weights,
@@ -119,52 +120,48 @@ class ImageEncoder(Encoder):
             "interpolation": self._interpolation,
             "mean": list(self._mean),
             "std": list(self._std),
-            "taps": len(self._taps),
         }
+
+    def parameters(self) -> dict[str, Any]:
+        """Return model, preprocessing and the digest of the weights."""
+        return {**self._settings(), "taps": len(self.taps), **self._unusual()}
+
+    def _unusual(self) -> dict[str, Any]:
+        """Return how layers are read where it does not follow from what timm says of the whole model."""
+        n_prefix = int(getattr(self.network, "num_prefix_tokens", 0))
+        plain_map = "map_last" if getattr(self.network, "output_fmt", "NCHW") == "NHWC" else "map"
+        unusual = {
+            tap.name: [tap.item, tap.layout, tap.n_prefix]
+            for tap in self.taps
+            if tap.item
+            or (tap.layout not in ("vector", plain_map) and (tap.layout, tap.n_prefix) != ("tokens", n_prefix))
+        }
+        return {"reading": unusual} if unusual else {}
 
     def weight_files(self) -> list[Path]:
         """Return the file the weights were read from, if there is one."""
         return self._files
 
-    @property
-    def _n_prefix(self) -> int:
-        return int(getattr(self.network, "num_prefix_tokens", 0))
+    def batch_size(self) -> int:
+        """Return how many images a forward pass takes."""
+        if self.reading.alone:
+            return 1
+        return self._batch_size or automatic_batch(3 * self.reading.largest, self.device)
 
-    def layers(self) -> list[Layer]:
-        """Return the input of the first block (``stem``) and the output of every block."""
-        return [Layer(tap.name, tap.depth, self._shapes[0].get(tap.name)) for tap in self._taps]
+    def _probe(self) -> Probe:
+        """Return two pictures of noise, and timm's own feature maps of them."""
+        rng = np.random.default_rng(0)
+        pixels = self.prepare(list(rng.integers(0, 256, (2, *self._size, 3)).astype(np.uint8)))
 
-    @cached_property
-    def _shapes(self) -> tuple[dict[str, int], float]:
-        """Widths after mean pooling, and the bytes of the largest activation of one image.
+        def together() -> list[torch.Tensor] | None:
+            maps: Any = getattr(self.network, "forward_intermediates", None)
+            if maps is None:
+                self.network(pixels)
+                return None
+            return list(maps(pixels, intermediates_only=True))
 
-        Shapes are inferred on the meta device: nothing is computed. A model that cannot run there has unknown
-        widths.
-        """
-        import torch
-        from torch.func import functional_call
-
-        state = {
-            name: tensor.to("meta")
-            for name, tensor in [*self.network.named_parameters(), *self.network.named_buffers()]
-        }
-        largest = 0.0
-
-        def measure(_module: Any, args: Any, output: Any) -> None:
-            nonlocal largest
-            largest = max(largest, 4.0 * sum(first_tensor(value).numel() for value in (args, output)))
-
-        leaves = [module for module in self.network.modules() if not list(module.children())]
-        hooks = [leaf.register_forward_hook(measure) for leaf in leaves]
-        try:
-            with torch.inference_mode(), captured(self.network, self._taps, self._mean_pool) as values:
-                functional_call(self.network, state, (torch.empty(1, 3, *self._size, device="meta"),))
-            return {name: int(value.shape[1]) for name, value in values.items()}, largest
-        except (RuntimeError, NotImplementedError, TypeError):
-            return {}, 4.0 * 64 * self._size[0] * self._size[1]
-        finally:
-            for hook in hooks:
-                hook.remove()
+        has_token = getattr(self.network, "cls_token", None) is not None
+        return Probe(together, lambda: self.network(pixels[:1]), None, None, has_token, "stem")
 
     def prepare(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """Resize and normalise images, ``(n, 3, height, width)`` float32 on the device."""
@@ -177,23 +174,10 @@ class ImageEncoder(Encoder):
         shift = torch.tensor(self._mean, device=self.device).view(3, 1, 1) * 255
         return ((pixels - shift) * scale).contiguous()
 
-    def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
-        """Yield batches of features; see `Encoder.encode`."""
-        import torch
-
-        self.check_modality(stimuli)
-        self.check_pool(pool)
-        taps = [tap for tap in self._taps if tap.name in set(layers)]
-        pooling = {"mean": self._mean_pool, "cls": _class_token, "flatten": _flatten}[pool]
-        batch_size = self._batch_size or automatic_batch(3 * self._shapes[1], self.device)
-
-        def forward(rows: range) -> dict[str, np.ndarray]:
-            images = [checked_image(stimuli.load(i), stimuli.ids[i]) for i in rows]
-            with torch.inference_mode(), captured(self.network, taps, pooling) as values:
-                self.network(self.prepare(images))
-            return {tap.name: values[tap.name].cpu().numpy() for tap in taps}
-
-        yield from in_batches(len(stimuli), batch_size, forward)
+    def inputs(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
+        """Return pictures resized and normalised."""
+        images = [checked_image(stimuli.load(i), stimuli.ids[i]) for i in rows]
+        return Inputs(len(images), (self.prepare(images),))
 
     def differentiable(self, layer: str, pool: Pool) -> Callable[[torch.Tensor], torch.Tensor]:
         """Return the way from pictures to features as one function that gradients pass through.
@@ -205,34 +189,17 @@ class ImageEncoder(Encoder):
         import torch.nn.functional as F
 
         self.check_pool(pool)
-        (tap,) = [one for one in self._taps if one.name == layer]
-        pooling = {"mean": self._mean_pool, "cls": _class_token, "flatten": _flatten}[pool]
+        (tap,) = [one for one in self.taps if one.name == layer]
         mean = torch.tensor(self._mean, device=self.device).view(3, 1, 1)
         std = torch.tensor(self._std, device=self.device).view(3, 1, 1)
 
         def features(pictures: torch.Tensor) -> torch.Tensor:
             if pictures.shape[2:] != self._size:
                 pictures = F.interpolate(pictures, self._size, mode="bicubic", antialias=True).clamp(0, 1)
-            with captured(self.network, [tap], pooling) as values:
-                self.network((pictures - mean) / std)
-            return values[tap.name]
+            inputs = Inputs(len(pictures), ((pictures - mean) / std,))
+            return self.run(inputs, [tap], reduce=lambda value, tap: self.pooled(value, tap, pool, inputs))[layer]
 
         return features
-
-    def _mean_pool(self, value: torch.Tensor) -> torch.Tensor:
-        """Mean over places; class and register tokens are no places."""
-        if value.ndim == 4:
-            channels_last = getattr(self.network, "output_fmt", "NCHW") == "NHWC"
-            return value.float().mean((1, 2) if channels_last else (2, 3))
-        return value[:, self._n_prefix :].float().mean(1) if value.ndim == 3 else value.float().clone()
-
-
-def _class_token(value: torch.Tensor) -> torch.Tensor:
-    return value[:, 0].float().clone()
-
-
-def _flatten(value: torch.Tensor) -> torch.Tensor:
-    return value.flatten(1).float().clone()
 
 
 def _fixed_input(model: str) -> bool:
@@ -240,6 +207,3 @@ def _fixed_input(model: str) -> bool:
 
     config = timm.get_pretrained_cfg(model, allow_unregistered=True)
     return bool(config is not None and config.fixed_input_size)
-
-
-__all__ = ["ImageEncoder", "Tap"]

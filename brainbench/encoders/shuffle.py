@@ -43,6 +43,14 @@ class ShuffledEncoder(Encoder):
         """Return the encoder's weight files."""
         return self.encoder.weight_files()
 
+    def training_key(self) -> str | None:
+        """Return the key of the encoder's network, if it is trained here."""
+        return self.encoder.training_key()
+
+    def train(self) -> dict[str, np.ndarray]:
+        """Train the encoder's network."""
+        return self.encoder.train()
+
     def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
         """Yield the features of other stimuli; see `Encoder.encode`."""
         contents = list(dict.fromkeys(stimuli.content_digests))

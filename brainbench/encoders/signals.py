@@ -28,6 +28,7 @@ from brainbench.encoders.capture import Tap, captured
 from brainbench.networks.classifier import TorchClassifier
 from brainbench.networks.devices import in_batches, resolve_device
 from brainbench.networks.pipelines import PIPELINE_NETWORKS, Given, microvolts
+from brainbench.networks.store import NetworkStore
 from brainbench.networks.training import torch_alone
 from brainbench.networks.weights import seeded
 from brainbench.recipes.datasets import dataset_settings
@@ -81,8 +82,9 @@ class EegEncoder(Encoder):
         self.note = (
             "random weights, before any training"
             if self.untrained
-            else f"trained on {n_trials} trials of {people} from {files} other recordings, to tell "
-            f"{' from '.join(sorted({str(label) for m in self._members for label in m.label}))}"
+            else f"trained here on {n_trials} trials of {people} from {files} other recordings, to tell "
+            f"{' from '.join(sorted({str(label) for m in self._members for label in m.label}))}; "
+            f"key {self.training_key()}"
         )
 
     def _open(self) -> RecordingDataset:
@@ -164,22 +166,42 @@ class EegEncoder(Encoder):
             return value.mean(dim=1).flatten(1)
         return (value.square().mean(dim=axis) + TINY).log10().flatten(1)
 
+    def training_key(self) -> str | None:
+        """Return the key of its network in the store of trained networks; None without training."""
+        return None if self.untrained else self._key
+
+    @cached_property
+    def _key(self) -> str:
+        return NetworkStore.key(clone(self._untrained).describe_training(*self._training_trials()))
+
+    def train(self) -> dict[str, np.ndarray]:
+        """Train its network, or read it; see `Encoder.train`."""
+        if self.untrained:
+            return {}
+        classifier = self._classifier()
+        names = [name for name in classifier.history_[0] if name != "epoch"]
+        curves = {name: np.array([record[name] for record in classifier.history_]) for name in names}
+        return {**curves, "best_epoch": np.array(classifier.best_epoch_)}
+
+    def _training_trials(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return trials, labels, and the runs that validation keeps whole, where there are several."""
+        X = np.concatenate([microvolts(member.X) for member in self._members])
+        y = np.concatenate([member.label for member in self._members])
+        runs = [f"{m.subject}/{s}/{r}" for m in self._members for s, r in zip(m.session, m.run, strict=True)]
+        return X, y, np.array(runs) if len(set(runs)) > 1 else None
+
     def _classifier(self) -> TorchClassifier:
         """Return the classifier with its network, trained on first use."""
         with self._lock:
             if self._fitted is None:
-                X = np.concatenate([microvolts(member.X) for member in self._members])
-                y = np.concatenate([member.label for member in self._members])
+                X, y, runs = self._training_trials()
+                fitted = clone(self._untrained)
                 if self.untrained:
-                    self._fitted = clone(self._untrained)
-                    self._fitted.network_ = self._built(self._shape[1])
-                    self._fitted.scale_ = float(X.std(dtype=np.float64))
+                    fitted.network_ = self._built(self._shape[1])
+                    fitted.scale_ = float(X.std(dtype=np.float64))
                 else:
-                    runs = [
-                        f"{m.subject}/{s}/{r}" for m in self._members for s, r in zip(m.session, m.run, strict=True)
-                    ]
-                    several = len(set(runs)) > 1
-                    self._fitted = clone(self._untrained).fit(X, y, np.array(runs) if several else None)
+                    fitted.set_params(checkpoint=self.networks).fit(X, y, runs)
+                self._fitted = fitted
             return self._fitted
 
     @cached_property

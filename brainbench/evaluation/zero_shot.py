@@ -14,8 +14,8 @@ from itertools import combinations
 
 import numpy as np
 
-_CHUNK = 256
-"""Shuffles solved at once."""
+_CHUNK_FLOATS = 8_000_000
+"""Floats that the work on one chunk of pairs, or on one chunk of shuffles, may hold."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,7 @@ def leave_two_out_2v2(
     rng = np.random.default_rng([seed, 41])
     shuffles = np.stack([np.arange(n), *(rng.permutation(n) for _ in range(n_shuffles))])
     pairs = np.array(list(combinations(range(n), 2)))
-    right = np.concatenate(
-        [
-            _decide(kernel, shuffles[start : start + _CHUNK], pairs, train_means, tests, alphas)
-            for start in range(0, len(shuffles), _CHUNK)
-        ]
-    )
+    right = _decide(kernel, shuffles, pairs, train_means, tests, alphas)
     accuracy = right.mean(axis=1)
     null = accuracy[1:]
     p = float((np.sum(null >= accuracy[0] - 1e-12) + 1) / (len(null) + 1))
@@ -124,27 +119,6 @@ def _kernel(features: np.ndarray) -> np.ndarray:
     return kernel / size if size > 0 else kernel
 
 
-def _centered(kernel: np.ndarray, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Center kernels by the training stimuli: an intercept. Shapes (s, k, k) and (s, m, k)."""
-    K = np.take_along_axis(np.take_along_axis(kernel, train[:, :, None], axis=1), train[:, None, :], axis=2)
-    C = np.take_along_axis(np.take_along_axis(kernel, test[:, :, None], axis=1), train[:, None, :], axis=2)
-    row = K.mean(axis=1, keepdims=True)
-    total = K.mean(axis=(1, 2), keepdims=True)
-    return K - row - row.transpose(0, 2, 1) + total, C - C.mean(axis=2, keepdims=True) - row + total
-
-
-def _hats(K: np.ndarray, C: np.ndarray, alphas: np.ndarray) -> np.ndarray:
-    """Return C (K + alpha)^-1 with the mean added back, ``(n_alphas, s, m, k)``."""
-    values, vectors = np.linalg.eigh(K)
-    CV = C @ vectors
-    filters = 1 / (np.clip(values, 0, None) + alphas[:, None, None])
-    hats = np.einsum("smk,ask,slk->asml", CV, filters, vectors, optimize=True)
-    k = K.shape[1]
-    # Centering the training responses: subtract their mean before, add it after.
-    hats -= hats.mean(axis=3, keepdims=True)
-    return hats + 1 / k
-
-
 def _decide(
     kernel: np.ndarray,
     shuffles: np.ndarray,
@@ -153,44 +127,123 @@ def _decide(
     tests: list[np.ndarray],
     alphas: np.ndarray,
 ) -> np.ndarray:
-    """Return whether each pair is told apart under each shuffle, ``(n_shuffles, n_pairs)``."""
-    s, n = shuffles.shape
-    kernels = kernel[shuffles[:, :, None], shuffles[:, None, :]]
+    """Return whether each pair is told apart under each shuffle, ``(n_shuffles, n_pairs)``.
+
+    A shuffle deals the same features other responses, and of a fit it changes nothing but which responses stand
+    beside which row. So leaving out is solved once, for pairs of rows of features, and shuffles are columns of
+    responses. Columns of the result are those pairs: for stimuli as well in the first row, which is not shuffled.
+    """
+    n = len(kernel)
+    residuals = _residual_operators(kernel, alphas)
+    stimulus = np.argsort(shuffles, axis=1)  # the stimulus whose responses stand beside each row of features
     total = sum(means @ means.T for means in train_means)
-    right = np.empty((s, len(pairs)))
-    for index, pair in enumerate(pairs):
-        rest = np.setdiff1d(np.arange(n), pair)
-        # The penalty with the smallest squared error on one more stimulus left out, over all runs and targets.
-        error = np.zeros((len(alphas), s))
-        for left in rest:
-            inner = np.setdiff1d(rest, left)
-            hats = _hats(*_centered(kernels, np.tile(inner, (s, 1)), np.full((s, 1), left)), alphas)[:, :, 0]
-            error += np.einsum("ask,kl,asl->as", hats, total[np.ix_(inner, inner)], hats, optimize=True)
-            error += total[left, left] - 2 * hats @ total[inner, left]
-        best = error.argmin(axis=0)
-        hats = _hats(*_centered(kernels, np.tile(rest, (s, 1)), np.tile(pair, (s, 1))), alphas)
-        chosen = hats[best, np.arange(s)]
-        matched, swapped = np.zeros(s), np.zeros(s)
-        for means, test in zip(train_means, tests, strict=True):
-            if np.isnan(test[pair]).any():
-                continue
-            r = _correlations(chosen, means[rest], test[pair])
-            matched += r[:, 0, 0] + r[:, 1, 1]
-            swapped += r[:, 0, 1] + r[:, 1, 0]
-        difference = matched - swapped
-        right[:, index] = np.where(np.abs(difference) < 1e-9, 0.5, difference > 0)
+    runs = [_run_products(means, test) for means, test in zip(train_means, tests, strict=True)]
+    size = len(alphas) * n * (n + 1) // 2
+    right = np.empty((len(shuffles), len(pairs)))
+    for start in range(0, len(pairs), max(1, _CHUNK_FLOATS // size)):
+        some = pairs[start : start + max(1, _CHUNK_FLOATS // size)]
+        hats, errors = _leave_out(residuals, some)
+        best = _best_alphas(errors, np.asarray(total), stimulus)
+        for shuffle, (order, chosen) in enumerate(zip(stimulus, best, strict=True)):
+            difference = _difference(hats[chosen, np.arange(len(some))], some, order, runs)
+            right[shuffle, start : start + len(some)] = np.where(np.abs(difference) < 1e-9, 0.5, difference > 0)
     return right
 
 
-def _correlations(hats: np.ndarray, means: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Return correlations over targets of both predictions with both measured patterns, ``(s, 2, 2)``.
+def _residual_operators(kernel: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+    """Return, for every penalty, P with residuals ``alpha P Y`` of ridge with an intercept, ``(n_alphas, n, n)``.
+
+    P is the inverse of the centered kernel plus alpha, on what is orthogonal to the constant.
+    """
+    n = len(kernel)
+    center = np.eye(n) - 1 / n
+    # A constant far above every other value comes out last, and is left away.
+    values, vectors = np.linalg.eigh(center @ kernel @ center + (1 + np.trace(kernel)) / n * np.ones((n, n)))
+    values, vectors = np.clip(values[:-1], 0, None), vectors[:, :-1]
+    return np.stack([(vectors / (values + alpha)) @ vectors.T for alpha in alphas])
+
+
+def _leave_out(residuals: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    r"""Return what pairs of rows are predicted from the others by, and the form of the inner leave-one-out error.
+
+    With P of all rows, the rows p that are left out are missed by :math:`P_{pp}^{-1} P_{p\cdot} Y`, and the others have
+    :math:`Q = P - P_{\cdot p} P_{pp}^{-1} P_{p\cdot}` in place of P. By the same rule one more row c is missed by
+    :math:`Q_{c\cdot} Y / Q_{cc}`, so that all of them together have the squared error tr(Y' A Y).
+
+    Returns
+    -------
+    hats : ndarray (n_alphas, n_pairs, 2, n)
+        Prediction of both rows from all rows; 0 for themselves.
+    errors : ndarray (n_alphas, n_pairs, n * (n + 1) / 2)
+        Upper triangle of A, what is off its diagonal doubled.
+    """
+    n = residuals.shape[1]
+    which = np.arange(len(pairs))
+    upper = np.triu_indices(n)
+    twice = np.where(upper[0] == upper[1], 1.0, 2.0)
+    hats = np.empty((len(residuals), len(pairs), 2, n))
+    errors = np.empty((len(residuals), len(pairs), len(twice)))
+    for P, hat, error in zip(residuals, hats, errors, strict=True):
+        of_pair = P[pairs]  # (n_pairs, 2, n)
+        corner = np.take_along_axis(of_pair, np.broadcast_to(pairs[:, None, :], (len(pairs), 2, 2)), axis=2)
+        missed = np.linalg.solve(corner, of_pair)
+        np.negative(missed, out=hat)
+        Q = P - of_pair.transpose(0, 2, 1) @ missed
+        left = np.diagonal(Q, axis1=1, axis2=2).copy()
+        for side in pairs.T:
+            hat[which, :, side] = 0
+            Q[which, :, side] = 0
+            Q[which, side, :] = 0
+            left[which, side] = 1
+        Q /= left[:, :, None]
+        A = Q.transpose(0, 2, 1) @ Q
+        np.multiply(A[:, upper[0], upper[1]], twice, out=error)
+    return hats, errors
+
+
+def _best_alphas(errors: np.ndarray, total: np.ndarray, stimulus: np.ndarray) -> np.ndarray:
+    """Return the penalty with the smallest inner error of every shuffle and pair, ``(n_shuffles, n_pairs)``."""
+    n_alphas, n_pairs, size = errors.shape
+    upper = np.triu_indices(len(total))
+    step = max(1, _CHUNK_FLOATS // max(size, n_alphas * n_pairs))
+    best = []
+    for start in range(0, len(stimulus), step):
+        order = stimulus[start : start + step]
+        responses = total[order[:, upper[0]], order[:, upper[1]]]
+        best.append((errors.reshape(-1, size) @ responses.T).reshape(n_alphas, n_pairs, -1).argmin(axis=0).T)
+    return np.concatenate(best)
+
+
+def _run_products(means: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return inner products over targets of a run's training patterns, and with its test patterns; norms; who is shown.
+
+    Patterns are centered over targets, since correlations over targets are taken of them.
+    """
+    shown = ~np.isnan(test[:, 0])
+    means = means - means.mean(axis=1, keepdims=True)
+    test = np.where(shown[:, None], test - test.mean(axis=1, keepdims=True), 0.0)
+    return means @ means.T, means @ test.T, np.sqrt((test**2).sum(axis=1)), shown
+
+
+def _difference(
+    hats: np.ndarray,
+    pairs: np.ndarray,
+    order: np.ndarray,
+    runs: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]],
+) -> np.ndarray:
+    """Return matched minus swapped correlations over targets of every pair, summed over runs, ``(n_pairs,)``.
 
     Predictions are ``hats @ means``; their inner products follow from small Gram matrices, so that nothing of size
-    shuffles x targets is made.
+    pairs x targets is made.
     """
-    means = means - means.mean(axis=1, keepdims=True)
-    test = test - test.mean(axis=1, keepdims=True)
-    inner = hats @ (means @ test.T)
-    norm = np.sqrt(np.clip(np.einsum("smk,kl,sml->sm", hats, means @ means.T, hats, optimize=True), 0, None))
-    size = norm[:, :, None] * np.sqrt((test**2).sum(axis=1))[None, None, :]
-    return np.divide(inner, size, out=np.zeros_like(inner), where=size > 1e-12)
+    rows = order[pairs]  # (n_pairs, 2)
+    flat = hats.reshape(-1, hats.shape[2])
+    difference = np.zeros(len(pairs))
+    for gram, cross, size, shown in runs:
+        norm = np.sqrt(np.clip(((flat @ gram[np.ix_(order, order)]) * flat).sum(axis=1), 0, None)).reshape(-1, 2)
+        inner = (flat @ cross[order]).reshape(len(pairs), 2, -1)
+        inner = np.take_along_axis(inner, np.broadcast_to(rows[:, None, :], (len(pairs), 2, 2)), axis=2)
+        scale = norm[:, :, None] * size[rows][:, None, :]
+        r = np.divide(inner, scale, out=np.zeros_like(inner), where=scale > 1e-12)
+        difference += np.where(shown[rows].all(axis=1), r[:, 0, 0] + r[:, 1, 1] - r[:, 0, 1] - r[:, 1, 0], 0.0)
+    return difference

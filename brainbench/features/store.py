@@ -31,6 +31,8 @@ from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Encoder, Pool
 
 VARIABLE = "BRAINBENCH_CACHE"
+NETWORKS = "networks"
+"""Folder of the cache that holds trained networks (`brainbench.networks.store`)."""
 
 
 def default_cache(folder: str | None) -> Path:

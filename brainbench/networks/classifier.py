@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,11 +13,28 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
+from brainbench.networks.classification import CrossEntropy, predict_logits, train_classifier
 from brainbench.networks.devices import resolve_device
-from brainbench.networks.training import CrossEntropy, Objective, Progress, Training, predict_logits, torch_alone, train
-from brainbench.networks.weights import seeded
+from brainbench.networks.options import Training
+from brainbench.networks.store import NetworkStore
+from brainbench.networks.training import Objective, Progress, torch_alone
+from brainbench.networks.weights import digest_weights, seeded
 from brainbench.networks.zoo.views import View
+
+NOT_WRITTEN = ("checkpoint", "progress", "device")
+"""Parameters that say where training happens and who watches it."""
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """Checked trials, and the network before training."""
+
+    trials: np.ndarray
+    codes: np.ndarray
+    groups: np.ndarray | None
+    network: nn.Module
 
 
 class TorchClassifier(ClassifierMixin, BaseEstimator):
@@ -79,13 +97,43 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
             If trials, labels or settings do not fit, before any training.
         """
         self.__dict__.pop("network_", None)  # a fit that fails must not leave the old weights with new classes
-        trials = checked_trials(X)
-        labels = checked_labels(y, len(trials))
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise UserError(f"a classifier needs at least two classes, all labels are {self.classes_[0]!r}")
-        kept = None if groups is None else checked_labels(groups, len(trials), "groups")
-        training = Training(
+        ready = self._ready(X, y, groups)
+        self.scale_ = float(ready.trials.std(dtype=np.float64))
+        if self.scale_ == 0:
+            raise UserError("every sample of every trial is the same: there is nothing to learn from")
+
+        def run(checkpoint: Path | None, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+            trained, held = train_classifier(
+                ready.network,
+                self._inputs((ready.trials / self.scale_).astype(np.float32)),
+                ready.codes,
+                self.training,
+                n_classes=len(self.classes_),
+                objective=self._objective(self._class_weight(ready.codes)),
+                groups=ready.groups,
+                augment=self._augment(),
+                checkpoint=checkpoint,
+                key=key,
+                progress=self.progress,
+            )
+            facts = {"history": trained.history, "best_epoch": trained.best_epoch, "validation_rows": held.tolist()}
+            return ready.network.state_dict(), facts
+
+        if self.checkpoint is None:
+            facts: Mapping[str, Any] = run(None, "")[1]
+        else:
+            found = NetworkStore(self.checkpoint).trained(self._description(ready), run)
+            ready.network.load_state_dict(dict(found.tensors))
+            facts = found.facts
+        self.network_ = ready.network.eval()
+        self.history_, self.best_epoch_ = facts["history"], facts["best_epoch"]
+        self.validation_rows_ = np.array(facts["validation_rows"], dtype=np.intp)
+        return self
+
+    @property
+    def training(self) -> Training:
+        """How the network is trained, as one record."""
+        return Training(
             n_epochs=self.n_epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
@@ -97,30 +145,40 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
             device=self.device,
             threads=self.threads,
         )
+
+    def describe_training(self, X: Any, y: Any, groups: Any = None) -> dict[str, Any]:
+        """Return everything that decides the weights after `fit`, readable: the store's key is its digest."""
+        return self._description(self._ready(X, y, groups))
+
+    def _ready(self, X: Any, y: Any, groups: Any) -> _Ready:
+        trials = checked_trials(X)
+        labels = checked_labels(y, len(trials))
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise UserError(f"a classifier needs at least two classes, all labels are {self.classes_[0]!r}")
+        kept = None if groups is None else checked_labels(groups, len(trials), "groups")
+        training = self.training
         self.n_chans_, self.n_times_ = trials.shape[1:]
         with torch_alone(training.threads), seeded(training.seed):
             network = self.build(self.n_chans_, self.n_times_, len(self.classes_))
-        self.scale_ = float(trials.std(dtype=np.float64))
-        if self.scale_ == 0:
-            raise UserError("every sample of every trial is the same: there is nothing to learn from")
-        objective = self._objective(self._class_weight(codes))
-        augment = self._augment()
-        trained = train(
-            network,
-            self._inputs((trials / self.scale_).astype(np.float32)),
-            codes,
-            training,
-            n_classes=len(self.classes_),
-            objective=objective,
-            groups=kept,
-            augment=augment,
-            checkpoint=self.checkpoint,
-            progress=self.progress,
-        )
-        self.network_ = network
-        self.history_, self.best_epoch_ = trained.history, trained.best_epoch
-        self.validation_rows_ = trained.validation_rows
-        return self
+        return _Ready(trials, codes, kept, network)
+
+    def _description(self, ready: _Ready) -> dict[str, Any]:
+        from brainbench.networks.files import plain
+
+        settings = {name: value for name, value in self.get_params(deep=False).items() if name not in NOT_WRITTEN}
+        return {
+            "network": type(self).__name__,
+            "settings": {name: plain(name, value) for name, value in settings.items()},
+            "modules": digest(repr(ready.network)),
+            "first_weights": digest_weights(ready.network),
+            "trials": digest_array(ready.trials),
+            "n_trials": len(ready.trials),
+            "classes": [str(name) for name in self.classes_],
+            "labels": digest_array(ready.codes),
+            "groups": None if ready.groups is None else digest_array(ready.groups),
+            "device": resolve_device(self.device).split(":")[0],
+        }
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities ``(n_trials, n_classes)``, in the order of `classes_`."""

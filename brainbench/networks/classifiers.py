@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from brainbench.core.errors import UserError
 from brainbench.networks.builders import build_network, find_builder
+from brainbench.networks.classification import CrossEntropy
 from brainbench.networks.classifier import TorchClassifier, checked_trials, needed_rate
-from brainbench.networks.training import CrossEntropy, Objective, Progress
+from brainbench.networks.training import Objective, Progress
 from brainbench.networks.zoo.mvcnet import Deploy, MultiViewLoss, MVCNet, paper_settings
 from brainbench.networks.zoo.rbtransformer import BANDS, Filter, RBTransformer, ZScore, band_entropy, check_bands
 from brainbench.networks.zoo.views import VIEW_NAMES, View, make_views
@@ -41,14 +42,15 @@ class NetworkClassifier(TorchClassifier):
     label_swap : dict, optional
         Label -> label after reflection; by default the words left and right change places.
     n_epochs, batch_size, learning_rate, weight_decay, schedule, validation, patience
-        See `brainbench.networks.training.Training`.
+        See `brainbench.networks.options.Training`.
     class_weight : {None, "balanced"}
     random_state : int
         Of initial weights, order, dropout and the choice of validation groups.
     device : str
     threads : int
     checkpoint : path, optional
-        Folder in which interrupted training is found again.
+        Folder of trained networks (`brainbench.networks.store`): one that was trained before is read, and a training
+        that was interrupted is continued.
     progress : callable, optional
         Gets one dictionary an epoch.
 
@@ -150,7 +152,7 @@ class MVCNetClassifier(TorchClassifier):
         Samples averaged before the Transformer. The paper has 1, which makes it 54 million weights for 22 channels.
     drop_prob : float
     n_epochs, batch_size, learning_rate, weight_decay, schedule, validation, patience
-        See `brainbench.networks.training.Training`.
+        See `brainbench.networks.options.Training`.
     class_weight : {None, "balanced"}
     random_state : int
     device : str
@@ -284,7 +286,7 @@ class RBTransformerClassifier(TorchClassifier):
     drop_prob : float
     label_smoothing : float
     n_epochs, batch_size, learning_rate, weight_decay, schedule, validation, patience
-        See `brainbench.networks.training.Training`.
+        See `brainbench.networks.options.Training`.
     class_weight : {None, "balanced"}
     random_state : int
     device : str

@@ -17,13 +17,12 @@ from torch import nn
 from brainbench.core.errors import UserError
 from brainbench.core.files import atomic_path
 from brainbench.networks.builders import find_builder, qualified_name
-from brainbench.networks.classifier import TorchClassifier
+from brainbench.networks.classifier import NOT_WRITTEN, TorchClassifier
 from brainbench.networks.classifiers import MVCNetClassifier, NetworkClassifier, RBTransformerClassifier
 from brainbench.networks.training import torch_alone
 from brainbench.networks.weights import seeded
 
 _FORMAT = 1
-_NOT_WRITTEN = {"checkpoint", "progress", "device"}
 
 
 def save_decoder(decoder: TorchClassifier, path: str | Path) -> None:
@@ -43,11 +42,11 @@ def save_decoder(decoder: TorchClassifier, path: str | Path) -> None:
     from safetensors.torch import save_file
 
     check_is_fitted(decoder, "network_")
-    parameters = {name: value for name, value in decoder.get_params(deep=False).items() if name not in _NOT_WRITTEN}
+    parameters = {name: value for name, value in decoder.get_params(deep=False).items() if name not in NOT_WRITTEN}
     header = {
         "format": _FORMAT,
         "estimator": type(decoder).__name__,
-        "parameters": [[name, _plain(name, value)] for name, value in parameters.items()],
+        "parameters": [[name, plain(name, value)] for name, value in parameters.items()],
         "classes": decoder.classes_.tolist(),
         "classes_dtype": decoder.classes_.dtype.str,
         "n_chans": int(decoder.n_chans_),
@@ -131,20 +130,20 @@ def _restored(decoder: TorchClassifier, header: dict[str, Any], path: Path) -> T
     return decoder
 
 
-def _plain(name: str, value: Any) -> Any:
+def plain(name: str, value: Any) -> Any:
     """Return a parameter as JSON; mappings become lists of pairs, since JSON has only text as keys."""
     if name == "module" and callable(value):
         return {"callable": qualified_name(value)}
     if isinstance(value, Mapping):
-        return {"pairs": [[_plain(name, key), _plain(name, item)] for key, item in value.items()]}
+        return {"pairs": [[plain(name, key), plain(name, item)] for key, item in value.items()]}
     if isinstance(value, np.ndarray):
         return {"array": value.tolist()}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, tuple):
-        return {"tuple": [_plain(name, item) for item in value]}
+        return {"tuple": [plain(name, item) for item in value]}
     if isinstance(value, list):
-        return [_plain(name, item) for item in value]
+        return [plain(name, item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise UserError(f"{name} holds a {type(value).__name__}, which cannot be written without pickle")

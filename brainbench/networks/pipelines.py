@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from brainbench.core.registry import Registry
 from brainbench.networks.builders import check_settings, find_builder
 from brainbench.networks.classifier import TorchClassifier
 from brainbench.networks.classifiers import MVCNetClassifier, NetworkClassifier, RBTransformerClassifier
+from brainbench.networks.options import of_pipeline
+from brainbench.recipes.pipelines import NetworkSettings
 
 _MICROVOLT = 1e6
 """Microvolts in a volt."""
@@ -40,12 +43,15 @@ class Given:
     seed : int
     threads : int
         Threads that training may use.
+    store : path, optional
+        Folder of trained networks (`brainbench.networks.store`).
     """
 
     sfreq: float
     ch_names: Sequence[str]
     seed: int = 0
     threads: int = 1
+    store: Path | None = None
 
 
 Build = Callable[[Any, Given], TorchClassifier]
@@ -54,17 +60,15 @@ PIPELINE_NETWORKS: Registry[Build] = Registry("network of trials", entry_point_g
 """Name of a pipeline's decoder -> function of its settings and `Given` that returns an unfitted classifier."""
 
 
-def _training(settings: Any, given: Given) -> dict[str, Any]:
+def _training(settings: NetworkSettings, given: Given) -> dict[str, Any]:
     """Return what every network takes from the recipe."""
+    training = of_pipeline(settings, seed=given.seed, threads=given.threads)
+    names = ("n_epochs", "patience", "batch_size", "learning_rate", "weight_decay", "threads")
     return {
         "sfreq": given.sfreq,
-        "n_epochs": settings.max_epochs,
-        "patience": settings.patience,
-        "batch_size": settings.batch_size,
-        "learning_rate": settings.learning_rate,
-        "weight_decay": settings.weight_decay,
-        "random_state": given.seed,
-        "threads": given.threads,
+        "random_state": training.seed,
+        "checkpoint": given.store,
+        **{name: getattr(training, name) for name in names},
     }
 
 

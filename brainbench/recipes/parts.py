@@ -107,7 +107,10 @@ class Timing(Section):
     """From words or frames to volumes; continuous designs only."""
 
     resample: Literal["sum", "mean", "lanczos"] = "sum"
-    """Sum of impulses at word onsets, mean in each volume's window, or Lanczos interpolation."""
+    """Sum over stimuli, mean in each volume's window, or Lanczos interpolation."""
+    durations: Literal["auto", "use", "ignore"] = "auto"
+    """Whether a stimulus acts until its end or as an impulse at its onset; `auto`: until its end, but words of at most
+    2 s are impulses."""
     hrf: Literal["glover", "spm", "none"] = "glover"
     """Haemodynamic response that features are convolved with."""
     delays_s: list[float] = []

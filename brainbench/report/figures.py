@@ -203,6 +203,8 @@ def brain_map(image: Path, background: Path | None, title: str, mark: str = "") 
         return None
     volume: Any = nibabel.load(image)
     data = np.asarray(volume.dataobj)
+    # nilearn reads the brackets of a path as a pattern: it is given images.
+    behind: Any = None if background is None else nibabel.load(background)
     limit = float(np.nanmax(np.abs(data), initial=1e-3)) or 1e-3
     from matplotlib.figure import Figure
 
@@ -211,7 +213,7 @@ def brain_map(image: Path, background: Path | None, title: str, mark: str = "") 
     # A recording of one slice has no other axis to cut through.
     flat = min(volume.shape[:3]) == 1
     plotting.plot_stat_map(
-        volume, bg_img=str(background) if background is not None else None, figure=figure, colorbar=True, vmax=limit,
+        volume, bg_img=behind, figure=figure, colorbar=True, vmax=limit,
         display_mode="z" if flat else "ortho", cut_coords=1 if flat else None, threshold=1e-6, annotate=not flat,
         cmap="RdBu_r", black_bg=False, draw_cross=False,
     )  # fmt: skip

@@ -63,6 +63,7 @@ def write_report(folder: str | Path) -> Path:
         If the folder holds no finished tables.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from matplotlib import rc_context
 
     root = Path(folder)
     facts, manifest, scores = _read(root)
@@ -73,12 +74,14 @@ def write_report(folder: str | Path) -> Path:
     )  # fmt: skip
     environment.filters["number"] = number
     environment.filters["metric"] = name_of
+    with rc_context({"text.parse_math": False}):  # names are drawn as they are written: `$` begins no formula
+        sections = page.sections()
     text = environment.get_template("report.html").render(
         facts=facts,
         manifest=manifest,
         page=page,
         recipe=(root / "recipe.yaml").read_text(encoding="utf-8"),
-        **page.sections(),
+        **sections,
     )
     if len(text.encode()) > MAX_BYTES:
         raise RuntimeError(f"the report has {len(text.encode()) / 1e6:.1f} MB; its figures must be made smaller")

@@ -28,6 +28,7 @@ from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError
 from brainbench.core.files import atomic_open, explain_os_errors, read_json, remove_stale, write_json
 from brainbench.core.made import MadeFiles, refuse_foreign
+from brainbench.core.remembered import file_state, remembered_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 FINISHED = "finished"
 TABLES = ("scores.csv", "facts.json", "report.html")
 """What every finished run has."""
+_STATE = ("size", "mtime_ns", "ctime_ns", "inode")
+"""What the file system says of an input, as `file_state` returns it."""
 _UNIT = "brainbench_unit"
 """The array of a unit's file that holds its digest."""
 
@@ -184,14 +187,17 @@ class RunFolder:
         """Write the manifest."""
         write_json(self.path / "manifest.json", manifest)
 
-    def finished(self, recipe_digest: str) -> bool:
-        """Return whether this recipe finished here and none of the files it read has changed since."""
+    def finished(self, recipe_digest: str, *, verify: bool = False) -> bool:
+        """Return whether this recipe finished here and none of the files it read has changed since.
+
+        With `verify` every file is hashed; without, only those of which the file system says something else.
+        """
         manifest = self.manifest
         if manifest.get("status") != FINISHED or manifest.get("digest") != recipe_digest:
             return False
         if not all((self.path / name).is_file() for name in TABLES):
             return False
-        return all(_unchanged(entry) for entry in manifest.get("inputs", []))
+        return all(_unchanged(entry, verify) for entry in manifest.get("inputs", []))
 
     def clear_derived(self) -> None:
         """Remove what is made anew from the units: the tables, and the files that are listed."""
@@ -200,34 +206,27 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
 
 
-def describe_input(path: Path) -> dict[str, Any]:
-    """Return what the manifest says of an input: a file's content, or the names in a folder."""
-    status = path.stat()
+def describe_input(path: Path, cache: Path | None = None) -> dict[str, Any]:
+    """Return what the manifest says of an input: a file's content and state, or the names in a folder."""
     if path.is_dir():
-        return {
-            "path": str(path.resolve()),
-            "mtime_ns": status.st_mtime_ns,
-            "names": sorted(entry.name for entry in path.iterdir()),
-        }
-    return {
-        "path": str(path.resolve()),
-        "size": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
-        "sha256": digest_file(path),
-    }
+        return {"path": str(path.resolve()), "names": sorted(os.listdir(path))}
+    state = file_state(path)
+    sha = remembered_digest(path, cache)
+    return {"path": str(path.resolve()), **dict(zip(_STATE, state, strict=True)), "sha256": sha}
 
 
-def _unchanged(entry: Mapping[str, Any]) -> bool:
+def _unchanged(entry: Mapping[str, Any], verify: bool) -> bool:
     path = Path(entry["path"])
     try:
-        status = path.stat()
+        if "names" in entry:
+            return sorted(os.listdir(path)) == entry["names"]
+        state = file_state(path)
+        if state[0] != entry["size"]:
+            return False
+        same = not verify and state == [entry.get(name) for name in _STATE]
+        return same or digest_file(path) == entry["sha256"]
     except OSError:
         return False
-    if "names" in entry:
-        return status.st_mtime_ns == entry["mtime_ns"] or sorted(os.listdir(path)) == entry["names"]
-    if status.st_size != entry["size"]:
-        return False
-    return status.st_mtime_ns == entry["mtime_ns"] or digest_file(path) == entry["sha256"]
 
 
 class Run:

@@ -156,7 +156,7 @@ class Simulated(Dataset):
                 raise UserError(f"dataset.rois: {planted.roi} prefers a category, which words of a story do not have")
             if planted.encoder is not None:
                 shared = np.random.default_rng([self.context.seed, 89, index])
-                X = to_rows(self._features(planted), stimuli.onset, stimuli.duration, row_time, settings.t_r)
+                X = to_rows(self._features(planted), stimuli.onset, None, row_time, settings.t_r)
                 signal = participants.planted_signal(X, 1, shared)
                 noise = signal + np.sqrt(participants.noise_variance(planted.ceiling, 1)) * noise
             columns.append(noise)

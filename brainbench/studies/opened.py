@@ -16,7 +16,7 @@ from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
 from brainbench.data.recordings.reading import READERS
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
-from brainbench.features.store import FeatureStore
+from brainbench.features.store import NETWORKS, FeatureStore
 from brainbench.recipes.encoders import EncoderSettings, RecordedSettings
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.kinds.encode import EncodeRecipe
@@ -140,7 +140,13 @@ def open_all(recipe: Recipe, cache: Path) -> Opened:
             if isinstance(settings, RecordedSettings):
                 opened.encoders.append(OpenEncoder(settings, None, [Layer(settings.feature, 0.0, None)]))
                 continue
-            encoder = open_encoder(settings, seed=recipe.seed, device=execution.device, batch_size=execution.batch_size)
+            encoder = open_encoder(
+                settings,
+                seed=recipe.seed,
+                device=execution.device,
+                batch_size=execution.batch_size,
+                networks=cache / NETWORKS,
+            )
             opened.encoders.append(OpenEncoder(settings, encoder, encoder.select(settings.layers)))
             _check_unseen(dataset, encoder)
     if isinstance(recipe, ReconstructRecipe | ExploreRecipe):
@@ -192,7 +198,12 @@ class Features:
         timing = None
         if self.responses.continuous is not None:
             assert isinstance(self.opened.recipe, EncodeRecipe)
-            timing = self.opened.recipe.timing.model_dump()
+            timing = {
+                **self.opened.recipe.timing.model_dump(),
+                "row_time": digest_array(np.asarray(self.responses.continuous.row_time, dtype=np.float64)),
+                "t_r": self.responses.continuous.t_r,
+                "acting": self._acting_durations is not None,
+            }
         return digest([store.key(entry.encoder, self.stimuli, layer, entry.settings.pool), timing])
 
     def rows(self, name: str, layer: str) -> np.ndarray:
@@ -213,13 +224,28 @@ class Features:
         return to_rows(
             features,
             self.stimuli.onset,
-            self.stimuli.duration,
+            self._acting_durations,
             continuous.row_time,
             continuous.t_r,
             resample=timing.resample,
             hrf=timing.hrf,
             delays_s=tuple(timing.delays_s),
         )
+
+    @property
+    def timing_note(self) -> str:
+        """What the report says of a continuous design's stimuli in time."""
+        from brainbench.features.timing import timing_note
+
+        assert isinstance(self.opened.recipe, EncodeRecipe)
+        return timing_note(self.stimuli, self.opened.recipe.timing.durations)
+
+    @cached_property
+    def _acting_durations(self) -> np.ndarray | None:
+        from brainbench.features.timing import acting_durations
+
+        assert isinstance(self.opened.recipe, EncodeRecipe)
+        return acting_durations(self.stimuli, self.opened.recipe.timing.durations)
 
     def stored(self, name: str, layer: str) -> np.ndarray:
         """Return the features of every stimulus, ``(n_stimuli, n_features)``, from the store."""

@@ -105,6 +105,36 @@ def test_haxby_unknown_mask_is_named(real_data):
         open_real("haxby2001", real_data, mask="slice_maks").responses("sub001")
 
 
+def test_miyawaki_in_nilearns_layout(tmp_path):
+    """Also below a folder with brackets, which nilearn takes for a pattern."""
+    from brainbench.data.layouts.miyawaki import SHIFT_VOLUMES
+
+    rng = np.random.default_rng(0)
+    root = tmp_path / "miyawaki [2008]"
+    for folder in ("func", "label", "mask"):
+        (root / folder).mkdir(parents=True)
+    mask = np.ones((3, 3, 3), dtype=np.uint8)
+    left = np.zeros_like(mask)
+    left[0] = 1
+    nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), root / "mask" / "mask.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(left, np.eye(4)), root / "mask" / "LHV1.nii.gz")
+    patterns = rng.integers(0, 2, (3, 100))
+    for run in (1, 2):
+        shown = np.concatenate([np.concatenate([np.full((4, 100), -1), np.tile(one, (4, 1))]) for one in patterns])
+        shown = np.concatenate([shown, np.full((4, 100), -1)])
+        data = rng.standard_normal((*mask.shape, len(shown))).astype(np.float32) + 100
+        for index, start in enumerate((4, 12, 20)):
+            data[..., start + SHIFT_VOLUMES : start + SHIFT_VOLUMES + 4] += 10 * (index + 1)
+        nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), root / "func" / f"data_figure_run{run:02d}.nii.gz")
+        np.savetxt(root / "label" / f"data_figure_run{run:02d}_label.csv", shown, fmt="%d", delimiter=",")
+    dataset = open_real("miyawaki2008", root)
+    responses = dataset.responses("sub-01")
+    assert responses.data.shape == (6, 27) and list(responses.stimulus) == [0, 1, 2] * 2
+    assert responses.rois["LHV1"].sum() == 9
+    level = responses.data.mean(axis=1)
+    assert level[0] < level[1] < level[2] and level[3] < level[4] < level[5]
+
+
 def test_miyawaki(real_data):
     dataset = open_real("miyawaki2008", real_data)
     check_dataset(dataset)

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from brainbench.core.errors import UserError
 from brainbench.encoders import capture
-from brainbench.encoders.capture import Tap, block_names, captured, find_taps
+from brainbench.encoders.capture import Edit, Tap, captured, hooked
 
 
 class InPlace(nn.Module):
@@ -23,18 +22,18 @@ class InPlace(nn.Module):
         return x
 
 
+TAPS = [
+    Tap("stem", "blocks.0", "input", 0.0), *(Tap(f"blocks.{k}", f"blocks.{k}", "output", (k + 1) / 3) for k in range(3))
+]  # fmt: skip
+
+
 def pooled(value):
     return value.clone()
 
 
 def test_values_are_those_before_later_modules_change_them():
     model = InPlace()
-    taps = find_taps(model, "stem")
-    assert [(tap.name, tap.module, tap.side, tap.depth) for tap in taps] == [
-        ("stem", "blocks.0", "input", 0.0),
-        *((f"blocks.{k}", f"blocks.{k}", "output", (k + 1) / 3) for k in range(3)),
-    ]
-    with captured(model, taps, pooled) as values:
+    with captured(model, TAPS, pooled) as values:
         model(torch.zeros(1))
     assert {name: float(value) for name, value in values.items()} == {
         "stem": 0, "blocks.0": 0, "blocks.1": 1, "blocks.2": 2
@@ -47,10 +46,10 @@ def n_hooks(model):
 
 def test_hooks_are_gone_however_the_block_is_left():
     model = InPlace()
-    with captured(model, find_taps(model, "stem"), pooled):
-        assert n_hooks(model) == 4
+    with captured(model, TAPS, pooled):
+        assert n_hooks(model) == 5  # one of them begins a pass
     assert n_hooks(model) == 0
-    with pytest.raises(RuntimeError, match="stop"), captured(model, find_taps(model, "stem"), pooled):
+    with pytest.raises(RuntimeError, match="stop"), captured(model, TAPS, pooled):
         raise RuntimeError("stop")
     assert n_hooks(model) == 0
     with (
@@ -63,7 +62,7 @@ def test_hooks_are_gone_however_the_block_is_left():
 
 def test_other_threads_are_not_recorded():
     model = InPlace()
-    with captured(model, find_taps(model, "stem"), pooled) as values:
+    with captured(model, TAPS, pooled) as values:
         other = threading.Thread(target=model, args=(torch.full((1,), 100.0),))
         other.start()
         other.join()
@@ -81,32 +80,57 @@ def test_first_tensor():
             capture.first_tensor(value)
 
 
-def named(*names):
-    model = nn.Module()
-    for name in names:
-        parent = model
-        for part in name.split(".")[:-1]:
-            if not hasattr(parent, part):
-                parent.add_module(part, nn.Module())
-            parent = getattr(parent, part)
-        parent.add_module(name.split(".")[-1], nn.Identity())
-    return model
+class Shared(nn.Module):
+    """One block that runs three times, given and giving mappings and tuples."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = Doubles()
+
+    def forward(self, x):
+        for _ in range(3):
+            x = self.block(hidden_states=x)[0]["state"]
+        return x
 
 
-@pytest.mark.parametrize(
-    "blocks",
-    [
-        ["blocks.0", "blocks.1"], ["stages.0", "stages.1"], ["layer1", "layer2"], ["encoder.layer.0"],
-        ["transformer.layer.0"], ["h.0", "h.1"], ["layers.0"], ["encoder.layers.0"], ["block.0"], ["s1", "s2"],
-        ["features.denseblock1"],
-    ],
-)  # fmt: skip
-def test_blocks_by_their_names(blocks):
-    assert block_names(named("conv_stem", *blocks, *(f"{name}.norm" for name in blocks), "head")) == blocks
+class Doubles(nn.Module):
+    def forward(self, hidden_states):
+        return {"state": 2 * hidden_states}, None
 
 
-def test_blocks_of_an_unknown_network():
-    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.ReLU(), nn.ReLU(), nn.ReLU()))
-    assert block_names(model) == ["1.0", "1.1", "1.2"]
-    with pytest.raises(UserError, match="Linear has no blocks"):
-        block_names(nn.Linear(2, 2))
+def test_every_pass_through_a_shared_block_is_a_place():
+    model = Shared()
+    taps = [Tap("stem", "block", "input", 0), *(Tap(f"{k}", "block", "output", 0, call=k) for k in range(3))]
+    with captured(model, taps, pooled) as values:
+        model(torch.ones(1))
+        model(torch.ones(1))  # counted anew in each pass
+    assert {name: float(value) for name, value in values.items()} == {"stem": 1, "0": 2, "1": 4, "2": 8}
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_an_edit_changes_what_comes_after_it_and_nothing_before(side):
+    model = Shared()
+    taps = [Tap(f"{k}", "block", "output", 0, call=k) for k in range(3)]
+    at = Tap("edited", "block", side, 0, call=1)
+    edits = [Edit(at, lambda value: value + 1), Edit(at, lambda value: 10 * value)]
+    with hooked(model, dict.fromkeys([*taps, at], pooled), edits) as values:
+        out = model(torch.ones(1))
+    assert float(values["0"]) == 2 and float(values["edited"]) == (2 if side == "input" else 4)
+    if side == "input":  # (2 + 1) * 10 goes into the second pass
+        assert (float(values["1"]), float(values["2"]), float(out)) == (60, 120, 120)
+    else:  # (4 + 1) * 10 goes into the third; the second is read as it was computed
+        assert (float(values["1"]), float(values["2"]), float(out)) == (4, 100, 100)
+    assert float(model(torch.ones(1))) == 8
+
+
+def test_an_edit_of_heads_sees_them_apart():
+    model = nn.Sequential(nn.Identity(), nn.Identity())
+    at = Tap("z", "1", "input", 0, n_heads=2)
+
+    def silence_the_second(value):
+        assert value.shape == (1, 2, 3)
+        return value * torch.tensor([1.0, 0.0])[:, None]
+
+    with hooked(model, {}, [Edit(at, silence_the_second)]):
+        out = model(torch.arange(6.0)[None])
+    assert out.tolist() == [[0, 1, 2, 0, 0, 0]]

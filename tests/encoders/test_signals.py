@@ -1,5 +1,9 @@
 """Networks of trials as encoders: the contract, their taps, and the whole way to a report of layers."""
 
+import multiprocessing
+import os
+import signal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +12,7 @@ import brainbench as bb
 from brainbench.core.errors import UserError
 from brainbench.encoders.base import open_encoder
 from brainbench.encoders.check import check_encoder
+from brainbench.networks import training as loop
 from tests.data.test_trials import folder, write_folder
 
 pytest.importorskip("mne")
@@ -56,7 +61,7 @@ def test_the_contract_of_the_control(root):
 def test_training_changes_layers_and_the_untrained_says_so(root):
     trained, untrained, stimuli = encoder(root), encoder(root, weights="random"), signals(root)
     assert not trained.untrained and untrained.untrained and trained.digest() != untrained.digest()
-    assert "22 trials of s1 from 2 other recordings" in trained.note and "random" in untrained.note
+    assert "trained here on 22 trials of s1 from 2 other recordings" in trained.note and "random" in untrained.note
     a, b = (one.features(stimuli, ["input", "conv_temporal"]) for one in (trained, untrained))
     assert np.allclose(a["input"], b["input"]) and not np.allclose(a["conv_temporal"], b["conv_temporal"])
 
@@ -102,7 +107,7 @@ hold_out: [run]
 encoders:
   - name: eegnet
     family: eeg
-    decoder: {{decoder: braindecode, model: EEGNet, max_epochs: 2, batch_size: 8}}
+    decoder: {{decoder: braindecode, model: EEGNet, max_epochs: 4, batch_size: 8}}
     trained_on: {trained_on}
     layers: [input, conv_temporal, final_layer]
   - {{name: power, family: band_power, bands: {{alpha: [8.0, 13.0]}}}}
@@ -111,15 +116,63 @@ bootstrap: {{n_draws: 50}}
 """
 
 
-def test_from_recipe_to_report(root, tmp_path):
+def run_recipe(root, folder):
     text = RECIPE.format(root=root, trained_on="{recordings: other.csv, events: other_events.csv}")
-    (tmp_path / "x.yaml").write_text(text)
-    done = bb.run(str(tmp_path / "x.yaml"), out=tmp_path / "run", cache=tmp_path / "cache")
+    folder.mkdir(exist_ok=True)
+    (folder / "x.yaml").write_text(text)
+    return bb.run(str(folder / "x.yaml"), out=folder / "run", cache=folder / "cache")
+
+
+@pytest.fixture(scope="module")
+def done(root, tmp_path_factory):
+    return run_recipe(root, tmp_path_factory.mktemp("whole"))
+
+
+def test_from_recipe_to_report(done):
     rows = done.scores[(done.scores["fold"] == "all") & (done.scores["metric"] == "pearson_r")]
     value = rows.set_index(["encoder", "layer", "roi"])["value"]
     # The rhythm that tells the classes apart is the power of these electrodes.
     assert value["power", "power", "left alpha"] > 0.9 and value["eegnet", "conv_temporal", "left alpha"] > 0.8
-    assert "trained on 22 trials of s1" in (done.path / "report.html").read_text()
+    (network,) = (done.path.parent / "cache" / "networks").glob("*.json")
+    report = (done.path / "report.html").read_text()
+    assert "trained here on 22 trials of s1" in report and f"key {network.stem}" in report
+
+
+def run_and_die(root, folder):
+    """Run the recipe, and die in the middle of training, when the second checkpoint has been written."""
+    loop.CHECKPOINT_S, loop.CHECKPOINT_SHARE = 0.0, np.inf
+    save, written = loop._State.save, []
+
+    def save_and_die(state, file, key):
+        save(state, file, key)
+        written.append(key)
+        if len(written) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    loop._State.save = save_and_die
+    run_recipe(root, folder)
+
+
+def test_a_run_that_was_killed_in_training_continues_it_to_the_same_bytes(root, done, tmp_path, monkeypatch):
+    process = multiprocessing.get_context("forkserver").Process(target=run_and_die, args=(root, tmp_path))
+    process.start()
+    process.join(timeout=300)
+    assert process.exitcode == -signal.SIGKILL
+    epochs, one_epoch = [], loop._one_epoch
+
+    def count(state, *arguments):
+        epochs.append(len(state.trained.history) + 1)
+        return one_epoch(state, *arguments)
+
+    monkeypatch.setattr(loop, "_one_epoch", count)
+    again = run_recipe(root, tmp_path)
+    assert epochs == [3, 4]
+
+    def files(folder):
+        return {path.name: path.read_bytes() for path in (folder / "cache" / "networks").iterdir() if path.is_file()}
+
+    assert files(tmp_path) == files(done.path.parent)
+    assert (again.path / "scores.csv").read_bytes() == (done.path / "scores.csv").read_bytes()
 
 
 def test_recordings_that_are_stimuli_and_training_are_refused(root, tmp_path):

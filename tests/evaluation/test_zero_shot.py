@@ -1,3 +1,4 @@
+import time
 from itertools import combinations
 
 import numpy as np
@@ -67,6 +68,36 @@ def test_equal_to_a_slow_reference(noise):
     np.testing.assert_array_equal(found.pairs, list(combinations(range(7), 2)))
     np.testing.assert_array_equal(found.right, slow(*data, ALPHAS))
     assert found.accuracy == found.right.mean()
+
+
+@pytest.mark.parametrize(("n", "width"), [(6, 2), (6, 40)])
+def test_every_shuffle_equals_a_slow_reference(n, width):
+    features, *rest = planted(n=n, noise=5.0, width=width, targets=9, seed=5)
+    found = leave_two_out_2v2(features, *rest, alphas=ALPHAS, n_shuffles=4, seed=8)
+    rng = np.random.default_rng([8, 41])
+    null = [np.mean(slow(features[rng.permutation(n)], *rest, ALPHAS)) for _ in range(4)]
+    assert found.null_95 == pytest.approx(np.quantile(null, 0.95))
+    assert found.p == (np.sum(np.array(null) >= found.accuracy - 1e-12) + 1) / 5
+    assert len({*null, found.accuracy}) > 2
+
+
+def test_equal_features_and_the_smallest_penalties():
+    """Rows that are alike leave a kernel of low rank, where an inverse would say anything."""
+    features, *rest = planted(n=7, noise=5.0, targets=20, seed=2)
+    features = features[[0, 0, 1, 1, 2, 3, 4]]
+    alphas = np.logspace(-7, 3, 6)
+    found = leave_two_out_2v2(features, *rest, alphas=alphas, n_shuffles=1)
+    expected = np.array(slow(features, *rest, alphas))
+    expected[[0, 11]] = 0.5  # the two pairs of equal features
+    np.testing.assert_array_equal(found.right, expected)
+
+
+def test_forty_stimuli_take_seconds():
+    data = planted(n=40, width=80, noise=3.0, targets=8)
+    start = time.process_time()
+    found = leave_two_out_2v2(*data, alphas=np.logspace(-3, 5, 17), n_shuffles=50)
+    assert time.process_time() - start < 10  # it was minutes when every shuffle was solved by itself
+    assert len(found.pairs) == 780 and found.p == 1 / 51
 
 
 def test_shuffles_refit_everything():

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from nilearn.glm.first_level import compute_regressor, glover_hrf
 
+from brainbench.core.errors import UserError
+from brainbench.data.base import Stimuli
 from brainbench.data.haemodynamics import response_at, response_table
-from brainbench.features.timing import to_rows
+from brainbench.features.timing import acting_durations, timing_note, to_rows
 
 
 def story(seed=0, n=60, width=3, t_r=2.0, n_rows=50):
@@ -128,6 +132,55 @@ def test_delays_stand_side_by_side_and_nothing_wraps():
     np.testing.assert_array_equal(found[1:, 2:4], plain[:-1])
     np.testing.assert_array_equal(found[3:, 4:], plain[:-3])
     assert (found[:3, 4:] == 0).all()
+
+
+def stays(seed=0, n=20, t_r=2.0):
+    rng = np.random.default_rng(seed)
+    duration = rng.choice([0.5, 2.0, 7.0, 16.0], n)
+    onset = 3.0 + np.concatenate([[0.0], np.cumsum(duration[:-1] + rng.uniform(0, 3, n - 1))])
+    return rng.standard_normal((n, 2)), onset, duration, np.arange(int((onset[-1] + 40) / t_r)) * t_r + 1.0, t_r
+
+
+@pytest.mark.parametrize("hrf", ["glover", "spm"])
+def test_stimuli_that_last_equal_nilearns_regressor(hrf):
+    features, onset, duration, times, t_r = stays()
+    found = to_rows(features, onset, duration, times, t_r, hrf=hrf)
+    for column in range(2):
+        events = np.stack([onset, duration, features[:, column]])
+        expected = compute_regressor(events, hrf, times, oversampling=400, min_onset=-1)[0][:, 0]
+        scale = found[:, column] @ expected / (expected @ expected)
+        np.testing.assert_allclose(found[:, column], scale * expected, atol=0.02 * np.abs(expected).max() * scale)
+
+
+@pytest.mark.parametrize("resample", ["sum", "mean", "lanczos"])
+def test_windows_of_stimuli_that_last_are_those_of_many_short_ones(resample):
+    features, onset, duration, times, t_r = stays()
+    found = to_rows(features, onset, duration, times, t_r, resample=resample, hrf="none")
+    fine = [np.arange(a + 0.005, a + d, 0.01) for a, d in zip(onset, duration, strict=True)]
+    row = np.repeat(np.arange(len(onset)), [len(one) for one in fine])
+    short = to_rows(features[row], np.concatenate(fine), None, times, t_r, resample=resample, hrf="none")
+    unit = {"sum": 0.01, "mean": 1.0, "lanczos": 0.01 / t_r}[resample]
+    np.testing.assert_allclose(found, short * unit, atol=0.03 * np.abs(found).max())
+
+
+def timed(duration, modality="text"):
+    return replace(
+        Stimuli.of([f"text {index}" for index in range(len(duration))]), modality=modality,
+        onset=np.arange(len(duration)) * 3.0, duration=np.asarray(duration, dtype=float), source="stimuli.csv",
+    )  # fmt: skip
+
+
+def test_durations_act_unless_they_are_those_of_words():
+    assert acting_durations(timed([0.3, 1.1], "word"), "auto") is None
+    assert "not used" in timing_note(timed([0.3, 1.1], "word"), "auto")
+    assert acting_durations(timed([0.3, 2.5], "word"), "auto").tolist() == [0.3, 2.5]
+    assert acting_durations(timed([0.3, 1.1]), "auto").tolist() == [0.3, 1.1]
+    assert acting_durations(timed([0.3, 9.0]), "ignore") is None
+    assert acting_durations(timed([0.0, 0.0]), "auto") is None
+    with pytest.raises(UserError, match=r"stimuli.csv: '00001' has duration 0 s \(1 such"):
+        acting_durations(timed([2.0, 0.0]), "auto")
+    with pytest.raises(UserError, match="gives no durations"):
+        acting_durations(Stimuli.of(["a"]), "use")
 
 
 def test_unknown_resampling():

@@ -13,7 +13,6 @@ from brainbench.core.errors import UserError
 from brainbench.recipes.encoders import PixelsSettings
 from brainbench.recipes.reconstruction import SmallSettings
 from brainbench.reconstruction.base import GENERATORS
-from brainbench.reconstruction.generators import small_training
 from brainbench.reconstruction.generators.small import Scaler, SmallGenerator, SmallNetwork
 from tests.reconstruction.toy import Told, bars, blue, lying, toy_generator
 
@@ -99,7 +98,8 @@ def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path, monkeypat
     images, features = bars(40, seed=1)
     short = toy_generator(train_steps=60, width=8, batch_size=8)
     whole = short.train(images, features, tmp_path / "whole", seed=4)
-    monkeypatch.setattr(small_training, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("brainbench.networks.training.CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("brainbench.networks.training.CHECKPOINT_SHARE", np.inf)
     broken = tmp_path / "broken"
     for step in (11, 37):
         with pytest.raises(KeyboardInterrupt):
@@ -111,7 +111,7 @@ def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path, monkeypat
     (first,), (second,) = whole.weight_files(), resumed.weight_files()
     assert first.read_bytes() == second.read_bytes()
     assert whole.losses == resumed.losses
-    assert sorted(path.suffix for path in broken.iterdir()) == [".json", ".safetensors"]
+    assert sorted(path.suffix for path in broken.iterdir() if path.is_file()) == [".json", ".safetensors"]
 
 
 def test_finished_weights_are_read_and_never_trained_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_finished_weights_are_read_and_never_trained_twice(tmp_path: Path, monke
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("trained twice")
 
-    monkeypatch.setattr("brainbench.reconstruction.generators.small.train_network", refuse)
+    monkeypatch.setattr("brainbench.reconstruction.generators.small.train", refuse)
     # Settings of sampling have no part in the weights.
     second = toy_generator(train_steps=6, width=8, batch_size=8, strength=0.2, steps=5).train(
         images, features, tmp_path, seed=4
@@ -138,23 +138,6 @@ def test_finished_weights_are_read_and_never_trained_twice(tmp_path: Path, monke
             short.train(*arguments[:2], tmp_path, seed=arguments[2])
     with pytest.raises(AssertionError, match="trained twice"):
         toy_generator(train_steps=7, width=8, batch_size=8).train(images, features, tmp_path, seed=4)
-
-
-@pytest.mark.parametrize("damage", ["cut", "flipped", "other key"])
-def test_a_damaged_file_is_not_used(tmp_path: Path, damage: str) -> None:
-    file = tmp_path / "weights.safetensors"
-    tensors = {"a": torch.arange(1000.0), "b": torch.ones(3, 2)}
-    small_training.save_tensors(file, tensors, {"key": "k"})
-    found = small_training.load_tensors(file, "k")
-    assert found is not None
-    torch.testing.assert_close(found[0]["a"], tensors["a"], rtol=0, atol=0)
-    content = bytearray(file.read_bytes())
-    if damage == "cut":
-        file.write_bytes(content[:-100])
-    elif damage == "flipped":
-        content[-40] ^= 1
-        file.write_bytes(content)
-    assert small_training.load_tensors(file, "other" if damage == "other key" else "k") is None
 
 
 @pytest.mark.parametrize(("side", "grey"), [(8, True), (12, True), (20, False), (28, True), (32, False), (64, False)])

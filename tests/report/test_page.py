@@ -1,6 +1,9 @@
 """The report is one file that needs nothing, and says what a reader must know."""
 
+import html
+import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -41,7 +44,7 @@ class Page(HTMLParser):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     recipe = write_recipe(folder, SMALL.replace("A small simulation", "<script>alert('x')</script> & co"))
-    return bb.run(recipe, out=folder / "run", cache=folder / "cache")
+    return bb.run(recipe, out=folder / "run [v1]", cache=folder / "cache [v1]")  # brackets are no pattern to anybody
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +97,16 @@ def test_it_is_rebuilt_from_the_folder_alone(run, tmp_path):
     shutil.rmtree(copy / "units")
     write_report(copy)
     assert (copy / "report.html").stat().st_size > 0.5 * run.report.stat().st_size
+
+
+def test_names_are_drawn_as_they_are_written(run, tmp_path):
+    """Two dollar signs begin a formula in matplotlib, and a broken one ends in a traceback."""
+    name, copy = "$V1 \\frac{$", shutil.copytree(run.path, tmp_path / "run")
+    for file, written in (("facts.json", json.dumps(name)[1:-1]), ("scores.csv", name)):
+        text = (copy / file).read_text()
+        assert "silent" in text
+        (copy / file).write_text(text.replace("silent", written))
+    before = (copy / "figures" / "layer_by_roi.png").read_bytes()
+    write_report(copy)
+    assert html.escape(name) in (copy / "report.html").read_text()
+    assert (copy / "figures" / "layer_by_roi.png").read_bytes() != before

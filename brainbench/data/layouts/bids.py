@@ -11,6 +11,7 @@ import numpy as np
 from brainbench.core.digests import digest_array, digest_file
 from brainbench.core.errors import UserError
 from brainbench.core.order import natural
+from brainbench.core.remembered import remembered_digest
 from brainbench.data.account import RunUse
 from brainbench.data.array_cache import cached_arrays
 from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
@@ -251,10 +252,10 @@ class Bids(Dataset):
 
         settings = self.settings
         made_of = {
-            "bold": digest_file(run.files.bold),
+            "bold": remembered_digest(run.files.bold, self.context.cache),
             "events": [digest_array(run.events.onset), digest_array(run.events.duration)],
             "rows": run.rows(settings.betas),
-            "mask": digest_file(mask_path) if settings.mask is not None else digest_array(np.asarray(mask.dataobj)),
+            "mask": digest_array(np.asarray(mask.dataobj)),
             "confounds": [digest_file(path) for path in self._confound_files(run.files)],
             "timing": [run.timing.t_r, run.timing.start],
             "glm": settings.model_dump(

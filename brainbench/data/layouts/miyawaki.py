@@ -130,6 +130,7 @@ class Miyawaki(Dataset):
 
     def _read_nilearn(self) -> Trials:
         """Read nilearn's runs: detrended and z-scored per run, shifted, averaged over each trial's volumes."""
+        import nibabel
         from nilearn.maskers import NiftiMasker
 
         functional, labels = self._nilearn("func", "*.nii.gz"), self._nilearn("label", "*.csv")
@@ -138,10 +139,13 @@ class Miyawaki(Dataset):
                 f"{self.root}: {len(functional)} runs in func/ and {len(labels)} tables in label/ for "
                 f"stimuli '{self.settings.stimuli}'; they must match"
             )
-        masker = NiftiMasker(mask_img=str(self._mask), detrend=True, standardize="zscore_sample", t_r=T_R).fit()
+        # nilearn reads the brackets of a path as a pattern: it is given images.
+        masker = NiftiMasker(
+            mask_img=nibabel.load(self._mask), detrend=True, standardize="zscore_sample", t_r=T_R
+        ).fit()
         patterns, rows, runs, styles = [], [], [], []
         for path, table in zip(functional, labels, strict=True):
-            data = masker.transform(str(path)).astype(np.float32)
+            data = masker.transform(nibabel.load(path)).astype(np.float32)
             shown = _read_labels(table)
             if len(shown) != len(data):
                 raise UserError(f"{table}: {len(shown)} rows, {path.name} has {len(data)} volumes")

@@ -19,21 +19,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from brainbench.core.digests import digest, digest_array
+from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, one_of
 from brainbench.encoders.base import Encoder
 from brainbench.networks.devices import resolve_device
+from brainbench.networks.options import of_small
+from brainbench.networks.store import NetworkStore
+from brainbench.networks.tensors import below, prefixed
+from brainbench.networks.training import train
 from brainbench.networks.weights import digest_weights, seeded
 from brainbench.recipes.encoders import EncoderSettings
 from brainbench.recipes.reconstruction import SmallSettings
 from brainbench.reconstruction.base import GENERATORS, Condition, Generator, Images, Progress
-from brainbench.reconstruction.generators.small_training import (
-    Plan,
-    finish,
-    load_tensors,
-    noise_schedule,
-    train_network,
-)
+from brainbench.reconstruction.generators.small_training import NoisyImages, noise_schedule, velocity_error
 from brainbench.reconstruction.resizing import resized, with_channels
 
 MAX_COMPONENTS = 128
@@ -251,58 +249,58 @@ class SmallGenerator(Generator):
         if not (np.isfinite(images).all() and images.min() >= 0 and images.max() <= 1):
             raise UserError("generator: pixels of training images must lie in [0, 1]")
         flat = self._checked(features, len(images))
-        key = digest(
-            {
-                "version": VERSION,
-                "settings": self.settings.model_dump(mode="json", exclude=set(_SAMPLING)),
-                "seed": [self._seed, seed],
-                "images": digest_array(images),
-                "features": {name: digest_array(values) for name, values in flat.items()},
-            }
-        )
         trained = copy.copy(self)
-        trained._file = Path(folder) / f"{key[:24]}.safetensors"
-        found = load_tensors(trained._file, key)
-        if found is not None:
-            tensors, facts = found
-            trained._scalers = {
-                name: Scaler.of(_below(tensors, f"scaler.{index}.")) for index, name in enumerate(self._names)
-            }
-            trained._network = trained._new_network()
-            trained._network.load_state_dict(_below(tensors, "network."))
-            trained.losses = [float(loss) for loss in facts["losses"]]
-        else:
-            noise = self.settings.feature_noise
+        store, description = NetworkStore(folder), self._description(images, flat, seed)
+
+        def run(checkpoint: Path, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+            training = of_small(self.settings, seed=seed, device=self.device)
+            n_steps, noise = self.settings.train_steps, self.settings.feature_noise
             trained._scalers = {name: Scaler.fit(values, noise) for name, values in flat.items()}
-            trained._network = trained._new_network()
+            network = trained._new_network()
             spread = np.concatenate([np.zeros(0), *(noise / scaler.scale for scaler in trained._scalers.values())])
-            trained.losses = train_network(
-                trained._network,
-                torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))) * 2 - 1,
-                trained._scaled(flat, len(images)),
-                torch.from_numpy(spread.astype(np.float32)),
-                Plan(
-                    key=key,
-                    n_steps=self.settings.train_steps,
-                    batch_size=self.settings.batch_size,
-                    learning_rate=self.settings.learning_rate,
-                    ema=self.settings.ema,
-                    drop_features=self.settings.drop_features,
-                    seed=seed,
+            done = train(
+                network,
+                NoisyImages(
+                    (torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))) * 2 - 1).to(self.device),
+                    trained._scaled(flat, len(images)).to(self.device),
+                    torch.from_numpy(spread.astype(np.float32)).to(self.device),
+                    self.settings.drop_features,
+                    training,
                 ),
-                Path(folder),
-                progress,
+                velocity_error,
+                training,
+                checkpoint=checkpoint,
+                key=key,
+                watch=None if progress is None else lambda step: progress(step, n_steps),
             )
-            tensors = {f"network.{name}": value for name, value in trained._network.state_dict().items()}
+            tensors = prefixed("network.", network.state_dict())
             for index, scaler in enumerate(trained._scalers.values()):
-                tensors |= {f"scaler.{index}.{name}": value for name, value in scaler.tensors().items()}
-            facts = {"key": key, "n_images": len(images), "losses": trained.losses, **self._readable(seed)}
-            finish(trained._file, tensors, facts)
+                tensors |= prefixed(f"scaler.{index}.", scaler.tensors())
+            return tensors, {"losses": [record["loss"] for record in done.history]}
+
+        found = store.trained(description, run)
+        trained._file = found.file
+        trained._scalers = {
+            name: Scaler.of(below(f"scaler.{index}.", found.tensors)) for index, name in enumerate(self._names)
+        }
+        trained._network = trained._new_network()
+        trained._network.load_state_dict(below("network.", found.tensors))
+        trained.losses = [float(loss) for loss in found.facts["losses"]]
         trained._network.eval().requires_grad_(False)
         return trained
 
-    def _readable(self, seed: int) -> dict[str, Any]:
-        return {"settings": self.settings.model_dump(mode="json"), "seed": seed, "conditions": self._names}
+    def _description(self, images: Images, flat: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:
+        """Return everything that decides the weights."""
+        return {
+            "network": type(self).__name__,
+            "version": VERSION,
+            "settings": self.settings.model_dump(mode="json", exclude=set(_SAMPLING)),
+            "seeds": {"first_weights": self._seed, "training": seed},
+            "images": digest_array(images),
+            "n_images": len(images),
+            "features": {name: digest_array(values) for name, values in flat.items()},
+            "device": self.device.split(":")[0],
+        }
 
     def _new_network(self) -> SmallNetwork:
         n_features = sum(len(scaler.scale) for scaler in self._scalers.values())
@@ -422,7 +420,3 @@ def _condition(name: str, layer: str, encoders: Mapping[str, tuple[Encoder, Enco
     # Where only the features themselves tell how many there are, any number is taken.
     shape = (-1,) if width is None else (width,)
     return Condition(f"{name}.{chosen[0].name}", encoder, chosen[0].name, settings.pool, shape)
-
-
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -59,6 +59,7 @@ class Rows:
                 "run": digest_array(np.asarray(self.run, dtype=str)),
                 "nuisance": None if self.nuisance is None else digest_array(self.nuisance),
                 "t_r": None if self.continuous is None else self.continuous.t_r,
+                "row_time": None if self.continuous is None else digest_array(self.continuous.row_time),
                 "labels": {name: digest_array(np.asarray(v, dtype=str)) for name, v in self.labels.items()},
             }
         )

@@ -169,7 +169,7 @@ def note_case(outcome: Outcome, case: Case, is_main: bool) -> None:
                 "n_repeats": float(np.median(repeats[repeats > 0])),
                 "n_runs": len(np.unique(responses.run)),
                 "rois": {name: int(np.sum(mask)) for name, mask in responses.rois.items()},
-                "notes": responses.notes,
+                "notes": [*responses.notes, *([case.features.timing_note] if responses.continuous is not None else [])],
             }
         )
         if responses.subject != GROUP:

@@ -1,0 +1,146 @@
+"""One forward pass for every network: inputs, reading and editing at places, pooling."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainbench.core.errors import UserError
+from brainbench.data.base import Stimuli
+from brainbench.encoders.base import Encoder, Layer, Pool
+from brainbench.encoders.capture import Edit, Tap, hooked
+from brainbench.encoders.pooling import pooled
+from brainbench.encoders.selfcheck import Checked
+from brainbench.encoders.sites import Site, site
+from brainbench.networks.devices import in_batches
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one forward pass is given.
+
+    Attributes
+    ----------
+    n : int
+        Stimuli.
+    args, kwargs
+        Arguments of the network, on its device.
+    mask : Tensor, optional
+        bool ``(n, n_tokens)``: the tokens that ``mean`` averages. None where places are counted by the tap alone.
+    """
+
+    n: int
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    mask: Tensor | None = None
+
+
+class NetworkEncoder(Encoder):
+    """An encoder whose features are read inside a torch network.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        In evaluation mode, on `device`, without gradients of its weights.
+    """
+
+    network: torch.nn.Module
+    reading: Checked
+    """How the network is read, as the check on opening found it."""
+
+    @abstractmethod
+    def inputs(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
+        """Return what the network is given for some of the stimuli."""
+
+    @abstractmethod
+    def batch_size(self) -> int:
+        """Return how many stimuli a forward pass takes."""
+
+    def check_stimuli(self, stimuli: Stimuli) -> None:
+        """Raise a UserError for stimuli that cannot be read; called before the first batch."""
+
+    def layers(self) -> list[Layer]:
+        """Return the input of the first block and the output of every block."""
+        return [Layer(tap.name, tap.depth, tap.width) for tap in self.taps]
+
+    @property
+    def taps(self) -> Sequence[Tap]:
+        """Every place that is a layer, in order of depth."""
+        return self.reading.taps
+
+    def site(self, block: int, name: Site) -> Tap:
+        """Return one of the seven sites of a block, to read or to edit; see `brainbench.encoders.sites`."""
+        return site(self.network, self.taps, block, name)
+
+    def run(
+        self,
+        inputs: Inputs,
+        read: Sequence[Tap],
+        edit: Sequence[Edit] = (),
+        reduce: Callable[[Tensor, Tap], Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Run the network once and return what was read, by the taps' names.
+
+        Parameters
+        ----------
+        inputs : Inputs
+        read : sequence of Tap
+            Layers (`taps`) or sites (`site`). A place that is edited too is read as the network computed it.
+        edit : sequence of Edit
+            Changes that all later modules see; the network itself is left as it was.
+        reduce : callable, optional
+            From value and tap to what is kept of it; by default a copy of the value.
+
+        Raises
+        ------
+        UserError
+            If a module did not run, or a value has not one row a stimulus.
+        """
+        make = reduce or _copy
+        with hooked(self.network, {tap: partial(_of, make, tap) for tap in read}, edit) as values:
+            self.network(*inputs.args, **inputs.kwargs)
+        for tap in read:
+            if tap.name not in values:
+                raise UserError(f"encoder '{self.name}': '{tap.name}' did not run")
+        return values
+
+    def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
+        """Yield batches of features; see `Encoder.encode`."""
+        import torch
+
+        self.check_modality(stimuli)
+        self.check_pool(pool)
+        self.check_stimuli(stimuli)
+        taps = [tap for tap in self.taps if tap.name in set(layers)]
+
+        def forward(rows: range) -> dict[str, np.ndarray]:
+            inputs = self.inputs(stimuli, rows)
+            with torch.inference_mode():
+                values = self.run(inputs, taps, reduce=lambda value, tap: self.pooled(value, tap, pool, inputs))
+            for name, value in values.items():
+                if len(value) != inputs.n:
+                    raise UserError(f"encoder '{self.name}': '{name}' gives {len(value)} rows for {inputs.n} stimuli")
+            return {tap.name: values[tap.name].cpu().numpy() for tap in taps}
+
+        yield from in_batches(len(stimuli), self.batch_size(), forward)
+
+    def pooled(self, value: Tensor, tap: Tap, pool: Pool, inputs: Inputs) -> Tensor:
+        """Return one vector a stimulus from the value of a tap, ``(n, n_features)``."""
+        return pooled(value, tap, pool, inputs.mask)
+
+
+def _of(make: Callable[[Tensor, Tap], Tensor], tap: Tap, value: Tensor) -> Tensor:
+    return make(value, tap)
+
+
+def _copy(value: Tensor, _tap: Tap) -> Tensor:
+    return value.clone()

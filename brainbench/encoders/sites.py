@@ -1,0 +1,165 @@
+"""Places of a network as data: where blocks begin and end, and seven sites of a block, by family of architectures.
+
+| site | shape | what it is |
+|---|---|---|
+| `resid_pre` | (n, T, d) | what the block is given |
+| `pattern` | (n, heads, T, T) | attention after the softmax |
+| `z` | (n, T, heads, d/heads) | what the heads give, before their projection |
+| `attn_out` | (n, T, d) | what attention adds |
+| `mlp_act` | (n, T, f) | hidden units, after the nonlinearity and after gating |
+| `mlp_out` | (n, T, d) | what the MLP adds |
+| `resid_post` | (n, T, d) | what the block gives |
+
+Names of modules differ from architecture to architecture and from release to release of a library: they are data, and
+tests hold them against the libraries that are installed. Families without sites of their own are read at their blocks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from brainbench.core.errors import UserError, one_of
+from brainbench.encoders.capture import Tap
+
+if TYPE_CHECKING:
+    import torch
+
+Site = Literal["resid_pre", "pattern", "z", "attn_out", "mlp_act", "mlp_out", "resid_post"]
+SITES: tuple[Site, ...] = get_args(Site)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Architectures whose modules carry the same names.
+
+    Attributes
+    ----------
+    name : str
+        Of the family, for messages and the documentation.
+    block : str
+        Name of a block, a regular expression of a module's whole name.
+    attention : str
+        Below a block: the projection that attention ends with; its input is `z`.
+    mlp : str
+        Below a block: the projection the MLP ends with; its input is `mlp_act`.
+    attn_out, mlp_out : str
+        Below a block: the module whose output is added to the stream, where it is not the projection itself.
+    norm : {"", "pre", "post", "parallel"}
+        Where the block normalises. With ``pre`` and ``parallel`` the block gives its input plus `attn_out` plus
+        `mlp_out`; with ``post`` it does not.
+    first : str
+        The module whose input is the input of block 0, where that is not block 0.
+    """
+
+    name: str
+    block: str
+    attention: str = ""
+    mlp: str = ""
+    attn_out: str = ""
+    mlp_out: str = ""
+    norm: Literal["", "pre", "post", "parallel"] = ""
+    first: str = ""
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family("timm ViT, DeiT, BEiT, EVA", r"blocks\.\d+", "attn.proj", "mlp.fc2", "ls1", "ls2", norm="pre"),
+    Family("timm Mixer and relatives; stages of EfficientNet and MobileNet", r"blocks\.\d+"),
+    Family("ConvNeXt, NFNet, ResNetV2, MaxViT, PVT, LeViT, FastViT", r"stages\.\d+"),
+    Family("ResNet and its relatives", r"layer\d+"),
+    Family("BERT, RoBERTa, ELECTRA", r"encoder\.layer\.\d+", "attention.output.dense", "output.dense", norm="post"),
+    Family("DINOv2", r"encoder\.layer\.\d+", "attention.o_proj", "mlp.fc2", "layer_scale1", "layer_scale2", norm="pre"),
+    Family("MPNet, DeBERTa, ConvBERT, Longformer, FNet", r"encoder\.layer\.\d+"),
+    # SqueezeBERT calls `layer.forward`, past the hooks of its blocks; what ends a block is a module that is called.
+    Family("SqueezeBERT", r"encoder\.layers\.\d+\.output", first="encoder.layers.0.attention"),
+    Family("ALBERT: one block, every pass of it", r"encoder\.albert_layer_groups\.\d+\.albert_layers\.\d+"),
+    Family("XLM, FlauBERT", r"layer_norm2\.\d+", first="attentions.0"),
+    Family("XLNet", r"layer\.\d+"),
+    Family("DistilBERT", r"transformer\.layer\.\d+", "attention.out_lin", "ffn.lin2", norm="post"),
+    Family("GPT-2", r"h\.\d+", "attn.c_proj", "mlp.c_proj", norm="pre"),
+    Family("BLOOM, Falcon, CTRL, GPT-Neo", r"h\.\d+"),
+    Family("Llama, Mistral, Qwen, SmolLM2", r"layers\.\d+", "self_attn.o_proj", "mlp.down_proj", norm="pre"),
+    Family("transformers ViT", r"layers\.\d+", "attention.o_proj", "mlp.fc2", norm="pre"),
+    Family("Swin stages; ModernBERT, GPT-NeoX; BART's encoder", r"layers\.\d+"),
+    Family("CLIP, SigLIP", r"encoder\.layers\.\d+", "self_attn.out_proj", "mlp.fc2", norm="pre"),
+    Family("OPT", r"decoder\.layers\.\d+"),
+    Family("T5's encoder", r"block\.\d+", "layer.0.SelfAttention.o", "layer.1.DenseReluDense.wo", norm="pre"),
+    Family("RegNet", r"s\d+"),
+    Family("DenseNet", r"features\.denseblock\d+"),
+)
+"""Families in the order they are looked up; the first whose blocks and sites a model has is taken."""
+
+
+def modules_matching(model: torch.nn.Module, pattern: str) -> list[str]:
+    """Return the names of the modules that a regular expression matches as a whole, in order."""
+    return [name for name, _ in model.named_modules() if re.fullmatch(pattern, name)]
+
+
+def family_of(model: torch.nn.Module, blocks: Sequence[str]) -> Family | None:
+    """Return the family of a model that is read at `blocks`, or None where no family has such blocks."""
+    names = {name for name, _ in model.named_modules()}
+    for family in FAMILIES:
+        below = [part for part in (family.attention, family.mlp, family.attn_out, family.mlp_out) if part]
+        if all(
+            re.fullmatch(family.block, block) and all(f"{block}.{part}" in names for part in below) for block in blocks
+        ):
+            return family
+    return None
+
+
+def site(model: torch.nn.Module, taps: Sequence[Tap], block: int, name: Site) -> Tap:
+    """Return one site of a block, to read or to edit.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    taps : sequence of Tap
+        Every tap of the model, tap 0 first.
+    block : int
+        From 0.
+    name : str
+        One of `SITES` but ``pattern``, which is no module's value (`brainbench.encoders.patterns`).
+
+    Raises
+    ------
+    UserError
+        If the model has no such block or site.
+    """
+    n_blocks = len(taps) - 1
+    if not 0 <= block < n_blocks:
+        raise UserError(f"block {block} does not exist: the network has blocks 0 to {n_blocks - 1}")
+    post, depth = taps[block + 1], (block + 0.5) / n_blocks
+    if name == "resid_post":
+        return Tap(f"{name}.{block}", post.module, "output", post.depth, post.call, post.item, post.layout)
+    if name == "resid_pre":
+        first = taps[0] if block == 0 else Tap("", post.module, "input", taps[block].depth, post.call)
+        return Tap(f"{name}.{block}", first.module, "input", first.depth, first.call, layout=post.layout)
+    family = family_of(model, [tap.module for tap in taps[1:]])
+    modules = {} if family is None else _modules(family)
+    if name not in modules:
+        has = ("resid_pre", *modules, "resid_post")
+        raise UserError(f"site '{name}' is not known for {type(model).__name__}; known: {one_of(has)}")
+    module, side = modules[name]
+    n_heads = _n_heads(model, post.module) if name == "z" else 0
+    return Tap(f"{name}.{block}", f"{post.module}.{module}", side, depth, post.call, layout="tokens", n_heads=n_heads)
+
+
+def _modules(family: Family) -> dict[str, tuple[str, Literal["input", "output"]]]:
+    """Return module and side of every site that a family names below a block."""
+    if not family.attention:
+        return {}
+    return {
+        "z": (family.attention, "input"),
+        "attn_out": (family.attn_out or family.attention, "output"),
+        "mlp_act": (family.mlp, "input"),
+        "mlp_out": (family.mlp_out or family.mlp, "output"),
+    }
+
+
+def _n_heads(model: torch.nn.Module, block: str) -> int:
+    """Return the number of attention heads: the configuration's, or that of timm's attention."""
+    config = getattr(model, "config", None)
+    found = getattr(config, "num_attention_heads", None) or getattr(model.get_submodule(block).attn, "num_heads", None)
+    return int(found)  # type: ignore[arg-type]
