@@ -183,7 +183,18 @@ def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(value)
 
 
-PARTS: dict[str, Callable[[random.Random], Case]] = {"texts": mutated_text, "recipes": mutated_recipe}
+def mutated_folder(rng: random.Random) -> Case:
+    """Return a case of one data folder that was changed; see fuzz_folders.py."""
+    from benchmarks.fuzz_folders import mutated_folder
+
+    return mutated_folder(rng)
+
+
+PARTS: dict[str, Callable[[random.Random], Case]] = {
+    "texts": mutated_text,
+    "recipes": mutated_recipe,
+    "folders": mutated_folder,
+}
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from brainbench.core.errors import UserError, one_of
 from brainbench.core.files import write_text
-from brainbench.data.recordings.base import NewRecording, Recording, RecordingDataset, Trials, as_trials, cut
+from brainbench.data.recordings.base import NewRecording, Recording, Trials, as_trials, cut
 from brainbench.data.tables import read_table
 from brainbench.evaluation.trials.scores import Predictions, Score, score_trials
 from brainbench.recipes.kinds.trials import TrialsRecipe
@@ -26,7 +26,7 @@ from brainbench.studies.trials.fitted import (
     open_decode_run,
     read_new,
 )
-from brainbench.studies.trials.trials import Member, make_decoder, open_member
+from brainbench.studies.trials.trials import Member, make_decoder, open_member, recordings_of
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Ready:
         What is said so far.
     """
 
-    opened: Opened
+    opened: Opened[TrialsRecipe]
     fitted: FittedDecoder
     new: NewRecording
     trials: list[Trials]
@@ -124,8 +124,7 @@ def make_ready(
     """Open everything, check that it fits, and fit the decoder; see `apply_run`."""
     path = Path(recording)
     folder, opened = open_decode_run(run, root, cache)
-    recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
+    recipe = opened.recipe
     settings, how = choose_pipeline(recipe, pipeline)
     choose_subjects(opened, subjects, "")
     first = open_member(opened, (list(subjects) or opened.subjects)[0])
@@ -154,11 +153,14 @@ def make_ready(
 
 
 def cut_new(
-    opened: Opened, new: NewRecording, member: Member, bands: Sequence[list[float] | None], notes: list[str]
+    opened: Opened[TrialsRecipe],
+    new: NewRecording,
+    member: Member,
+    bands: Sequence[list[float] | None],
+    notes: list[str],
 ) -> list[Trials]:
     """Return the trials of the recording in every band, cut as those of training were."""
-    recording, dataset = new.recording, opened.dataset
-    assert isinstance(dataset, RecordingDataset)
+    recording, dataset = new.recording, recordings_of(opened)
     settings = dataset.settings.model_copy(update={"sfreq": float(member.info["sfreq"])})
     parts = []
     for band in bands:
@@ -203,7 +205,6 @@ def score_lines(ready: Ready, label: np.ndarray, probability: np.ndarray) -> lis
     if not known.any():
         return ["labels are not known: nothing to score"]
     recipe = ready.opened.recipe
-    assert isinstance(recipe, TrialsRecipe)
     y = np.searchsorted(ready.classes, label[known])
     n = int(known.sum())
     predictions = Predictions(np.arange(n), np.zeros(n, dtype=int), probability[known])

@@ -26,6 +26,7 @@ import numpy as np
 
 from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError
+from brainbench.core.facts import read_facts
 from brainbench.core.files import atomic_open, explain_os_errors, read_json, remove_stale, write_json
 from brainbench.core.made import MadeFiles, refuse_foreign
 from brainbench.core.remembered import file_state, remembered_digest
@@ -266,8 +267,7 @@ class Run:
     @property
     def facts(self) -> dict[str, Any]:
         """What the report says besides the scores."""
-        facts: dict[str, Any] = read_json(self.folder / "facts.json")
-        return facts
+        return read_facts(self.path)
 
 
 def read_scores(path: Path) -> pd.DataFrame:

@@ -35,6 +35,22 @@ def story(tmp_path):
     return tmp_path / "data"
 
 
+def write_archive(path):
+    values = np.load(path)
+    with open(path, "wb") as handle:
+        np.savez(handle, a=values, b=values)
+
+
+def edit_header(path, old, new):
+    content = path.read_bytes()
+    assert old.encode() in content and len(new) <= len(old) + 1
+    path.write_bytes(content.replace(old.encode(), new.ljust(len(old)).encode(), 1))
+
+
+def scale(path, factor):
+    np.save(path, np.load(path).astype(np.float64) * factor)
+
+
 def test_npy_responses_with_a_table_of_rois(trials):
     dataset = open_folder(trials, rois="rois.csv")
     assert dataset.subjects == ["sub-01", "sub-02"]
@@ -189,6 +205,23 @@ BAD_TRIALS = {
         "a matrix of rows x targets has two",
     ),
     "cut npy": (lambda r: cut(r / "sub-01" / "responses.npy", 100), {}, "not a readable .npy"),
+    "archive": (
+        lambda r: write_archive(r / "sub-01" / "responses.npy"),
+        {},
+        r"responses.npy: an archive of arrays \(.npz: a, b\) under the name of an array",
+    ),
+    "negative shape": (
+        lambda r: edit_header(r / "sub-01" / "responses.npy", "(18, 10)", "(18, -1)"),
+        {},
+        "not a readable .npy",
+    ),
+    "shape of truths": (
+        lambda r: edit_header(r / "sub-01" / "responses.npy", "(18, 10)", "(True, 1)"),
+        {},
+        "responses.npy",
+    ),
+    "huge": (lambda r: scale(r / "sub-01" / "responses.npy", 1e155), {}, r"column 0 reaches .*e\+155; 10 of 10 lie"),
+    "tiny": (lambda r: scale(r / "sub-01" / "responses.npy", 1e-200), {}, r"column 0 reaches .*e-200; 10 of 10 lie"),
     "no design": (lambda r: (r / "sub-01" / "design.csv").unlink(), {}, "sub-01: sub-01/design.csv is missing"),
     "no responses": (
         lambda r: None,

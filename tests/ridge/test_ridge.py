@@ -334,3 +334,11 @@ def test_contracts():
     check_head(RidgeCV())
     check_head(RidgeCV(scoring="pearsonr"))
     check_estimator(RidgeCV())
+
+
+@pytest.mark.parametrize("scoring", ["r2", "pearsonr"])
+def test_features_that_never_change_predict_the_mean(scoring):
+    rng = np.random.default_rng(0)
+    Y = rng.normal(size=(30, 4))
+    head = RidgeCV(scoring=scoring).fit(np.full((30, 5), 2.0), Y)
+    np.testing.assert_allclose(head.predict(np.full((3, 5), 2.0)), np.tile(Y.mean(axis=0), (3, 1)), atol=1e-6)

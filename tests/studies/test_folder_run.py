@@ -1,5 +1,7 @@
 """A user's own folder from recipe to report: volumes, surfaces, a story, and fMRIPrep derivatives."""
 
+import shutil
+
 import nibabel
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ def test_images_in_a_space_give_maps_that_are_drawn(tmp_path, write, settings):
     )
     np.testing.assert_allclose(values, scores, rtol=1e-6)
     assert list((done.path / "figures").glob("map_*.png"))
-    bounds = {entry["roi"] for entry in done.facts["rsa_ceilings"]}
+    bounds = {entry["roi"] for entry in done.facts["findings"]["rsa_ceilings"]}
     assert "all" in bounds
 
 
@@ -59,3 +61,12 @@ def test_derivatives_of_fmriprep(tmp_path):
     # Stimuli repeat in every run, so that even random vectors find their amplitudes again: a ceiling is near.
     assert lead["value"] > 0.5 and lead["ceiling"] > lead["value"] - 0.1
     assert list((done.path / "maps").glob("*.nii.gz"))
+
+
+def test_pictures_that_are_all_alike_are_said_to_explain_nothing(tmp_path):
+    write_trials(tmp_path / "data")
+    for index in range(1, 6):
+        shutil.copy(tmp_path / "data" / "images" / "image0.png", tmp_path / "data" / "images" / f"image{index}.png")
+    done = run(tmp_path, {"name": "folder"}, [PIXELS], folds={"n_splits": 3})
+    assert done.scores.query("metric == 'pearson_r'")["value"].eq(0).all()
+    assert sum("nothing was tested: the features are the same" in text for text in done.facts["warnings"]) == 2

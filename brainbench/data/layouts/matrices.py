@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ _BLOCK = 1 << 24
 FLAT = 1e-6
 """A column whose range is below this share of its largest absolute value never changes (float32 resolves 1e-7)."""
 
+
+LEAST, MOST = 1e-30, 1e30
+"""What a target may range over at least, and reach at most: squares of the rest leave what numbers can hold."""
 
 _MISSING = ("", "nan", "n/a", "na")
 """How tables write a value that is not there."""
@@ -82,8 +86,8 @@ def load_npy(path: Path, pickle_hint: str | None = None) -> np.ndarray:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError, OverflowError, TypeError, SyntaxError, zipfile.BadZipFile) as error:
         text = str(error)
         if "ickle" in text or "Object arrays" in text or "object" in text:
             raise UserError(
@@ -92,6 +96,12 @@ def load_npy(path: Path, pickle_hint: str | None = None) -> np.ndarray:
                 hint=pickle_hint or "save the numbers alone: np.save('responses.npy', array.astype('float32'))",
             ) from None
         raise UserError(f"{path}: not a readable .npy array ({text})") from None
+    if not isinstance(values, np.ndarray):
+        raise UserError(
+            f"{path}: an archive of arrays (.npz: {', '.join(values.files)}) under the name of an array",
+            hint="save one of them: np.save('responses.npy', archive['name'])",
+        )
+    return values
 
 
 def as_float(values: np.ndarray, path: Path) -> np.ndarray:
@@ -108,7 +118,7 @@ def as_float(values: np.ndarray, path: Path) -> np.ndarray:
 def check_finite(
     values: np.ndarray, path: Path, rows: str = "row", columns: str = "column", *, absent: bool = False
 ) -> None:
-    """Refuse values that are NaN or infinite, naming the first of them.
+    """Refuse values that are NaN or infinite, naming the first of them, and columns that no sum of squares can hold.
 
     Parameters
     ----------
@@ -123,7 +133,10 @@ def check_finite(
     found = 0
     shown: list[str] = []
     known = ~absent_columns(values) if absent else np.ones(values.shape[1], dtype=bool)
+    low, high = np.full(values.shape[1], np.inf), np.full(values.shape[1], -np.inf)
     for start, block in _blocks(values):
+        np.fmin(low, np.fmin.reduce(block, axis=0), out=low)
+        np.fmax(high, np.fmax.reduce(block, axis=0), out=high)
         bad = np.argwhere(~np.isfinite(block) & known)
         found += len(bad)
         for row, column in bad[: MAX_LINES - len(shown)]:
@@ -132,6 +145,16 @@ def check_finite(
         if found > len(shown):
             shown.append(f"... and {found - len(shown)} more values that are not finite ({found} of {values.size})")
         raise UserError("\n".join(shown), hint="rows and columns are counted from 0")
+    if not len(values):
+        return
+    largest, spread = np.maximum(np.abs(low), np.abs(high)), high - low
+    odd = np.flatnonzero(known & ((largest > MOST) | ((spread > 0) & (largest < LEAST))))
+    if len(odd):
+        raise UserError(
+            f"{path}: {columns} {odd[0]} reaches {largest[odd[0]]:.3g}; {len(odd)} of {values.shape[1]} lie outside of "
+            f"{LEAST:g} to {MOST:g}, where scores would be those of rounding errors",
+            hint="give the responses in another unit, or take out what is damaged",
+        )
 
 
 def absent_columns(values: np.ndarray) -> np.ndarray:

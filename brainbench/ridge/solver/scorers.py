@@ -272,7 +272,7 @@ def _factors(xp: Arrays, Z: Array, basis: FilterBasis, dtype: str) -> list[tuple
     factors = []
     for columns, functions in zip(basis.bins, basis.functions, strict=True):
         stretched = xp.asarray(functions, "float64")[:, None, :] * Z[:, columns]
-        factor = xp.contiguous(stretched.reshape(-1, functions.shape[1]).T)
+        factor = xp.contiguous(stretched.reshape(len(functions) * len(Z), functions.shape[1]).T)
         factors.append((columns, xp.asarray(factor, dtype)))
     return factors
 

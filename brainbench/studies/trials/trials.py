@@ -124,7 +124,14 @@ def preparation_of(settings: PipelineSettings, decoder: TrialDecoder) -> dict[st
     return {"band": settings.band, "preparation": decoder.preparation()}
 
 
-def open_trials(opened: Opened) -> tuple[list[Member], list[Case]]:
+def recordings_of(opened: Opened[TrialsRecipe]) -> RecordingDataset:
+    """Return the recordings of a recipe with pipelines, which takes no other data set."""
+    if not isinstance(opened.dataset, RecordingDataset):
+        raise TypeError(f"{opened.recipe.dataset.name} has no recordings")
+    return opened.dataset
+
+
+def open_trials(opened: Opened[TrialsRecipe]) -> tuple[list[Member], list[Case]]:
     """Read every subject and deal its trials into the folds of every scheme.
 
     Raises
@@ -134,7 +141,6 @@ def open_trials(opened: Opened) -> tuple[list[Member], list[Case]]:
         pipeline does not fit the recording: all before the first unit.
     """
     recipe = opened.recipe
-    assert isinstance(recipe, TrialsRecipe)
     members = [open_member(opened, subject) for subject in opened.subjects]
     if any(evaluation.across_subjects for evaluation in recipe.evaluate):
         check_alike(members)
@@ -162,11 +168,9 @@ def check_alike(members: Sequence[Member]) -> None:
             )
 
 
-def open_member(opened: Opened, subject: str) -> Member:
+def open_member(opened: Opened[TrialsRecipe], subject: str) -> Member:
     """Read the trials of a subject and keep their rows; see `open_trials`."""
-    dataset = opened.dataset
-    assert isinstance(dataset, RecordingDataset)
-    trials = dataset.trials(subject)
+    trials = recordings_of(opened).trials(subject)
     n = len(trials)
     rows = TrialRows(
         subject=np.full(n, subject),
