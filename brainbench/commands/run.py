@@ -182,6 +182,7 @@ def _compute_once(study: Study[Any]) -> Outcome:
     outcome = Outcome()
     study.gather(outcome)
     outcome.correct()
+    outcome.hold_ceilings()
     return outcome
 
 

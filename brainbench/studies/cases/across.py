@@ -73,11 +73,14 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
         toward = 1 if metric is None else metric.direction
         least, most = sorted(toward * bound for bound in (metric.bounds if metric is not None else (-np.inf, np.inf)))
         found = subject_mean(
-            toward * values, chance=toward * (chance or 0.0), confidence=recipe.bootstrap.confidence, bounds=(least, most)
+            toward * values,
+            chance=toward * (chance or 0.0),
+            confidence=recipe.bootstrap.confidence,
+            bounds=(least, most),
         )
         known = np.isfinite(found.ci_low)
         low, high = sorted((toward * found.ci_low, toward * found.ci_high)) if known else (None, None)
-        ceilings = [row["ceiling"] for row in rows if row.get("ceiling") is not None]
+        ceilings = [row["ceiling"] for row in rows if row.get("ceiling") is not None and row.get("ceiling_low") != 0]
         first = {name: value for name, value in rows[0].items() if name in _SHARED}
         outcome.add(
             **first,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,6 +11,7 @@ import numpy as np
 from brainbench.core.digests import digest, digest_array
 from brainbench.data.base import Responses
 from brainbench.encoders.base import Layer
+from brainbench.evaluation.ceilings import RegionCeiling
 from brainbench.evaluation.scoring import Scored, Scoring, score_nested, score_predictions
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.ridge.encoding import FoldSettings, fit_all, fit_fold
@@ -24,10 +25,11 @@ from brainbench.studies.outcome import ALL, Outcome, TargetMap
 
 @dataclass
 class Fits:
-    """Units of one feature set of a case."""
+    """Units of one feature set of a case: layers of encoders, each a band."""
 
     case: Case
     units: list[Unit]
+    sources: Sequence[tuple[str, str]]
 
 
 @dataclass
@@ -76,6 +78,7 @@ def fit_units(recipe: EncodeRecipe, case: Case, sources: Sequence[tuple[str, str
         "features": [case.features.digest(*source) for source in sources],
         "settings": {**vars(settings), "alphas": settings.alphas.tolist()},
         "nuisance": nuisance is not None,
+        "holds": ["predictions", "penalties", "weights of bands"],
     }
 
     def compute(chunk: np.ndarray) -> dict[str, np.ndarray]:
@@ -95,6 +98,9 @@ def fit_units(recipe: EncodeRecipe, case: Case, sources: Sequence[tuple[str, str
             "y_true": np.concatenate([result.y_true for result in results]),
             "y_pred": np.concatenate([result.y_pred for result in results]),
             "log10_alpha": np.log10(np.stack([result.best_alphas for result in results])).astype(np.float32),
+            "weights": np.stack(
+                [result.best_weights for result in results if result.best_weights is not None] or [np.zeros((0, 0))]
+            ),
             "at_edge": np.stack([result.at_edge for result in results]),
         }
 
@@ -111,8 +117,8 @@ def plan_fits(opened: Opened[EncodeRecipe], case: Case) -> Iterator[LayerFits]:
     for entry in opened.encoders:
         for layer in entry.layers:
             label = f"{entry.name}.{layer.name}"
-            units = fit_units(opened.recipe, case, [(entry.name, layer.name)], label)
-            yield LayerFits(case, units, entry, layer)
+            sources = [(entry.name, layer.name)]
+            yield LayerFits(case, fit_units(opened.recipe, case, sources, label), sources, entry, layer)
 
 
 def plan_nested(opened: Opened[EncodeRecipe], case: Case) -> Iterator[tuple[list[Fits], LayerFits]]:
@@ -123,16 +129,16 @@ def plan_nested(opened: Opened[EncodeRecipe], case: Case) -> Iterator[tuple[list
     over = recipe.unique.over
     names = [e.name for e in opened.encoders if not e.is_model] if over == "controls" else list(over)
     base = [(name, opened.encoder(name).layers[-1].name) for name in names]
-    small = [Fits(case, fit_units(recipe, case, [one], f"{one[0]}.{one[1]}")) for one in base]
+    small = [Fits(case, fit_units(recipe, case, [one], f"{one[0]}.{one[1]}"), [one]) for one in base]
     if len(base) > 1:
-        small.append(Fits(case, fit_units(recipe, case, base, "controls")))
+        small.append(Fits(case, fit_units(recipe, case, base, "controls"), base))
     for entry in opened.encoders:
         if entry.name in names or not entry.is_model:
             continue
         for layer in entry.layers:
             sources = [*base, (entry.name, layer.name)]
             full = fit_units(recipe, case, sources, f"controls + {entry.name}.{layer.name}")
-            yield small, LayerFits(case, full, entry, layer)
+            yield small, LayerFits(case, full, sources, entry, layer)
 
 
 def full_fit(recipe: EncodeRecipe, fit: LayerFits) -> dict[str, np.ndarray]:
@@ -229,7 +235,14 @@ def _rois_digest(responses: Responses) -> str:
 # Tables -----------------------------------------------------------------------------------------------------------
 
 
-def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: Scored, ceilings: CeilingBook) -> None:
+def report_fit(
+    recipe: EncodeRecipe,
+    outcome: Outcome,
+    fit: LayerFits,
+    scored: Scored,
+    ceilings: CeilingBook,
+    intervals: Mapping[str, np.ndarray],
+) -> None:
     """Add the rows and target arrays of one layer."""
     case, entry, layer = fit.case, fit.encoder, fit.layer
     common = {
@@ -240,15 +253,16 @@ def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: S
         "layer": layer.name,
         "depth": layer.depth,
     }
-    for roi, mask in case.responses.rois.items():
+    for region, (roi, mask) in enumerate(case.responses.rois.items()):
         for metric in scored.metrics:
             row = {**common, "roi": roi, "metric": metric, "n_targets": int(np.sum(mask))}
             outcome.add(
                 **row,
                 fold=ALL,
                 n_rows=scored.n_rows,
-                ceiling=ceilings.of(case.responses, case.rows, mask, metric),
+                **ceiling_of(ceilings.of(case.responses, case.rows, mask, metric)),
                 **scored.summary(metric, roi),
+                **intervals_of(intervals, metric, region),
             )
             for fold, value, n_rows in scored.per_fold(metric, roi):
                 outcome.add(**row, fold=str(fold), value=value, n_rows=n_rows)
@@ -270,12 +284,26 @@ def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: S
         )
 
 
-def report_nested(outcome: Outcome, fit: LayerFits, scored: Scored) -> None:
+def report_nested(outcome: Outcome, fit: LayerFits, scored: Scored, intervals: Mapping[str, np.ndarray]) -> None:
     """Add the rows of what one layer adds to the controls."""
     case, entry, layer = fit.case, fit.encoder, fit.layer
-    for roi, mask in case.responses.rois.items():
+    for region, (roi, mask) in enumerate(case.responses.rois.items()):
         outcome.add(
             subject=case.rows.subject, scheme=case.rows.scheme.label, encoder=entry.name, role=entry.settings.role,
             layer=layer.name, depth=layer.depth, roi=roi, fold=ALL, metric="unique_r2", n_targets=int(np.sum(mask)),
-            n_rows=scored.n_rows, **scored.summary("unique_r2", roi),
+            n_rows=scored.n_rows, **scored.summary("unique_r2", roi), **intervals_of(intervals, "r2", region),
         )  # fmt: skip
+
+
+def intervals_of(arrays: Mapping[str, np.ndarray], metric: str, region: int) -> dict[str, float]:
+    """Return ``ci_low`` and ``ci_high`` of a metric and region, from the arrays of its unit of intervals."""
+    if f"low/{metric}" not in arrays:
+        return {}
+    return {"ci_low": float(arrays[f"low/{metric}"][region]), "ci_high": float(arrays[f"high/{metric}"][region])}
+
+
+def ceiling_of(found: RegionCeiling | None) -> dict[str, float | None]:
+    """Return the columns of a ceiling and its interval."""
+    if found is None:
+        return {}
+    return {"ceiling": found.value, "ceiling_low": found.low, "ceiling_high": found.high}
