@@ -174,12 +174,18 @@ def compute(study: Study[Any]) -> Outcome:
 
 def _compute_once(study: Study[Any]) -> Outcome:
     """Follow a study from its first stage to its last, and return what it found."""
+    training = study.trainings()
+    if training.units:
+        training.run(study.runner)
     for features in study.features():
         features.extract(study.opened.store, study.runner.stages)
     for stage in study.stages():
         if stage.units:
             stage.run(study.runner)
     outcome = Outcome()
+    for features in study.features():
+        for remark in features.encoder.remarks(features.stimuli):
+            outcome.warn(remark)
     study.gather(outcome)
     outcome.correct()
     outcome.hold_ceilings()

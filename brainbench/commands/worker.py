@@ -17,7 +17,7 @@ from brainbench.runs.cluster import Task, open_engine
 from brainbench.runs.engines import Engine, LocalEngine, Runner, compute_unit
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, one_thread_pool
-from brainbench.studies.base import Study, study_of
+from brainbench.studies.base import Study, every_stage, study_of
 from brainbench.studies.opened import open_all
 
 
@@ -61,7 +61,7 @@ class Finder:
 
     def __init__(self, study: Study[Any]) -> None:
         self.folder = study.runner.folder
-        self.stages = study.stages()
+        self.stages = every_stage(study)
         self.known: dict[str, Unit] = {}
 
     def find(self, digest: str) -> Unit:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from brainbench.evaluation.exchange import Exchange
-from brainbench.evaluation.metrics import COLUMN_METRICS
+from brainbench.evaluation.metrics import METRICS
 
 N_REFITTED = 64
 """Targets that are refitted, over all regions."""
@@ -171,11 +171,10 @@ def _combined_form(
         exchanged = unit[exchange.orders[number]]
         products = (all_forms @ exchanged).reshape(len(forms), *exchanged.shape)
         x[index] = np.einsum("fnt,nt->tf", products, exchanged)
-    x = x.reshape(-1, len(forms))
-    y = scores[some].ravel()
-    x, y = x - x.mean(axis=0), y - y.mean()
-    weights = np.linalg.lstsq(x, y, rcond=None)[0]
-    explained = float(1 - np.mean((y - x @ weights) ** 2) / np.mean(y**2)) if y.any() else 0.0
+    flat, y = x.reshape(-1, len(forms)), scores[some].ravel()
+    flat, y = flat - flat.mean(axis=0), y - y.mean()
+    weights = np.linalg.lstsq(flat, y, rcond=None)[0]
+    explained = float(1 - np.mean((y - flat @ weights) ** 2) / np.mean(y**2)) if y.any() else 0.0
     form = sum(weight * one for weight, one in zip(weights.astype(np.float32), forms, strict=True))
     return (form + form.T) / 2, explained
 
@@ -227,10 +226,11 @@ def column_scores(metric: str, over: str) -> Score:
 
     Parameters
     ----------
-    metric : {"pearson_r", "r2", "explained_variance"}
+    metric : str
+        One with a value per target.
     over : {"folds", "pooled"}
     """
-    function = COLUMN_METRICS[metric]
+    function = METRICS[metric].function
 
     def score(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         if over == "pooled":

@@ -95,6 +95,15 @@ class Study(ABC, Generic[R]):
         """The recipe."""
         return self.opened.recipe
 
+    def trainings(self) -> Stage:
+        """Return the stage that trains the encoders' networks; it comes before any feature is read."""
+        units = []
+        for entry in self.opened.encoders:
+            key = None if entry.encoder is None else entry.encoder.training_key()
+            if entry.encoder is not None and key is not None:
+                units.append(Unit("train", f"{entry.name}, network", {"network": key}, entry.encoder.train))
+        return Stage("train encoders", units)
+
     def features(self) -> Iterable[FeatureSet]:
         """Return what is brought into the feature store before the first unit."""
         return ()
@@ -151,7 +160,13 @@ def study_of(opened: Opened[Any], runner: Runner) -> Study[Any]:
 
 def all_units(study: Study[Any]) -> list[Unit]:
     """Return every distinct unit of a study, stage by stage."""
-    return list({unit.digest: unit for stage in study.stages() for unit in stage.units}.values())
+    return list({unit.digest: unit for stage in every_stage(study) for unit in stage.units}.values())
+
+
+def every_stage(study: Study[Any]) -> Iterator[Stage]:
+    """Yield the training of encoders, and what follows on their features."""
+    yield study.trainings()
+    yield from study.stages()
 
 
 def distinct_stimuli(opened: Opened[Any]) -> list[Stimuli]:

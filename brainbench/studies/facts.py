@@ -7,6 +7,7 @@ from typing import Any
 from brainbench.core.facts import FORMAT
 from brainbench.data.cards import load_card
 from brainbench.studies.base import Study
+from brainbench.studies.opened import OpenEncoder
 from brainbench.studies.outcome import Outcome
 
 
@@ -42,7 +43,7 @@ def describe(study: Study[Any], outcome: Outcome) -> dict[str, Any]:
                 "untrained": entry.untrained,
                 "shuffled": entry.settings.shuffle,
                 "pool": entry.settings.pool,
-                "note": "" if entry.encoder is None else entry.encoder.note,
+                "note": _note(study, entry),
                 "layers": [vars(layer) for layer in entry.layers],
             }
             for entry in opened.encoders
@@ -56,3 +57,16 @@ def describe(study: Study[Any], outcome: Outcome) -> dict[str, Any]:
         "pictures": outcome.picture_files,
         "target_summaries": outcome.target_files,
     }
+
+
+def _note(study: Study[Any], entry: OpenEncoder) -> str:
+    """Return what an encoder says of itself; of one that was trained here, how training went too."""
+    if entry.encoder is None or entry.encoder.training_key() is None:
+        return "" if entry.encoder is None else entry.encoder.note
+    unit = next(one for one in study.trainings().units if one.key["network"] == entry.encoder.training_key())
+    curves = study.runner.read([unit])[0]
+    n, best = len(curves["loss"]), int(curves["best_epoch"])
+    said = f"{entry.encoder.note}; epoch {best} of {n} taken"
+    if "validation_accuracy" in curves:
+        said += f", {curves['validation_accuracy'][best - 1]:.0%} of the trials kept for validation right"
+    return said

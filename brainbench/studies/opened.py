@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.base import DATASETS, Context, Dataset
+from brainbench.core.errors import UserError
+from brainbench.data.base import DATASETS, Context, Dataset, choose_subjects
 from brainbench.data.recordings.reading import READERS
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
+from brainbench.encoders.selfcheck import CHECKS, remembered_in
 from brainbench.features.store import NETWORKS, FeatureStore
 from brainbench.recipes.encoders import EncoderSettings, RecordedSettings
 from brainbench.recipes.kinds import Recipe
@@ -81,6 +81,11 @@ class Opened(Generic[R]):
                 files += one.weight_files()
         return sorted(set(files))
 
+    @property
+    def networks(self) -> Path:
+        """Folder of trained networks, beside the features."""
+        return self.store.root / NETWORKS
+
     def encoder(self, name: str) -> OpenEncoder:
         """Return one of the recipe's encoders."""
         return next(entry for entry in self.encoders if entry.name == name)
@@ -103,30 +108,6 @@ def open_dataset(recipe: Recipe, cache: Path) -> tuple[Dataset, str]:
     return DATASETS[settings.name].open(settings, root, context), note
 
 
-def choose_subjects(dataset: Dataset, wanted: str | Sequence[str]) -> list[str]:
-    """Return the subjects asked for, in the data set's order.
-
-    Raises
-    ------
-    UserError
-        If a subject does not exist, with the nearest that does.
-    """
-    known = dataset.subjects
-    if wanted == "all":
-        if not known:
-            raise UserError("dataset: no subject was found")
-        return known
-    for subject in wanted:
-        if subject not in known:
-            reasons = [note for note in dataset.notes() if subject in note]
-            raise UserError(
-                f"dataset.subjects: '{subject}' is not a subject of this data set"
-                f"{did_you_mean(subject, known)}{' (' + reasons[0] + ')' if reasons else ''}",
-                hint=f"subjects: {one_of(known)}",
-            )
-    return [subject for subject in known if subject in set(wanted)]
-
-
 def open_all(recipe: AnyR, cache: Path) -> Opened[AnyR]:
     """Open everything that the sections of a recipe name; heavy libraries are imported here and not before."""
     dataset, note = open_dataset(recipe, cache)
@@ -136,13 +117,14 @@ def open_all(recipe: AnyR, cache: Path) -> Opened[AnyR]:
         if isinstance(settings, RecordedSettings):
             opened.encoders.append(OpenEncoder(settings, None, [Layer(settings.feature, 0.0, None)]))
             continue
-        encoder = open_encoder(
-            settings,
-            seed=recipe.seed,
-            device=execution.device,
-            batch_size=execution.batch_size,
-            networks=cache / NETWORKS,
-        )
+        with remembered_in(cache / CHECKS):
+            encoder = open_encoder(
+                settings,
+                seed=recipe.seed,
+                device=execution.device,
+                batch_size=execution.batch_size,
+                networks=cache / NETWORKS,
+            )
         opened.encoders.append(OpenEncoder(settings, encoder, encoder.select(settings.layers)))
         _check_unseen(dataset, encoder)
     codec, generator = getattr(recipe, "low_level", None), getattr(recipe, "generator", None)

@@ -10,6 +10,7 @@ import numpy as np
 
 from brainbench.core.digests import canonical_json
 from brainbench.core.errors import UserError
+from brainbench.data.recordings.base import RecordingDataset
 from brainbench.evaluation.trials.scores import (
     METRICS,
     TrialScores,
@@ -62,7 +63,7 @@ def score_pipeline(
 
 def pipeline_units(opened: Opened[TrialsRecipe], cases: list[Case]) -> list[tuple[Case, PipelineSettings, list[Unit]]]:
     """Return a unit per case, pipeline and fold."""
-    recipe, store = opened.recipe, TrialStore(recordings_of(opened))
+    recipe, store = opened.recipe, TrialStore(recordings_of(opened), networks=opened.networks)
     return [
         (case, settings, [_unit(case, settings, recipe, store, index) for index in range(len(case.folds))])
         for case in cases
@@ -72,7 +73,7 @@ def pipeline_units(opened: Opened[TrialsRecipe], cases: list[Case]) -> list[tupl
 
 def _unit(case: Case, settings: PipelineSettings, recipe: TrialsRecipe, store: TrialStore, index: int) -> Unit:
     train, test = case.folds[index]
-    decoder = make_decoder(settings, case.members[0], recipe)
+    decoder = make_decoder(settings, case.members[0], recipe, store.networks)
 
     def compute() -> dict[str, np.ndarray]:
         prepared = store.prepared(case, settings, decoder)
@@ -87,8 +88,10 @@ def _unit(case: Case, settings: PipelineSettings, recipe: TrialsRecipe, store: T
             raise UserError(f"fold {index + 1}: {error}") from error
         if not np.isfinite(probability).all():
             raise UserError(f"fold {index + 1}: probabilities are not finite")
+        key = decoder.network_key()
+        named = {} if key is None else {"network": np.array(key)}
         # Every class is in every training fold, so columns are the sorted classes.
-        return {"row": test, "probability": probability.astype(np.float64), **seen}
+        return {"row": test, "probability": probability.astype(np.float64), **seen, **named}
 
     key = {
         "trials": case.digests,
@@ -186,9 +189,12 @@ def _add_difference(outcome: Outcome, subject: str, scheme: str, pipeline: str, 
     )  # fmt: skip
 
 
-def note_trials(outcome: Outcome, recipe: TrialsRecipe, members: list[Member], cases: list[Case]) -> None:
+def note_trials(
+    outcome: Outcome, recipe: TrialsRecipe, dataset: RecordingDataset, members: list[Member], cases: list[Case]
+) -> None:
     """Write down what the report says of subjects, schemes and pipelines."""
     for member in members:
+        outcome.data += dataset.account(member.subject)
         labels, counts = np.unique(member.rows.label, return_counts=True)
         info = member.info
         end = member.tmin + (member.n_times - 1) / info["sfreq"]

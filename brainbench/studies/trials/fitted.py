@@ -13,8 +13,10 @@ import numpy as np
 
 from brainbench.core.digests import SCHEMA, canonical_json, digest, digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.recordings.base import NewRecording, RecordingDataset, filtered
+from brainbench.data.recordings.base import RecordingDataset
+from brainbench.data.recordings.cutting import filtered
 from brainbench.data.recordings.matching import check_positions, check_rate, check_scale, spread
+from brainbench.data.recordings.recording import NewRecording
 from brainbench.decoders.base import TrialDecoder
 from brainbench.decoders.files import CannotBeWritten, load_fitted, save_fitted
 from brainbench.evaluation.trials.splitters import TrialRows
@@ -187,7 +189,7 @@ def fit_decoder(
     names = np.unique(rows.label)
     if len(names) < 2:
         raise UserError(f"every training trial is '{names[0]}': one class, nothing to tell apart")
-    decoder, store = make_decoder(settings, members[0], recipe), TrialStore(dataset)
+    decoder, store = make_decoder(settings, members[0], recipe, opened.networks), TrialStore(dataset)
     key = {
         "schema": SCHEMA,
         "trials": case.digests,

@@ -86,7 +86,7 @@ class TrialsStudy(Study[TrialsRecipe]):
     def gather(self, outcome: Outcome) -> None:
         """Add scores, comparisons, windows and bands, and what decoders looked at."""
         recipe, runner, cases = self.recipe, self.runner, self.cases
-        note_trials(outcome, recipe, self.members, cases)
+        note_trials(outcome, recipe, recordings_of(self.opened), self.members, cases)
         subjects = [member.subject for member in self.members]
         with runner.stages.stage("score", total=len(self.pipelines)) as advance:
             right: dict[tuple[str, str], dict[str, Hits]] = {}

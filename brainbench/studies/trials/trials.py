@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from brainbench.data.recordings.base import RecordingDataset, compare_montage
 from brainbench.decoders.base import DECODERS, TrialContext, TrialDecoder
 from brainbench.evaluation.certificate import Certificate
 from brainbench.evaluation.trials.certificate import trial_certificate
+from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.scores import Predictions
 from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 from brainbench.recipes.kinds.trials import TrialsRecipe
@@ -97,6 +99,8 @@ class TrialStore:
     dataset: RecordingDataset
     kept: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    networks: Path | None = None
+    """Folder of trained networks."""
 
     def prepared(self, case: Case, settings: PipelineSettings, decoder: TrialDecoder) -> np.ndarray:
         """Return the prepared trials of all members of a case, ``(n_trials, ...)``."""
@@ -180,6 +184,7 @@ def open_member(opened: Opened[TrialsRecipe], subject: str) -> Member:
         label=trials.label,
         onset=trials.onset,
         length=trials.length,
+        content=fingerprints(trials.X),
     )
     names = np.unique(trials.label)
     if len(names) < 2:
@@ -218,11 +223,14 @@ def _cases(evaluation: Evaluation, members: Sequence[Member], recipe: TrialsReci
     return cases
 
 
-def make_decoder(settings: PipelineSettings, member: Member, recipe: TrialsRecipe) -> TrialDecoder:
-    """Return a new decoder for the recordings of a subject."""
+def make_decoder(
+    settings: PipelineSettings, member: Member, recipe: TrialsRecipe, networks: Path | None = None
+) -> TrialDecoder:
+    """Return a new decoder for the recordings of a subject; `networks` is where trained networks are kept."""
     context = TrialContext(
-        info=member.info, n_times=member.n_times, seed=recipe.seed, threads=recipe.execution.threads_per_unit
-    )
+        info=member.info, n_times=member.n_times, seed=recipe.seed, threads=recipe.execution.threads_per_unit,
+        networks=networks,
+    )  # fmt: skip
     return DECODERS[settings.decoder](settings, context)
 
 
