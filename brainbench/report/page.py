@@ -96,7 +96,8 @@ def _read(root: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
         scores = read_table(root / "scores.csv", NAMES)  # older runs have fewer columns
         for name in ("trials", "reconstruction", "exploration"):
             facts.setdefault(name, None)  # older runs have none
-        facts.setdefault("data", [])
+        for name in ("data", "doubts"):
+            facts.setdefault(name, [])
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: the run has not finished", hint="run its recipe again") from None
     return facts, manifest, scores

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from brainbench.data.cards import load_card
+from brainbench.evaluation.certificate import LEAK
 from brainbench.recipes.kinds.decode import DecodeRecipe
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.kinds.explore import ExploreRecipe
@@ -63,6 +64,7 @@ def describe(opened: Opened, outcome: Outcome) -> dict[str, Any]:
         "reconstruction": reconstruction_facts(opened),
         "exploration": outcome.explorations or None,
         "rsa_ceilings": outcome.rsa_ceilings,
+        "doubts": [*leaks(outcome), *outcome.doubts],
         "warnings": outcome.warnings,
         "confusion": outcome.confusion,
         "trials": outcome.trials or None,
@@ -70,6 +72,17 @@ def describe(opened: Opened, outcome: Outcome) -> dict[str, Any]:
         "pictures": outcome.picture_files,
         "target_summaries": outcome.target_files,
     }
+
+
+def leaks(outcome: Outcome) -> list[str]:
+    """Return what the certificates of all schemes found to let a score rise without the brain."""
+    several = len(outcome.schemes) > 1
+    return [
+        f"{finding} (held out: {scheme['label']})" if several else finding
+        for scheme in outcome.schemes.values()
+        for finding in scheme["certificate"]["findings"]
+        if finding.startswith(LEAK)
+    ]
 
 
 def untrained(opened: Opened) -> list[str]:

@@ -70,6 +70,8 @@ class Outcome:
     rsa_ceilings: list[dict[str, Any]] = field(default_factory=list)
     """Lower and upper RSA ceiling of participants and ROIs."""
     warnings: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    """Warnings that put what the page claims in doubt: leaks, ceilings that failed, claims that were not tested."""
     chance: dict[str, float] = field(default_factory=dict)
     """Chance level of metrics where it is not 0."""
     trials: dict[str, Any] = field(default_factory=dict)
@@ -94,6 +96,11 @@ class Outcome:
         """Add a sentence to the report's warnings, once."""
         if sentence not in self.warnings:
             self.warnings.append(sentence)
+
+    def doubt(self, sentence: str) -> None:
+        """Add a sentence to those that stand in the first box of the report, once."""
+        if sentence not in self.doubts:
+            self.doubts.append(sentence)
 
     def correct(self) -> None:
         """Fill ``q``: Benjamini-Hochberg over all encoder x layer x ROI tests of a subject, scheme and metric."""
