@@ -13,6 +13,7 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean
+from brainbench.core.remembered import remembered_digest
 from brainbench.data.array_cache import cached_arrays
 from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
 from brainbench.data.containers import opened_hdf5
@@ -91,6 +92,8 @@ class Nsd(Dataset):
             if self.settings.subjects != "all" and subject not in self.settings.subjects:
                 continue
             files += [self._roi(subject, name) for name in (MASK, *self.settings.rois)]
+            tables = [self._label_table(subject, name) for name in self.settings.rois]
+            files += [path for path in tables if path.is_file()]
             files += list(self._sessions(subject).values())
             if self._ncsnr(subject).is_file():
                 files.append(self._ncsnr(subject))
@@ -111,6 +114,13 @@ class Nsd(Dataset):
 
     def _roi(self, subject: str, name: str) -> Path:
         return self.root / "nsddata" / "ppdata" / subject / "func1pt8mm" / "roi" / f"{name}.nii.gz"
+
+    def _label_table(self, subject: str, name: str) -> Path:
+        return self.root / "nsddata" / "freesurfer" / subject / "label" / f"{name}.mgz.ctab"
+
+    def _digest(self, path: Path) -> str | None:
+        """Return the digest of a file that is too large to be hashed on every opening; None where nothing is kept."""
+        return None if self.context.cache is None else remembered_digest(path, self.context.cache)
 
     def _betas(self, subject: str) -> Path:
         return self.root / "nsddata_betas" / "ppdata" / subject / "func1pt8mm" / self.settings.betas
@@ -206,7 +216,7 @@ class Nsd(Dataset):
             rising = np.sort(ids)
             return {"digests": np.array([digest_array(self.brick[index]) for index in rising], dtype="S")}
 
-        made_of = {"file": stamp(self.brick.path), "ids": digest_array(np.sort(ids))}
+        made_of = {"file": self._digest(self.brick.path), "ids": digest_array(np.sort(ids))}
         found = cached_arrays(self.context.cache, "image-digests", made_of, compute)["digests"]
         return [value.decode() for value in found[np.argsort(np.argsort(ids))]]
 
@@ -281,7 +291,11 @@ class Nsd(Dataset):
 
     def _session(self, path: Path, mask: Any, mask_path: Path) -> np.ndarray:
         """Return the betas of a session; a masked float32 copy is kept in the cache and mapped from there."""
-        made_of = {"file": stamp(path), "mask": digest_array(np.asarray(mask.dataobj)), "trials": self.facts.trials}
+        made_of = {
+            "file": self._digest(path),
+            "mask": digest_array(np.asarray(mask.dataobj)),
+            "trials": self.facts.trials,
+        }
 
         def compute() -> dict[str, np.ndarray]:
             return {"betas": read_session(path, mask, mask_path, self.facts.trials)}
@@ -298,8 +312,7 @@ class Nsd(Dataset):
                     f"dataset.rois: {path} does not exist{did_you_mean(name, near)}",
                     hint="take it out of `dataset.rois`, or download it",
                 )
-            table = self.root / "nsddata" / "freesurfer" / subject / "label" / f"{name}.mgz.ctab"
-            found = read_rois(path, read_labels(table, name), mask, mask_path)
+            found = read_rois(path, read_labels(self._label_table(subject, name), name), mask, mask_path)
             twice = sorted(set(found) & set(rois))
             if twice:
                 raise UserError(f"{path}: ROI '{twice[0]}' is in another file of `dataset.rois` too")
@@ -378,12 +391,6 @@ class _Images:
 
     def __call__(self, index: int) -> np.ndarray:
         return self.brick[int(self.ids[index])]
-
-
-def stamp(path: Path) -> list[Any]:
-    """Return name, size and time of change of a file that is too large to be hashed on every opening."""
-    found = path.stat()
-    return [str(path.resolve()), found.st_size, found.st_mtime_ns]
 
 
 def zscore_columns(

@@ -1,0 +1,56 @@
+"""Sweeps in full: everything that can be changed is changed, one at a time, and a cached result must equal a fresh one.
+
+``python benchmarks/sweep.py --part files [--only LOADER ...]`` changes every column of every file of every loader, and
+takes those of three loaders from file to score.
+Prints a line for each change that went wrong, and counts; exits 1 if one did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+
+def files(only: list[str] | None) -> int:
+    """Change every file of every loader; return how many changes went wrong."""
+    from tests.sweeps.files import changes, rerun, sweep
+    from tests.sweeps.loaders import LOADERS, RECIPES
+
+    wrong = 0
+    for name, loader in LOADERS.items():
+        if only and name not in only:
+            continue
+        work = Path(tempfile.mkdtemp(prefix="sweep-"))
+        loader.write(work / "original")
+        verdicts = sweep(loader, work / "original", work, lambda found: found)
+        if name in RECIPES:
+            for change in changes(work / "original", loader.open(work / "original", None)):
+                with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
+                    verdicts.append(rerun(RECIPES[name], work / "original", Path(folder), change))
+        for verdict in verdicts:
+            if not verdict.right:
+                print(f"WRONG  {name}: {verdict.change}: {verdict.outcome}")
+                wrong += 1
+        outcomes = Counter(verdict.outcome for verdict in verdicts if verdict.right)
+        print(
+            f"{name}: {len(verdicts)} changes, {', '.join(f'{n} {what}' for what, n in outcomes.items())}", flush=True
+        )
+        shutil.rmtree(work)
+    return wrong
+
+
+PARTS = {"files": files}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=PARTS, required=True)
+    parser.add_argument("--only", nargs="*", help="names of loaders")
+    arguments = parser.parse_args()
+    sys.exit(1 if PARTS[arguments.part](arguments.only) else 0)

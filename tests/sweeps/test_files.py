@@ -1,0 +1,75 @@
+"""A sample of the sweep over files that turns with the day; `benchmarks/sweep.py --part files` makes all changes."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.sweeps.files import Change, changes, rerun, sweep
+from tests.sweeps.loaders import LOADERS, RECIPES
+
+N_CHANGES = 3
+"""Changes of each loader."""
+
+
+@pytest.fixture(scope="module")
+def day():
+    return int(os.environ.get("BRAINBENCH_SWEEP_DAY", time.strftime("%Y%j")))
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_every_change_of_a_file_is_seen(name, day, tmp_path):
+    loader = LOADERS[name]
+    loader.write(tmp_path / "original")
+    rng = np.random.default_rng([day, list(LOADERS).index(name)])
+
+    def some(found):
+        assert len(found) >= 3
+        return [found[index] for index in sorted(rng.permutation(len(found))[:N_CHANGES])]
+
+    verdicts = sweep(loader, tmp_path / "original", tmp_path, some)
+    assert [one for one in verdicts if not one.right] == [], f"BRAINBENCH_SWEEP_DAY={day}"
+
+
+def test_rows_that_were_measured_six_seconds_later_are_fitted_again(tmp_path):
+    loader = LOADERS["folder story"]
+    loader.write(tmp_path / "original")
+
+    def later(path):
+        design = pd.read_csv(path)
+        design.assign(time=design["time"] + 6.0).to_csv(path, index=False)
+
+    change = Change("sub-01/design.csv[time]", Path("sub-01/design.csv"), later)
+    assert rerun(RECIPES["folder story"], tmp_path / "original", tmp_path, change).outcome == "changed"
+
+
+@pytest.mark.parametrize("name", ["folder", "bids"])
+def test_a_changed_file_is_seen_in_the_scores(name, day, tmp_path):
+    loader = LOADERS[name]
+    loader.write(tmp_path / "original")
+    found = changes(tmp_path / "original", loader.open(tmp_path / "original", None))
+    chosen = found[int(np.random.default_rng([day, 7]).integers(len(found)))]
+    verdict = rerun(RECIPES[name], tmp_path / "original", tmp_path, chosen)
+    assert verdict.right, f"BRAINBENCH_SWEEP_DAY={day}: {verdict}"
+
+
+def test_the_sweep_sees_a_loader_that_forgets_a_column(tmp_path):
+    loader = LOADERS["folder"]
+    loader.write(tmp_path / "original")
+    forgetful = type(loader)(loader.write, {**loader.settings, "nuisance": None})
+    dataset = loader.open(tmp_path / "original", None)
+    wanted = {change.name for change in changes(tmp_path / "original", dataset)}
+    assert {"sub-01/design.csv[stimulus]", "sub-01/nuisance.npy[value]", "stimuli.csv[kind]"} <= wanted
+    # `repeat` is read to be checked and has no effect, which only this loader's list of exceptions forgives.
+    bare = type(loader)(loader.write, loader.settings, {})
+    found = sweep(bare, tmp_path / "original", tmp_path, lambda all: [c for c in all if "[repeat]" in c.name])
+    assert any(not one.right and one.outcome == "no effect" for one in found) or all(
+        one.outcome == "refused" for one in found
+    )
+    assert not any(
+        "nuisance" in change.name
+        for change in changes(tmp_path / "original", forgetful.open(tmp_path / "original", None))
+    )
