@@ -32,6 +32,8 @@ def test_a_changed_setting_gives_what_a_fresh_run_gives(tmp_path, values):
 def test_the_sweep_sees_a_key_that_forgets_a_setting(tmp_path, monkeypatch, values):
     change = setting(values, ("head", "n_alphas"), values["head"]["n_alphas"])
     assert change is not None
-    monkeypatch.setattr("brainbench.runs.units.Unit.digest", property(lambda unit: digest(unit.label)[:32]))
+    monkeypatch.setattr(
+        "brainbench.runs.units.Unit.digest", property(lambda unit: digest([unit.kind, unit.label])[:32])
+    )
     (verdict,) = compare(values, [change], tmp_path)
     assert verdict.outcome.startswith("cached and fresh differ in scores.csv")
