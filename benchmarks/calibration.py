@@ -23,6 +23,8 @@ from pathlib import Path
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
+import numpy as np  # noqa: E402
+
 from brainbench.evaluation.calibration import Row, judge  # noqa: E402
 
 HERE = Path(__file__).parent
@@ -64,10 +66,11 @@ def advance(name: str, out: Path, n_sets: int) -> float:
     with path.open("a") as file:
         if path.stat().st_size and not path.read_text().endswith("\n"):
             file.write("\n")
-        for index in range(n_sets):
-            if index not in known:
-                value = row.one(row.seed(index))
-                file.write(json.dumps([index, None if value != value else value]) + "\n")
+        for index in range(-(-n_sets // row.many)):
+            if index * row.many not in known:
+                found = row.one(row.seed(index))
+                for number, value in enumerate(np.atleast_1d(found), start=index * row.many):
+                    file.write(json.dumps([number, None if value != value else float(value)]) + "\n")
                 file.flush()
     return time.process_time() - start
 

@@ -77,13 +77,14 @@ def ours(recipe: Any, jobs: int = 1) -> dict[tuple[str, str], float]:
     from brainbench.core.progress import Stages
     from brainbench.runs.engines import LocalEngine, Runner
     from brainbench.runs.folder import RunFolder
+    from brainbench.studies.base import study_of
     from brainbench.studies.opened import open_all
 
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder) / "run")
         with run.writing():
             opened = open_all(recipe, Path(folder) / "cache")
-            outcome = compute(opened, Runner(run, LocalEngine(jobs), Stages(quiet=True)))
+            outcome = compute(study_of(opened, Runner(run, LocalEngine(jobs), Stages(quiet=True))))
     rows = pd.DataFrame(outcome.rows)
     rows = rows[(rows["metric"] == "roc_auc") & (rows["fold"] != "all")]
     means: dict[tuple[str, str], float] = rows.groupby(["subject", "pipeline"])["value"].mean().to_dict()

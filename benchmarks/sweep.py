@@ -31,10 +31,10 @@ def files(only: list[str] | None) -> int:
         work = Path(tempfile.mkdtemp(prefix="sweep-"))
         loader.write(work / "original")
         verdicts = sweep(loader, work / "original", work, lambda found: found)
-        if name in RECIPES:
+        for recipe in (recipe for key, recipe in RECIPES.items() if key.partition(",")[0] == name):
             for change in changes(work / "original", loader.open(work / "original", None)):
                 with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
-                    verdicts.append(rerun(RECIPES[name], work / "original", Path(folder), change))
+                    verdicts.append(rerun(recipe, work / "original", Path(folder), change))
         for verdict in verdicts:
             if not verdict.right:
                 print(f"WRONG  {name}: {verdict.change}: {verdict.outcome}")

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from brainbench.core.errors import UserError, one_of
+from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.files import write_text
-from brainbench.data.recordings.base import NewRecording, Recording, RecordingDataset, Trials, as_trials, cut
+from brainbench.data.recordings.base import RecordingDataset
+from brainbench.data.recordings.cutting import cut, touching
+from brainbench.data.recordings.recording import NewRecording, Recording, Trials, as_trials, counted
 from brainbench.data.tables import read_table
 from brainbench.evaluation.trials.scores import Predictions, Score, score_trials
 from brainbench.recipes.kinds.trials import TrialsRecipe
@@ -26,7 +28,7 @@ from brainbench.studies.trials.fitted import (
     open_decode_run,
     read_new,
 )
-from brainbench.studies.trials.trials import Member, make_decoder, open_member
+from brainbench.studies.trials.trials import Member, make_decoder, open_member, recordings_of
 
 
 @dataclass
@@ -61,7 +63,7 @@ class Ready:
         What is said so far.
     """
 
-    opened: Opened
+    opened: Opened[TrialsRecipe]
     fitted: FittedDecoder
     new: NewRecording
     trials: list[Trials]
@@ -124,8 +126,7 @@ def make_ready(
     """Open everything, check that it fits, and fit the decoder; see `apply_run`."""
     path = Path(recording)
     folder, opened = open_decode_run(run, root, cache)
-    recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
+    recipe = opened.recipe
     settings, how = choose_pipeline(recipe, pipeline)
     choose_subjects(opened, subjects, "")
     first = open_member(opened, (list(subjects) or opened.subjects)[0])
@@ -135,9 +136,12 @@ def make_ready(
     members = [first if name == first.subject else open_member(opened, name) for name in chosen]
     classes = sorted({str(label) for member in members for label in member.rows.label})
     notes: list[str] = []
+    dataset = recordings_of(opened)
     if events is not None:
-        new = replace(new, recording=_with_events(new.recording, Path(events)))
+        new = replace(new, recording=_with_events(new.recording, Path(events), path, dataset, notes))
     kept = _known_events(new.recording, classes, notes, needed=whole_trials)
+    if not whole_trials:
+        kept = _outside_bad_stretches(kept, dataset, notes)
     itself = new.recording.digest()
     new = replace(new, recording=kept)
     trials = cut_new(opened, new, first, bands, notes) if whole_trials else []
@@ -154,23 +158,26 @@ def make_ready(
 
 
 def cut_new(
-    opened: Opened, new: NewRecording, member: Member, bands: Sequence[list[float] | None], notes: list[str]
+    opened: Opened[TrialsRecipe],
+    new: NewRecording,
+    member: Member,
+    bands: Sequence[list[float] | None],
+    notes: list[str],
 ) -> list[Trials]:
     """Return the trials of the recording in every band, cut as those of training were."""
-    recording, dataset = new.recording, opened.dataset
-    assert isinstance(dataset, RecordingDataset)
+    recording, dataset = new.recording, recordings_of(opened)
     settings = dataset.settings.model_copy(update={"sfreq": float(member.info["sfreq"])})
     parts = []
     for band in bands:
-        epochs = cut(recording, new.subject, settings, band)
+        epochs, left_out = cut(recording, new.subject, settings, band)
         if epochs is None:
             raise UserError(
-                f"{recording.where}: no event leaves room for a whole trial of {settings.tmin:g} to {settings.tmax:g} s"
+                f"{recording.where}: no event leaves room for a whole trial of {settings.tmin:g} to "
+                f"{settings.tmax:g} s",
+                hint="; ".join(f"{left.what} {left.why}" for left in left_out) or None,
             )
         parts.append(as_trials(epochs, new.subject))
-    lost = len(recording.onsets) - len(parts[0])
-    if lost:
-        notes.append(f"{lost} events too close to an end of the recording: not decoded")
+    notes.extend(f"{left.what} not decoded: {left.why}" for left in left_out)
     return parts
 
 
@@ -203,7 +210,6 @@ def score_lines(ready: Ready, label: np.ndarray, probability: np.ndarray) -> lis
     if not known.any():
         return ["labels are not known: nothing to score"]
     recipe = ready.opened.recipe
-    assert isinstance(recipe, TrialsRecipe)
     y = np.searchsorted(ready.classes, label[known])
     n = int(known.sum())
     predictions = Predictions(np.arange(n), np.zeros(n, dtype=int), probability[known])
@@ -225,19 +231,54 @@ def _said(name: str, score: Score) -> str:
     return f"{name} {score.value:.3f} [{score.ci_low:.2f}, {score.ci_high:.2f}]"
 
 
-def _with_events(recording: Recording, path: Path) -> Recording:
-    """Return the recording with the events of a table."""
+def _with_events(
+    recording: Recording, path: Path, file: Path, dataset: RecordingDataset, notes: list[str]
+) -> Recording:
+    """Return the recording with the events of a table; of a table of several recordings those of this one.
+
+    Labels that the recipe's `dataset.labels` renames are renamed here too.
+    """
     table = read_table(path)
     table.require("onset")
-    onsets = table.numbers("onset", minimum=0.0)
+    onsets = table.numbers("onset")
     labels = table.texts("label", required=False) if "label" in table else [""] * len(table)
+    own = np.ones(len(table), dtype=bool)
+    if "path" in table:
+        named = table.texts("path")
+        own = np.array([_names_file(name, file, [path.parent, getattr(dataset, "root", None)]) for name in named])
     table.finish()
-    order = np.argsort(onsets, kind="stable")
+    if not own.any():
+        near = did_you_mean(file.name, named)
+        raise UserError(f"{path}: no row is of {file.name}{near}", hint=f"column 'path' names {one_of(set(named))}")
+    if not own.all():
+        notes.append(f"{int((~own).sum())} events of other recordings in {path.name} passed over")
     end = recording.raw.times[-1]
-    late = [line for line, onset in zip(table.lines, onsets, strict=True) if onset > end]
-    if late:
-        raise UserError(f"{path}:{late[0]}  the event lies after the end of the recording ({end:g} s)")
-    return replace(recording, onsets=onsets[order], labels=np.array(labels, dtype=str)[order])
+    off = [line for line, onset, mine in zip(table.lines, onsets, own, strict=True) if mine and not 0 <= onset <= end]
+    if off:
+        raise UserError(f"{path}:{off[0]}  the event lies outside of the recording (0 to {end:g} s)")
+    names = getattr(dataset.settings, "labels", None) or {}
+    order = [row for row in np.argsort(onsets, kind="stable") if own[row]]
+    return replace(
+        recording,
+        onsets=onsets[order],
+        labels=np.array([names.get(labels[row], labels[row]) for row in order], dtype=str),
+    )
+
+
+def _names_file(name: str, file: Path, folders: Sequence[Path | None]) -> bool:
+    """Return whether a cell of a table names a file: from one of the folders, or by its bare name."""
+    for folder in folders:
+        if folder is not None and (folder / name).is_file():
+            return (folder / name).samefile(file)
+    return Path(name).name == file.name
+
+
+def _outside_bad_stretches(recording: Recording, dataset: RecordingDataset, notes: list[str]) -> Recording:
+    """Leave out the events whose trials touch a bad stretch: an evaluation does not count them either."""
+    gone = touching(recording, dataset.settings.tmin, dataset.settings.tmax)
+    if gone.any():
+        notes.append(f"{counted(int(gone.sum()), 'trial')} not scored: touching a stretch marked BAD")
+    return replace(recording, onsets=recording.onsets[~gone], labels=recording.labels[~gone])
 
 
 def _known_events(recording: Recording, classes: list[str], notes: list[str], *, needed: bool) -> Recording:

@@ -29,7 +29,7 @@ from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit
 from brainbench.studies.opened import Opened, open_all
-from brainbench.studies.trials.trials import Member, make_decoder, open_trials, preparation_of
+from brainbench.studies.trials.trials import Member, make_decoder, open_trials, preparation_of, recordings_of
 
 PROBE = "nearest_neighbour"
 """Always asked: it reads nothing of coins that folds do not share, and everything that they do."""
@@ -125,8 +125,8 @@ def audit_recipe(
     quiet : bool
     """
     settings = settings or AuditSettings()
-    read = read_recipe(recipe, overrides)
-    if not isinstance(read, TrialsRecipe):
+    read = TrialsRecipe.of(read_recipe(recipe, overrides))
+    if read is None:
         raise UserError(f"{recipe}: only recipes of `kind: decode` with `pipelines` have trials to flip coins for")
     pipelines, notes = _pipelines(read, settings)
     read = read.model_copy(update={"pipelines": pipelines[:-1] or read.pipelines[:1]})  # the others need no opening
@@ -244,11 +244,10 @@ class WindowStore:
 
 
 def _units(
-    opened: Opened, protocols: list[Protocol], pipelines: list[PipelineSettings], settings: AuditSettings
+    opened: Opened[TrialsRecipe], protocols: list[Protocol], pipelines: list[PipelineSettings], settings: AuditSettings
 ) -> list[tuple[Protocol, PipelineSettings, int, Unit]]:
     """Return a unit per protocol, pool, pipeline and seed; coins are flipped, and rows dealt, before the first."""
-    dataset = opened.dataset
-    assert isinstance(dataset, RecordingDataset)
+    dataset = recordings_of(opened)
     store = WindowStore(dataset)
     out = []
     for protocol in protocols:
@@ -264,11 +263,10 @@ def _units(
 
 
 def _unit(
-    opened: Opened, protocol: Protocol, settings: PipelineSettings, seed: int, label: np.ndarray, folds: list[Fold],
-    store: WindowStore,
+    opened: Opened[TrialsRecipe], protocol: Protocol, settings: PipelineSettings, seed: int, label: np.ndarray,
+    folds: list[Fold], store: WindowStore,
 ) -> Unit:  # fmt: skip
     recipe = opened.recipe
-    assert isinstance(recipe, TrialsRecipe)
     windows, first = protocol.windows, protocol.members[0]
     decoder = _decoder(settings, replace(first, n_times=windows.n_times), recipe)
     who = first.subject if len(protocol.members) == 1 else f"{len(protocol.members)} subjects"

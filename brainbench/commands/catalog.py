@@ -49,7 +49,8 @@ def layers_table(model: str, *, weights: str, pattern: str) -> str:
     for layer in encoder.select([pattern]):
         rows.append((layer.name, f"{layer.depth:.3f}", "?" if layer.width is None else str(layer.width)))
     width = max(len(row[0]) for row in rows)
-    return "\n".join(f"{name:<{width}}  {depth:>5}  {size:>6}" for name, depth, size in rows)
+    table = "\n".join(f"{name:<{width}}  {depth:>5}  {size:>6}" for name, depth, size in rows)
+    return f"{table}\n{encoder.note}" if encoder.note else table
 
 
 def _guess(model: str, weights: str) -> EncoderSettings:

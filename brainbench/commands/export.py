@@ -9,12 +9,16 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.core.files import write_array, write_json, write_text
 from brainbench.core.made import MadeFiles, refuse_foreign
+from brainbench.core.progress import Stages
 from brainbench.evaluation.metrics import METRICS, Metric
 from brainbench.features.store import default_cache
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.reader import parse_recipe
+from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import FINISHED, Run
-from brainbench.studies.encode.encode import Case, encoding_cases, full_fit, gather, plan_fits
+from brainbench.studies.cases.case import Case
+from brainbench.studies.encode.fits import full_fit, gather, plan_fits
+from brainbench.studies.encode.study import EncodeStudy
 from brainbench.studies.opened import open_all
 from brainbench.studies.outcome import TargetMap, write_image
 
@@ -50,9 +54,10 @@ def export_run(
     run = Run(path)
     if run.manifest.get("status") != FINISHED:
         raise UserError(f"{path}: the run has not finished", hint="run its recipe again to finish it")
-    recipe = parse_recipe((run.path / "recipe.yaml").read_text(encoding="utf-8"), str(run.path / "recipe.yaml"))
-    if not isinstance(recipe, EncodeRecipe):
-        raise UserError(f"{path} is a {recipe.kind} run; export writes encoding runs")
+    read = parse_recipe((run.path / "recipe.yaml").read_text(encoding="utf-8"), str(run.path / "recipe.yaml"))
+    recipe = EncodeRecipe.of(read)
+    if recipe is None:
+        raise UserError(f"{path} is a {read.kind} run; export writes encoding runs")
     lead = METRICS[recipe.metrics[0]]
     folder = Path(out) if out is not None else run.path / "export"
     made = MadeFiles(folder)
@@ -61,11 +66,11 @@ def export_run(
     places = ("subject", "scheme", "encoder", "layer", "metric")
     scored = {tuple(entry[name] for name in places): entry["file"] for entry in run.facts["target_summaries"]}
     opened = open_all(recipe, default_cache(cache))
+    study = EncodeStudy(opened, Runner(run.folder, LocalEngine(), Stages(quiet=True)))
     written: list[Path] = []
-    for case in encoding_cases(opened):
+    for case in study.cases:
         values: dict[str, list[tuple[str, np.ndarray]]] = {}
         for fit in plan_fits(opened, case):
-            assert fit.encoder is not None and fit.layer is not None
             held_out = gather(fit, run.folder)
             names = (case.rows.subject, case.rows.scheme.label, fit.encoder.name, fit.layer.name)
             stem = TargetMap(*names, "x", np.zeros(0)).stem.removesuffix("_stat-x")
@@ -74,7 +79,7 @@ def export_run(
             score = np.load(run.path / scored[*names, lead.name], allow_pickle=False)
             values.setdefault(fit.encoder.name, []).append((fit.layer.name, score))
             if weights and case.rows.scheme.label == recipe.schemes[0].label:
-                for name, array in full_fit(opened, case, fit).items():
+                for name, array in full_fit(recipe, fit).items():
                     written.append(_write(made, "weights", f"{stem}_{name}", array))
         written += _write_preference(made, case, values, lead)
     written.append(made.add("README.txt"))

@@ -1,4 +1,4 @@
-"""What a recipe would do: units of work, what is cached, memory, disk and time; and the refusal to start too big."""
+"""What a recipe would do: units of work, what is cached, memory, disk and time."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from brainbench.commands.memory import Estimate, estimate_memory
-from brainbench.core.errors import UserError
+from brainbench.core.progress import Stages
 from brainbench.features.store import default_cache
 from brainbench.recipes.kinds import Recipe
-from brainbench.recipes.kinds.encode import EncodeRecipe
-from brainbench.recipes.kinds.explore import ExploreRecipe
-from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
-from brainbench.recipes.kinds.trials import TrialsRecipe
+from brainbench.recipes.parts import Execution
 from brainbench.recipes.reader import read_recipe
+from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.identity import default_folder, recipe_digest
-from brainbench.runs.units import Unit, jobs_to_use
-from brainbench.studies.opened import Opened, open_all
+from brainbench.runs.units import jobs_to_use
+from brainbench.studies.base import all_units, study_of
+from brainbench.studies.opened import open_all
 
 
 @dataclass
@@ -27,7 +26,7 @@ class Plan:
 
     Attributes
     ----------
-    recipe : EncodeRecipe or DecodeRecipe
+    recipe : Recipe
     finished : bool
         Nothing is left to do.
     features : list of (encoder, layers asked, layers missing, stimuli)
@@ -80,84 +79,24 @@ def plan(
 def make_plan(recipe: Recipe, folder: RunFolder, *, cache: str | os.PathLike[str] | None = None) -> Plan:
     """Return the plan of a recipe without running anything."""
     opened = open_all(recipe, default_cache(None if cache is None else str(cache)))
-    features = []
-    if isinstance(recipe, EncodeRecipe):
-        distinct = {one.digest(): one for one in map(opened.dataset.stimuli, opened.subjects)}.values()
-        for entry in opened.encoders:
-            if entry.encoder is None:
-                continue
-            for one in distinct:
-                names = [layer.name for layer in entry.layers]
-                missing = opened.store.missing(entry.encoder, one, names, entry.settings.pool)
-                features.append((entry.name, len(names), len(missing), len(one)))
+    study = study_of(opened, Runner(folder, LocalEngine(), Stages(quiet=True)))
     units: dict[str, tuple[int, int]] = {}
-    for unit in all_units(opened, folder):
-        total, missing_units = units.get(unit.kind, (0, 0))
-        units[unit.kind] = (total + 1, missing_units + (not folder.has_unit(unit.digest)))
+    for unit in all_units(study):
+        total, missing = units.get(unit.kind, (0, 0))
+        units[unit.kind] = (total + 1, missing + (not folder.has_unit(unit.digest)))
     return Plan(
         recipe=recipe,
         folder=str(folder.path),
         finished=folder.finished(recipe_digest(recipe)),
-        features=features,
+        features=[(one.name, len(one.layers), one.missing(opened.store), len(one.stimuli)) for one in study.features()],
         units=units,
-        memory=estimate_memory(opened),
+        memory=estimate_memory(study),
         subjects=opened.subjects,
-        seconds=_expected_seconds(folder, units, recipe),
+        seconds=_expected_seconds(folder, units, recipe.execution),
     )
 
 
-def all_units(opened: Opened, folder: RunFolder) -> list[Unit]:
-    """Return every unit that fits a model (scores follow from them)."""
-    if isinstance(opened.recipe, EncodeRecipe):
-        from brainbench.studies.encode.encode import plan_units
-
-        return plan_units(opened)
-    if isinstance(opened.recipe, ReconstructRecipe):
-        from brainbench.core.progress import Stages
-        from brainbench.runs.engines import LocalEngine, Runner
-        from brainbench.studies.reconstruct.reconstruct import plan_units as plan_images
-
-        return plan_images(opened, Runner(folder, LocalEngine(), Stages(quiet=True)))
-    if isinstance(opened.recipe, ExploreRecipe):
-        from brainbench.core.progress import Stages
-        from brainbench.runs.engines import LocalEngine, Runner
-        from brainbench.studies.explore.explore import plan_units as plan_exploration
-
-        return plan_exploration(opened, Runner(folder, LocalEngine(), Stages(quiet=True)))
-    if isinstance(opened.recipe, TrialsRecipe):
-        from brainbench.studies.trials.decode_trials import plan_units as plan_trials
-
-        return plan_trials(opened)
-    from brainbench.studies.decode import plan_units as plan_decoding
-
-    return plan_decoding(opened)
-
-
-def check_memory(opened: Opened) -> Estimate:
-    """Refuse a recipe that would not fit into memory, before the first unit.
-
-    Raises
-    ------
-    UserError
-        With the estimate, the limit, and what to turn.
-    """
-    import psutil
-
-    estimate = estimate_memory(opened)
-    limit = opened.recipe.execution.memory_gb
-    available = psutil.virtual_memory().available / 1e6
-    allowed = min(limit * 1e3, available) if limit is not None else available
-    if estimate.peak_mb > allowed:
-        source = "are allowed by execution.memory_gb" if limit and limit * 1e3 <= available else "are free"
-        raise UserError(
-            f"this recipe needs about {estimate.peak_mb / 1e3:.1f} GB of memory ({estimate.largest}); "
-            f"{allowed / 1e3:.1f} GB {source}",
-            hint="use fewer --jobs, `reduction: {method: pca}`, `pool: mean` instead of flatten, or fewer layers",
-        )
-    return estimate
-
-
-def _expected_seconds(folder: RunFolder, units: dict[str, tuple[int, int]], recipe: object) -> float | None:
+def _expected_seconds(folder: RunFolder, units: dict[str, tuple[int, int]], execution: Execution) -> float | None:
     """Return the time for missing units at the rate that finished ones of their kind took here."""
     rates: dict[str, list[float]] = {}
     for event in folder.events():
@@ -168,7 +107,6 @@ def _expected_seconds(folder: RunFolder, units: dict[str, tuple[int, int]], reci
         return 0.0
     if not all(kind in rates for kind in missing):
         return None
-    execution = recipe.execution  # type: ignore[attr-defined]
     total = sum(count * sum(rates[kind]) / len(rates[kind]) for kind, count in missing.items())
     return total / jobs_to_use(execution.jobs, execution.threads_per_unit)
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from brainbench import __version__
-from brainbench.commands.plan import check_memory
+from brainbench.commands.memory import check_memory
 from brainbench.commands.worker import engine_for
 from brainbench.core.errors import Interrupted
 from brainbench.core.files import write_json, write_text
@@ -23,16 +23,12 @@ from brainbench.core.progress import Stages, peak_memory_mb
 from brainbench.core.remembered import forget_digests
 from brainbench.features.store import default_cache
 from brainbench.recipes.kinds import Recipe
-from brainbench.recipes.kinds.decode import DecodeRecipe
-from brainbench.recipes.kinds.encode import EncodeRecipe
-from brainbench.recipes.kinds.explore import ExploreRecipe
-from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
-from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.reader import read_recipe
-from brainbench.runs.engines import Runner
+from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import FINISHED, Run, RunFolder, describe_input
 from brainbench.runs.identity import default_folder, recipe_digest
 from brainbench.runs.units import DamagedUnit
+from brainbench.studies.base import Study, study_of
 from brainbench.studies.facts import describe
 from brainbench.studies.opened import Opened, open_all
 from brainbench.studies.outcome import Outcome
@@ -135,21 +131,23 @@ def execute(
         "cache": str(cache_folder),
         "inputs": inputs,
     }
-    estimate = check_memory(opened)
+    runner = Runner(folder, LocalEngine(), stages)
+    study = study_of(opened, runner)
+    estimate = check_memory(study)
     manifest["estimated_peak_mb"] = round(estimate.peak_mb, 1)
     folder.write_manifest(manifest)
     folder.clear_derived()
     write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=100))
 
-    engine = engine_for(recipe.execution, folder, cache_folder)
+    runner.engine = engine_for(recipe.execution, folder, cache_folder)  # workers read the recipe that stands there now
     try:
-        outcome = compute(opened, Runner(folder, engine, stages))
+        outcome = compute(study)
     finally:
-        engine.close()
+        runner.engine.close()
 
     with stages.stage("tables and maps") as advance:
         outcome.write(folder)
-        write_json(folder / "facts.json", describe(opened, outcome))
+        write_json(folder / "facts.json", describe(study, outcome))
         advance(1)
     manifest |= _timings(stages)
     folder.write_manifest(manifest)
@@ -161,47 +159,39 @@ def execute(
     folder.write_manifest(manifest | _timings(stages) | {"status": FINISHED})
 
 
-def compute(opened: Opened, runner: Runner) -> Outcome:
+def compute(study: Study[Any]) -> Outcome:
     """Compute; units whose files turn out to be damaged are computed again, once each."""
     met: set[str] = set()
     while True:
         try:
-            return compute_once(opened, runner)
+            return _compute_once(study)
         except DamagedUnit as error:
             if error.digests <= met:
                 raise
             met |= error.digests
-            runner.folder.remove_damaged()
+            study.runner.folder.remove_damaged()
 
 
-def compute_once(opened: Opened, runner: Runner) -> Outcome:
-    """Follow the recipe from its first stage to its last, and return what it found."""
-    outcome = Outcome(opened.recipe)
-    if isinstance(opened.recipe, EncodeRecipe):
-        from brainbench.studies.encode.encode import encode
-
-        encode(opened, runner, outcome)
-    if isinstance(opened.recipe, ReconstructRecipe):
-        from brainbench.studies.reconstruct.reconstruct import reconstruct
-
-        reconstruct(opened, runner, outcome)
-    if isinstance(opened.recipe, ExploreRecipe):
-        from brainbench.studies.explore.explore import explore
-
-        explore(opened, runner, outcome)
-    if isinstance(opened.recipe, TrialsRecipe):
-        from brainbench.studies.trials.decode_trials import decode_trials
-
-        decode_trials(opened, runner, outcome)
-    if isinstance(opened.recipe, EncodeRecipe | DecodeRecipe) and opened.recipe.decoding is not None:
-        from brainbench.studies.decode import decode
-
-        decode(opened, runner, outcome)
+def _compute_once(study: Study[Any]) -> Outcome:
+    """Follow a study from its first stage to its last, and return what it found."""
+    training = study.trainings()
+    if training.units:
+        training.run(study.runner)
+    for features in study.features():
+        features.extract(study.opened.store, study.runner.stages)
+    for stage in study.stages():
+        if stage.units:
+            stage.run(study.runner)
+    outcome = Outcome()
+    for features in study.features():
+        for remark in features.encoder.remarks(features.stimuli):
+            outcome.warn(remark)
+    study.gather(outcome)
     outcome.correct()
     return outcome
 
 
-def _inputs(opened: Opened, cache: Path) -> list[dict[str, Any]]:
+def _inputs(opened: Opened[Any], cache: Path) -> list[dict[str, Any]]:
     """Return what the manifest says of the files read, and of the folders in which further ones would be found."""
     files = opened.input_files
     folders = {file.parent for file in files}

@@ -14,11 +14,12 @@ from brainbench.commands.apply import Applied, Ready, add_probabilities, make_re
 from brainbench.core.errors import UserError
 from brainbench.core.files import write_text
 from brainbench.core.progress import Stages
-from brainbench.data.recordings.base import RecordingDataset, filtered
+from brainbench.data.recordings.cutting import filtered
 from brainbench.decoders.covariance import CovarianceDecoder
 from brainbench.decoders.online import SlidingDecoder
 from brainbench.evaluation.trials.evidence import accuracy_over_time, decide, gather
 from brainbench.runs.units import one_thread_pool
+from brainbench.studies.trials.trials import recordings_of
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,7 @@ def stream_run(
 
 def make_online(ready: Ready, settings: StreamSettings) -> SlidingDecoder:
     """Return the sliding decoder of a stream that has the recording's rate."""
-    fitted, dataset, raw = ready.fitted, ready.opened.dataset, ready.new.recording.raw
-    assert isinstance(dataset, RecordingDataset)
+    fitted, dataset, raw = ready.fitted, recordings_of(ready.opened), ready.new.recording.raw
     domain = fitted.domain_of(ready.new)
     fitted.check_online(domain)
     trained = float(fitted.member.info["sfreq"])
@@ -166,8 +166,7 @@ def replay(
 
 def whole_recording(ready: Ready, online: SlidingDecoder, ends: np.ndarray) -> np.ndarray:
     """Return the probabilities of the same windows, cut from the recording filtered whole, with its future."""
-    dataset, recording = ready.opened.dataset, ready.new.recording
-    assert isinstance(dataset, RecordingDataset)
+    dataset, recording = recordings_of(ready.opened), ready.new.recording
     settings = dataset.settings.model_copy(update={"sfreq": online.trained_sfreq})
     parts = [filtered(recording, settings, band).get_data() for band in ready.fitted.bands]
     last = np.round((ends - online.n_delay) * online.trained_sfreq / online.sfreq).astype(int)
@@ -183,8 +182,7 @@ def _table(
     ready: Ready, settings: StreamSettings, online: SlidingDecoder, ends: np.ndarray, latency: np.ndarray
 ) -> pd.DataFrame:
     """Return time, trial, seconds from its event and label of every decision; those outside of trials have none."""
-    recording, dataset = ready.new.recording, ready.opened.dataset
-    assert isinstance(dataset, RecordingDataset)
+    recording, dataset = ready.new.recording, recordings_of(ready.opened)
     order = np.argsort(recording.onsets, kind="stable")
     onsets, labels = recording.onsets[order], recording.labels[order]
     at = (ends - 1) / online.sfreq
@@ -249,8 +247,7 @@ def _accuracy_lines(ready: Ready, settings: StreamSettings, table: pd.DataFrame,
 
 def _complete(ready: Ready, settings: StreamSettings) -> float:
     """Return the seconds after an event from which on a window lies wholly inside the trial."""
-    dataset, member = ready.opened.dataset, ready.fitted.member
-    assert isinstance(dataset, RecordingDataset)
+    dataset, member = recordings_of(ready.opened), ready.fitted.member
     window = (member.n_times - 1) / member.info["sfreq"] if settings.window is None else settings.window
     return float(dataset.settings.tmin + window + settings.delay)
 

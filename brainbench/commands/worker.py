@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,11 @@ from brainbench.core.progress import Stages
 from brainbench.recipes.parts import Execution
 from brainbench.recipes.reader import parse_recipe
 from brainbench.runs.cluster import Task, open_engine
-from brainbench.runs.engines import Engine, Runner, compute_unit
+from brainbench.runs.engines import Engine, LocalEngine, Runner, compute_unit
 from brainbench.runs.folder import RunFolder
-from brainbench.runs.units import DamagedUnit, Unit, one_thread_pool
-from brainbench.studies.opened import Opened, open_all
+from brainbench.runs.units import Unit, one_thread_pool
+from brainbench.studies.base import Study, every_stage, study_of
+from brainbench.studies.opened import open_all
 
 
 def engine_for(execution: Execution, folder: RunFolder, cache: Path) -> Engine:
@@ -44,57 +46,32 @@ def compute_remotely(recipe: str, folder: str, cache: str, threads: int, digest:
 @lru_cache(maxsize=2)
 def _finder(recipe: str, folder: str, cache: str) -> Finder:
     parsed = parse_recipe(recipe, f"{folder}/recipe.yaml")
-    return Finder(open_all(parsed, Path(cache)), RunFolder(folder))
+    runner = Runner(RunFolder(folder), LocalEngine(), Stages(quiet=True))
+    return Finder(study_of(open_all(parsed, Path(cache)), runner))
 
 
 class Finder:
-    """Units of a recipe by digest.
+    """Units of a study by digest.
 
     Parameters
     ----------
-    opened : Opened
-    folder : RunFolder
-        Read only; earlier stages of the run are finished there.
+    study : Study
+        Its run folder is only read; earlier stages of the run are finished there.
     """
 
-    def __init__(self, opened: Opened, folder: RunFolder) -> None:
-        self.opened = opened
-        self.folder = folder
+    def __init__(self, study: Study[Any]) -> None:
+        self.folder = study.runner.folder
+        self.stages = every_stage(study)
         self.known: dict[str, Unit] = {}
 
     def find(self, digest: str) -> Unit:
-        """Return a unit; the workflow is followed from its start as far as it takes."""
-        if digest not in self.known:
-            from brainbench.commands.run import compute_once
-
-            try:
-                compute_once(self.opened, Runner(self.folder, _Collector(self.known, digest), Stages(quiet=True)))
-            except (_Found, DamagedUnit):  # a unit of an earlier stage that is not there has another digest here
-                pass
-        if digest not in self.known:
-            raise UserError(
-                f"a worker finds no unit {digest} in {self.folder.path}",
-                hint="workers must see the same data, cache and run folder, and run the same version of brainbench",
-            )
+        """Return a unit; stages are described as far as it takes."""
+        while digest not in self.known:
+            stage = next(self.stages, None)
+            if stage is None:
+                raise UserError(
+                    f"a worker finds no unit {digest} in {self.folder.path}",
+                    hint="workers must see the same data, cache and run folder, and run the same version of brainbench",
+                )
+            self.known |= {unit.digest: unit for unit in stage.units}
         return self.known[digest]
-
-
-class _Found(Exception):
-    """The unit that was looked for is known."""
-
-
-class _Collector(Engine):
-    """Computes nothing: notes the units it is given, and stops at the one that is looked for."""
-
-    def __init__(self, known: dict[str, Unit], wanted: str) -> None:
-        self.known = known
-        self.wanted = wanted
-
-    def run(self, units: Sequence[Unit], folder: RunFolder, advance: Callable[[int], None] | None = None) -> int:
-        self.known |= {unit.digest: unit for unit in units}
-        if self.wanted in self.known:
-            raise _Found
-        return 0
-
-    def compute(self, units: Sequence[Unit], folder: RunFolder) -> Iterator[Unit]:
-        raise NotImplementedError("a collector computes nothing")

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from brainbench.core.digests import digest, digest_array
+from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.registry import Registry
 from brainbench.data.account import RunUse, rows_by_run
 
@@ -300,6 +301,30 @@ class Dataset(ABC):
     def notes(self) -> list[str]:
         """Sentences about the data set for the report: folder taken, subjects refused and why."""
         return []
+
+
+def choose_subjects(dataset: Dataset, wanted: str | Sequence[str]) -> list[str]:
+    """Return the subjects asked for, in the data set's order.
+
+    Raises
+    ------
+    UserError
+        If a subject does not exist, with the nearest that does.
+    """
+    known = dataset.subjects
+    if wanted == "all":
+        if not known:
+            raise UserError("dataset: no subject was found")
+        return known
+    for subject in wanted:
+        if subject not in known:
+            reasons = [note for note in dataset.notes() if subject in note]
+            raise UserError(
+                f"dataset.subjects: '{subject}' is not a subject of this data set"
+                f"{did_you_mean(subject, known)}{' (' + reasons[0] + ')' if reasons else ''}",
+                hint=f"subjects: {one_of(known)}",
+            )
+    return [subject for subject in known if subject in set(wanted)]
 
 
 DATASETS: Registry[type[Dataset]] = Registry(

@@ -12,7 +12,7 @@ import yaml
 
 from brainbench.core.errors import UserError
 from brainbench.core.files import atomic_folder, explain_os_errors
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import DATASETS, Context, choose_subjects
 from brainbench.data.cards import Card, load_card
 from brainbench.data.check import check_dataset
 from brainbench.data.roots import resolve_root
@@ -80,7 +80,10 @@ def check(name: str, root: str | None, settings: Sequence[str] = ()) -> str:
         key, equals, value = setting.partition("=")
         if not equals:
             raise UserError(f"--set {setting}: write key=value")
-        values[key.removeprefix("dataset.")] = yaml.safe_load(value)
+        try:
+            values[key.removeprefix("dataset.")] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {setting}: not a value: {str(error).splitlines()[0]}") from None
     if load_card(name).simulated:
         raise UserError(f"data check {name}: nothing to check, it is made when a recipe asks for it")
     try:
@@ -90,7 +93,9 @@ def check(name: str, root: str | None, settings: Sequence[str] = ()) -> str:
         raise UserError("\n".join(problems), hint=f"give what is missing with --set, for {name}") from None
     path, note = resolve_root(name, root)
     dataset = DATASETS[name].open(parsed, path, Context())
-    return "\n".join([note, *check_dataset(dataset), *dataset.notes(), "no problems"])
+    return "\n".join(
+        [note, *check_dataset(dataset, choose_subjects(dataset, parsed.subjects)), *dataset.notes(), "no problems"]
+    )
 
 
 # Downloads --------------------------------------------------------------------------------------------------------

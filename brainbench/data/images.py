@@ -228,6 +228,19 @@ def read_atlas(path: Path) -> Atlas:
             f"{path}: {image.shape[3]} volumes: a probabilistic atlas; one label per voxel is needed",
             hint="take the most likely label of every voxel",
         )
+    labels = whole_labels(image, path)
+    names = read_label_table(label_table_of(path))
+    return Atlas(nibabel.Nifti1Image(labels, image.affine), names, path)
+
+
+def whole_labels(image: Any, path: Path) -> np.ndarray:
+    """Return the labels of an image of one volume, int32; NaN means outside, as 0 does.
+
+    Raises
+    ------
+    UserError
+        If values lie between labels, by more than the rounding of how they are stored.
+    """
     values = _volume(image, path, outside=True)
     labels = np.round(values)
     between = values[np.abs(values - labels) > min(_rounding(image), 0.25)]
@@ -236,8 +249,7 @@ def read_atlas(path: Path) -> Atlas:
             f"{path}: {between.size} voxels lie between labels (such as {between.flat[0]:.4g}): probabilities, "
             "or an atlas that was resampled with interpolation"
         )
-    names = read_label_table(label_table_of(path))
-    return Atlas(nibabel.Nifti1Image(labels.astype(np.int32), image.affine), names, path)
+    return labels.astype(np.int32)
 
 
 def _rounding(image: Any) -> float:

@@ -88,6 +88,11 @@ def read_stimuli(path: Path, modality: Modality, *, continuous: bool = False) ->
         onset, duration, run = _timing(table)
     table.finish()
     notes = [] if modality == "word" else _equal_content(ids, digests)
+    used = {"id", "path" if files else "text", *(("onset", "duration", "run") if continuous else ())}
+    unused = [name for name in _COLUMNS if name in table and name not in used]
+    if unused:
+        rows = "time points" if continuous else "trials"
+        notes.append(f"{path.name}: not used for stimuli of modality {modality} and {rows}: {', '.join(unused)}")
     stimuli = Stimuli(
         ids=ids,
         modality=modality,

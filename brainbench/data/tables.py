@@ -92,10 +92,8 @@ class Table:
             if name not in self:
                 near = lower.get(name.lower())
                 guess = f"; did you mean '{near}'?" if near else did_you_mean(name, self.columns)
-                self.problems.add(
-                    f"no column '{name}'{guess} (columns: {', '.join(self.columns)})",
-                    1,
-                )
+                header = "" if any(one in self for one in columns) or guess else "; is the first line the header?"
+                self.problems.add(f"no column '{name}'{guess} (columns: {', '.join(self.columns)}){header}", 1)
         if any(name not in self for name in columns):
             self.finish()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,16 @@ class TrialContext:
     seed : int
     threads : int
         Threads that a fit may use.
+    networks : Path, optional
+        Folder of trained networks (`brainbench.networks.store`): one that was trained before is read, an interrupted
+        training continued.
     """
 
     info: Any
     n_times: int
     seed: int = 0
     threads: int = 1
+    networks: Path | None = None
 
     @property
     def sfreq(self) -> float:
@@ -106,6 +111,10 @@ class TrialDecoder(ClassifierMixin, BaseEstimator):
             mean over the trials; nothing where the decoder has no such account of itself.
         """
         return {}
+
+    def network_key(self) -> str | None:
+        """Return the key under which its fitted network is kept; None where it holds or keeps none."""
+        return None
 
     def fit(
         self, X: np.ndarray, y: np.ndarray, *, groups: np.ndarray | None = None, domains: np.ndarray | None = None

@@ -51,8 +51,8 @@ class CovarianceDecoder(TrialDecoder):
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise ValueError(f"one class only: {self.classes_.tolist()}")
-        if self.riemannian or self.align != "none":
-            _check_rank(prepared)
+        # Spatial filters need the mean of covariances to have full rank, a logarithm needs each of them to have it.
+        check_rank(prepared if self.riemannian or self.align != "none" else prepared.mean(axis=0))
         self.aligner_ = Aligner(self.align).fit(prepared, domains)
         self.model_ = self._model().fit(self.aligner_.transform(prepared, domains), y)
         return self
@@ -165,6 +165,7 @@ class FbcspLda(CovarianceDecoder):
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise ValueError(f"one class only: {self.classes_.tolist()}")
+        check_rank(prepared if self.align != "none" else prepared.mean(axis=0))
         n_bands = prepared.shape[1]
         self.aligners_ = [Aligner(self.align).fit(prepared[:, band], domains) for band in range(n_bands)]
         self.filters_ = [
@@ -238,19 +239,30 @@ class Fgmdm(CovarianceDecoder):
 
 
 def trial_covariances(X: np.ndarray, estimator: str) -> np.ndarray:
-    """Return covariances over the last axis, in microvolts squared; leading axes stay."""
+    """Return covariances over the last axis, in microvolts squared and float64; leading axes stay.
+
+    In float32 a covariance without full rank has small eigenvalues of rounding, of either sign, in place of zeros:
+    its logarithm is junk and no check sees it.
+    """
     from pyriemann.geometry.covariance import covariances
 
-    flat = X.reshape(-1, *X.shape[-2:]) * MICROVOLT
+    flat = X.reshape(-1, *X.shape[-2:]).astype(np.float64) * MICROVOLT
     found: np.ndarray = covariances(flat, estimator=estimator)
     return found.reshape(*X.shape[:-1], X.shape[-2])
 
 
-def _check_rank(covariances: np.ndarray) -> None:
+def check_rank(covariances: np.ndarray) -> None:
+    """Refuse covariances ``(..., n_channels, n_channels)`` that lack full rank.
+
+    Raises
+    ------
+    ValueError
+        With what leads to it and the setting that mends it.
+    """
     values = np.linalg.eigvalsh(covariances)
     if np.any(values[..., 0] <= SMALLEST_EIGENVALUE * values[..., -1]):
         raise ValueError(
-            "trial covariances do not have full rank (an average reference, an interpolated channel, or fewer "
+            "covariances do not have full rank (an average reference, an interpolated channel, or fewer "
             "samples than channels): take `covariance: oas`, or leave a channel out"
         )
 

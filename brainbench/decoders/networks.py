@@ -71,6 +71,11 @@ class NetworkDecoder(TrialDecoder):
             found["attention"] = self.classifier_.electrode_attention(prepared).astype(np.float32)
         return found
 
+    def network_key(self) -> str | None:
+        """Return the key under which its fitted network is kept; see `TrialDecoder.network_key`."""
+        key: str | None = self.classifier_.key_
+        return key
+
     def _covariances(self, prepared: np.ndarray) -> np.ndarray:
         if self.align == "none":
             return np.empty((len(prepared), 0, 0))
@@ -78,7 +83,7 @@ class NetworkDecoder(TrialDecoder):
 
 
 def _network(settings: Any, context: TrialContext) -> NetworkDecoder:
-    given = Given(context.sfreq, list(context.info["ch_names"]), context.seed, context.threads)
+    given = Given(context.sfreq, list(context.info["ch_names"]), context.seed, context.threads, context.networks)
     return NetworkDecoder(PIPELINE_NETWORKS[settings.decoder](settings, given), settings.align)
 
 

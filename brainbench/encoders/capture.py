@@ -10,7 +10,10 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
+
+from brainbench.encoders.patterns import VISITS, patterns_made
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +33,8 @@ class Tap:
         The layer's name for users.
     module : str
         Dotted path of the module that is hooked.
-    side : {"input", "output"}
-        Whether the module's input or output is meant.
+    side : {"input", "output", "pattern"}
+        Whether the module's input, its output, or the attention inside of it is meant.
     depth : float
         Relative depth in [0, 1].
     call : int
@@ -50,7 +53,7 @@ class Tap:
 
     name: str
     module: str
-    side: Literal["input", "output"]
+    side: Literal["input", "output", "pattern"]
     depth: float
     call: int = 0
     item: int = 0
@@ -161,9 +164,15 @@ def hooked(
         return visit(place, output) if threading.get_ident() == owner else None
 
     with contextlib.ExitStack() as stack:
+        if any(side == "pattern" for _, side in places):
+            stack.enter_context(patterns_made(model))
         stack.callback(model.register_forward_pre_hook(start).remove)
         for place in places:
             module = model.get_submodule(place[0])
+            if place[1] == "pattern" and list(module.children()):
+                VISITS.of[id(module)] = partial(visit, place)
+                stack.callback(VISITS.of.pop, id(module), None)
+                continue
             if place[1] == "input":
                 handle = module.register_forward_pre_hook(
                     lambda _module, args, kwargs, place=place: before(place, args, kwargs), with_kwargs=True

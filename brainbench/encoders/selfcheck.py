@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Of the check; a remembered result of another one is not used."""
+CHECKS = "checks"
+"""Folder of the cache that keeps results."""
 LIBRARIES = ("torch", "timm", "transformers", "braindecode")
 
 _MEMORY: ContextVar[Path | None] = ContextVar("checks", default=None)

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import DATASETS, Context, Stimuli
-from brainbench.data.recordings.base import RecordingDataset, Trials, compare_montage
+from brainbench.data.recordings.base import RecordingDataset, compare_montage
 from brainbench.data.recordings.reading import READERS
+from brainbench.data.recordings.recording import Trials
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import ENCODERS, Encoder, Layer, Pool
 from brainbench.encoders.capture import Tap, captured

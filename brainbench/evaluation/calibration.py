@@ -32,7 +32,9 @@ class Row:
         values, which may reject more rarely than it says. ``cover``: 1 where the interval covers the truth, else 0.
         ``power``: a p value of data with an effect. ``value``: any number, whose mean is promised.
     one : callable
-        Takes a seed and returns the number of one data set.
+        Takes a seed and returns the number of one data set, or a list with one number for each of `many`.
+    many : int
+        Data sets of one call, which share their features: given these, they are independent.
     at_least : float
         Promised rate of detection at .05 (``power``).
     between : (float, float)
@@ -43,13 +45,14 @@ class Row:
 
     name: str
     promise: Promise
-    one: Callable[[int], float]
+    one: Callable[[int], float | Sequence[float]]
     at_least: float = 0.0
     between: tuple[float, float] = (0.92, 0.97)
     n_sets: int = 2000
+    many: int = 1
 
     def seed(self, index: int) -> int:
-        """Return the seed of one data set."""
+        """Return the seed of one data set, or of one call for `many`."""
         return int(hashlib.sha256(f"{self.name}/{index}".encode()).hexdigest()[:15], 16)
 
 

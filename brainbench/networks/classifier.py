@@ -21,10 +21,8 @@ from brainbench.networks.options import Training
 from brainbench.networks.store import NetworkStore
 from brainbench.networks.training import Objective, Progress, torch_alone
 from brainbench.networks.weights import digest_weights, seeded
+from brainbench.networks.writing import NOT_WRITTEN, plain, save_decoder
 from brainbench.networks.zoo.views import View
-
-NOT_WRITTEN = ("checkpoint", "progress", "device")
-"""Parameters that say where training happens and who watches it."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,8 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
     checkpoint: str | Path | None
     progress: Progress | None
     network_: Any
+    key_: str | None
+    """Key in the store of trained networks, where it is kept in one."""
 
     def build(self, n_chans: int, n_times: int, n_outputs: int) -> nn.Module:
         """Return a new network with random weights."""
@@ -101,6 +101,12 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         self.scale_ = float(ready.trials.std(dtype=np.float64))
         if self.scale_ == 0:
             raise UserError("every sample of every trial is the same: there is nothing to learn from")
+        two = self._inputs((ready.trials[:2] / self.scale_).astype(np.float32))
+        with torch_alone(self.threads), torch.random.fork_rng(devices=[]):
+            try:  # two trials show what the network makes of this length, before hours of training
+                predict_logits(ready.network, two, "cpu", n_classes=len(self.classes_))
+            except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+                raise self._too_short(error) from error
 
         def run(checkpoint: Path | None, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             trained, held = train_classifier(
@@ -119,12 +125,13 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
             facts = {"history": trained.history, "best_epoch": trained.best_epoch, "validation_rows": held.tolist()}
             return ready.network.state_dict(), facts
 
+        self.key_ = None
         if self.checkpoint is None:
             facts: Mapping[str, Any] = run(None, "")[1]
         else:
             found = NetworkStore(self.checkpoint).trained(self._description(ready), run)
             ready.network.load_state_dict(dict(found.tensors))
-            facts = found.facts
+            facts, self.key_ = found.facts, found.key
         self.network_ = ready.network.eval()
         self.history_, self.best_epoch_ = facts["history"], facts["best_epoch"]
         self.validation_rows_ = np.array(facts["validation_rows"], dtype=np.intp)
@@ -160,12 +167,13 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         training = self.training
         self.n_chans_, self.n_times_ = trials.shape[1:]
         with torch_alone(training.threads), seeded(training.seed):
-            network = self.build(self.n_chans_, self.n_times_, len(self.classes_))
+            try:
+                network = self.build(self.n_chans_, self.n_times_, len(self.classes_))
+            except (RuntimeError, ValueError, IndexError, ZeroDivisionError, AssertionError) as error:
+                raise self._too_short(error) from error
         return _Ready(trials, codes, kept, network)
 
     def _description(self, ready: _Ready) -> dict[str, Any]:
-        from brainbench.networks.files import plain
-
         settings = {name: value for name, value in self.get_params(deep=False).items() if name not in NOT_WRITTEN}
         return {
             "network": type(self).__name__,
@@ -179,6 +187,15 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
             "groups": None if ready.groups is None else digest_array(ready.groups),
             "device": resolve_device(self.device).split(":")[0],
         }
+
+    def _too_short(self, error: Exception) -> UserError:
+        """Return what is said of a network that cannot be built for, or cannot read, trials of this length."""
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        return UserError(
+            f"the network cannot read trials of {self.n_times_} samples and {self.n_chans_} channels, which may be too "
+            f"short for it: {reason[0][:300]}",
+            hint="longer trials (`tmin`, `tmax`), a higher `sfreq`, or another model",
+        )
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities ``(n_trials, n_classes)``, in the order of `classes_`."""
@@ -249,9 +266,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         return weight.to(resolve_device(self.device))
 
     def save(self, path: str | Path) -> None:
-        """Write the fitted decoder as one safetensors file; see `brainbench.networks.files`."""
-        from brainbench.networks.files import save_decoder
-
+        """Write the fitted decoder as one safetensors file; `brainbench.networks.files` reads it."""
         save_decoder(self, path)
 
 

@@ -314,6 +314,18 @@ class RecordingSettings(DatasetSettings):
     """`all` channels that measure the brain, or a list of names."""
     exclude_channels: list[str] = []
     """Channels to leave out, such as broken ones."""
+    channel_types: dict[str, str] = {}
+    """What single channels are where a file does not say so, or says it wrong, such as {EXG1: eog, X3: eeg}."""
+    other_channels: Literal["leave_out", "keep"] = "leave_out"
+    """Channels that name or values show to be eyes, heart, muscle, breath or triggers: left out, or decoded too."""
+    bad_channels: Literal["leave_out", "interpolate", "keep"] = "leave_out"
+    """Channels that a file calls bad: left out of all runs of the subject, interpolated, or used."""
+    bad_stretches: Literal["leave_out", "keep"] = "leave_out"
+    """Trials that touch a stretch marked BAD, or span an interruption of the recording: left out, or used."""
+    projectors: Literal["apply", "leave"] = "apply"
+    """Projectors of a file that are not applied yet: applied to all channels before any is left out, or never."""
+    repeated_trials: Literal["leave_out", "keep"] = "leave_out"
+    """Trials whose samples stand in an earlier run of the subject too: left out, or used (a leak, which is said)."""
     band_power: BandPower | None = None
     """With `kind: encode`: trials are the stimuli, and the band power of electrode groups the responses."""
 
@@ -371,7 +383,10 @@ class EegFolderSettings(RecordingSettings):
     recordings: str = "recordings.csv"
     """Table of the files, relative to root: `path`, `subject`, and where there are several `session`, `run`."""
     events: str = "events.csv"
-    """Table of the events, relative to root: `path`, `onset` in seconds, `label`; or `annotations`, the files' own."""
+    """Table of the events, relative to root: `path`, `onset` in seconds, `label`; `annotations`, the files' own (where
+    a file has none, those of its stim channel); or `stim`, the codes of a stim channel."""
+    stim_channel: str | None = None
+    """Channel that holds the codes, where it is not the one of kind stim that MNE takes."""
     labels: dict[str, str] | None = None
     """Labels to keep and what to call them, such as {T1: left, T2: right}; without it every label as it stands."""
     unit: Literal["volt", "microvolt"] = "volt"

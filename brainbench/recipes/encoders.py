@@ -48,6 +48,8 @@ class TextSettings(EncoderSettings):
     """Hub name, local folder, or `minilm`."""
     weights: Literal["pretrained", "random"] = "pretrained"
     """`random` gives the untrained network."""
+    partial_weights: bool = False
+    """Accept weights that lack tensors which the layers need; those stay random, and the report names them."""
     context: int = Field(30, ge=0, le=400)
     """Words before each word that the model reads along; word stimuli only."""
 

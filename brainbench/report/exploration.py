@@ -21,7 +21,7 @@ def exploration_sections(root: Path, facts: dict[str, Any], mark: str, save: Sav
     """Return everything the template shows, an entry per participant and target."""
     files = {(e["subject"], e["target"]): e["file"] for e in facts["pictures"] if e["what"] == "exploration"}
     shown = []
-    for item in facts["exploration"]:
+    for item in facts["findings"]["exploration"]:
         title = f"{item['subject']}: {item['target']}"
         name = f"explore_{item['subject']}_{item['target'].replace(' ', '')}"
         with np.load(root / files[item["subject"], item["target"]], allow_pickle=False) as stored:

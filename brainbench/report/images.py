@@ -47,7 +47,7 @@ def image_sections(root: Path, facts: dict[str, Any], scores: pd.DataFrame, mark
     save : callable
         Keeps a figure for the page.
     """
-    about = facts["reconstruction"]
+    about = facts["findings"]["reconstruction"]
     over = scores[(scores["fold"] == "all") & (scores["stimulus"] == "")]
     metrics = _metrics(over, about)
     subjects = [subject["subject"] for subject in facts["subjects"]]

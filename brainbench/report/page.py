@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainbench.core.errors import UserError
+from brainbench.core.facts import read_facts
 from brainbench.core.files import atomic_open, write_text
 from brainbench.core.made import MadeFiles, escaped
 from brainbench.core.tables import read_table
@@ -91,13 +92,9 @@ def write_report(folder: str | Path) -> Path:
 
 def _read(root: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
     try:
-        facts = json.loads((root / "facts.json").read_text(encoding="utf-8"))
+        facts = read_facts(root)
         manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
         scores = read_table(root / "scores.csv", NAMES)  # older runs have fewer columns
-        for name in ("trials", "reconstruction", "exploration"):
-            facts.setdefault(name, None)  # older runs have none
-        for name in ("data", "doubts"):
-            facts.setdefault(name, [])
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: the run has not finished", hint="run its recipe again") from None
     return facts, manifest, scores
@@ -110,6 +107,7 @@ class _Page:
         self.root = root
         self.made = MadeFiles(root)
         self.facts = facts
+        self.findings: dict[str, Any] = facts["findings"]
         self.scores = scores
         self.lead = lead_subject(scores)
         main = [scheme for scheme in facts["schemes"] if scheme["main"]]
@@ -136,7 +134,7 @@ class _Page:
             "unseen": self.table_of("two_vs_two"),
             "geometry": [item for metric in ("rsa", "cka") if (item := self.of_metric(metric, self.lead))],
             "best": self.best(),
-            "decoding": None if self.facts["trials"] else self.decoding(),
+            "decoding": None if "trials" in self.findings else self.decoding(),
             "trials": self.trials(),
             "images": self.images(),
             "exploration": self.exploration(),
@@ -243,7 +241,7 @@ class _Page:
         shown = []
         for encoder in self.facts["encoders"]:
             entries = [
-                entry for entry in self.facts["best_layer"]
+                entry for entry in self.findings.get("best_layer", [])
                 if entry["encoder"] == encoder["name"] and entry["scheme"] == self.scheme
                 and (entry["subject"] == self.lead or self.lead == MEAN)
             ]  # fmt: skip
@@ -277,8 +275,8 @@ class _Page:
         if not len(rows):
             return None
         pairs = self.scores[(self.scores["fold"] == ALL) & self.scores["metric"].str.startswith(PAIR)]
-        matrices = []
-        for index, entry in enumerate(self.facts["confusion"][:MAX_MAPS]):
+        matrices, confusion = [], self.findings.get("confusion", [])
+        for index, entry in enumerate(confusion[:MAX_MAPS]):
             figure = figures.confusion(entry["labels"], np.array(entry["counts"]), self.mark)
             title = f"{entry['subject']}, {entry['roi']}, {entry['pipeline']}"
             matrices.append(
@@ -288,12 +286,12 @@ class _Page:
             "rows": rows.to_dict("records"),
             "pairs": pairs[pairs["subject"] == self.lead].to_dict("records"),
             "matrices": matrices,
-            "chance": 1 / len(self.facts["confusion"][0]["labels"]) if self.facts["confusion"] else None,
+            "chance": 1 / len(confusion[0]["labels"]) if confusion else None,
         }
 
     def trials(self) -> dict[str, Any] | None:
         """Sections of a recipe that decodes trials."""
-        if not self.facts["trials"]:
+        if "trials" not in self.findings:
             return None
         from brainbench.report.trials import trial_sections
 
@@ -301,7 +299,7 @@ class _Page:
 
     def images(self) -> dict[str, Any] | None:
         """Sections of a recipe that reconstructs."""
-        if not self.facts["reconstruction"]:
+        if "reconstruction" not in self.findings:
             return None
         from brainbench.report.images import image_sections
 
@@ -309,7 +307,7 @@ class _Page:
 
     def exploration(self) -> list[dict[str, Any]] | None:
         """Sections of a recipe that explores regions."""
-        if not self.facts["exploration"]:
+        if "exploration" not in self.findings:
             return None
         from brainbench.report.exploration import exploration_sections
 

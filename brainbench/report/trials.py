@@ -37,7 +37,7 @@ def trial_sections(facts: dict[str, Any], scores: pd.DataFrame, main: str, mark:
     save : callable
         Keeps a figure for the page.
     """
-    trials = facts["trials"]
+    trials = facts["findings"]["trials"]
     names = [pipeline["name"] for pipeline in trials["pipelines"]]
     chance = 1 / len(trials["classes"])
     shots = set(trials["shots"])
@@ -105,8 +105,8 @@ def _table(scores: pd.DataFrame, scheme: str) -> list[dict[str, Any]]:
 def _confusions(facts: dict[str, Any], main: str, mark: str, save: Save) -> list[dict[str, Any]]:
     """Return confusion matrices of the leading scheme: per pipeline, summed over participants."""
     shown: list[dict[str, Any]] = []
-    for pipeline in dict.fromkeys(entry["pipeline"] for entry in facts["confusion"]):
-        mine = [e for e in facts["confusion"] if e["pipeline"] == pipeline and e["scheme"] == main]
+    for pipeline in dict.fromkeys(entry["pipeline"] for entry in facts["findings"].get("confusion", [])):
+        mine = [e for e in facts["findings"].get("confusion", []) if e["pipeline"] == pipeline and e["scheme"] == main]
         if not mine or len(shown) >= MAX_CONFUSIONS:
             continue
         if any(entry["labels"] != mine[0]["labels"] for entry in mine):

@@ -97,31 +97,85 @@ def fit_fold(
         Contiguous pieces never cross a run.
     nuisance : ndarray (n_rows, n_nuisance), optional
     """
-    y_train, y_test = np.asarray(Y[train], dtype=np.float64), np.asarray(Y[test], dtype=np.float64)
-    pieces = [(np.asarray(X[train], dtype=np.float64), np.asarray(X[test], dtype=np.float64)) for X in bands]
-    if settings.t_r is not None:
-        clean = _Cleaner(train, test, run, settings, nuisance)
-        y_train, y_test = clean(y_train, y_test)
-        pieces = [clean(*piece) for piece in pieces]
-    scaled = [_scale(*_reduce(*piece, settings)) for piece in pieces]
-    X_train = np.concatenate([piece[0] for piece in scaled], axis=1)
-    X_test = np.concatenate([piece[1] for piece in scaled], axis=1)
-    if len(bands) == 1:
-        head = RidgeCV(alphas=settings.alphas, cv=settings.inner_folds, store_coef=False)
-    else:
+    return FoldDesign(bands, train, test, settings, inner_groups=inner_groups, run=run, nuisance=nuisance).fit(Y)
+
+
+class FoldDesign:
+    """The features of one fold, cleaned, reduced and scaled by the training rows, for any number of responses.
+
+    Parameters
+    ----------
+    bands, train, test, settings, inner_groups, run, nuisance
+        As in `fit_fold`.
+    """
+
+    def __init__(
+        self,
+        bands: Sequence[np.ndarray],
+        train: np.ndarray,
+        test: np.ndarray,
+        settings: FoldSettings,
+        *,
+        inner_groups: np.ndarray | None,
+        run: np.ndarray,
+        nuisance: np.ndarray | None = None,
+    ) -> None:
+        self.train, self.test, self.settings, self.inner_groups = train, test, settings, inner_groups
+        self.clean = None if settings.t_r is None else _Cleaner(train, test, run, settings, nuisance)
+        pieces = [(np.asarray(X[train], dtype=np.float64), np.asarray(X[test], dtype=np.float64)) for X in bands]
+        if self.clean is not None:
+            pieces = [self.clean(*piece) for piece in pieces]
+        scaled = [_scale(*_reduce(*piece, settings)) for piece in pieces]
+        self.X_train = np.concatenate([piece[0] for piece in scaled], axis=1)
+        self.X_test = np.concatenate([piece[1] for piece in scaled], axis=1)
         edges = np.cumsum([0, *[piece[0].shape[1] for piece in scaled]])
-        slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
-        head = BandedRidgeCV(bands=slices, alphas=settings.alphas, cv=settings.inner_folds, random_state=settings.seed)
-    y_pred = head.fit_then_predict(X_train, y_train, X_test, groups=inner_groups)
-    center = y_train.mean(axis=0)
-    best_score = head.cv_scores_.reshape(-1, y_train.shape[1]).max(axis=0)
-    smallest = head.best_alphas_ == settings.alphas.min()
-    return FoldResult(
-        np.asarray(y_test - center, dtype=np.float32),
-        np.asarray(y_pred - center, dtype=np.float32),
-        np.asarray(head.best_alphas_),
-        np.asarray(head.alpha_at_edge_ & (smallest | (best_score > PREDICTED))),
-    )
+        self.slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
+
+    def responses(self, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return training and test rows of the responses, float64, without drift and nuisance."""
+        y_train, y_test = np.asarray(Y[self.train], dtype=np.float64), np.asarray(Y[self.test], dtype=np.float64)
+        return (y_train, y_test) if self.clean is None else self.clean(y_train, y_test)
+
+    def fit(self, Y: np.ndarray, dtype: str = "float64") -> FoldResult:
+        """Choose penalties and fit the training rows of ``Y (n_rows, n_targets)``, and predict the test rows.
+
+        `dtype` is that of the ridge: float32 takes half the time and is enough for exchanged responses.
+        """
+        settings = self.settings
+        y_train, y_test = self.responses(Y)
+        if len(self.slices) == 1:
+            head = RidgeCV(alphas=settings.alphas, cv=settings.inner_folds, store_coef=False)
+        else:
+            head = BandedRidgeCV(
+                bands=self.slices, alphas=settings.alphas, cv=settings.inner_folds, random_state=settings.seed
+            )
+        X_train, fitted, X_test = (np.asarray(one, dtype=dtype) for one in (self.X_train, y_train, self.X_test))
+        y_pred = head.fit_then_predict(X_train, fitted, X_test, groups=self.inner_groups)
+        center = y_train.mean(axis=0)
+        best_score = head.cv_scores_.reshape(-1, y_train.shape[1]).max(axis=0)
+        smallest = head.best_alphas_ == settings.alphas.min()
+        return FoldResult(
+            np.asarray(y_test - center, dtype=np.float32),
+            np.asarray(y_pred - center, dtype=np.float32),
+            np.asarray(head.best_alphas_),
+            np.asarray(head.alpha_at_edge_ & (smallest | (best_score > PREDICTED))),
+        )
+
+    def form(self, alpha: float, n_rows: int) -> np.ndarray:
+        r"""Return the score of one fixed penalty as a bilinear form of the responses, ``(n_rows, n_rows)``, float32.
+
+        With the hat matrix H from training to test rows and the centring C of test rows, :math:`y'Ay` is the product
+        :math:`y_v' C H y_t` over what both sides measure for white responses of length 1: about Pearson's r.
+        """
+        kernel = self.X_train @ self.X_train.T
+        kernel[np.diag_indices_from(kernel)] += alpha
+        hat = np.linalg.solve(kernel, self.X_train @ self.X_test.T).T
+        hat -= hat.mean(axis=1, keepdims=True)
+        hat -= hat.mean(axis=0)
+        size = float(np.sqrt((hat**2).sum() * len(self.test)))
+        form = np.zeros((n_rows, n_rows), dtype=np.float32)
+        form[np.ix_(self.test, self.train)] = hat * (n_rows / size if size > 0 else 0.0)
+        return form
 
 
 def fit_all(

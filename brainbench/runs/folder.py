@@ -26,6 +26,7 @@ import numpy as np
 
 from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError
+from brainbench.core.facts import read_facts
 from brainbench.core.files import atomic_open, explain_os_errors, read_json, remove_stale, write_json
 from brainbench.core.made import MadeFiles, refuse_foreign
 from brainbench.core.remembered import file_state, remembered_digest
@@ -267,13 +268,12 @@ class Run:
     def warnings(self) -> list[str]:
         """What to know before a score is believed: first what puts claims in doubt, then everything else."""
         facts = self.facts
-        return [*facts.get("doubts", []), *facts["warnings"]]  # older runs have no doubts
+        return [*facts["doubts"], *facts["warnings"]]
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the report says besides the scores."""
-        facts: dict[str, Any] = read_json(self.folder / "facts.json")
-        return facts
+        return read_facts(self.path)
 
 
 def read_scores(path: Path) -> pd.DataFrame:

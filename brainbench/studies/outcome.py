@@ -14,7 +14,6 @@ from brainbench.core.order import natural
 from brainbench.data.account import RunUse
 from brainbench.data.base import TargetMasker
 from brainbench.evaluation.decoding import classes_of
-from brainbench.recipes.kinds import Recipe
 from brainbench.runs.columns import COLUMNS, KEY
 from brainbench.runs.folder import RunFolder
 
@@ -56,7 +55,6 @@ class ImageFile:
 class Outcome:
     """Gathers what a recipe found."""
 
-    recipe: Recipe
     rows: list[dict[str, Any]] = field(default_factory=list)
     maps: list[TargetMap] = field(default_factory=list)
     images: dict[str, Any] = field(default_factory=dict)
@@ -65,19 +63,13 @@ class Outcome:
     data: list[RunUse] = field(default_factory=list)
     """What was used of every run of every subject, and what was left out."""
     schemes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    best_layer: list[dict[str, Any]] = field(default_factory=list)
-    confusion: list[dict[str, Any]] = field(default_factory=list)
-    rsa_ceilings: list[dict[str, Any]] = field(default_factory=list)
-    """Lower and upper RSA ceiling of participants and ROIs."""
+    findings: dict[str, Any] = field(default_factory=dict)
+    """Section of the report -> what it shows besides scores, as ``facts.json`` keeps it."""
     warnings: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     """Warnings that put what the page claims in doubt: leaks, ceilings that failed, claims that were not tested."""
     chance: dict[str, float] = field(default_factory=dict)
     """Chance level of metrics where it is not 0."""
-    trials: dict[str, Any] = field(default_factory=dict)
-    """Classes, pipelines, sensors and patterns of a recipe that decodes trials."""
-    explorations: list[dict[str, Any]] = field(default_factory=list)
-    """What was found of every region that was explored."""
     image_files: list[ImageFile] = field(default_factory=list)
     """Reconstructed images and galleries."""
     picture_files: list[dict[str, Any]] = field(default_factory=list)
@@ -91,6 +83,10 @@ class Outcome:
         if unknown:
             raise KeyError(f"not columns of scores.csv: {sorted(unknown)}")
         self.rows.append(values)
+
+    def note(self, section: str, item: dict[str, Any]) -> None:
+        """Add an item to what a section of the report shows."""
+        self.findings.setdefault(section, []).append(item)
 
     def warn(self, sentence: str) -> None:
         """Add a sentence to the report's warnings, once."""

@@ -13,7 +13,7 @@ from brainbench.commands.apply import apply_run
 from brainbench.commands.stream import StreamSettings, stream_run
 from brainbench.core.errors import UserError
 from brainbench.data.recordings.matching import check_positions
-from brainbench.studies.trials.decode_trials import _units
+from brainbench.studies.trials.decoding import pipeline_units
 from brainbench.studies.trials.fitted import open_decode_run
 from brainbench.studies.trials.trials import open_trials
 from tests.conftest import real_data_root
@@ -27,6 +27,11 @@ PIPELINES = (
     "{name: aligned, decoder: csp_lda, align: euclidean}, "
     "{name: eegnet, decoder: braindecode, model: EEGNet, max_epochs: 2, band: [4, 38]}]"
 )
+
+
+def said_of(done):
+    """Return the line that says what the decoder was trained on."""
+    return next(line for line in done.lines if line.startswith("decoder "))
 
 
 def run_undrawn(recipe, **options):
@@ -63,10 +68,10 @@ def real_run(tmp_path_factory):
 def evaluated(real_run):
     """Return the probabilities of the evaluation's folds of every pipeline, in order."""
     _, opened = open_decode_run(real_run.path, None, None)
-    members, cases = open_trials(opened)
+    _, cases = open_trials(opened)
     return {
         settings.name: [real_run.folder.read_unit(unit.digest)["probability"] for unit in units]
-        for (_, settings), units in _units(opened, members, cases)
+        for _, settings, units in pipeline_units(opened, cases)
     }
 
 
@@ -79,7 +84,7 @@ def test_equal_to_the_fold_with_the_same_training_runs(tmp_path, real_data, real
     columns = ["probability_left_fist", "probability_right_fist"]
     assert np.abs(first.table[columns].to_numpy() - expected).max() < 1e-6
     again = apply_run(real_run.path, recording, out=tmp_path / "again.csv", pipeline=pipeline)
-    assert "kept in the run folder" in first.lines[1] and "read from the run folder" in again.lines[1]
+    assert "kept in the run folder" in said_of(first) and "read from the run folder" in said_of(again)
     assert any("R12 is this recording" in line for line in again.lines)
     assert (tmp_path / "first.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
     table = pd.read_csv(tmp_path / "first.csv")
@@ -97,7 +102,7 @@ def test_a_damaged_decoder_is_fitted_again(tmp_path, real_data, real_run):
     for path in (real_run.path / "decoders").rglob("*.npz"):
         path.write_bytes(path.read_bytes()[:100])
     done = apply_run(real_run.path, recording, out=tmp_path / "b.csv", pipeline="csp_lda")
-    assert "fitted, and kept" in done.lines[1]
+    assert "fitted, and kept" in said_of(done)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
@@ -138,7 +143,7 @@ def new_file(folder, change=None, name="new_raw.fif", labels=None, sfreq=None, *
 def test_a_new_person_gets_a_decoder_of_everybody(tmp_path, simulated):
     path, events = new_file(tmp_path)
     done = apply_run(simulated.path, path, out=tmp_path / "p.csv", events=events)
-    assert "44 trials of s1, s2" in done.lines[1]
+    assert "44 trials of s1, s2" in said_of(done)
     assert np.mean(done.table["label"] == done.table["predicted"]) > 0.8
     bare = pd.read_csv(events)[["onset"]]
     bare.to_csv(events, index=False)
@@ -163,6 +168,55 @@ def test_channels_order_and_rate_are_brought_to_those_of_training(tmp_path, simu
     resampled = apply_run(simulated.path, fast, out=tmp_path / "p.csv", events=events)
     assert any("resampled from 250 to 100 Hz" in line for line in resampled.lines)
     assert np.abs(plain["probability_left"] - resampled.table["probability_left"]).max() < 0.05
+
+
+def test_a_table_of_several_recordings_gives_this_ones_events(tmp_path, simulated, capsys):
+    path, events = new_file(tmp_path)
+    plain = apply_run(simulated.path, path, out=tmp_path / "p.csv", events=events).table
+    mine = pd.read_csv(events).assign(path=path.name)
+    others = mine.assign(path="other_raw.fif", label=mine["label"].to_numpy()[::-1], onset=mine["onset"] + 1.7)
+    far = pd.DataFrame({"onset": [500.0], "label": ["left"], "path": ["other_raw.fif"]})
+    pd.concat([others, far, mine]).to_csv(events, index=False)
+    done = apply_run(simulated.path, path, out=tmp_path / "p.csv", events=events)
+    pd.testing.assert_frame_equal(done.table, plain)
+    assert any(f"{len(mine) + 1} events of other recordings in events.csv passed over" in line for line in done.lines)
+    others.to_csv(events, index=False)
+    out = ["--out", tmp_path / "p.csv", "--events", events]
+    refused(capsys, "no row is of new_raw.fif.*did you mean 'other_raw.fif'", simulated.path, path, *out)
+
+
+def test_channels_of_other_dress_are_mended_and_said(tmp_path, simulated):
+    path, events = new_file(tmp_path)
+    plain = apply_run(simulated.path, path, out=tmp_path / "p.csv", events=events).table
+    raw, *_ = make_raw(seed=99)
+    raw.rename_channels({"C3": "EEG C3.", "Cz": "CZ", "Pz": "pz "}, verbose="ERROR")
+    raw.save(tmp_path / "dressed_raw.fif", verbose="ERROR")
+    done = apply_run(simulated.path, tmp_path / "dressed_raw.fif", out=tmp_path / "p.csv", events=events)
+    assert np.allclose(plain["probability_left"], done.table["probability_left"])
+    assert any("channels renamed: EEG C3. is C3, CZ is Cz" in line for line in done.lines)
+
+
+def test_what_a_new_recording_says_of_itself_is_obeyed(tmp_path, simulated, capsys):
+    _, events = new_file(tmp_path)
+    raw, onsets, _ = make_raw(seed=99)
+    shown = pd.read_csv(events)
+    raw.set_annotations(mne.Annotations([onsets[1] + 1], [0.1], ["BAD_jaw"]))
+    raw = mne.io.RawArray(raw.get_data(), raw.info, first_samp=777, verbose="ERROR").set_annotations(
+        mne.Annotations([onsets[1] + 1], [0.1], ["BAD_jaw"])
+    )
+    raw.save(tmp_path / "jaw_raw.fif", verbose="ERROR")
+    done = apply_run(simulated.path, tmp_path / "jaw_raw.fif", out=tmp_path / "p.csv", events=events)
+    assert len(done.table) == len(shown) - 1 and 1 not in set(done.table["trial"])
+    assert any("BAD_jaw" in line for line in done.lines)
+    coarse = StreamSettings(step=5.0)
+    said = stream_run(
+        simulated.path, tmp_path / "jaw_raw.fif", out=tmp_path / "s.csv", events=events, settings=coarse
+    ).lines
+    assert any("1 trial not scored: touching a stretch marked BAD" in line for line in said)
+    raw.info["bads"] = ["C4"]
+    raw.save(tmp_path / "jaw_raw.fif", verbose="ERROR", overwrite=True)
+    out = ["--out", tmp_path / "p.csv", "--events", events]
+    refused(capsys, "1 channel: C4 marked bad in the file", simulated.path, tmp_path / "jaw_raw.fif", *out)
 
 
 def flat(data):
@@ -221,7 +275,7 @@ def test_what_is_no_recording_or_no_run_is_one_message(tmp_path, simulated, caps
     refused(capsys, "does not exist; did you mean 'new_raw.fif'", simulated.path, tmp_path / "new_rw.fif", *out)
     refused(capsys, "not a run folder", tmp_path, path, *out)
     events.write_text("onset,label\n1.0,left\n900,left\n")
-    refused(capsys, "events.csv:3 .*after the end", simulated.path, path, *out, "--events", events)
+    refused(capsys, "events.csv:3 .*outside of the recording", simulated.path, path, *out, "--events", events)
     other = tmp_path / "other"
     shutil.copytree(simulated.path, other)
     text = (other / "manifest.json").read_text()
@@ -254,7 +308,7 @@ def test_a_training_run_cannot_be_what_is_decoded(tmp_path, simulated, capsys):
         "--train-runs", "r0,r1",
     )  # fmt: skip
     done = apply_run(simulated.path, path, out=tmp_path / "p.csv")
-    assert "11 trials of s1: r1" in done.lines[1]
+    assert "11 trials of s1: r1" in said_of(done)
 
 
 def test_transductive_alignment_says_so(tmp_path, simulated):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from brainbench.core.errors import UserError
-from brainbench.encoders.shuffle import _derangement
+from brainbench.encoders.base import _derangement
 from tests.encoders.tiny import features, images, make, photographs, stimuli_of
 
 SETTINGS = {"family": "pixels", "image_size": 8}

@@ -1,5 +1,6 @@
 """Networks of trials as encoders: the contract, their taps, and the whole way to a report of layers."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 import brainbench as bb
+from brainbench.commands.plan import plan
 from brainbench.core.errors import UserError
 from brainbench.encoders.base import open_encoder
 from brainbench.encoders.check import check_encoder
@@ -135,7 +137,17 @@ def test_from_recipe_to_report(done):
     assert value["power", "power", "left alpha"] > 0.9 and value["eegnet", "conv_temporal", "left alpha"] > 0.8
     (network,) = (done.path.parent / "cache" / "networks").glob("*.json")
     report = (done.path / "report.html").read_text()
-    assert "trained here on 22 trials of s1" in report and f"key {network.stem}" in report
+    assert "trained here on 22 trials of s1" in report and f"key {network.stem}; epoch " in report
+    facts = json.loads(network.read_text())
+    best = facts["training"]["history"][facts["training"]["best_epoch"] - 1]["validation_accuracy"]
+    assert f"{best:.0%} of the trials kept for validation right" in report
+
+
+def test_training_is_a_unit_that_the_plan_counts(root, tmp_path):
+    text = RECIPE.format(root=root, trained_on="{recordings: other.csv, events: other_events.csv}")
+    (tmp_path / "x.yaml").write_text(text)
+    planned = plan(tmp_path / "x.yaml", out=tmp_path / "run", cache=tmp_path / "cache")
+    assert planned.units["train"] == (1, 1) and not (tmp_path / "cache" / "networks").exists()
 
 
 def run_and_die(root, folder):

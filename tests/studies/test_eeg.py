@@ -85,9 +85,9 @@ def test_parts_of_a_trial_and_what_a_network_looks_at(tmp_path, real_data):
     page = (done.path / "report.html").read_text()
     for heading in ("When in the trial", "Which frequencies", "What networks look at", "Attention between electrodes"):
         assert heading in page
-    matrix = np.array(done.facts["trials"]["attention"][0]["mean"])
+    matrix = np.array(done.facts["findings"]["trials"]["attention"][0]["mean"])
     assert matrix.shape == (64, 64) and np.allclose(matrix.sum(axis=1), 1, atol=2e-3)
-    assert np.shape(done.facts["trials"]["relevance"][0]["values"]) == (2, 64)
+    assert np.shape(done.facts["findings"]["trials"]["relevance"][0]["values"]) == (2, 64)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_images_in_a_space_give_maps_that_are_drawn(tmp_path, write, settings):
     )
     np.testing.assert_allclose(values, scores, rtol=1e-6)
     assert list((done.path / "figures").glob("map_*.png"))
-    bounds = {entry["roi"] for entry in done.facts["rsa_ceilings"]}
+    bounds = {entry["roi"] for entry in done.facts["findings"]["rsa_ceilings"]}
     assert "all" in bounds
 
 
@@ -63,6 +63,10 @@ def test_derivatives_of_fmriprep(tmp_path):
     lead = done.scores.query("metric == 'pearson_r' and fold == 'all' and roi == 'all'").iloc[0]
     # Stimuli repeat in every run, so that even random vectors find their amplitudes again: a ceiling is near.
     assert lead["value"] > 0.5 and lead["ceiling"] > lead["value"] - 0.1
+    first = done.facts["data"][0]
+    assert (first["subject"], first["run"], first["left_out"]) == ("sub-01", "run-1", "1 of 9 events")
+    page = done.report.read_text()
+    assert "8 betas of 8 events in 120 volumes" in page and "stim_file&#39;: not modelled" in page
     assert list((done.path / "maps").glob("*.nii.gz"))
 
 

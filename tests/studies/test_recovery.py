@@ -12,6 +12,7 @@ from brainbench.core.progress import Stages
 from brainbench.recipes.reader import parse_recipe
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
+from brainbench.studies.base import study_of
 from brainbench.studies.opened import open_all
 
 SEEDS = 20
@@ -68,7 +69,7 @@ def scores_of(text: str, folder: Path, cache: Path, seed: int) -> pd.DataFrame:
     recipe = parse_recipe(text.format(seed=seed), "test.yaml")
     run = RunFolder(folder / str(seed))
     with run.writing():
-        outcome = compute(open_all(recipe, cache), Runner(run, LocalEngine(), Stages(quiet=True)))
+        outcome = compute(study_of(open_all(recipe, cache), Runner(run, LocalEngine(), Stages(quiet=True))))
     return pd.DataFrame(outcome.rows).assign(seed=seed)
 
 

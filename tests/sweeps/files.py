@@ -277,7 +277,9 @@ def rerun(recipe: dict[str, Any], original: Path, work: Path, change: Change) ->
 
 def _parts(path: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
     name = path.name
-    if name.endswith((".csv", ".tsv")):
+    if name.endswith("_label.csv"):  # patches, without a header
+        yield "patch", _set_patch
+    elif name.endswith((".csv", ".tsv")):
         yield from _of_table(path, "," if name.endswith(".csv") else "\t")
     elif name.endswith(".json"):
         yield from ((key, _set_json(key)) for key in json.loads(path.read_text()))
@@ -341,6 +343,12 @@ def _set_cells(at: int, separator: str, step: float) -> Callable[[Path], None]:
     return apply
 
 
+def _set_patch(path: Path) -> None:
+    values = np.loadtxt(path, dtype=int, delimiter=",")
+    values[4] = 1 - values[4]
+    np.savetxt(path, values, fmt="%d", delimiter=",")
+
+
 def _of_lines(path: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
     """Numbers in columns of text, or one name a line."""
     lines = path.read_text().splitlines()
@@ -360,8 +368,8 @@ def _drop_last_line(path: Path) -> None:
 
 def _swap_lines(path: Path) -> None:
     lines = path.read_text().splitlines()
-    other = next((row for row, line in enumerate(lines) if line != lines[0]), 0)
-    lines[0], lines[other] = lines[other], lines[0]
+    other = max((row for row, line in enumerate(lines) if line != lines[-1]), default=0)
+    lines[-1], lines[other] = lines[other], lines[-1]
     path.write_text("\n".join(lines) + "\n")
 
 

@@ -182,6 +182,46 @@ def write_miyawaki(root: Path) -> None:
 
 
 _BIDS = {"name": "bids", "task": "read", "modality": "text", "confounds": ["motion"], "atlas": "atlas.nii.gz"}
+
+
+def write_haxby_of_nilearn(root: Path) -> None:
+    """One image of two runs, a table of labels and two masks."""
+    rng = np.random.default_rng(0)
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    folder = root / "subj1"
+    folder.mkdir(parents=True)
+    values = rng.normal(100, 5, (4, 3, 2, 40)).astype(np.float32)
+    values[1, 1, 1, 5] = 140  # the largest, which the sweep changes, lies in a block
+    nibabel.save(nibabel.Nifti1Image(values, affine), folder / "bold.nii.gz")
+    names = (["rest"] * 2 + ["face"] * 6 + ["rest"] * 4 + ["house"] * 6 + ["cat"] * 2) * 2
+    lines = [f"{name} {row // 20}" for row, name in enumerate(names)]
+    (folder / "labels.txt").write_text("\n".join(["labels chunks", *lines]) + "\n")
+    mask = np.ones((4, 3, 2), np.uint8)
+    mask[0] = 0
+    nibabel.save(nibabel.Nifti1Image(mask, affine), folder / "mask.nii.gz")
+    mask[2:] = 0
+    nibabel.save(nibabel.Nifti1Image(mask, affine), folder / "mask4_vt.nii.gz")
+
+
+def write_miyawaki_of_nilearn(root: Path) -> None:
+    """Two runs of figures with a row of patches per volume, a mask and a region."""
+    rng = np.random.default_rng(0)
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    for name in ("func", "label", "mask"):
+        (root / name).mkdir(parents=True)
+    for run in (1, 2):
+        values = rng.normal(100, 5, (3, 3, 2, 24)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(values, affine), root / "func" / f"data_figure_run0{run}.nii.gz")
+        shown = np.repeat(rng.integers(0, 2, (3, 144)), 8, axis=0)
+        shown[::8] = -1
+        np.savetxt(root / "label" / f"data_figure_run0{run}_label.csv", shown, fmt="%d", delimiter=",")
+    mask = np.ones((3, 3, 2), np.uint8)
+    mask[0] = 0
+    nibabel.save(nibabel.Nifti1Image(mask, affine), root / "mask" / "mask.nii.gz")
+    mask[2:] = 0
+    nibabel.save(nibabel.Nifti1Image(mask, affine), root / "mask" / "V1.nii.gz")
+
+
 _LABELS = {
     "rois.csv[order of rows]": "ROIs have no order of targets",
     "atlas.tsv[order of rows]": "labels have no order",
@@ -250,7 +290,9 @@ LOADERS: dict[str, Loader] = {
             "events.tsv[order of rows]": "blocks are put in order by their onsets",
         },
     ),
+    "haxby2001 of nilearn": Loader(write_haxby_of_nilearn, {"name": "haxby2001"}),
     "miyawaki2008": Loader(write_miyawaki, {"name": "miyawaki2008"}),
+    "miyawaki2008 of nilearn": Loader(write_miyawaki_of_nilearn, {"name": "miyawaki2008"}),
 }
 """Every loader of tables and images; a case more where a loader has several layouts."""
 
@@ -258,8 +300,17 @@ _QUICK = {
     "kind": "encode", "significance": {"n_permutations": 9}, "bootstrap": {"n_draws": 5}, "folds": {"n_splits": 3},
 }  # fmt: skip
 
+_PIXELS = {"name": "pixels", "family": "pixels", "role": "model", "image_size": 4}
+
 RECIPES: dict[str, dict[str, Any]] = {
-    "folder": {**_QUICK, "encoders": [{"name": "pixels", "family": "pixels", "role": "model", "image_size": 4}]},
+    "folder": {**_QUICK, "encoders": [_PIXELS], "similarity": ["rsa", "cka"]},
+    "folder, folds of a label": {
+        **_QUICK, "encoders": [_PIXELS], "folds": {"scheme": "grouped", "column": "kind", "n_splits": 2},
+    },
+    "folder, decoded": {
+        **{key: value for key, value in _QUICK.items() if key != "folds"}, "kind": "decode", "hold_out": ["run"],
+        "decoding": {"label": "block", "decoders": [{"name": "logistic"}], "rois": ["early"], "pairwise": False},
+    },
     "folder story": {
         **_QUICK, "encoders": [{"name": "rate", "family": "word_rate", "role": "model"}],
         "timing": {"high_pass_s": 60.0},
@@ -270,6 +321,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "hold_out": ["run"], "folds": {"n_splits": 2},
     },
 }  # fmt: skip
-"""Recipes that take the changes from file to score, by loader."""
+"""Recipes that take the changes from file to score; what stands before a comma is the loader."""
 for _name, _recipe in RECIPES.items():
-    _recipe["dataset"] = LOADERS[_name].settings
+    _recipe["dataset"] = LOADERS[_name.partition(",")[0]].settings

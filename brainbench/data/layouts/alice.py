@@ -10,6 +10,7 @@ import numpy as np
 
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
+from brainbench.data.account import RunUse
 from brainbench.data.base import DATASETS, Context, Continuous, Dataset, Responses, Stimuli
 from brainbench.data.textgrid import read_intervals
 from brainbench.recipes.datasets import AliceSettings
@@ -144,7 +145,25 @@ class Alice(Dataset):
             nuisance=nuisance,
             extra_features=extra,
             notes=notes,
+            account=self._account(subject, n),
         )
+
+    def _account(self, subject: str, n: int) -> list[RunUse]:
+        """Return volumes and words used, and words after the last volume."""
+        words = self._words
+        assert words.onset is not None
+        end = FIRST_ROW_S + T_R * n
+        after, n_words = int(np.sum(words.onset >= end)), len(words)
+        rows = [RunUse(subject, run="story", used=f"{n} volumes, {n_words - after} words")]
+        if after:
+            why = f"they begin after the last volume ({end:g} s)"
+            rows.append(RunUse(subject, run="story", left_out=f"{after} of {n_words} words", why=why))
+        for kind in ("sndpwr", "rate", *(["rp_*"] if "motion" in self.settings.nuisance else [])):
+            path = self._predictor(subject, kind)
+            if len(_read_table(path)) == n + 10:
+                why = "they belong to the ten volumes that the time courses lack"
+                rows.append(RunUse(subject, run="story", left_out=f"10 rows of {path.name}", why=why))
+        return rows
 
     def _predictor(self, subject: str, kind: str) -> Path:
         found = sorted(self.folder.glob(f"{subject}-{kind}.txt"))

@@ -187,6 +187,12 @@ class Bids(Dataset):
         stimulus = np.concatenate([rows[0] for rows in parts])
         shared = set.intersection(*(set(rows[1]) for rows in parts))
         labels = {name: np.concatenate([rows[1][name] for rows in parts]) for name in sorted(shared)}
+        unused = sorted({name for run in runs for name in run.events.labels} - shared)
+        if unused:
+            how = "not in the events of all runs" + (
+                ", or differ within a stimulus" if settings.betas == "block" else ""
+            )
+            notes.append(f"columns of events that are no labels ({how}): {', '.join(unused)}")
         run_names = np.concatenate(
             [np.full(len(rows[0]), run.files.name) for run, rows in zip(runs, parts, strict=True)]
         )
@@ -208,6 +214,8 @@ class Bids(Dataset):
         if not keep.any():
             raise UserError(f"{subject}: no voxel of the mask has betas that change")
         masker = fitted_masker(mask)
+        if self._models and not any(run.events.duration.any() for run in runs):
+            notes.append("events have no duration: they are modelled as moments")
         notes.append(f"{len(stimulus)} betas ({settings.betas}) of {int(keep.sum())} voxels from {len(runs)} runs")
         return Responses(
             subject=subject,

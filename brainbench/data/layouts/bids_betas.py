@@ -97,6 +97,7 @@ def first_level(run: OpenRun, mask: Any, mask_path: Path, settings: BidsSettings
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*Given mask will be used")  # that is what it was given for
+        warnings.filterwarnings("ignore", message=r".*events with null duration")  # `Bids` says so in the report
         model.fit(image, events=table, confounds=confounds, sample_masks=sample_mask)
     design = model.design_matrices_[0]
     wanted = sorted(set(names))

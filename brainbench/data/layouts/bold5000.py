@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError, did_you_mean
+from brainbench.data.account import RunUse, rows_by_run
 from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
 from brainbench.data.containers import opened_hdf5, read_mat
 from brainbench.data.images import SubsetMasker, fitted_masker, read_mask, read_volumes, with_all
@@ -269,8 +270,12 @@ class Bold5000(Dataset):
             f"test set {TEST}: {len(set(stimulus[in_test]))} images in {in_test.sum()} trials, from {known_from}; "
             f"training {len(set(stimulus[~in_test]))} images",
         ]
+        account = [
+            replace(row, session="" if shown.session is None else row.run.partition("_")[0])
+            for row in rows_by_run(subject, shown.run, "trials")
+        ]
         if flat.any():
-            notes.append(f"{flat.sum()} voxels that never change were dropped")
+            account.append(RunUse(subject, left_out=f"{flat.sum()} of {len(flat)} voxels", why="never change"))
             data = data[:, ~flat]
             rois = {name: inside[~flat] for name, inside in rois.items() if inside[~flat].any()}
             masker = None if masker is None else SubsetMasker(masker, ~flat)
@@ -284,6 +289,7 @@ class Bold5000(Dataset):
             space="none" if masker is None else "volume",
             labels={"test_set": np.where(in_test, TEST, "train"), "repeat": count_showings(stimulus)},
             notes=notes,
+            account=account,
         )
 
     def _standardize(self, subject: str, data: np.ndarray, shown: Shown) -> None:

@@ -13,6 +13,8 @@ import numpy as np
 
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean
+from brainbench.core.order import natural
+from brainbench.data.account import RunUse
 from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
 from brainbench.recipes.datasets import HaxbySettings
 
@@ -122,16 +124,20 @@ class Haxby(Dataset):
         ).fit()
         raw = NiftiMasker(mask_img=mask, standardize=None).fit()
         rows, categories, names, volumes = [], [], [], []
+        account = []
         flat = np.zeros(int(np.sum(np.asarray(mask.dataobj) > 0)), dtype=bool)
         for run in runs:
             self._check_grid(subject, run, mask)
+            _check_t_r(run, subject)
             values = raw.transform(run.image)
             if not np.isfinite(values).all():
                 volume, voxel = np.argwhere(~np.isfinite(values))[0]
                 raise UserError(f"{subject} {run.name}: volume {volume}, voxel {voxel} is not finite")
             flat |= np.ptp(values, axis=0) == 0
             data = np.nan_to_num(masker.transform(run.image)).astype(np.float32)
-            for category, window in self._windows(run, len(data)):
+            windows = list(self._windows(run, len(data)))
+            account += self._account(subject, run, windows, len(data))
+            for category, window in windows:
                 chosen = [data[window].mean(axis=0)] if settings.rows == "block" else list(data[window])
                 rows += chosen
                 categories += [category] * len(chosen)
@@ -144,7 +150,12 @@ class Haxby(Dataset):
             f"after its events ({min(volumes)}-{max(volumes)} volumes)",
         ]
         if flat.any():
-            notes.append(f"{flat.sum()} voxels that never change in some run were dropped")
+            account.append(
+                RunUse(subject, left_out=f"{flat.sum()} of {len(flat)} voxels", why="never change in some run")
+            )
+        elsewhere = [name for name, path in self._mask_files(subject).items() if not _same_grid(_load(path), mask)]
+        if elsewhere:
+            notes.append(f"masks on another grid than {settings.image} are no ROI: {', '.join(elsewhere)}")
         order = sorted(WORDS)
         return Responses(
             subject=subject,
@@ -157,7 +168,22 @@ class Haxby(Dataset):
             labels={"category": np.array(categories)},
             background=_mean_image(runs[0].image),
             notes=notes,
+            account=account,
         )
+
+    def _account(self, subject: str, run: Run, windows: list[tuple[str, slice]], n_volumes: int) -> list[RunUse]:
+        """Return what was used of a run, and blocks that the recording's end cuts."""
+        used = sum(window.stop - window.start for _, window in windows)
+        rest = f"{n_volumes - used} of {n_volumes} volumes"
+        rows = [RunUse(subject, "", run.name, f"{len(windows)} blocks, {used} volumes", rest, "in no block")]
+        end = n_volumes * T_R - self.settings.shift_s
+        cut = sum(onset < end < onset + duration - T_R / 2 for onset, duration, _ in run.onsets)
+        lost = len(run.onsets) - len(windows)
+        for count, what in ((lost, f"{lost} of {len(run.onsets)} blocks"), (cut, f"the end of {cut} blocks")):
+            if count:
+                why = f"beyond the last volume ({n_volumes * T_R:g} s)" if n_volumes else "no volume"
+                rows.append(RunUse(subject, run=run.name, left_out=what, why=why))
+        return rows
 
     def _windows(self, run: Run, n_volumes: int) -> Iterator[tuple[str, slice]]:
         """Yield category and volumes of every block, moved by the haemodynamic delay."""
@@ -190,7 +216,7 @@ class Haxby(Dataset):
             yield Run(f"run-{chunk + 1}", image.slicer[..., at[0] : at[-1] + 1], _blocks(names[at]))
 
     def _run_folders(self, subject: str) -> list[Path]:
-        return sorted((self._bids_like[subject] / "BOLD").glob("task001_run*"))
+        return sorted((self._bids_like[subject] / "BOLD").glob("task001_run*"), key=lambda path: natural(path.name))
 
     def _image(self, folder: Path) -> Path:
         path = folder / f"{self.settings.image}.nii.gz"
@@ -277,6 +303,17 @@ class _Subset:
         full = np.zeros((*X.shape[:-1], len(self.keep)), dtype=X.dtype)
         full[..., self.keep] = X
         return self.masker.inverse_transform(full)
+
+
+def _check_t_r(run: Run, subject: str) -> None:
+    """Refuse a recording whose header says another repetition time than this data set has."""
+    zooms, unit = run.image.header.get_zooms(), run.image.header.get_xyzt_units()[1]
+    said = float(zooms[3]) * {"sec": 1.0, "msec": 1e-3}.get(unit, np.nan) if len(zooms) > 3 else np.nan
+    if said > 0 and abs(said - T_R) > 1e-2:
+        raise UserError(
+            f"{subject} {run.name}: the header gives {said:g} s as repetition time, this data set has {T_R:g} s",
+            hint="correct the header, or use `folder` for other recordings",
+        )
 
 
 def _load(path: Path) -> Any:

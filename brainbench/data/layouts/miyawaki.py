@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError
+from brainbench.data.account import RunUse, rows_by_run
 from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
+from brainbench.data.images import check_grid, open_image
 from brainbench.recipes.datasets import MiyawakiSettings
 
 T_R = 2.0
@@ -30,6 +32,9 @@ class Trials:
     style: np.ndarray
     masker: Any = None
     rois: Mapping[str, np.ndarray] | None = None
+    notes: list[str] = field(default_factory=list)
+    cut: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Blocks of each run that begin after the last volume, and that the last volume cuts."""
 
 
 @DATASETS.register("miyawaki2008")
@@ -76,7 +81,8 @@ class Miyawaki(Dataset):
         if self._npz:
             wanted = self.settings.subjects
             return [path for subject, path in self._npz.items() if wanted == "all" or subject in wanted]
-        return [*self._nilearn("func", "*.nii.gz"), *self._nilearn("label", "*.csv"), self._mask]
+        runs = [*self._nilearn("func", "*.nii.gz"), *self._nilearn("label", "*.csv")]
+        return [*runs, self._mask, *self._roi_files]
 
     def _load(self, subject: str) -> Trials:
         if subject not in self._trials:
@@ -113,7 +119,11 @@ class Miyawaki(Dataset):
             masker=trials.masker,
             space="volume" if trials.masker is not None else "none",
             labels={"style": trials.style},
-            notes=[f"{len(index)} trials of {index.max() + 1} images in {len(np.unique(trials.run))} runs"],
+            notes=[
+                *trials.notes,
+                f"{len(index)} trials of {index.max() + 1} images in {len(np.unique(trials.run))} runs",
+            ],
+            account=_account(subject, trials),
         )
 
     # nilearn's layout ------------------------------------------------------------------------------------------
@@ -121,6 +131,10 @@ class Miyawaki(Dataset):
     @property
     def _mask(self) -> Path:
         return self.root / "mask" / "mask.nii.gz"
+
+    @property
+    def _roi_files(self) -> list[Path]:
+        return [path for path in sorted((self.root / "mask").glob("*.nii.gz")) if path != self._mask]
 
     def _nilearn(self, folder: str, pattern: str) -> list[Path]:
         wanted = {"figures": ("figure",), "random": ("random",), "both": ("figure", "random")}[self.settings.stimuli]
@@ -130,7 +144,6 @@ class Miyawaki(Dataset):
 
     def _read_nilearn(self) -> Trials:
         """Read nilearn's runs: detrended and z-scored per run, shifted, averaged over each trial's volumes."""
-        import nibabel
         from nilearn.maskers import NiftiMasker
 
         functional, labels = self._nilearn("func", "*.nii.gz"), self._nilearn("label", "*.csv")
@@ -140,30 +153,58 @@ class Miyawaki(Dataset):
                 f"stimuli '{self.settings.stimuli}'; they must match"
             )
         # nilearn reads the brackets of a path as a pattern: it is given images.
-        masker = NiftiMasker(
-            mask_img=nibabel.load(self._mask), detrend=True, standardize="zscore_sample", t_r=T_R
-        ).fit()
+        mask = open_image(self._mask)
+        masker = NiftiMasker(mask_img=mask, detrend=True, standardize="zscore_sample", t_r=T_R).fit()
         patterns, rows, runs, styles = [], [], [], []
+        ends: dict[str, tuple[int, int]] = {}
         for path, table in zip(functional, labels, strict=True):
-            data = masker.transform(nibabel.load(path)).astype(np.float32)
+            name = path.name.split(".")[0]
+            if not table.name.startswith(name):
+                raise UserError(f"{table}: its name is not that of the run it is read for, {path.name}")
+            lost, cut = 0, 0
+            image = open_image(path)
+            check_grid(image, path, mask, self._mask)
+            data = masker.transform(image).astype(np.float32)
             shown = _read_labels(table)
             if len(shown) != len(data):
                 raise UserError(f"{table}: {len(shown)} rows, {path.name} has {len(data)} volumes")
             for start, end in _blocks(shown):
                 window = slice(start + SHIFT_VOLUMES, min(end + SHIFT_VOLUMES, len(data)))
                 if window.start >= window.stop:
+                    lost += 1
                     continue
+                cut += end + SHIFT_VOLUMES > len(data)
                 patterns.append(shown[start])
                 rows.append(data[window].mean(axis=0))
-                runs.append(path.name.split(".")[0])
+                runs.append(name)
                 styles.append("random" if "random" in path.name else "figure")
-        rois = {}
-        for path in sorted((self.root / "mask").glob("*.nii.gz")):
-            if path != self._mask:
-                inside = _roi(masker, path)
-                if inside.any():
-                    rois[path.name.split(".")[0]] = inside
-        return Trials(np.array(patterns), np.array(rows), np.array(runs), np.array(styles), masker, rois)
+            ends[name] = (lost, cut)
+        rois, left_out = {}, []
+        for path in self._roi_files:
+            inside = _roi(masker, path)
+            if inside.any():
+                rois[path.name.split(".")[0]] = inside
+            else:
+                left_out.append(path.name)
+        notes = (
+            [f"masks without a voxel of mask.nii.gz on its grid are no ROI: {', '.join(left_out)}"] if left_out else []
+        )
+        return Trials(np.array(patterns), np.array(rows), np.array(runs), np.array(styles), masker, rois, notes, ends)
+
+
+def _account(subject: str, trials: Trials) -> list[RunUse]:
+    """Return the trials of every run, and those that the end of the recording cuts."""
+    rows = []
+    for row in rows_by_run(subject, trials.run, "trials"):
+        rows.append(row)
+        lost, cut = trials.cut.get(row.run, (0, 0))
+        why = f"their response lies beyond the last volume ({SHIFT_VOLUMES} volumes after the stimulus)"
+        rows += [replace(row, used="", left_out=what, why=why) for what in _blocks_of(lost, cut)]
+    return rows
+
+
+def _blocks_of(lost: int, cut: int) -> list[str]:
+    return [*([f"{lost} blocks"] if lost else []), *([f"the end of {cut} blocks"] if cut else [])]
 
 
 def _read_npz(path: Path) -> Trials:

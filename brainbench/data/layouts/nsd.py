@@ -14,6 +14,7 @@ import numpy as np
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.core.remembered import remembered_digest
+from brainbench.data.account import RunUse
 from brainbench.data.array_cache import cached_arrays
 from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
 from brainbench.data.containers import opened_hdf5
@@ -259,8 +260,9 @@ class Nsd(Dataset):
         masker: Any = fitted_masker(mask)
         ncsnr = self._read_ncsnr(subject, mask, mask_path)
         notes = self._describe(subject, shown, list(sessions), test)
+        account = self._account(subject, list(sessions))
         if flat.any():
-            notes.append(f"{flat.sum()} voxels that never change were dropped")
+            account.append(RunUse(subject, left_out=f"{flat.sum()} of {len(flat)} voxels", why="never change"))
             data, masker = data[:, ~flat], SubsetMasker(masker, ~flat)
             rois = {name: inside[~flat] for name, inside in rois.items() if inside[~flat].any()}
             ncsnr = None if ncsnr is None else ncsnr[~flat]
@@ -275,7 +277,21 @@ class Nsd(Dataset):
             labels={"test_set": np.where(test, settings.test_set, "train"), "repeat": count_showings(shown)},
             ncsnr=ncsnr,
             notes=notes,
+            account=account,
         )
+
+    def _account(self, subject: str, sessions: Sequence[int]) -> list[RunUse]:
+        """Return the trials of every session used, and the sessions that are not."""
+        rows = [RunUse(subject, f"session{one:02d}", "", f"{self.facts.trials} trials") for one in sessions]
+        absent = sorted(set(range(1, self._n_sessions(subject) + 1)) - set(sessions))
+        further = self.facts.sessions[subject] - self._n_sessions(subject)
+        if absent:
+            why = f"their betas are not there (`dataset.missing_sessions: skip`): {name_some(absent)}"
+            rows.append(RunUse(subject, left_out=f"{len(absent)} sessions", why=why))
+        if further:
+            why = f"after session {self._n_sessions(subject)} (`dataset.sessions`, `dataset.test_set`)"
+            rows.append(RunUse(subject, left_out=f"{further} sessions", why=why))
+        return rows
 
     def _mask(self, subject: str, path: Path) -> Any:
         """Return ``nsdgeneral``, whose -1 (not cortex) and 0 (cortex) are both outside, as 0 and 1."""

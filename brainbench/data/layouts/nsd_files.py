@@ -12,7 +12,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.data.containers import opened_hdf5, read_mat
-from brainbench.data.images import check_grid, open_image, readable
+from brainbench.data.images import check_grid, open_image, readable, whole_labels
 
 SCALE = 300
 """Betas are whole numbers: percent signal change times this."""
@@ -265,9 +265,7 @@ def read_rois(path: Path, labels: Mapping[int, str], mask: Any, mask_path: Path)
     """
     image = open_image(path)
     check_grid(image, path, mask, mask_path)
-    with readable(path):
-        values = np.rint(np.asarray(image.dataobj).reshape(image.shape[:3])).astype(int)
-    values = values[np.asarray(mask.dataobj) > 0]
+    values = whole_labels(image, path)[np.asarray(mask.dataobj) > 0]
     name = path.name.removesuffix(".nii.gz")
     unnamed = sorted(set(np.unique(values[values > 0]).tolist()) - set(labels))
     named = {**labels, **{number: f"{name}-{number}" for number in unnamed}}

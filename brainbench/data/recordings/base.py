@@ -8,135 +8,28 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
+from brainbench.data.account import RunUse
 from brainbench.data.base import Dataset, Responses, Stimuli
-from brainbench.data.recordings.matching import pick_as_trained, positions_of
-from brainbench.data.recordings.quality import check_signal, choose_channels
+from brainbench.data.recordings.channels import apply_projectors, choose_channels, judge_bad, listed, of_kind, set_types
+from brainbench.data.recordings.cutting import cut
+from brainbench.data.recordings.events import Events, keep_stretches, one_per_sample
+from brainbench.data.recordings.matching import check_amplitudes, pick_as_trained, rename_as
+from brainbench.data.recordings.quality import check_signal
+from brainbench.data.recordings.reading import set_montage
+from brainbench.data.recordings.recording import LeftOut, NewRecording, Recording, Trials, as_trials, counted
+from brainbench.data.recordings.repeats import repeated_events
 from brainbench.recipes.datasets import RecordingSettings
 
 if TYPE_CHECKING:
     import mne
-
-METADATA = ("subject", "session", "run", "trial", "onset", "label")
-"""Columns that every trial has. `run` is unique within a session, `trial` within a run; `onset` is in seconds."""
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One continuous run.
-
-    Parameters
-    ----------
-    raw : mne.io.BaseRaw
-        Loaded, in volts.
-    onsets : float ndarray (n_events,)
-        Seconds from the first sample.
-    labels : str ndarray (n_events,)
-    session, run : str
-    where : str
-        File, for messages.
-    """
-
-    raw: mne.io.BaseRaw
-    onsets: np.ndarray
-    labels: np.ndarray
-    session: str
-    run: str
-    where: str
-
-    def digest(self) -> str:
-        """Return the digest of its samples: two names of one recording have the same."""
-        return digest_array(self.raw.get_data())
-
-
-@dataclass(frozen=True)
-class NewRecording:
-    """A recording that is not, or need not be, in the data set.
-
-    Parameters
-    ----------
-    recording : Recording
-        Its channels are those that a decoder was trained on, in the same order.
-    subject : str
-        Who was recorded, where file name or table tell; else empty. The same goes for session and run.
-    notes : list of str
-        What was done to make it fit.
-    """
-
-    recording: Recording
-    subject: str
-    notes: list[str]
-
-
-@dataclass(frozen=True)
-class Trials:
-    """Trials of one subject as arrays.
-
-    Parameters
-    ----------
-    subject : str
-    X : ndarray (n_trials, n_channels, n_times)
-        Volts (tesla for magnetometers).
-    label, session, run : str ndarray (n_trials,)
-    trial : int ndarray (n_trials,)
-    onset : float ndarray (n_trials,)
-        Seconds from the start of the run.
-    info : mne.Info
-        Rate, names, kinds and positions of the channels.
-    tmin : float
-        Seconds between an event and the first sample.
-    """
-
-    subject: str
-    X: np.ndarray
-    label: np.ndarray
-    session: np.ndarray
-    run: np.ndarray
-    trial: np.ndarray
-    onset: np.ndarray
-    info: mne.Info
-    tmin: float
-
-    def __len__(self) -> int:
-        return len(self.X)
-
-    @property
-    def ch_names(self) -> list[str]:
-        """Names of the channels, in order."""
-        return list(self.info["ch_names"])
-
-    @property
-    def sfreq(self) -> float:
-        """Samples per second."""
-        return float(self.info["sfreq"])
-
-    @property
-    def length(self) -> float:
-        """Seconds that a trial lasts."""
-        return self.X.shape[-1] / self.sfreq
-
-    def positions(self) -> np.ndarray | None:
-        """Return ``(n_channels, 3)`` in metres, or None where any is unknown: nothing is invented."""
-        return positions_of(self.info)
-
-    def digest(self) -> str:
-        """Return one digest of everything that can change a score."""
-        return digest(
-            {
-                "X": digest_array(self.X),
-                "sfreq": self.sfreq,
-                "channels": self.ch_names,
-                **{name: digest_array(getattr(self, name)) for name in ("label", "session", "run", "trial", "onset")},
-            }
-        )
 
 
 class RecordingDataset(Dataset):
@@ -149,39 +42,118 @@ class RecordingDataset(Dataset):
 
     unit_is_volt = True
     """Whether the plausible range of electrodes applies."""
+    kind = "eeg"
+    """Kind of channel that is decoded."""
+    montage: str | None = None
+    """MNE montage whose positions the channel names stand for; None keeps the files' own positions."""
 
     def __init__(self, settings: RecordingSettings) -> None:
         self.settings = settings
         self._lock = threading.Lock()
         self._kept: tuple[str, list[Recording]] | None = None
         self._paired: dict[str, tuple[Stimuli, Responses]] = {}
+        self._accounts: dict[tuple[str, tuple[float, float] | None], list[RunUse]] = {}
 
     @abstractmethod
     def recordings(self, subject: str) -> list[Recording]:
-        """Return the runs of a subject in order, channels named and placed."""
+        """Return the runs of a subject in order, with all channels and annotations of their files."""
 
     def _recordings(self, subject: str) -> list[Recording]:
         """Return the checked runs of a subject; those of the last one asked for are kept."""
         if self._kept is None or self._kept[0] != subject:
             found = self.recordings(subject)
             _check_events(subject, found)
-            prepared = [self._choose(recording) for recording in found]
-            _same_montage(subject, prepared)
-            self._kept = (subject, prepared)
+            self._kept = (subject, self._without_repeats(self._pooled([self._chosen(one) for one in found])))
         return self._kept[1]
 
-    def _choose(self, recording: Recording) -> Recording:
-        """Check a run and keep the channels asked for."""
-        settings, raw = self.settings, recording.raw
-        chosen = choose_channels(raw.ch_names, settings.channels, settings.exclude_channels, recording.where)
-        raw.pick(chosen, verbose="ERROR")
-        return self._check(recording)
+    def _chosen(self, recording: Recording) -> tuple[Recording, dict[str, str]]:
+        """Obey what a file says of itself, and keep the channels asked for.
 
-    def _check(self, recording: Recording) -> Recording:
+        Returns
+        -------
+        recording : Recording
+        aside : {name: why}
+            Channels of the run that should be left out, of every run of the subject.
+        """
+        settings, raw, where = self.settings, recording.raw, recording.where
+        set_types(raw, settings.channel_types, where)
+        recording = self._timed(recording).noting(said=apply_projectors(raw, settings.projectors))
+        chosen, left, said, aside = choose_channels(raw, self.kind, settings, where)
+        raw.pick(chosen, verbose="ERROR")
+        bad, more = self._placed(raw, where)
+        aside |= dict.fromkeys(bad, "marked bad in the file (`bad_channels` chooses otherwise)")
+        return recording.noting(left, [*said, *more]), aside
+
+    def _placed(self, raw: mne.io.BaseRaw, where: str) -> tuple[list[str], list[str]]:
+        """Give channels their positions, in place, and judge those that the file calls bad; see `judge_bad`."""
+        if self.montage is not None:
+            set_montage(raw, self.montage, where, ignore=self.settings.exclude_channels)
+        return judge_bad(raw, self.settings, where)
+
+    def _timed(self, recording: Recording) -> Recording:
+        """Keep the events that lie inside of a run, one per sample, and the stretches that no trial may touch."""
+        raw = recording.raw
+        outside = (recording.onsets < 0) | (recording.onsets > raw.times[-1])
+        recording = recording.without(outside, "outside of the recording")
+        events = Events(recording.onsets, recording.labels)
+        events = one_per_sample(events, raw.info["sfreq"], recording.where)
+        keep_stretches(raw, self.settings.bad_stretches)
+        return replace(recording, onsets=events.onsets, labels=events.labels).noting(events.left_out)
+
+    def _pooled(self, found: list[tuple[Recording, dict[str, str]]]) -> list[Recording]:
+        """Leave the same channels out of all runs of a subject, and check that what remains can be pooled."""
+        everywhere = {name: why for _, aside in found for name, why in aside.items()}
+        prepared: list[Recording] = []
+        for recording, aside in found:
+            raw = recording.raw
+            if prepared:
+                recording = recording.noting(said=rename_as(raw, prepared[0].raw.ch_names, recording.where))
+            reasons = aside | {name: f"{why}, in another run" for name, why in everywhere.items() if name not in aside}
+            gone = {name: why for name, why in reasons.items() if name in raw.ch_names}
+            if len(gone) == len(raw.ch_names):
+                raise UserError(
+                    f"{recording.where}: no channel is left to decode from: {'; '.join(set(gone.values()))}"
+                )
+            raw.drop_channels(list(gone))
+            recording = recording.noting(_by_reason(gone))
+            if prepared and set(raw.ch_names) == set(prepared[0].raw.ch_names) != raw.ch_names:
+                raw.reorder_channels(prepared[0].raw.ch_names)
+            prepared.append(self._checked(recording))
+        for other in prepared[1:]:
+            compare_montage(
+                prepared[0].raw.info, other.raw.info, prepared[0].where, other.where,
+                any_rate=self.settings.sfreq is not None,
+            )  # fmt: skip
+        check_amplitudes({one.where: one.raw.get_data() for one in prepared})
+        return prepared
+
+    def _without_repeats(self, found: list[Recording]) -> list[Recording]:
+        """Leave out trials that stand in an earlier run of the subject too."""
+        if self.settings.repeated_trials == "keep":
+            return found
+        repeats = repeated_events(found, self.settings.tmin, self.settings.tmax)
+        kept = []
+        for recording, mine in zip(found, repeats, strict=True):
+            gone = np.zeros(len(recording.onsets), dtype=bool)
+            for name, rows in mine.items():
+                new = rows & ~gone
+                gone |= rows
+                if new.any():
+                    left = LeftOut(
+                        counted(int(new.sum()), "trial"),
+                        f"the same samples as in {name} (`repeated_trials: keep` takes them)",
+                    )
+                    recording = recording.noting([left])
+            kept.append(replace(recording, onsets=recording.onsets[~gone], labels=recording.labels[~gone]))
+        return kept
+
+    def _checked(self, recording: Recording) -> Recording:
         raw = recording.raw
         check_signal(raw.get_data(), raw.ch_names, recording.where, volts=self.unit_is_volt)
         if self.settings.reference == "average":
-            raw.set_eeg_reference("average", verbose="ERROR")
+            if self.kind in ("mag", "grad"):
+                raise UserError(f"dataset.reference: 'average' is for electrodes, not for kind '{self.kind}'")
+            raw.set_eeg_reference("average", ch_type=self.kind, verbose="ERROR")
         return recording
 
     def read_new(self, path: Path, info: mne.Info) -> NewRecording:
@@ -198,22 +170,35 @@ class RecordingDataset(Dataset):
         UserError
             If the file cannot be read, lacks a channel, or is unfit.
         """
-        notes: list[str] = []
+        subject, recording = self._read_new(path)
+        raw, where = recording.raw, recording.where
+        set_types(raw, self.settings.channel_types, where)
+        recording = self._timed(recording).noting(said=apply_projectors(raw, self.settings.projectors))
+        raw.pick(of_kind(raw, self.kind, where)[0], verbose="ERROR")
+        notes = pick_as_trained(raw, info, str(path))
+        bad, said = self._placed(raw, where)
+        if bad:
+            raise UserError(
+                f"{where}: {listed(bad)} marked bad in the file, and the decoder reads such channels",
+                hint="run the recipe with `exclude_channels`, `bad_channels: interpolate` or `bad_channels: keep`",
+            )
+        told = [f"{left.what} left out: {left.why}" for left in recording.left_out]
+        return NewRecording(self._checked(recording), subject, [*notes, *recording.said, *said, *told])
 
-        def match(raw: mne.io.BaseRaw) -> None:
-            notes.extend(pick_as_trained(raw, info, str(path)))
-
-        subject, recording = self._read_new(path, match)
-        return NewRecording(self._check(recording), subject, notes)
-
-    def _read_new(self, path: Path, match: Match) -> tuple[str, Recording]:
-        """Return who was recorded and the recording; `match` picks the channels once they have their names."""
+    def _read_new(self, path: Path) -> tuple[str, Recording]:
+        """Return who was recorded and the recording, with all of its channels."""
         raise UserError(f"data set '{self.name}' has no way to read a file that is not its own: {path}")
 
     def run_digests(self, subject: str) -> dict[tuple[str, str], str]:
         """Return the digest of the samples of every run, by session and run."""
         with self._lock:
             return {(one.session, one.run): one.digest() for one in self._recordings(subject)}
+
+    def account(self, subject: str, span: tuple[float, float] | None = None) -> list[RunUse]:
+        """Return what was used of every run of a subject, what was left out, and why; see `epochs` for `span`."""
+        if (subject, span) not in self._accounts:
+            self.epochs(subject, span=span)
+        return self._accounts[subject, span]
 
     def epochs(
         self, subject: str, band: Sequence[float] | None = None, span: tuple[float, float] | None = None, *,
@@ -244,14 +229,28 @@ class RecordingDataset(Dataset):
         if unfiltered:
             settings = settings.model_copy(update={"band": None})
         with self._lock:
-            runs = [one for one in self._recordings(subject) if len(one.onsets)]
-            parts = [cut(one, subject, settings, band) for one in runs]
-        parts = [part for part in parts if part is not None]
+            runs = self._recordings(subject)
+            cuts = [cut(one, subject, settings, band) for one in runs]
+        session = {one.session for one in runs}
+        self._accounts[subject, span] = [
+            row
+            for one, (part, left) in zip(runs, cuts, strict=True)
+            for row in one.account(
+                subject,
+                "" if session == {"0"} else one.session,
+                f"{counted(0 if part is None else len(part), 'trial')}, {counted(len(one.raw.ch_names), 'channel')}",
+                left,
+            )
+        ]
+        parts = [part for part, _ in cuts if part is not None]
         if not parts:
             raise UserError(
-                f"{subject}: no event leaves room for a whole trial of {settings.tmin:g} to {settings.tmax:g} s"
+                f"{subject}: no event leaves room for a whole trial of {settings.tmin:g} to {settings.tmax:g} s",
+                hint="; ".join(dict.fromkeys(f"{one.what} {one.why}" for _, left in cuts for one in left)) or None,
             )
-        return mne.concatenate_epochs(parts, verbose="ERROR") if len(parts) > 1 else parts[0]
+        # Heads of a MEG session do not lie alike in every run: which is a note of the data, not a reason to stop.
+        joined = mne.concatenate_epochs(parts, on_mismatch="ignore", verbose="ERROR") if len(parts) > 1 else parts[0]
+        return joined
 
     def trials(
         self, subject: str, band: Sequence[float] | None = None, span: tuple[float, float] | None = None, *,
@@ -281,6 +280,7 @@ class RecordingDataset(Dataset):
         n, n_channels, n_times = trials.X.shape
         names = self.stimuli(subject).ids
         owner = np.repeat(np.arange(n_channels), n_times)
+        account = self.account(subject)
         several = len(set(trials.session)) > 1
         run = np.char.add(np.char.add(trials.session, "/"), trials.run) if several else trials.run
         return Responses(
@@ -293,8 +293,10 @@ class RecordingDataset(Dataset):
             labels={"label": trials.label, "session": trials.session},
             notes=[
                 f"{n_channels} channels, {trials.sfreq:g} Hz, {trials.tmin:g} to "
-                f"{trials.tmin + (n_times - 1) / trials.sfreq:g} s after the event"
+                f"{trials.tmin + (n_times - 1) / trials.sfreq:g} s after the event",
+                *dict.fromkeys(f"{row.left_out} left out: {row.why}" for row in account if "channel" in row.left_out),
             ],
+            account=account,
         )
 
     def _signals(self, subject: str) -> tuple[Stimuli, Responses]:
@@ -306,88 +308,11 @@ class RecordingDataset(Dataset):
         return self._paired[subject]
 
 
-Match = Callable[["mne.io.BaseRaw"], None]
-
-
-def as_trials(epochs: mne.Epochs, subject: str) -> Trials:
-    """Return epochs with the metadata of `METADATA` as arrays."""
-    table = epochs.metadata
-    return Trials(
-        subject=subject,
-        X=epochs.get_data(copy=False),
-        label=table["label"].to_numpy(dtype=str),
-        session=table["session"].to_numpy(dtype=str),
-        run=table["run"].to_numpy(dtype=str),
-        trial=table["trial"].to_numpy(dtype=np.int64),
-        onset=table["onset"].to_numpy(dtype=np.float64),
-        info=epochs.info,
-        tmin=float(epochs.tmin),
-    )
-
-
-def filtered(recording: Recording, settings: RecordingSettings, band: Sequence[float] | None = None) -> mne.io.BaseRaw:
-    """Return a whole run in its pass band and at the rate asked for; the recording itself is not changed."""
-    raw = recording.raw
-    band = settings.band if band is None else band
-    if band is not None:
-        low, high = band
-        if high >= raw.info["sfreq"] / 2:
-            raise UserError(
-                f"{recording.where}: a band up to {high:g} Hz needs more than {2 * high:g} samples per second, the "
-                f"recording has {raw.info['sfreq']:g}"
-            )
-        # A recording that is too short for the filter is the user's to know, not a warning among many.
-        raw = raw.copy().filter(low or None, high, method=settings.filter, picks="all", verbose="ERROR")
-    if settings.sfreq is not None and settings.sfreq != raw.info["sfreq"]:
-        raw = (raw.copy() if raw is recording.raw else raw).resample(settings.sfreq, verbose="ERROR")
-    return raw
-
-
-def cut(
-    recording: Recording, subject: str, settings: RecordingSettings, band: Sequence[float] | None = None
-) -> mne.Epochs | None:
-    """Filter a whole run, then cut its trials; a trial that reaches over an end of the run is left out.
-
-    Returns
-    -------
-    mne.Epochs or None
-        None when no trial lies wholly inside of the run.
-    """
-    import mne
-    import pandas as pd
-
-    raw = filtered(recording, settings, band)
-    sfreq = raw.info["sfreq"]
-    names = sorted(set(recording.labels.tolist()))
-    code = {name: index + 1 for index, name in enumerate(names)}
-    sample = np.round(recording.onsets * sfreq).astype(int)
-    first, last = int(np.floor(settings.tmin * sfreq)), int(np.ceil(settings.tmax * sfreq))
-    whole = np.flatnonzero((sample + first >= 0) & (sample + last < raw.n_times))
-    if not len(whole):
-        return None
-    events = np.column_stack(
-        [
-            sample[whole] + raw.first_samp,
-            np.zeros(len(whole), int),
-            [code[str(name)] for name in recording.labels[whole]],
-        ]
-    ).astype(int)
-    table = pd.DataFrame(
-        {
-            "subject": subject,
-            "session": recording.session,
-            "run": recording.run,
-            "trial": whole,
-            "onset": recording.onsets[whole],
-            "label": recording.labels[whole],
-        },
-        columns=list(METADATA),
-    )
-    return mne.Epochs(
-        raw, events, {name: code[name] for name in names if name in set(recording.labels[whole])}, settings.tmin,
-        settings.tmax, baseline=None, metadata=table, preload=True, picks="all", reject_by_annotation=False,
-        event_repeated="error", on_missing="ignore", verbose="ERROR",
-    )  # fmt: skip
+def _by_reason(gone: dict[str, str]) -> list[LeftOut]:
+    reasons: dict[str, list[str]] = {}
+    for name, why in gone.items():
+        reasons.setdefault(why, []).append(name)
+    return [LeftOut(listed(names), why) for why, names in reasons.items()]
 
 
 def _check_events(subject: str, found: Sequence[Recording]) -> None:
@@ -397,19 +322,9 @@ def _check_events(subject: str, found: Sequence[Recording]) -> None:
     labels = {str(label) for one in found for label in one.labels}
     if len(labels) < 2:
         raise UserError(f"{subject}: every event is '{next(iter(labels))}': one class, nothing to tell apart")
-    for one in found:
-        doubled = len(one.onsets) - len(np.unique(np.round(one.onsets * one.raw.info["sfreq"])))
-        if doubled:
-            raise UserError(f"{one.where}: {doubled} events start at the same sample as another")
 
 
-def _same_montage(subject: str, found: Sequence[Recording]) -> None:
-    first = found[0]
-    for other in found[1:]:
-        compare_montage(first.raw.info, other.raw.info, first.where, other.where)
-
-
-def compare_montage(one: Any, other: Any, name_of_one: str, name_of_other: str) -> None:
+def compare_montage(one: Any, other: Any, name_of_one: str, name_of_other: str, *, any_rate: bool = False) -> None:
     """Refuse two `mne.Info` that differ in channels or rate, naming what differs.
 
     Raises
@@ -430,7 +345,7 @@ def compare_montage(one: Any, other: Any, name_of_one: str, name_of_other: str) 
             f"{name_of_one} and {name_of_other} differ in their montage: {len(a)} and {len(b)} channels; {detail}",
             hint="name the channels that all have with `dataset.channels`",
         )
-    if one["sfreq"] != other["sfreq"]:
+    if one["sfreq"] != other["sfreq"] and not any_rate:
         raise UserError(
             f"{name_of_one} has {one['sfreq']:g} samples per second, {name_of_other} {other['sfreq']:g}",
             hint="`--set dataset.sfreq=...` resamples all to one rate, after filtering",

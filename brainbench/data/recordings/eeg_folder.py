@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import DATASETS, Context
-from brainbench.data.recordings.base import Match, Recording, RecordingDataset
-from brainbench.data.recordings.reading import files_of, read_raw, require_mne, set_montage
+from brainbench.data.recordings.base import RecordingDataset
+from brainbench.data.recordings.channels import of_kind
+from brainbench.data.recordings.events import Events, annotated_events, channel_events, check_names, named_events
+from brainbench.data.recordings.reading import files_of, read_raw, require_mne
+from brainbench.data.recordings.recording import Recording
 from brainbench.recipes.datasets import EegFolderSettings
+
+if TYPE_CHECKING:
+    import mne
+
+IN_THE_FILES = ("annotations", "stim")
+"""Values of `events` that name no table."""
 
 
 @DATASETS.register("eeg-folder")
@@ -28,6 +38,7 @@ class EegFolder(RecordingDataset):
         self.own: EegFolderSettings = settings
         self.unit_is_volt = settings.kind not in ("mag", "grad")
         self.table = _read_table(root / settings.recordings, ("path", "subject"), ("session", "run"))
+        self.table["path"] = [_plain(path) for path in self.table["path"]]
         missing = [path for path in self.table["path"] if not (root / path).is_file()]
         if missing:
             raise UserError(f"{settings.recordings}: {len(missing)} files do not exist, such as {missing[0]}")
@@ -41,7 +52,8 @@ class EegFolder(RecordingDataset):
                     raise UserError(f"{settings.recordings}: runs of {'/'.join(map(str, names))} are not told apart")
                 self.table.loc[rows.index, "run"] = [str(index) for index in range(len(rows))]
         self.events = None
-        if settings.events != "annotations":
+        self.kind, self.montage = settings.kind, settings.montage
+        if settings.events not in IN_THE_FILES:
             self.events = self._read_events()
 
     @classmethod
@@ -62,54 +74,43 @@ class EegFolder(RecordingDataset):
 
     def recordings(self, subject: str) -> list[Recording]:  # noqa: D102
         rows = self.table[self.table["subject"] == subject]
-        return [self._read(str(r.path), str(r.session), str(r.run)) for r in rows.itertuples()]
+        read = [self._read(str(r.path), str(r.session), str(r.run)) for r in rows.itertuples()]
+        seen = {name for _, names in read for name in names}
+        found = {str(label) for one, _ in read for label in one.labels}
+        said = check_names(self.own.labels, seen, found, subject)
+        return [one.noting(said=said if at == 0 else ()) for at, (one, _) in enumerate(read)]
 
-    def _read_new(self, path: Path, match: Match) -> tuple[str, Recording]:
+    def _read_new(self, path: Path) -> tuple[str, Recording]:
         for row in self.table.itertuples():
             if path.is_file() and (self.root / str(row.path)).samefile(path):
-                return str(row.subject), self._read(str(row.path), str(row.session), str(row.run), match)
-        return "", self._read(str(path.resolve()), "", "", match)
+                return str(row.subject), self._read(str(row.path), str(row.session), str(row.run))[0]
+        return "", self._read(str(path.resolve()), "", "")[0]
 
-    def _read(self, path: str, session: str, run: str, match: Match | None = None) -> Recording:
-        import mne
+    def _read(self, path: str, session: str, run: str) -> tuple[Recording, set[str]]:
+        """Return a recording, and the names that its events have in the file or the table."""
+        raw, said = read_raw(self.root / path)
+        if self.own.unit == "microvolt":
+            names, _ = of_kind(raw, self.kind, path)
+            raw.apply_function(lambda x: x * 1e-6, picks=names, verbose="ERROR")
+        events = self._events_of(path, raw)
+        seen = set(events.labels.tolist())
+        events = named_events(events, self.own.labels)
+        recording = Recording(
+            raw, events.onsets, events.labels, session, run, path, tuple(events.left_out), (*said, *events.said)
+        )
+        return recording, seen
 
+    def _events_of(self, path: str, raw: mne.io.BaseRaw) -> Events:
         own = self.own
-        raw = read_raw(self.root / path)
-        kinds: dict[str, Any] = {"meg": own.kind} if own.kind in ("mag", "grad") else {"meg": False, own.kind: True}
-        picks = mne.pick_types(raw.info, exclude=[], **kinds)
-        if not len(picks):
-            there = sorted(set(raw.get_channel_types()))
-            raise UserError(
-                f"{path}: no channel of kind '{own.kind}'", hint=f"`dataset.kind`: it has {', '.join(there)}"
-            )
-        onsets, labels = self._events_of(path, raw)
-        raw.pick(picks, verbose="ERROR")
-        if own.unit == "microvolt":
-            raw.apply_function(lambda x: x * 1e-6, picks="all", verbose="ERROR")
-        if match is not None:  # further channels may have no position
-            match(raw)
-        if own.montage is not None:
-            set_montage(raw, own.montage, path, ignore=own.exclude_channels)
-        return Recording(raw, onsets, labels, session, run, path)
-
-    def _events_of(self, path: str, raw: object) -> tuple[np.ndarray, np.ndarray]:
-        """Return onsets in seconds from the first sample, and labels, in order of time."""
-        if self.events is None:
-            marks = raw.annotations  # type: ignore[attr-defined]
-            # Annotations count from the measurement's date where the file has one, and so from its first sample.
-            shift = raw.first_time if marks.orig_time is not None else 0.0  # type: ignore[attr-defined]
-            onsets = np.asarray(marks.onset, dtype=float) - shift
-            labels = np.array([str(mark) for mark in marks.description], dtype=str)
-        else:
+        if self.events is not None:
             rows = self.events[self.events["path"] == path]
-            onsets = rows["onset"].to_numpy(dtype=float)
-            labels = rows["label"].to_numpy(dtype=str)
-        names = self.own.labels
-        if names is not None:
-            keep = np.isin(labels, list(names))
-            onsets, labels = onsets[keep], np.array([names[label] for label in labels[keep]], dtype=str)
-        order = np.argsort(onsets, kind="stable")
-        return onsets[order], labels[order]
+            return Events(rows["onset"].to_numpy(dtype=float), rows["label"].to_numpy(dtype=str))
+        if own.events == "stim" or own.stim_channel is not None:
+            return channel_events(raw, path, own.stim_channel)
+        events = annotated_events(raw, list(own.labels or {}))
+        if not len(events.onsets) and "stim" in raw.get_channel_types():
+            return channel_events(raw, path)
+        return events
 
     def _read_events(self) -> pd.DataFrame:
         own = self.own
@@ -119,6 +120,7 @@ class EegFolder(RecordingDataset):
             row = int(np.flatnonzero(~np.isfinite(onset))[0])
             raise UserError(f"{own.events}: row {row + 2}: onset '{table['onset'].iloc[row]}' is not seconds")
         table["onset"] = onset
+        table["path"] = [_plain(path) for path in table["path"]]
         for path in table["path"].unique():
             if path not in set(self.table["path"]):
                 near = did_you_mean(path, self.table["path"])
@@ -131,6 +133,11 @@ class EegFolder(RecordingDataset):
                 hint=f"labels: {one_of(known)}",
             )
         return table
+
+
+def _plain(path: str) -> str:
+    """Return a path as both tables write it: no `./`, no backslashes."""
+    return os.path.normpath(path.strip().replace("\\", "/"))
 
 
 def _read_table(path: Path, needed: tuple[str, ...], optional: tuple[str, ...]) -> pd.DataFrame:

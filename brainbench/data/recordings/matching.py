@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,49 @@ FARTHEST_METRE = 0.03
 """Caps sit differently from day to day, by less than this; a channel farther off is another place of the head."""
 LARGEST_RATIO = 100.0
 """Amplitudes differ between people and days, by less than this; units differ by more."""
+
+
+_OLD = {"t3": "t7", "t4": "t8", "t5": "p7", "t6": "p8"}
+"""Names of the 10-20 system that the 10-10 system renamed."""
+
+
+def plain_name(name: str) -> str:
+    """Return a channel's name without what differs between exports of one cap: dots, case, spaces, age."""
+    bare = re.sub(r"^(eeg|pol)[ _-]+", "", name.strip().lower())
+    bare = re.sub(r"[.\s_]+", "", bare)
+    bare = re.sub(r"-(ref|le|avg|ar)$", "", bare)
+    return _OLD.get(bare, bare)
+
+
+def rename_as(raw: mne.io.BaseRaw, wanted: Sequence[str], where: str) -> list[str]:
+    """Give channels the names of `wanted` where they differ by dots, case, spaces or age only, in place.
+
+    Returns
+    -------
+    list of str
+        What was renamed.
+
+    Raises
+    ------
+    UserError
+        If two channels could bear the same name.
+    """
+    there = list(raw.ch_names)
+    free: dict[str, list[str]] = {}
+    for name in there:
+        if name not in wanted:
+            free.setdefault(plain_name(name), []).append(name)
+    renamed = {}
+    for name in wanted:
+        if name in there:
+            continue
+        like = free.get(plain_name(name), [])
+        if len(like) > 1:
+            raise UserError(f"{where}: {' and '.join(like)} could both be channel {name}", hint="rename one of them")
+        if like:
+            renamed[like[0]] = name
+    raw.rename_channels(renamed, verbose="ERROR")
+    return [f"channels renamed: {_some([f'{old} is {new}' for old, new in renamed.items()])}"] if renamed else []
 
 
 def positions_of(info: Any) -> np.ndarray | None:
@@ -32,7 +77,9 @@ def pick_as_trained(raw: mne.io.BaseRaw, info: mne.Info, where: str) -> list[str
     UserError
         If a channel is missing, with the nearest that is there.
     """
-    wanted, there = list(info["ch_names"]), list(raw.ch_names)
+    wanted = list(info["ch_names"])
+    notes = rename_as(raw, wanted, where)
+    there = list(raw.ch_names)
     missing = [name for name in wanted if name not in there]
     extra = [name for name in there if name not in wanted]
     if missing:
@@ -44,7 +91,6 @@ def pick_as_trained(raw: mne.io.BaseRaw, info: mne.Info, where: str) -> list[str
             if extra
             else "run the recipe with `dataset.channels` naming those that all recordings have",
         )
-    notes = []
     if extra:
         notes.append(f"{len(extra)} further channel{'s' * (len(extra) > 1)} left out: {_some(extra)}")
     if [name for name in there if name in wanted] != wanted:
@@ -122,6 +168,29 @@ def check_scale(X: np.ndarray, trained: float, where: str) -> None:
         f"({spread(X):.3g} against {trained:.3g} V): another unit?",
         hint="a recording in memory is in volts; microvolts are 1,000,000 times larger",
     )
+
+
+def check_amplitudes(runs: Mapping[str, np.ndarray]) -> None:
+    """Refuse runs of one person of which one is far larger than another: their units differ, most likely.
+
+    Parameters
+    ----------
+    runs : mapping of str to ndarray (n_channels, n_times)
+        By name of the file.
+
+    Raises
+    ------
+    UserError
+        With the two runs that differ most.
+    """
+    spreads = {name: spread(data) for name, data in runs.items()}
+    low, high = min(spreads, key=lambda name: spreads[name]), max(spreads, key=lambda name: spreads[name])
+    if spreads[high] >= LARGEST_RATIO * spreads[low]:
+        raise UserError(
+            f"{high}: signals are {spreads[high] / spreads[low]:.3g} times larger than in {low} "
+            f"({spreads[high]:.3g} against {spreads[low]:.3g} V): another unit?",
+            hint="convert one of the files: microvolts are 1,000,000 times larger than volts",
+        )
 
 
 def spread(X: np.ndarray) -> float:

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import DATASETS, Context
-from brainbench.data.recordings.base import Match, Recording, RecordingDataset
+from brainbench.data.recordings.base import RecordingDataset
+from brainbench.data.recordings.events import annotated_events, channel_events, named_events
 from brainbench.data.recordings.reading import read_raw, require_mne
+from brainbench.data.recordings.recording import Recording
 from brainbench.recipes.datasets import MoabbSettings
 
 
@@ -75,39 +75,30 @@ class Moabb(RecordingDataset):
             for run, raw in runs.items()
         ]
 
-    def _read_new(self, path: Path, match: Match) -> tuple[str, Recording]:
-        recording = self._cut_out(read_raw(path), "", "", str(path))
-        match(recording.raw)
-        return "", recording
+    def _read_new(self, path: Path) -> tuple[str, Recording]:
+        raw, _ = read_raw(path)
+        return "", self._with_events(raw, "", "", str(path))
 
     def _recording(self, raw: Any, session: str, run: str, subject: str) -> Recording:
         where = f"{self.source.code} subject {subject}, session {session}, run {run}"
-        return self._cut_out(raw.copy().load_data(verbose="ERROR"), session, run, where)
+        return self._with_events(raw.copy().load_data(verbose="ERROR"), session, run, where)
 
-    def _cut_out(self, raw: Any, session: str, run: str, where: str) -> Recording:
-        """Find the events of a loaded recording and keep its electrodes."""
-        import mne
-
-        names = {code: name for name, code in self.source.event_id.items() if name in self.events}
-        if len(mne.pick_types(raw.info, stim=True)):
-            found = mne.find_events(raw, shortest_event=0, verbose="ERROR")
-        else:
-            codes = {name: code for code, name in names.items()}
-            present = {mark: code for mark, code in codes.items() if mark in set(raw.annotations.description)}
-            found = (
-                mne.events_from_annotations(raw, event_id=present, verbose="ERROR")[0]
-                if present
-                else np.empty((0, 3), int)
-            )
-        found = found[np.isin(found[:, 2], list(names))]
-        raw.pick("eeg", exclude=[], verbose="ERROR")
+    def _with_events(self, raw: Any, session: str, run: str, where: str) -> Recording:
+        """Find the events of a loaded recording: the codes of its stim channel, else its annotations."""
+        names = {str(code): name for name, code in self.source.event_id.items() if name in self.events}
+        events = channel_events(raw, where) if "stim" in raw.get_channel_types() else None
+        if events is None or not len(events.onsets):
+            events, names = annotated_events(raw, self.events), {name: name for name in self.events}
+        events = named_events(events, names, "no class of the data set, or not in `events`")
         return Recording(
             raw=raw,
-            onsets=(found[:, 0] - raw.first_samp) / raw.info["sfreq"] + self.interval,
-            labels=np.array([names[code] for code in found[:, 2]], dtype=str),
+            onsets=events.onsets + self.interval,
+            labels=events.labels,
             session=str(session),
             run=str(run),
             where=where,
+            left_out=tuple(events.left_out),
+            said=tuple(events.said),
         )
 
 

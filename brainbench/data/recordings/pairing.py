@@ -89,6 +89,7 @@ def pair_signals(dataset: RecordingDataset, subject: str) -> tuple[Stimuli, Resp
             f"targets: log10 power of each channel and band, {low:g} to {high:g} s after the event"
             + (", linear trend of each run removed" if power.detrend else ""),
         ],
+        account=dataset.account(subject, span),
     )
     return stimuli, responses
 

@@ -9,12 +9,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from brainbench.core.errors import UserError
 from brainbench.data.base import DATASETS, Context
-from brainbench.data.recordings.base import Match, Recording, RecordingDataset, relative
-from brainbench.data.recordings.reading import read_raw, require_mne, set_montage
+from brainbench.data.recordings.base import RecordingDataset, relative
+from brainbench.data.recordings.events import annotated_events, named_events
+from brainbench.data.recordings.reading import read_raw, require_mne
+from brainbench.data.recordings.recording import Recording
 from brainbench.recipes.datasets import PhysionetMiSettings
 
 INNER = Path("MNE-eegbci-data/files/eegmmidb/1.0.0")
@@ -47,6 +47,7 @@ class PhysionetMi(RecordingDataset):
     """Executed and imagined movements, 64 channels."""
 
     name = "physionet-mi"
+    montage = "standard_1005"
     expected = "SNNN/SNNNRMM.edf, or MNE-eegbci-data/files/eegmmidb/1.0.0/SNNN above them"
 
     def __init__(self, settings: PhysionetMiSettings, root: Path) -> None:
@@ -93,9 +94,15 @@ class PhysionetMi(RecordingDataset):
         return list(self._notes)
 
     def recordings(self, subject: str) -> list[Recording]:  # noqa: D102
-        return [self._read(path) for path in self._paths(subject)]
+        found = [self._read(path) for path in self._paths(subject)]
+        for one in found:
+            if one.raw.info["sfreq"] != SFREQ:
+                raise UserError(
+                    f"{one.where}: {one.raw.info['sfreq']:g} samples per second; this data set has {SFREQ:g}"
+                )
+        return found
 
-    def _read_new(self, path: Path, match: Match) -> tuple[str, Recording]:
+    def _read_new(self, path: Path) -> tuple[str, Recording]:
         named = _FILE.match(path.stem)
         run = int(named["run"]) if named else 0
         for paradigm, (runs, labels) in RUNS.items():
@@ -105,31 +112,27 @@ class PhysionetMi(RecordingDataset):
                     f"the decoder tells {' from '.join(self.labels.values())}",
                     hint=f"runs with these: {', '.join(f'R{n:02d}' for n in self._alike())}",
                 )
-        recording = self._read(path, match)
+        recording = self._read(path)
         return (named["subject"], recording) if named else ("", replace(recording, run=""))
 
     def _alike(self) -> list[int]:
         return sorted(run for runs, labels in RUNS.values() if labels == self.labels for run in runs)
 
-    def _read(self, path: Path, match: Match | None = None) -> Recording:
+    def _read(self, path: Path) -> Recording:
         import mne
 
-        raw = read_raw(path)
-        where = relative(path, self.root)
+        raw, said = read_raw(path)
         mne.datasets.eegbci.standardize(raw)
-        if match is not None:  # further channels may have no position, and another rate can be resampled
-            match(raw)
-        elif raw.info["sfreq"] != SFREQ:
-            raise UserError(f"{where}: {raw.info['sfreq']:g} samples per second; this data set has {SFREQ:g}")
-        set_montage(raw, "standard_1005", where)
-        marks = [(a["onset"], str(a["description"])) for a in raw.annotations if str(a["description"]) in self.labels]
+        events = named_events(annotated_events(raw), self.labels, "no class of the paradigm")
         return Recording(
             raw=raw,
-            onsets=np.array([onset for onset, _ in marks], dtype=float),
-            labels=np.array([self.labels[mark] for _, mark in marks], dtype=str),
+            onsets=events.onsets,
+            labels=events.labels,
             session="0",
             run=path.stem[4:],
-            where=where,
+            where=relative(path, self.root),
+            left_out=tuple(events.left_out),
+            said=tuple(said),
         )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.core.errors import UserError
+from brainbench.data.recordings.channels import names_of
 
 LARGEST_VOLT = 0.05
 """Electrodes on or in a head vary by far less; a larger spread means microvolts that were taken for volts."""
@@ -41,7 +42,7 @@ def check_signal(data: np.ndarray, ch_names: Sequence[str], where: str, *, volts
         bad = [name for name, ok in zip(ch_names, finite, strict=True) if not ok]
         share = float(np.mean(~np.isfinite(data)))
         raise UserError(
-            f"{where}: NaN or infinite samples in {_names(bad)} ({100 * share:.2g} % of all samples)",
+            f"{where}: NaN or infinite samples in {names_of(bad)} ({100 * share:.2g} % of all samples)",
             hint="cut them out, or leave the channels out with `dataset.exclude_channels`",
         )
     spread = np.ptp(data, axis=1)
@@ -76,35 +77,6 @@ def _refuse(bad: np.ndarray, ch_names: Sequence[str], where: str, reason: str) -
     if names:
         listed = ", ".join(names)
         raise UserError(
-            f"{where}: {_names(names)} {'is' if len(names) == 1 else 'are'} {reason}",
+            f"{where}: {names_of(names)} {'is' if len(names) == 1 else 'are'} {reason}",
             hint=f"leave {'it' if len(names) == 1 else 'them'} out: `--set dataset.exclude_channels=[{listed}]`",
         )
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    return f"channel{'' if len(names) == 1 else 's'} {shown}"
-
-
-def choose_channels(
-    ch_names: Sequence[str], wanted: str | Sequence[str], excluded: Sequence[str], where: str
-) -> list[str]:
-    """Return the channels a recipe asks for, in its order or the recording's.
-
-    Raises
-    ------
-    UserError
-        If a channel is not there, with the nearest that is.
-    """
-    for key, names in (("channels", [] if isinstance(wanted, str) else wanted), ("exclude_channels", excluded)):
-        missing = [name for name in names if name not in ch_names]
-        if missing:
-            raise UserError(
-                f"{where}: dataset.{key} names {_names(missing)}, which the recording does not have"
-                f"{did_you_mean(missing[0], ch_names)}",
-                hint=f"it has: {one_of(ch_names)}",
-            )
-    chosen = [name for name in (ch_names if isinstance(wanted, str) else wanted) if name not in excluded]
-    if not chosen:
-        raise UserError(f"{where}: no channel is left to decode from")
-    return chosen

@@ -8,15 +8,17 @@ import numpy as np
 
 from brainbench.evaluation.certificate import LEAK, Certificate
 from brainbench.evaluation.splitters import Fold
+from brainbench.evaluation.trials.content import reach
+from brainbench.evaluation.trials.content import shared as shared_content
 from brainbench.evaluation.trials.splitters import TrialRows
 
 
 def trial_certificate(splits: Sequence[Fold], rows: TrialRows) -> Certificate:
     """Examine a split of trials.
 
-    Rows in training and test, and test trials whose samples overlap with a training trial of the same run, are
-    leaks. Shared runs, sessions and subjects are what the scheme is: they are named, since a label that goes with
-    them would be read from them.
+    Rows in training and test, test trials whose samples overlap with a training trial of the same run, and test trials
+    whose samples stand in training under another name (a run that is in two files) are leaks. Shared runs, sessions
+    and subjects are what the scheme is: they are named, since a label that goes with them would be read from them.
     """
     found = Certificate()
     n = len(splits)
@@ -27,6 +29,10 @@ def trial_certificate(splits: Sequence[Fold], rows: TrialRows) -> Certificate:
         "sessions": _sharing(splits, rows.sessions),
         "subjects": _sharing(splits, rows.subject),
     }
+    if rows.content is not None:
+        within = reach(rows.content)
+        repeats = [shared_content(rows.content, test, train, within) for train, test in splits]
+        shared["repeats"] = sum(count > 0 for count in repeats)
     found.counts = shared
     if shared["rows"]:
         found.ok = False
@@ -36,8 +42,14 @@ def trial_certificate(splits: Sequence[Fold], rows: TrialRows) -> Certificate:
         found.findings.append(
             f"{LEAK} samples of test trials are also in training trials in {shared['overlaps']} of {n} folds."
         )
-    else:
+    elif not shared.get("repeats"):
         found.findings.append("Samples: no sample stands in training and test.")
+    if shared.get("repeats"):
+        found.ok = False
+        found.findings.append(
+            f"LEAK: {sum(repeats)} test trials have the samples of a training trial that goes by another name, in "
+            f"{shared['repeats']} of {n} folds: a recording stands in the data twice."
+        )
     for what, values in (("run", rows.runs), ("session", rows.sessions), ("subject", rows.subject)):
         if len(np.unique(values)) < 2:
             continue

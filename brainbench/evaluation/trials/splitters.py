@@ -41,6 +41,8 @@ class TrialRows:
         Seconds from the start of the run.
     length : float
         Seconds that a trial lasts, for overlaps.
+    content : float ndarray (n_trials, n), optional
+        Fingerprints of the trials' samples, see `brainbench.evaluation.trials.content`.
     """
 
     subject: np.ndarray
@@ -50,6 +52,7 @@ class TrialRows:
     label: np.ndarray
     onset: np.ndarray
     length: float
+    content: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.subject)
@@ -67,7 +70,7 @@ class TrialRows:
     def take(self, rows: np.ndarray) -> TrialRows:
         """Return some of the rows."""
         columns: dict[str, np.ndarray] = {name: getattr(self, name)[rows] for name in _COLUMNS}
-        return TrialRows(**columns, length=self.length)
+        return TrialRows(**columns, length=self.length, content=None if self.content is None else self.content[rows])
 
     @classmethod
     def joined(cls, parts: Sequence[TrialRows]) -> TrialRows:
@@ -75,7 +78,9 @@ class TrialRows:
         columns: dict[str, np.ndarray] = {
             name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS
         }
-        return cls(**columns, length=parts[0].length)
+        prints = [part.content for part in parts if part.content is not None]
+        content = np.concatenate(prints) if len(prints) == len(parts) else None
+        return cls(**columns, length=parts[0].length, content=content)
 
 
 def _joined(*columns: np.ndarray) -> np.ndarray:

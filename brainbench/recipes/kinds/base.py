@@ -67,6 +67,11 @@ class Recipe(Section):
     execution: Execution = Execution()
     """How it runs; never changes a result."""
 
+    @classmethod
+    def of(cls, recipe: Recipe) -> Self | None:
+        """Return `recipe` if it is of this kind, else None."""
+        return recipe if isinstance(recipe, cls) else None
+
     def science(self) -> dict[str, Any]:
         """Return every setting that can change a result, with its resolved default."""
         return self.model_dump(mode="json", exclude={"execution"})
@@ -94,6 +99,11 @@ class ResponseRecipe(Recipe):
     def schemes(self) -> list[Scheme]:
         """The main way to hold out, then the others."""
         return [Scheme(hold_out=self.hold_out, folds=self.folds), *self.also]
+
+    @property
+    def held_out(self) -> str:
+        """``stimuli and runs``, in words."""
+        return " and ".join({"stimulus": "stimuli", "run": "runs"}[part] for part in self.hold_out)
 
     @property
     def named_encoders(self) -> dict[str, EncoderSettings]:

@@ -13,6 +13,7 @@ from brainbench.evaluation.metrics import METRICS, metric_of
 from brainbench.evaluation.scoring import Scored
 from brainbench.recipes.kinds import Recipe
 from brainbench.runs.columns import KEY
+from brainbench.studies.cases.rows import GROUP
 from brainbench.studies.outcome import ALL, Outcome
 
 MEAN = "mean"
@@ -37,7 +38,8 @@ def best_layers(outcome: Outcome, draws: Mapping[tuple[str, str, str], Sequence[
         best = best_layer(toward * values, toward * stack, np.array([layer.depth for layer in layers]))
         for index, roi in enumerate(scored[0][1].rois):
             choice = best[index]
-            outcome.best_layer.append(
+            outcome.note(
+                "best_layer",
                 {
                     "subject": subject,
                     "scheme": scheme,
@@ -48,7 +50,7 @@ def best_layers(outcome: Outcome, draws: Mapping[tuple[str, str, str], Sequence[
                     "share": {layer.name: float(share) for layer, share in zip(layers, choice.share, strict=True)},
                     "depth_low": choice.depth_low,
                     "depth_high": choice.depth_high,
-                }
+                },
             )
 
 
@@ -84,6 +86,15 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
             ceiling=float(np.mean(ceilings)) if ceilings else None,
             n_rows=len(rows),
         )
+
+
+def lead_subject(outcome: Outcome) -> str:
+    """Return whose scores head the report: the group, else the mean, else the only participant."""
+    present = {row["subject"] for row in outcome.rows}
+    for name in (GROUP, MEAN):
+        if name in present:
+            return name
+    return min(present) if present else ""
 
 
 _SHARED = (*(name for name in KEY if name not in ("subject", "fold")), "role", "depth", "n_targets")

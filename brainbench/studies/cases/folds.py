@@ -14,8 +14,8 @@ from brainbench.evaluation.certificate import Certificate, leak_certificate
 from brainbench.evaluation.splitters import inner_groups, make_splitter
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.parts import Scheme
+from brainbench.studies.cases.features import Features
 from brainbench.studies.cases.rows import Rows
-from brainbench.studies.opened import Features
 
 MIN_ROWS_PER_FOLD = 10
 """Below so many test rows a fold has no score of its own: predictions are pooled over folds before scoring."""
@@ -76,7 +76,7 @@ class Split:
         }
 
 
-def split_rows(rows: Rows, features: Features) -> Split:
+def split_rows(rows: Rows, features: Features, recipe: Recipe) -> Split:
     """Deal rows into folds as the scheme says.
 
     Parameters
@@ -84,6 +84,8 @@ def split_rows(rows: Rows, features: Features) -> Split:
     rows : Rows
     features : Features
         Of the same subject; clusters of stimuli are found in them.
+    recipe : Recipe
+        Its seed and its null.
 
     Raises
     ------
@@ -91,7 +93,7 @@ def split_rows(rows: Rows, features: Features) -> Split:
         If the rows cannot be dealt so.
     """
     scheme, settings = rows.scheme, rows.scheme.folds
-    recipe, responses, stimuli = features.opened.recipe, features.responses, features.stimuli
+    responses, stimuli = features.responses, features.stimuli
     continuous = rows.continuous
     kind = settings.scheme
     if continuous is not None and kind == "auto":

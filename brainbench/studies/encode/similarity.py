@@ -12,8 +12,9 @@ from brainbench.evaluation.similarity import geometry_test, rdm, rsa_noise_ceili
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
+from brainbench.studies.cases.case import Case
 from brainbench.studies.cases.rows import GROUP, group_means
-from brainbench.studies.encode.encode import Case
+from brainbench.studies.encode.fits import Cell
 from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import ALL, Outcome
 
@@ -21,42 +22,48 @@ SCHEME = "all stimuli"
 """The ``scheme`` of its scores: nothing is fitted, so nothing is held out."""
 
 
-def compare_geometry(opened: Opened, runner: Runner, outcome: Outcome, cases: Sequence[Case]) -> None:
-    """Add RSA and CKA of every layer and ROI to `outcome`."""
+def geometry_cells(opened: Opened[EncodeRecipe], cases: Sequence[Case]) -> list[Cell]:
+    """Return the unit of every layer and ROI under the main scheme."""
     recipe = opened.recipe
-    assert isinstance(recipe, EncodeRecipe)
-    main = recipe.schemes[0].label
-    plans = []
-    for case in cases:
-        if case.rows.scheme.label != main or case.rows.continuous is not None:
-            continue
-        for entry in opened.encoders:
-            for layer in entry.layers:
-                for roi, mask in case.responses.rois.items():
-                    unit = _unit(recipe, case, entry.name, layer.name, np.asarray(mask))
-                    plans.append((case, entry, layer, roi, unit))
-    runner.run("geometry (RSA, CKA)", [plan[-1] for plan in plans])
-    of_main = [case for case in cases if case.rows.scheme.label == main]
-    bounds = rsa_ceilings(of_main) if "rsa" in recipe.similarity else {}
+    return [
+        Cell(case, entry, layer, roi, _unit(recipe, case, entry.name, layer.name, np.asarray(mask)))
+        for case in _of_main_scheme(recipe, cases)
+        if case.rows.continuous is None
+        for entry in opened.encoders
+        for layer in entry.layers
+        for roi, mask in case.responses.rois.items()
+    ]
+
+
+def _of_main_scheme(recipe: EncodeRecipe, cases: Sequence[Case]) -> list[Case]:
+    return [case for case in cases if case.rows.scheme.label == recipe.schemes[0].label]
+
+
+def report_geometry(
+    recipe: EncodeRecipe, runner: Runner, outcome: Outcome, cases: Sequence[Case], cells: Sequence[Cell]
+) -> None:
+    """Add RSA and CKA of every layer and ROI to `outcome`."""
+    bounds = rsa_ceilings(_of_main_scheme(recipe, cases)) if "rsa" in recipe.similarity else {}
     for (subject, roi), (lower, upper) in bounds.items():
-        outcome.rsa_ceilings.append({"subject": subject, "roi": roi, "lower": lower, "upper": upper})
+        outcome.note("rsa_ceilings", {"subject": subject, "roi": roi, "lower": lower, "upper": upper})
     left_out: dict[tuple[str, str, int, int], set[tuple[str, str]]] = {}
-    for case, entry, layer, roi, unit in plans:
-        found = runner.read([unit])[0]
+    for cell in cells:
+        found = runner.read([cell.unit])[0]
+        subject = cell.case.rows.subject
         for metric in recipe.similarity:
             n_left_out, n_stimuli = int(found[f"{metric}_left_out"]), int(found["n_stimuli"])
             if n_left_out:
-                key = (entry.name, layer.name, n_left_out, n_stimuli)
-                left_out.setdefault(key, set()).add((case.rows.subject, roi))
+                key = (cell.encoder.name, cell.layer.name, n_left_out, n_stimuli)
+                left_out.setdefault(key, set()).add((subject, cell.roi))
             if not np.isfinite(found[f"{metric}_value"]):
                 continue
-            _, ceiling = bounds.get((case.rows.subject, roi), (None, None)) if metric == "rsa" else (None, None)
+            _, ceiling = bounds.get((subject, cell.roi), (None, None)) if metric == "rsa" else (None, None)
             outcome.add(
-                subject=case.rows.subject, scheme=SCHEME, encoder=entry.name, role=entry.settings.role,
-                layer=layer.name, depth=layer.depth, roi=roi, fold=ALL, metric=metric,
+                subject=subject, scheme=SCHEME, encoder=cell.encoder.name, role=cell.encoder.settings.role,
+                layer=cell.layer.name, depth=cell.layer.depth, roi=cell.roi, fold=ALL, metric=metric,
                 value=float(found[f"{metric}_value"]), p=float(found[f"{metric}_p"]),
                 null_95=float(found[f"{metric}_null_95"]), ceiling=ceiling,
-                n_targets=int(np.sum(case.responses.rois[roi])), n_rows=n_stimuli - n_left_out,
+                n_targets=int(np.sum(cell.case.responses.rois[cell.roi])), n_rows=n_stimuli - n_left_out,
             )  # fmt: skip
     _say_left_out(outcome, left_out)
 

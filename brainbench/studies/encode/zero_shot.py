@@ -8,10 +8,12 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.evaluation.zero_shot import leave_two_out_2v2
-from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.recipes.kinds.encode import EncodeRecipe, ZeroShot
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
-from brainbench.studies.encode.encode import Case
+from brainbench.studies.cases.case import Case
+from brainbench.studies.cases.rows import GROUP
+from brainbench.studies.encode.fits import Cell
 from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import ALL, Outcome
 
@@ -19,35 +21,38 @@ SCHEME = "leave-two-stimuli-out"
 """The ``scheme`` of its scores."""
 
 
-def test_unseen(opened: Opened, runner: Runner, outcome: Outcome, cases: Sequence[Case]) -> None:
-    """Add the 2 vs 2 accuracy of every layer, with its refitted shuffle null, to `outcome`."""
+def unseen_cells(opened: Opened[EncodeRecipe], settings: ZeroShot, cases: Sequence[Case]) -> list[Cell]:
+    """Return the unit of every layer and ROI of participants under the main scheme."""
     recipe = opened.recipe
-    assert isinstance(recipe, EncodeRecipe) and recipe.zero_shot is not None
-    main = recipe.schemes[0].label
-    plans = []
-    for case in cases:
-        if case.rows.scheme.label != main or case.rows.continuous is not None:
-            continue
-        for entry in opened.encoders:
-            for layer in entry.layers:
-                for roi, mask in case.responses.rois.items():
-                    unit = _unit(recipe, case, entry.name, layer.name, roi, np.asarray(mask))
-                    plans.append((case, entry, layer, roi, unit))
-    runner.run("unseen stimuli (2 vs 2)", [plan[-1] for plan in plans])
+    return [
+        Cell(case, entry, layer, roi, _unit(recipe, settings, case, entry.name, layer.name, roi, np.asarray(mask)))
+        for case in cases
+        if case.rows.scheme.label == recipe.schemes[0].label
+        and case.rows.continuous is None
+        and case.rows.subject != GROUP
+        for entry in opened.encoders
+        for layer in entry.layers
+        for roi, mask in case.responses.rois.items()
+    ]
+
+
+def report_unseen(runner: Runner, outcome: Outcome, cells: Sequence[Cell]) -> None:
+    """Add the 2 vs 2 accuracy of every layer, with its refitted shuffle null, to `outcome`."""
     outcome.chance["two_vs_two"] = 0.5
-    for case, entry, layer, roi, unit in plans:
-        found = runner.read([unit])[0]
+    for cell in cells:
+        found = runner.read([cell.unit])[0]
         outcome.add(
-            subject=case.rows.subject, scheme=SCHEME, encoder=entry.name, role=entry.settings.role, layer=layer.name,
-            depth=layer.depth, roi=roi, fold=ALL, metric="two_vs_two", value=float(found["accuracy"]),
-            p=float(found["p"]), null_95=float(found["null_95"]), n_targets=int(np.sum(case.responses.rois[roi])),
-            n_rows=len(case.rows),
+            subject=cell.case.rows.subject, scheme=SCHEME, encoder=cell.encoder.name, role=cell.encoder.settings.role,
+            layer=cell.layer.name, depth=cell.layer.depth, roi=cell.roi, fold=ALL, metric="two_vs_two",
+            value=float(found["accuracy"]), p=float(found["p"]), null_95=float(found["null_95"]),
+            n_targets=int(np.sum(cell.case.responses.rois[cell.roi])), n_rows=len(cell.case.rows),
         )  # fmt: skip
 
 
-def _unit(recipe: EncodeRecipe, case: Case, encoder: str, layer: str, roi: str, mask: np.ndarray) -> Unit:
-    assert recipe.zero_shot is not None
-    n_shuffles = recipe.zero_shot.n_shuffles
+def _unit(
+    recipe: EncodeRecipe, settings: ZeroShot, case: Case, encoder: str, layer: str, roi: str, mask: np.ndarray
+) -> Unit:
+    n_shuffles = settings.n_shuffles
     low, high = recipe.head.log10_alphas
     alphas = np.logspace(low, high, recipe.head.n_alphas)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from brainbench.core.made import escaped
 from brainbench.reconstruction.images import stimulus_images
-from brainbench.studies.explore.explore import Exploration, Target, standardised
+from brainbench.studies.explore.exploration import Exploration, Target, standardised
 from brainbench.studies.outcome import ALL, ImageFile, Outcome
 
 WEAK = 0.1
@@ -32,7 +32,7 @@ def report_exploration(outcome: Outcome, one: Exploration) -> None:
                     f"{one.subject}: the encoding model of {roi} does not predict held-out stimuli (r {r:.2f}); "
                     f"images of {target.name} show what the fit took from noise"
                 )
-        outcome.explorations.append(_target(outcome, one, target, models, stimuli, unguided))
+        outcome.note("exploration", _target(outcome, one, target, models, stimuli, unguided))
     outcome.warn(
         "Drawn images are the output of a model, not a measurement: only responses to images that were shown say what "
         "a region prefers."
@@ -198,7 +198,7 @@ def _add(outcome: Outcome, one: Exploration, index: int, **values: Any) -> None:
 def explore_claims(outcome: Outcome) -> list[str]:
     """Return sentences about every target."""
     sentences = []
-    for item in outcome.explorations:
+    for item in outcome.findings["exploration"]:
         steps = {(step["stage"], step["row"]): step["readers"] for step in item["steps"]}
         best, plain = steps["guided", item["best"]], steps["unguided", ""]
         held = "above" if best[0]["ci_low"] > item["high"][0] else "not reliably above"

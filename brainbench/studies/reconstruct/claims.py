@@ -7,18 +7,15 @@ from typing import Any
 from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
 from brainbench.reconstruction.metrics import METRICS
 from brainbench.report.tables import name_of
-from brainbench.studies.claims import number, probability
-from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import Outcome
 from brainbench.studies.reconstruct.ladder import WITHIN
+from brainbench.studies.words import number, probability
 
 Row = dict[str, Any]
 
 
-def image_claims(opened: Opened, outcome: Outcome) -> list[str]:
+def image_claims(recipe: ReconstructRecipe, outcome: Outcome) -> list[str]:
     """Return sentences about every participant and scheme."""
-    recipe = opened.recipe
-    assert isinstance(recipe, ReconstructRecipe)
     over = [row for row in outcome.rows if not row.get("stimulus")]
     last = "low_level" if recipe.generator is None else "final"
     sentences = []
@@ -32,7 +29,7 @@ def image_claims(opened: Opened, outcome: Outcome) -> list[str]:
             where = f"{subject}, {scheme} held out"
             sentences += _identified(where, mine, recipe, last)
             if recipe.generator is not None:
-                sentences += _stages(where, mine, recipe)
+                sentences += _stages(where, mine, recipe, recipe.generator.name)
     return sentences
 
 
@@ -72,8 +69,7 @@ def _identified(where: str, rows: dict[tuple[str, str, str], Row], recipe: Recon
     return sentences
 
 
-def _stages(where: str, rows: dict[tuple[str, str, str], Row], recipe: ReconstructRecipe) -> list[str]:
-    assert recipe.generator is not None
+def _stages(where: str, rows: dict[tuple[str, str, str], Row], recipe: ReconstructRecipe, generator: str) -> list[str]:
     better, worse, same = [], [], []
     for (stage, _, metric), row in rows.items():
         if stage != "final - low_level":
@@ -94,9 +90,7 @@ def _stages(where: str, rows: dict[tuple[str, str, str], Row], recipe: Reconstru
         f"makes no difference that can be told in {', '.join(same)}" if same else "",
     ]
     said = "; it ".join(part for part in parts if part)
-    return (
-        [f"{where}: against the low-level stage alone, the generator {recipe.generator.name} {said}."] if said else []
-    )
+    return [f"{where}: against the low-level stage alone, the generator {generator} {said}."] if said else []
 
 
 def _value(row: Row) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +13,7 @@ from brainbench.runs.engines import Runner
 from brainbench.studies.outcome import ImageFile, Outcome
 from brainbench.studies.reconstruct.claims import lead_metric
 from brainbench.studies.reconstruct.ladder import WITHIN, Item, Judge
-
-if TYPE_CHECKING:
-    from brainbench.studies.reconstruct.reconstruct import Study
+from brainbench.studies.reconstruct.reconstruction import Reconstruction
 
 SHOWN = (("final", "predicted"), ("low_level", "predicted"), ("final", "oracle"), ("codec", "codec"))
 """Columns of the gallery beside the original, where they were made; then the baselines."""
@@ -25,18 +22,18 @@ SHOWN = (("final", "predicted"), ("low_level", "predicted"), ("final", "oracle")
 def keep_images(
     outcome: Outcome,
     runner: Runner,
-    study: Study,
+    one: Reconstruction,
     judge: Judge,
     items: Sequence[Item],
     scored: dict[tuple[str, str], dict[str, np.ndarray]],
 ) -> None:
-    """Keep a study's reconstructions and its gallery for the run folder."""
-    last = "final" if study.generator is not None else "low_level"
-    lead = lead_metric(study.recipe)
+    """Keep the reconstructions and its gallery for the run folder."""
+    last = "final" if one.generator is not None else "low_level"
+    lead = lead_metric(one.recipe)
     values = scored[last, "predicted"].get(lead)
     by_name = {(item.stage, item.name): item for item in items}
-    ids = np.array(study.case.features.stimuli.ids)
-    rows = study.case.rows
+    ids = np.array(one.case.features.stimuli.ids)
+    rows = one.case.rows
     stem = f"sub-{escaped(rows.subject)}_scheme-{escaped(rows.scheme.label)}"
     facts = {"subject": rows.subject, "scheme": rows.scheme.label, "stage": last}
     predicted = judge.images(by_name[last, "predicted"], runner)
@@ -49,11 +46,9 @@ def keep_images(
     )
     if values is None or not np.isfinite(values).any():
         return
-    chosen = ranked(
-        values, study.recipe.n_gallery, lower_is_better=METRICS[lead.removesuffix(WITHIN)].better == "lower"
-    )
+    chosen = ranked(values, one.recipe.n_gallery, lower_is_better=METRICS[lead.removesuffix(WITHIN)].better == "lower")
     index = np.concatenate(list(chosen.values()))
-    truth = stimulus_images(study.case.features.stimuli, judge.size, judge.channels, judge.stimulus[index])
+    truth = stimulus_images(one.case.features.stimuli, judge.size, judge.channels, judge.stimulus[index])
     pictures = {"original": _bytes(truth)}
     wanted = [*SHOWN, *((item.stage, item.name) for item in items if item.stage == "baseline")]
     for stage, name in wanted:

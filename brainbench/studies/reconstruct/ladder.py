@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +21,8 @@ from brainbench.reconstruction.resizing import resized, with_channels
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.cases.folds import labels_of_rows
-from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import ALL, Outcome
-
-if TYPE_CHECKING:
-    from brainbench.studies.reconstruct.reconstruct import Drawn, Study
+from brainbench.studies.reconstruct.reconstruction import Drawn, Reconstruction
 
 N_SHUFFLES = 20
 """Re-dealt truths that the rung `shuffled` is a mean over."""
@@ -50,20 +48,20 @@ class Item:
         return f"{self.row}, {self.variant}" if self.variant else self.row
 
 
-def items_of(study: Study, drawn: Sequence[tuple[Drawn, list[Unit]]], predictions: Sequence[Unit]) -> list[Item]:
+def items_of(one: Reconstruction, drawn: Sequence[tuple[Drawn, list[Unit]]], predictions: Sequence[Unit]) -> list[Item]:
     """Return everything that is scored, in the order of the ladder."""
-    ladder = study.recipe.ladder
+    ladder = one.recipe.ladder
     found = []
-    for one, units in drawn:
-        label = one.variant.label
-        if one.rung == "true":
+    for made, units in drawn:
+        label = made.variant.label
+        if made.rung == "true":
             if "codec" in ladder:
                 found.append(Item("codec", "codec", label, units, "low_level"))
-            if "oracle" in ladder and study.generator is not None:
+            if "oracle" in ladder and one.generator is not None:
                 found.append(Item("final", "oracle", label, units, "final"))
             continue
         found.append(Item("low_level", "predicted", label, units, "low_level"))
-        if study.generator is not None:
+        if one.generator is not None:
             found.append(Item("final", "predicted", label, units, "final"))
     found += [
         Item("baseline", rung, "", predictions, rung) for rung in ("nearest", "mean", "run_mean") if rung in ladder
@@ -72,25 +70,25 @@ def items_of(study: Study, drawn: Sequence[tuple[Drawn, list[Unit]]], prediction
 
 
 class Judge:
-    """Scores the test rows of a study; the features of true images are computed once.
+    """Scores the test rows of a reconstruction; the features of true images are computed once.
 
     Parameters
     ----------
-    study : Study
+    one : Reconstruction
     """
 
-    def __init__(self, study: Study) -> None:
-        self.study = study
-        rows, recipe = study.case.rows, study.recipe
-        self.rows = np.sort(np.concatenate([test for _, test in study.case.split.folds]))
+    def __init__(self, one: Reconstruction) -> None:
+        self.one = one
+        rows, recipe = one.case.rows, one.recipe
+        self.rows = np.sort(np.concatenate([test for _, test in one.case.split.folds]))
         if len(np.unique(self.rows)) != len(self.rows):
-            raise UserError(f"{study.label}: a row is tested in two folds; images are reconstructed once")
+            raise UserError(f"{one.label}: a row is tested in two folds; images are reconstructed once")
         self.stimulus = rows.stimulus[self.rows]
-        maker = study.codec if study.generator is None else study.generator
+        maker = one.codec if one.generator is None else one.generator
         self.size, self.channels = min(maker.image_size, MAX_SIZE), maker.channels
         self.groups: np.ndarray | None = None
         if recipe.identify_within is not None:
-            known = labels_of_rows(rows, study.case.responses, study.case.features.stimuli)
+            known = labels_of_rows(rows, one.case.responses, one.case.features.stimuli)
             if recipe.identify_within not in known:
                 raise UserError(
                     f"identify_within: the data has no label '{recipe.identify_within}'"
@@ -99,6 +97,7 @@ class Judge:
                 )
             self.groups = np.asarray(known[recipe.identify_within], dtype=str)[self.rows]
         self._scorer: ImageScorer | None = None
+        self._lock = threading.Lock()
 
     @property
     def shown(self) -> np.ndarray:
@@ -109,28 +108,29 @@ class Judge:
     @cached_property
     def truth(self) -> Images:
         """The true images of the test rows, ``(n_rows, size, size, channels)``."""
-        stimuli = self.study.case.features.stimuli
+        stimuli = self.one.case.features.stimuli
         distinct = stimulus_images(stimuli, self.size, self.channels, self.shown)
         return distinct[np.searchsorted(self.shown, self.stimulus)]
 
     def scorer(self) -> ImageScorer:
-        """Return the scorer of this study's true images."""
-        if self._scorer is None:
-            self._scorer = ImageScorer(
-                self.truth, self.study.recipe.metrics, contents=self.stimulus,
-                device=self.study.recipe.execution.device,
-            )  # fmt: skip
-        return self._scorer
+        """Return the scorer of this reconstruction's true images."""
+        with self._lock:  # units that score the same images wait for one computation of the true ones
+            if self._scorer is None:
+                self._scorer = ImageScorer(
+                    self.truth, self.one.recipe.metrics, contents=self.stimulus,
+                    device=self.one.recipe.execution.device,
+                )  # fmt: skip
+            return self._scorer
 
     def orders(self, n: int) -> np.ndarray:
         """Return `n` orders of the test rows under the scheme's null, ``(n, n_rows)``.
 
         Truths change places among all rows that the null exchanges, whichever fold they are tested in.
         """
-        study = self.study
+        one = self.one
         return permutation_indices(
-            len(self.rows), null=study.case.split.null, run=study.case.rows.run[self.rows], stimulus=self.stimulus,
-            n_permutations=n, seed=study.recipe.seed,
+            len(self.rows), null=one.case.split.null, run=one.case.rows.run[self.rows], stimulus=self.stimulus,
+            n_permutations=n, seed=one.recipe.seed,
         )  # fmt: skip
 
     # Images ------------------------------------------------------------------------------------------------------
@@ -149,8 +149,8 @@ class Judge:
 
     def _baseline(self, rung: str, parts: Sequence[dict[str, np.ndarray]], order: np.ndarray) -> Images:
         """Return images that need no brain, or only to look one up."""
-        study = self.study
-        stimuli, stimulus, run = study.case.features.stimuli, study.stimulus, study.case.rows.run
+        one = self.one
+        stimuli, stimulus, run = one.case.features.stimuli, one.stimulus, one.case.rows.run
         if rung == "nearest":
             nearest = np.concatenate([part["nearest"] for part in parts])[order]
             names, index = np.unique(nearest, return_inverse=True)
@@ -158,7 +158,7 @@ class Judge:
         out = np.empty((len(self.rows), self.size, self.size, self.channels), dtype=np.float32)
         if rung == "mean":
             place_of = {int(row): place for place, row in enumerate(self.rows)}
-            for train, test in study.case.split.folds:
+            for train, test in one.case.split.folds:
                 mean = _mean_image(stimuli, np.unique(stimulus[train]), self.size, self.channels)
                 out[[place_of[int(row)] for row in test]] = mean
             return out
@@ -184,7 +184,7 @@ class Judge:
             ``metric``: (n_rows,), NaN where there is none; ``metric/shuffled``: (n_rows,), means over `N_SHUFFLES`
             re-dealt truths; ``metric/null``: (n_permutations,), means over rows, for metrics of similarity matrices.
         """
-        n_permutations = self.study.recipe.significance.n_permutations
+        n_permutations = self.one.recipe.significance.n_permutations
         orders = self.orders(max(N_SHUFFLES, n_permutations)) if with_null else np.empty((0, len(self.rows)), int)
         found: dict[str, list[np.ndarray]] = {}
         for sample in range(images.shape[1]):
@@ -249,7 +249,7 @@ def _mean_image(stimuli: Any, index: np.ndarray, size: int, channels: int) -> np
     return total / len(index)
 
 
-def score_units(study: Study, judge: Judge, items: Sequence[Item], runner: Runner) -> list[Unit]:
+def score_units(one: Reconstruction, judge: Judge, items: Sequence[Item], runner: Runner) -> list[Unit]:
     """Return a unit per item that scores it."""
     units = []
     for item in items:
@@ -257,73 +257,45 @@ def score_units(study: Study, judge: Judge, items: Sequence[Item], runner: Runne
         key = {
             "images": [unit.digest for unit in item.units],
             "array": item.array,
-            "stimuli": study.case.features.stimuli.digest(),
-            "rows": study.case.rows.digest,
+            "stimuli": one.case.features.stimuli.digest(),
+            "rows": one.case.rows.digest,
             "size": [judge.size, judge.channels],
-            "metrics": list(study.recipe.metrics),
+            "metrics": list(one.recipe.metrics),
             "groups": None if judge.groups is None else digest_array(judge.groups),
-            "null": [study.case.split.null, study.recipe.significance.n_permutations, study.recipe.seed]
-            if null
-            else None,
+            "null": [one.case.split.null, one.recipe.significance.n_permutations, one.recipe.seed] if null else None,
         }
 
         def compute(item: Item = item, null: bool = null) -> dict[str, np.ndarray]:
             return judge.score(judge.images(item, runner), with_null=null)
 
-        units.append(Unit("score", f"{study.label}, {item.stage} {item.name}", key, compute))
+        units.append(Unit("score", f"{one.label}, {item.stage} {item.name}", key, compute))
     return units
 
 
-def report_studies(
-    opened: Opened,
-    runner: Runner,
-    outcome: Outcome,
-    studies: Sequence[Study],
-    drawn: Sequence[Sequence[tuple[Drawn, list[Unit]]]],
-    predictions: Sequence[Sequence[Unit]],
-) -> None:
-    """Score every study, and add its rows, gallery and facts to the outcome."""
-    from brainbench.studies.reconstruct.gallery import keep_images
-
-    plans = []
-    for study, images, predicted in zip(studies, drawn, predictions, strict=True):
-        judge = Judge(study)
-        items = items_of(study, images, predicted)
-        plans.append((study, judge, items, score_units(study, judge, items, runner)))
-        for name, reason in judge.scorer().unavailable.items():
-            outcome.warn(f"{name} is unavailable: {reason}")
-    runner.run("score", [unit for *_, units in plans for unit in units])
-    for study, judge, items, units in plans:
-        scored = {(item.stage, item.name): runner.read([unit])[0] for item, unit in zip(items, units, strict=True)}
-        _note_chance(outcome, study)
-        for (stage, name), arrays in scored.items():
-            _report_item(outcome, study, judge, stage, name, arrays)
-        _report_difference(outcome, study, judge, scored)
-        keep_images(outcome, runner, study, judge, items, scored)
-
-
-def _note_chance(outcome: Outcome, study: Study) -> None:
-    for name in study.recipe.metrics:
+def note_chance(outcome: Outcome, one: Reconstruction) -> None:
+    """Write down the chance level of the recipe's metrics."""
+    for name in one.recipe.metrics:
         chance = METRICS[name].chance
         if chance is not None:
             outcome.chance[name] = outcome.chance[name + WITHIN] = chance
 
 
-def _report_item(
-    outcome: Outcome, study: Study, judge: Judge, stage: str, name: str, arrays: dict[str, np.ndarray]
+def report_item(
+    outcome: Outcome, one: Reconstruction, judge: Judge, stage: str, name: str, arrays: dict[str, np.ndarray]
 ) -> None:
+    """Add the scores of an item, and of the same images with truths dealt anew."""
     for key, values in arrays.items():
         metric, _, what = key.partition("/")
         if what == "null":
             continue
         row = f"shuffled, {stage}" if what == "shuffled" else name
         null = arrays.get(f"{metric}/null") if not what else None
-        _add(outcome, study, judge, "baseline" if what else stage, row, metric, values, null)
+        _add(outcome, one, judge, "baseline" if what else stage, row, metric, values, null)
 
 
 def _add(
     outcome: Outcome,
-    study: Study,
+    one: Reconstruction,
     judge: Judge,
     stage: str,
     row: str,
@@ -332,7 +304,7 @@ def _add(
     null: np.ndarray | None = None,
 ) -> None:
     """Add the score over rows, with its interval over images, and one per stimulus."""
-    rows, recipe = study.case.rows, study.recipe
+    rows, recipe = one.case.rows, one.recipe
     label = rows.scheme.label
     common = {
         "subject": rows.subject, "scheme": label, "folds": label, "stage": stage, "row": row, "metric": metric,
@@ -346,15 +318,15 @@ def _add(
         beaten = null >= value if better == "higher" else null <= value
         more = {"p": (int(beaten.sum()) + 1) / (len(null) + 1), "null_95": float(np.quantile(null, 0.95))}
     outcome.add(**common, value=value, ci_low=low, ci_high=high, n_rows=int(np.isfinite(values).sum()), **more)
-    ids = study.case.features.stimuli.ids
+    ids = one.case.features.stimuli.ids
     for stimulus in judge.shown:
         mine = values[judge.stimulus == stimulus]
         if np.isfinite(mine).any():
             outcome.add(**common, stimulus=ids[stimulus], value=float(np.nanmean(mine)), n_rows=len(mine))
 
 
-def _report_difference(
-    outcome: Outcome, study: Study, judge: Judge, scored: dict[tuple[str, str], dict[str, np.ndarray]]
+def report_difference(
+    outcome: Outcome, one: Reconstruction, judge: Judge, scored: dict[tuple[str, str], dict[str, np.ndarray]]
 ) -> None:
     """Add what the generator adds to the low-level stage, image by image."""
     first, last = scored.get(("low_level", "predicted")), scored.get(("final", "predicted"))
@@ -362,4 +334,4 @@ def _report_difference(
         return
     for metric in first:
         if "/" not in metric and metric in last:
-            _add(outcome, study, judge, "final - low_level", "predicted", metric, last[metric] - first[metric])
+            _add(outcome, one, judge, "final - low_level", "predicted", metric, last[metric] - first[metric])

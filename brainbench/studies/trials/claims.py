@@ -7,24 +7,23 @@ from typing import Any
 import numpy as np
 
 from brainbench.studies.cases.across import MEAN
-from brainbench.studies.claims import LEVEL, number, probability
-from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import ALL, Outcome
+from brainbench.studies.words import LEVEL, number, probability
 
 Row = dict[str, Any]
 
 
-def trial_claims(opened: Opened, outcome: Outcome) -> list[str]:
+def trial_claims(subjects: list[str], outcome: Outcome) -> list[str]:
     """Return sentences about the leading scheme, then one per further scheme."""
-    main = next(iter(outcome.schemes))
+    main, found = next(iter(outcome.schemes)), outcome.findings["trials"]
     rows = [row for row in outcome.rows if row["fold"] == ALL]
     sentences = [
         _subject(subject, [row for row in rows if row["subject"] == subject and row["scheme"] == main])
-        for subject in opened.subjects
+        for subject in subjects
     ]
     for kind in ("time", "band"):
-        if outcome.trials[kind] is not None:
-            sentences += _parts(outcome.trials[kind], kind, rows, opened.subjects)
+        if found[kind] is not None:
+            sentences += _parts(found[kind], kind, rows, subjects)
     for scheme in outcome.schemes:
         sentences += _group([row for row in rows if row["subject"] == MEAN and row["scheme"] == scheme], scheme)
     return sentences

@@ -13,8 +13,10 @@ import numpy as np
 
 from brainbench.core.digests import SCHEMA, canonical_json, digest, digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.recordings.base import NewRecording, RecordingDataset, filtered
+from brainbench.data.recordings.base import RecordingDataset
+from brainbench.data.recordings.cutting import filtered
 from brainbench.data.recordings.matching import check_positions, check_rate, check_scale, spread
+from brainbench.data.recordings.recording import NewRecording
 from brainbench.decoders.base import TrialDecoder
 from brainbench.decoders.files import CannotBeWritten, load_fitted, save_fitted
 from brainbench.evaluation.trials.splitters import TrialRows
@@ -32,6 +34,7 @@ from brainbench.studies.trials.trials import (
     check_alike,
     make_decoder,
     preparation_of,
+    recordings_of,
 )
 
 NEW = "new"
@@ -87,7 +90,7 @@ def bands_of(settings: PipelineSettings, decoder: TrialDecoder) -> list[list[flo
     return [*decoder.bands] if decoder.bands is not None else [settings.band]
 
 
-def open_decode_run(path: str | Path, root: str | None, cache: str | None) -> tuple[Run, Opened]:
+def open_decode_run(path: str | Path, root: str | None, cache: str | None) -> tuple[Run, Opened[TrialsRecipe]]:
     """Open a finished run of a recipe with pipelines.
 
     Raises
@@ -100,9 +103,10 @@ def open_decode_run(path: str | Path, root: str | None, cache: str | None) -> tu
         raise UserError(f"{path}: the run has not finished", hint="run its recipe again to finish it")
     source = run.path / "recipe.yaml"
     overrides = [] if root is None else [f"dataset.root={root}"]
-    recipe = parse_recipe(source.read_text(encoding="utf-8"), str(source), overrides)
-    if not isinstance(recipe, TrialsRecipe):
-        what = "a decode run without pipelines" if recipe.kind == "decode" else f"a {recipe.kind} run"
+    read = parse_recipe(source.read_text(encoding="utf-8"), str(source), overrides)
+    recipe = TrialsRecipe.of(read)
+    if recipe is None:
+        what = "a decode run without pipelines" if read.kind == "decode" else f"a {read.kind} run"
         raise UserError(f"{path} is {what}; only runs of `kind: decode` with `pipelines` have decoders of trials")
     return run, open_all(recipe, default_cache(cache))
 
@@ -124,7 +128,7 @@ def choose_pipeline(recipe: TrialsRecipe, name: str | None) -> tuple[PipelineSet
     return recipe.pipelines[names.index(name)], "as asked"
 
 
-def choose_subjects(opened: Opened, wanted: Sequence[str], recorded: str) -> list[str]:
+def choose_subjects(opened: Opened[TrialsRecipe], wanted: Sequence[str], recorded: str) -> list[str]:
     """Return whose trials train: those asked for, else the recorded person's own, else everybody's."""
     for name in wanted:
         if name not in opened.subjects:
@@ -137,7 +141,7 @@ def choose_subjects(opened: Opened, wanted: Sequence[str], recorded: str) -> lis
     return [recorded] if recorded in opened.subjects else list(opened.subjects)
 
 
-def read_new(opened: Opened, path: Path, member: Member, bands: list[list[float] | None]) -> NewRecording:
+def read_new(opened: Opened[TrialsRecipe], path: Path, member: Member, bands: list[list[float] | None]) -> NewRecording:
     """Read a recording and check channels, places, rate and scale against what was trained on.
 
     Raises
@@ -145,8 +149,7 @@ def read_new(opened: Opened, path: Path, member: Member, bands: list[list[float]
     UserError
         If it does not fit.
     """
-    dataset, recipe = opened.dataset, opened.recipe
-    assert isinstance(dataset, RecordingDataset) and isinstance(recipe, TrialsRecipe)
+    dataset = recordings_of(opened)
     new = dataset.read_new(path, member.info)
     raw, where = new.recording.raw, new.recording.where
     check_positions(raw.info, member.info, where)
@@ -158,7 +161,7 @@ def read_new(opened: Opened, path: Path, member: Member, bands: list[list[float]
 
 
 def fit_decoder(
-    run: Run, opened: Opened, members: list[Member], settings: PipelineSettings, how: str, *,
+    run: Run, opened: Opened[TrialsRecipe], members: list[Member], settings: PipelineSettings, how: str, *,
     train_runs: Sequence[str], itself: str,
 ) -> FittedDecoder:  # fmt: skip
     """Fit a pipeline on runs of some subjects, or read it where the run folder has it fitted.
@@ -177,8 +180,7 @@ def fit_decoder(
     itself : str
         Digest of the recording to be decoded, whose trials never train.
     """
-    recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
+    recipe, dataset = opened.recipe, recordings_of(opened)
     check_alike(members)
     # The case is only a name for its rows here: its folds are not those of an evaluation.
     case = Case("training", recipe.evaluate[0], tuple(members), TrialRows.joined([m.rows for m in members]), [])
@@ -187,7 +189,7 @@ def fit_decoder(
     names = np.unique(rows.label)
     if len(names) < 2:
         raise UserError(f"every training trial is '{names[0]}': one class, nothing to tell apart")
-    decoder, store = make_decoder(settings, members[0], recipe), TrialStore(dataset)
+    decoder, store = make_decoder(settings, members[0], recipe, opened.networks), TrialStore(dataset)
     key = {
         "schema": SCHEMA,
         "trials": case.digests,

@@ -10,10 +10,8 @@ from brainbench.evaluation.trials.calibration import calibrate
 from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import PipelineSettings
 from brainbench.studies.outcome import ALL, Outcome
+from brainbench.studies.trials.decoding import Held
 from brainbench.studies.trials.trials import Case
-
-Held = tuple[np.ndarray, np.ndarray]
-"""Classes and probabilities of one participant's held-out trials."""
 
 
 def note_explanations(
@@ -34,7 +32,7 @@ def note_explanations(
         scale = np.concatenate([np.full(len(one["row"]), np.abs(one["relevance"]).mean() or 1.0) for one in mine])
         means = np.stack([(relevance / scale[:, None])[label == name].mean(axis=0) for name in case.classes])
         if member.positions is not None:
-            outcome.trials["relevance"].append(
+            outcome.findings["trials"]["relevance"].append(
                 {**common, "n_trials": len(label), "values": (means / np.abs(means).max()).round(4).tolist()}
             )
         if "attention" in mine[0]:
@@ -55,7 +53,7 @@ def _note_attention(
         apart = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
         other = ~np.eye(len(names), dtype=bool)
         distance = round(float(spearmanr(attention.mean(axis=0)[other], apart[other]).statistic), 3)
-    outcome.trials["attention"].append(
+    outcome.findings["trials"]["attention"].append(
         {
             **common,
             "channels": names,
@@ -78,7 +76,7 @@ def note_calibration(outcome: Outcome, recipe: TrialsRecipe, held_out: Mapping[t
             null_95=found.null_95, n_rows=len(y),
         )  # fmt: skip
         if scheme == main:
-            outcome.trials["calibration"].append(
+            outcome.findings["trials"]["calibration"].append(
                 {
                     "subject": subject,
                     "pipeline": pipeline,

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.data.recordings.base import RecordingDataset, Trials
+from brainbench.data.recordings.base import RecordingDataset
 from brainbench.data.recordings.pairing import filter_reach
+from brainbench.data.recordings.recording import Trials
 from brainbench.decoders.base import TrialDecoder
 from brainbench.evaluation.trials.scores import TrialScores, score_trials
 from brainbench.recipes.kinds.trials import TrialsRecipe
@@ -24,7 +25,7 @@ from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import ALL, Outcome
-from brainbench.studies.trials.trials import Case, Member, by_subject, make_decoder
+from brainbench.studies.trials.trials import Case, Member, by_subject, make_decoder, recordings_of
 
 SHOWN = ("accuracy", "roc_auc")
 """Metrics of a part."""
@@ -130,7 +131,7 @@ def _sweep(
     return Sweep(kind, settings, section.model_dump(mode="json", exclude={"pipeline"}), parts, span)
 
 
-def check_sweeps(opened: Opened, members: list[Member], lead: list[Case]) -> None:
+def check_sweeps(opened: Opened[TrialsRecipe], members: list[Member], lead: list[Case]) -> None:
     """Refuse windows and bands that the recordings or the folds of the leading scheme cannot hold, before any unit.
 
     Raises
@@ -138,8 +139,7 @@ def check_sweeps(opened: Opened, members: list[Member], lead: list[Case]) -> Non
     UserError
         Naming the window or band.
     """
-    recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
+    recipe, dataset = opened.recipe, recordings_of(opened)
     for sweep in sweeps_of(recipe):
         for member in members:
             rate = float(member.info["sfreq"])
@@ -178,10 +178,9 @@ def _check_windows(dataset: RecordingDataset, sweep: Sweep, lead: list[Case]) ->
                 )
 
 
-def sweep_units(opened: Opened, case: Case) -> list[tuple[Sweep, list[Unit]]]:
+def sweep_units(opened: Opened[TrialsRecipe], case: Case) -> list[tuple[Sweep, list[Unit]]]:
     """Return a unit per sweep and part, on the folds of the leading scheme."""
-    recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
+    recipe, dataset = opened.recipe, recordings_of(opened)
     return [
         (sweep, [_unit(dataset, recipe, case, sweep, index) for index in range(len(sweep.parts))])
         for sweep in sweeps_of(recipe)
@@ -230,7 +229,7 @@ def report_sweeps(
             for member, scored in _scored(recipe, case, arrays):
                 _add(outcome, case, sweep, part, member, scored)
         first = case.members[0]
-        outcome.trials[sweep.kind] = {
+        outcome.findings["trials"][sweep.kind] = {
             "scheme": sweep.label(case),
             "pipeline": sweep.settings.name,
             "parts": [vars(part) for part in sweep.parts],

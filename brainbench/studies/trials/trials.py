@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from brainbench.data.recordings.base import RecordingDataset, compare_montage
 from brainbench.decoders.base import DECODERS, TrialContext, TrialDecoder
 from brainbench.evaluation.certificate import Certificate
 from brainbench.evaluation.trials.certificate import trial_certificate
+from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.scores import Predictions
 from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 from brainbench.recipes.kinds.trials import TrialsRecipe
@@ -97,6 +99,8 @@ class TrialStore:
     dataset: RecordingDataset
     kept: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    networks: Path | None = None
+    """Folder of trained networks."""
 
     def prepared(self, case: Case, settings: PipelineSettings, decoder: TrialDecoder) -> np.ndarray:
         """Return the prepared trials of all members of a case, ``(n_trials, ...)``."""
@@ -124,7 +128,14 @@ def preparation_of(settings: PipelineSettings, decoder: TrialDecoder) -> dict[st
     return {"band": settings.band, "preparation": decoder.preparation()}
 
 
-def open_trials(opened: Opened) -> tuple[list[Member], list[Case]]:
+def recordings_of(opened: Opened[TrialsRecipe]) -> RecordingDataset:
+    """Return the recordings of a recipe with pipelines, which takes no other data set."""
+    if not isinstance(opened.dataset, RecordingDataset):
+        raise TypeError(f"{opened.recipe.dataset.name} has no recordings")
+    return opened.dataset
+
+
+def open_trials(opened: Opened[TrialsRecipe]) -> tuple[list[Member], list[Case]]:
     """Read every subject and deal its trials into the folds of every scheme.
 
     Raises
@@ -134,7 +145,6 @@ def open_trials(opened: Opened) -> tuple[list[Member], list[Case]]:
         pipeline does not fit the recording: all before the first unit.
     """
     recipe = opened.recipe
-    assert isinstance(recipe, TrialsRecipe)
     members = [open_member(opened, subject) for subject in opened.subjects]
     if any(evaluation.across_subjects for evaluation in recipe.evaluate):
         check_alike(members)
@@ -162,11 +172,9 @@ def check_alike(members: Sequence[Member]) -> None:
             )
 
 
-def open_member(opened: Opened, subject: str) -> Member:
+def open_member(opened: Opened[TrialsRecipe], subject: str) -> Member:
     """Read the trials of a subject and keep their rows; see `open_trials`."""
-    dataset = opened.dataset
-    assert isinstance(dataset, RecordingDataset)
-    trials = dataset.trials(subject)
+    trials = recordings_of(opened).trials(subject)
     n = len(trials)
     rows = TrialRows(
         subject=np.full(n, subject),
@@ -176,6 +184,7 @@ def open_member(opened: Opened, subject: str) -> Member:
         label=trials.label,
         onset=trials.onset,
         length=trials.length,
+        content=fingerprints(trials.X),
     )
     names = np.unique(trials.label)
     if len(names) < 2:
@@ -214,11 +223,14 @@ def _cases(evaluation: Evaluation, members: Sequence[Member], recipe: TrialsReci
     return cases
 
 
-def make_decoder(settings: PipelineSettings, member: Member, recipe: TrialsRecipe) -> TrialDecoder:
-    """Return a new decoder for the recordings of a subject."""
+def make_decoder(
+    settings: PipelineSettings, member: Member, recipe: TrialsRecipe, networks: Path | None = None
+) -> TrialDecoder:
+    """Return a new decoder for the recordings of a subject; `networks` is where trained networks are kept."""
     context = TrialContext(
-        info=member.info, n_times=member.n_times, seed=recipe.seed, threads=recipe.execution.threads_per_unit
-    )
+        info=member.info, n_times=member.n_times, seed=recipe.seed, threads=recipe.execution.threads_per_unit,
+        networks=networks,
+    )  # fmt: skip
     return DECODERS[settings.decoder](settings, context)
 
 

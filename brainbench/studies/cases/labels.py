@@ -1,8 +1,9 @@
-"""``kind: decode``: a label read from the responses, with every fitted step inside the training fold."""
+"""A label read from the responses (``decoding:``), with every fitted step inside the training fold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import combinations
 
@@ -12,59 +13,56 @@ from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.decoders.classifiers import make_classifier
 from brainbench.evaluation.decoding import DecodingScore, pair_metric, score_labels
-from brainbench.recipes.kinds.decode import DecodeRecipe
-from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.parts import Decoder, Decoding
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
+from brainbench.studies.cases.case import Case
 from brainbench.studies.cases.folds import labels_of_rows
-from brainbench.studies.encode.encode import Case, note_case, open_cases, read_members
-from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import ALL, Outcome
+from brainbench.studies.words import number, probability, significant
 
 
-def decode(opened: Opened, runner: Runner, outcome: Outcome) -> None:
-    """Run the decoding part of a recipe into `outcome`, under its main scheme."""
-    recipe = opened.recipe
-    assert isinstance(recipe, EncodeRecipe | DecodeRecipe)
-    decoding = recipe.decoding
-    assert decoding is not None
-    plans = []
-    for subject in opened.subjects:
-        case = next(open_cases(opened, opened.dataset.stimuli(subject), opened.dataset.responses(subject)))
-        if recipe.kind == "decode":
-            note_case(outcome, case, is_main=True)
+@dataclass(frozen=True)
+class Reading:
+    """One classifier on one region of a case: the units of all classes, then of every pair."""
+
+    case: Case
+    decoder: Decoder
+    roi: str
+    labels: np.ndarray
+    units: list[Unit]
+
+
+def plan_readings(decoding: Decoding, cases: Iterable[Case]) -> list[Reading]:
+    """Return every classifier on every chosen region of every case."""
+    found = []
+    for case in cases:
         labels = labels_of(case, decoding.label)
         for decoder in decoding.decoders:
             for roi in choose_rois(case, decoding):
-                plans.append((case, decoder, roi, labels, list(decode_units(case, decoder, roi, labels, decoding))))
-    runner.run("decode", [unit for *_, mine in plans for unit in mine])
-    for case, decoder, roi, labels, mine in plans:
+                units = list(decode_units(case, decoder, roi, labels, decoding))
+                found.append(Reading(case, decoder, roi, labels, units))
+    return found
+
+
+def report_readings(
+    recipe: Recipe, decoding: Decoding, runner: Runner, outcome: Outcome, readings: Iterable[Reading]
+) -> None:
+    """Add the scores of every classifier."""
+    for reading in readings:
+        labels, run = reading.labels, reading.case.rows.run
         classes = np.unique(labels)
         pairs = [tuple(classes), *(combinations(classes, 2) if decoding.pairwise and len(classes) > 2 else ())]
-        for unit, chosen in zip(mine, pairs, strict=True):
+        for unit, chosen in zip(reading.units, pairs, strict=True):
             arrays = runner.read([unit])[0]
             score = score_labels(
-                labels[arrays["row"]], arrays["predicted"], arrays["fold"], run=case.rows.run[arrays["row"]],
+                labels[arrays["row"]], arrays["predicted"], arrays["fold"], run=run[arrays["row"]],
                 n_permutations=recipe.significance.n_permutations, n_draws=recipe.bootstrap.n_draws,
                 confidence=recipe.bootstrap.confidence, seed=recipe.seed,
             )  # fmt: skip
-            report(outcome, case, decoder, roi, score, None if len(chosen) == len(classes) else chosen)
-
-
-def plan_units(opened: Opened) -> list[Unit]:
-    """Return every unit of a decoding recipe."""
-    assert isinstance(opened.recipe, DecodeRecipe)
-    decoding = opened.recipe.decoding
-    assert decoding is not None
-    units = []
-    for stimuli, responses in read_members(opened):
-        case = next(open_cases(opened, stimuli, responses))
-        labels = labels_of(case, decoding.label)
-        for decoder in decoding.decoders:
-            for roi in choose_rois(case, decoding):
-                units += list(decode_units(case, decoder, roi, labels, decoding))
-    return units
+            pair = None if len(chosen) == len(classes) else chosen
+            _report(outcome, reading.case, reading.decoder, reading.roi, score, pair)
 
 
 def labels_of(case: Case, name: str) -> np.ndarray:
@@ -133,7 +131,7 @@ def decode_units(case: Case, decoder: Decoder, roi: str, labels: np.ndarray, dec
         yield Unit("decode", f"{case.rows.subject}, {decoder.name}, {roi}", key, compute)
 
 
-def report(
+def _report(
     outcome: Outcome, case: Case, decoder: Decoder, roi: str, score: DecodingScore, pair: tuple[str, ...] | None
 ) -> None:
     """Add the rows of one classifier on one ROI: all classes, or one pair."""
@@ -160,7 +158,8 @@ def report(
     outcome.add(**common, fold=ALL, metric="balanced_accuracy", value=score.balanced_accuracy, n_rows=score.n_rows)
     for fold, value, n_rows in score.per_fold:
         outcome.add(**common, fold=str(fold), metric="accuracy", value=value, n_rows=n_rows)
-    outcome.confusion.append(
+    outcome.note(
+        "confusion",
         {
             "subject": case.rows.subject,
             "scheme": case.rows.scheme.label,
@@ -168,5 +167,20 @@ def report(
             "roi": roi,
             "labels": score.labels,
             "counts": score.confusion.tolist(),
-        }
+        },
     )
+
+
+def reading_claims(outcome: Outcome, subject: str) -> list[str]:
+    """Return a sentence for every classifier on every region of a subject."""
+    sentences = []
+    for row in outcome.rows:
+        if row["fold"] != ALL or row["subject"] != subject or row["metric"] != "accuracy":
+            continue
+        chance = outcome.chance.get("accuracy", 0.0)
+        verdict = "above" if significant(row) and row["value"] > chance else "not above"
+        sentences.append(
+            f"{row['roi']} ({subject}): {row['pipeline']} is right in {number(row['value'], 2)} of rows, {verdict} "
+            f"chance ({number(chance)}; p {probability(row.get('p'))})."
+        )
+    return sentences

@@ -1,4 +1,4 @@
-"""``kind: explore``: the images that a region's encoding model responds to most, beside what they are held against.
+"""One subject's regions: the images that a region's encoding model responds to most, beside what they are held against.
 
 Controls: the same noise without guidance, the stimuli themselves (mean, 95th percentile and the best of them), the
 regions that were not asked for, and encoding models on other encoders, which judge the images and never guide them.
@@ -23,10 +23,9 @@ from brainbench.reconstruction.facets import mean_images
 from brainbench.ridge.encoding import FoldSettings, fit_all, fit_fold
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
-from brainbench.studies.encode.encode import Case, extract_features, note_case, open_cases
+from brainbench.studies.cases.case import Case
+from brainbench.studies.cases.training_images import TrainingSet, training_set
 from brainbench.studies.opened import Opened
-from brainbench.studies.outcome import Outcome
-from brainbench.studies.reconstruct.training_images import TrainingSet, training_set
 
 Source = tuple[str, str]
 """Encoder and layer."""
@@ -53,14 +52,13 @@ class Target:
 class Exploration:
     """One subject's regions."""
 
-    opened: Opened
+    opened: Opened[ExploreRecipe]
     case: Case
     runner: Runner
 
     @property
     def recipe(self) -> ExploreRecipe:
         """The recipe."""
-        assert isinstance(self.opened.recipe, ExploreRecipe)
         return self.opened.recipe
 
     @property
@@ -176,7 +174,9 @@ class Exploration:
     @cached_property
     def training(self) -> TrainingSet:
         """What the generator is trained on."""
-        return training_set(self.opened, self.stimuli, np.arange(len(self.stimuli)))
+        return training_set(
+            self.recipe.generator, self.recipe.seed, self.opened.store, self.stimuli, np.arange(len(self.stimuli))
+        )
 
     def _generator_key(self) -> dict[str, Any]:
         generator = self.opened.generator
@@ -318,61 +318,20 @@ def standardised(predicted: np.ndarray, model: dict[str, np.ndarray]) -> np.ndar
     return out
 
 
-def open_explorations(opened: Opened, runner: Runner) -> list[Exploration]:
-    """Return every subject under the main scheme.
+def check_guide(one: Exploration) -> None:
+    """Refuse a guide or a region that is not there, before any long work.
 
     Raises
     ------
     UserError
-        If something cannot be explored, before any long work.
+        Naming it.
     """
-    found = []
-    for subject in opened.subjects:
-        responses = opened.dataset.responses(subject)
-        if responses.stimulus is None:
-            raise UserError(f"{opened.recipe.dataset.name}: regions are explored from trials, not from a story")
-        stimuli = opened.dataset.stimuli(subject)
-        for entry in opened.encoders:
-            if entry.encoder is None:
-                raise UserError(f"encoder '{entry.name}': what was recorded cannot judge a drawn image")
-            entry.encoder.check_modality(stimuli)
-        one = Exploration(opened, next(open_cases(opened, stimuli, responses)), runner)
-        _check_guide(one)
-        found.append(one)
-    return found
-
-
-def _check_guide(one: Exploration) -> None:
     entry, layer = one.opened.encoder(one.recipe.guide.encoder), one.recipe.guide.layer
-    assert entry.encoder is not None
-    if not hasattr(entry.encoder, "differentiable"):
+    if entry.encoder is None or not hasattr(entry.encoder, "differentiable"):
         raise UserError(f"guide: encoder '{entry.name}' is shuffled or has no gradient; it cannot guide")
     if len(entry.encoder.select([layer])) != 1:
         raise UserError(f"guide: layer '{layer}' of '{entry.name}' matches more than one layer")
     one.targets  # noqa: B018 (names of regions are checked)
-
-
-def explore(opened: Opened, runner: Runner, outcome: Outcome) -> None:
-    """Run a recipe that explores into `outcome`."""
-    from brainbench.studies.explore.results import report_exploration
-
-    recipe = opened.recipe
-    assert isinstance(recipe, ExploreRecipe)
-    explorations = open_explorations(opened, runner)
-    extract_features(opened, [one.stimuli for one in explorations], runner.stages)
-    plans = [one.plan() for one in explorations]
-    for stage in ("fit", "train", "draw"):
-        units = {unit.digest: unit for plan in plans for unit in plan[stage]}
-        if units:
-            runner.run(stage, list(units.values()))
-    for one in explorations:
-        note_case(outcome, one.case, is_main=True)
-        report_exploration(outcome, one)
-
-
-def plan_units(opened: Opened, runner: Runner) -> list[Unit]:
-    """Return every unit of a recipe that explores."""
-    return [unit for one in open_explorations(opened, runner) for units in one.plan().values() for unit in units]
 
 
 def _columns_r(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -1,65 +1,40 @@
-"""The findings in plain words: what beats its controls, and what does not."""
+"""What an encoding recipe found, in plain words: what beats its controls, and what does not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from brainbench.evaluation.metrics import METRICS, Metric
 from brainbench.recipes.kinds.encode import EncodeRecipe
-from brainbench.recipes.kinds.explore import ExploreRecipe
-from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
-from brainbench.studies.cases.across import MEAN
-from brainbench.studies.cases.rows import GROUP
-from brainbench.studies.opened import Opened
+from brainbench.studies.cases.across import lead_subject
+from brainbench.studies.cases.labels import reading_claims
 from brainbench.studies.outcome import ALL, Outcome
-
-LEVEL = 0.05
-"""False discovery rate under which a score is called above chance."""
-
-Row = dict[str, Any]
+from brainbench.studies.words import Row, distinct, number, probability, significant
 
 
-def claims(opened: Opened, outcome: Outcome) -> list[str]:
+def encoding_claims(recipe: EncodeRecipe, outcome: Outcome) -> list[str]:
     """Return sentences about the main scheme, for the subject whose scores head the report."""
-    if outcome.trials:
-        from brainbench.studies.trials.claims import trial_claims
-
-        return trial_claims(opened, outcome)
-    if isinstance(opened.recipe, ReconstructRecipe):
-        from brainbench.studies.reconstruct.claims import image_claims
-
-        return image_claims(opened, outcome)
-    if isinstance(opened.recipe, ExploreRecipe):
-        from brainbench.studies.explore.results import explore_claims
-
-        return explore_claims(outcome)
-    sentences: list[str] = []
     subject = lead_subject(outcome)
-    recipe: Any = opened.recipe
-    scheme = recipe.schemes[0].label
     rows = [row for row in outcome.rows if row["fold"] == ALL and row["subject"] == subject]
-    main = [row for row in rows if row.get("scheme", "") == scheme]
-    if isinstance(opened.recipe, EncodeRecipe):
-        unique = [row for row in main if row["metric"] == "unique_r2"]
-        if unique:
-            sentences += _unique(subject, unique)
-        lead = METRICS[opened.recipe.metrics[0]]
-        sentences += _against_controls(subject, [row for row in main if row["metric"] == lead.name], lead)
-        sentences += _zero_shot([row for row in outcome.rows if row["metric"] == "two_vs_two" and row["fold"] == ALL])
-    sentences += _decoding(outcome, [row for row in rows if row["metric"] == "accuracy"], subject)
-    return sentences
+    main = [row for row in rows if row.get("scheme", "") == recipe.schemes[0].label]
+    lead = METRICS[recipe.metrics[0]]
+    return [
+        *_unique(subject, [row for row in main if row["metric"] == "unique_r2"]),
+        *_against_controls(subject, [row for row in main if row["metric"] == lead.name], lead),
+        *_zero_shot([row for row in outcome.rows if row["metric"] == "two_vs_two" and row["fold"] == ALL]),
+        *reading_claims(outcome, subject),
+    ]
 
 
 def _unique(subject: str, rows: Sequence[Row]) -> list[str]:
     sentences = []
-    for roi in _distinct(rows, "roi"):
-        for encoder in _distinct(rows, "encoder"):
+    for roi in distinct(rows, "roi"):
+        for encoder in distinct(rows, "encoder"):
             layers = [row for row in rows if row["roi"] == roi and row["encoder"] == encoder]
             best = max(layers, key=lambda row: row["value"])
-            above = [row for row in layers if _significant(row) and row["value"] > 0]
+            above = [row for row in layers if significant(row) and row["value"] > 0]
             detail = f"best {best['layer']}: unique R2 {number(best['value'])}"
             if best.get("ci_low") is not None:
                 detail += f", interval {number(best['ci_low'], 2)} to {number(best['ci_high'], 2)}"
@@ -79,7 +54,7 @@ def _against_controls(subject: str, rows: Sequence[Row], metric: Metric) -> list
         return metric.direction * float(row["value"])
 
     sentences = []
-    for roi in _distinct(rows, "roi"):
+    for roi in distinct(rows, "roi"):
         here = [row for row in rows if row["roi"] == roi and row["value"] is not None and np.isfinite(row["value"])]
         models = [row for row in here if row["role"] == "model"]
         controls = [row for row in here if row["role"] == "control"]
@@ -89,7 +64,7 @@ def _against_controls(subject: str, rows: Sequence[Row], metric: Metric) -> list
         ceiling = f" of a ceiling of {number(best['ceiling'], 2)}" if best.get("ceiling") is not None else ""
         text = f"{roi} ({subject}): {best['encoder']} {best['layer']} reaches {number(best['value'], 2)}{ceiling}"
         text += f" (q {probability(best.get('q'))})" if best.get("q") is not None else ""
-        if not _significant(best):
+        if not significant(best):
             text += ", which is not above chance" if metric.direction > 0 else ", which is no better than chance"
         if controls:
             rival = max(controls, key=good)
@@ -114,8 +89,8 @@ def _surely_better(best: Row, rival: Row, metric: Metric) -> bool:
 def _zero_shot(rows: Sequence[Row]) -> list[str]:
     """Say for every participant and region which encoders tell unseen stimuli apart, models before controls."""
     sentences = []
-    for subject in _distinct(rows, "subject"):
-        for roi in _distinct(rows, "roi"):
+    for subject in distinct(rows, "subject"):
+        for roi in distinct(rows, "roi"):
             here = [row for row in rows if row["subject"] == subject and row["roi"] == roi]
             told = [_told_apart([row for row in here if row["encoder"] == name]) for name in _by_role(here)]
             sentences.append(f"{roi} ({subject}), two stimuli that training never saw: {'; '.join(told)}.")
@@ -124,7 +99,7 @@ def _zero_shot(rows: Sequence[Row]) -> list[str]:
 
 def _told_apart(layers: Sequence[Row]) -> str:
     best = max(layers, key=lambda row: row["value"])
-    above = sum(_significant(row) for row in layers)
+    above = sum(significant(row) for row in layers)
     name = f"{best['encoder']} {best['layer']}"
     share = f"{name} tells {number(best['value'], 2)} of pairs apart"
     null = f"refitted shuffles reach {number(best.get('null_95'), 2)}, q {probability(best.get('q'))}"
@@ -134,46 +109,4 @@ def _told_apart(layers: Sequence[Row]) -> str:
 
 
 def _by_role(rows: Sequence[Row]) -> list[str]:
-    return _distinct(sorted(rows, key=lambda row: row["role"] != "model"), "encoder")
-
-
-def _decoding(outcome: Outcome, rows: Sequence[Row], subject: str) -> list[str]:
-    sentences = []
-    for row in rows:
-        chance = outcome.chance.get("accuracy", 0.0)
-        verdict = "above" if _significant(row) and row["value"] > chance else "not above"
-        sentences.append(
-            f"{row['roi']} ({subject}): {row['pipeline']} is right in {number(row['value'], 2)} of rows, {verdict} "
-            f"chance ({number(chance)}; p {probability(row.get('p'))})."
-        )
-    return sentences
-
-
-def _significant(row: Row) -> bool:
-    q = row.get("q")
-    return q is not None and bool(q < LEVEL)
-
-
-def _distinct(rows: Sequence[Row], name: str) -> list[str]:
-    return list(dict.fromkeys(str(row[name]) for row in rows))
-
-
-def lead_subject(outcome: Outcome) -> str:
-    """Return whose scores head the report: the group, else the mean, else the only participant."""
-    present = {row["subject"] for row in outcome.rows}
-    for name in (GROUP, MEAN):
-        if name in present:
-            return name
-    return min(present) if present else ""
-
-
-def number(value: Any, digits: int = 3) -> str:
-    """Return a number as the report writes it."""
-    if value is None or not np.isfinite(value):
-        return "not estimable"
-    return f"{round(float(value), digits) + 0.0:.{digits}f}"  # no negative zero
-
-
-def probability(value: Any) -> str:
-    """Return a p or q value as the report writes it; a t-test's may be too small for three digits."""
-    return "< 0.001" if value is not None and value < 0.0005 else number(value)
+    return distinct(sorted(rows, key=lambda row: row["role"] != "model"), "encoder")

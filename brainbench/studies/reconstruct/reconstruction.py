@@ -1,4 +1,4 @@
-"""``kind: reconstruct``: responses to latents and features, those to images, and the ladder that images stand on."""
+"""One subject under one scheme: the units from responses to latents and features, and from those to images."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from brainbench.reconstruction.images import stimulus_images
 from brainbench.reconstruction.prediction import DecodingSettings, Target, predict_targets
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
-from brainbench.studies.encode.encode import MAX_CHUNKS, Case, note_case, open_cases
+from brainbench.studies.cases.case import Case
+from brainbench.studies.cases.training_images import TrainingSet, training_set
 from brainbench.studies.opened import Opened
-from brainbench.studies.outcome import Outcome
-from brainbench.studies.reconstruct.training_images import TrainingSet, training_set
 
 LOW_LEVEL = "low_level"
 """Name of the codec's latents among what is predicted."""
@@ -45,10 +44,10 @@ class Variant:
 
 
 @dataclass
-class Study:
+class Reconstruction:
     """One subject under one scheme, with what is predicted of its stimuli."""
 
-    opened: Opened
+    opened: Opened[ReconstructRecipe]
     case: Case
     codec: Codec
     generator: Generator | None
@@ -59,7 +58,6 @@ class Study:
     @property
     def recipe(self) -> ReconstructRecipe:
         """The recipe."""
-        assert isinstance(self.opened.recipe, ReconstructRecipe)
         return self.opened.recipe
 
     @property
@@ -126,12 +124,6 @@ class Study:
         return [[digest_array(part) for part in self.case.split.folds[index]] for index in chunk]
 
     @cached_property
-    def chunks(self) -> list[np.ndarray]:
-        """Folds, gathered into at most `MAX_CHUNKS` units."""
-        n = len(self.case.split.folds)
-        return np.array_split(np.arange(n), min(MAX_CHUNKS, n))
-
-    @cached_property
     def variants(self) -> list[Variant]:
         """All responses, then what the recipe's ablation asks for."""
         rois = self.case.responses.rois
@@ -151,111 +143,42 @@ class Study:
         return found
 
 
-def open_studies(opened: Opened) -> list[Study]:
-    """Return every subject under every scheme.
-
-    Raises
-    ------
-    UserError
-        If rows are not shown stimuli, or a scheme cannot be dealt.
-    """
-    assert opened.codec is not None
-    conditions = opened.generator.conditions() if opened.generator is not None else []
-    studies = []
-    for subject in opened.subjects:
-        responses = opened.dataset.responses(subject)
-        if responses.stimulus is None:
-            raise UserError(f"{opened.recipe.dataset.name}: images are reconstructed from trials, not from a story")
-        for case in open_cases(opened, opened.dataset.stimuli(subject), responses):
-            studies.append(Study(opened, case, opened.codec, opened.generator, conditions))
-    return studies
-
-
-def reconstruct(opened: Opened, runner: Runner, outcome: Outcome) -> None:
-    """Run a recipe that reconstructs into `outcome`."""
-    from brainbench.studies.reconstruct.ladder import report_studies
-
-    recipe = opened.recipe
-    assert isinstance(recipe, ReconstructRecipe)
-    _extract(opened, runner)
-    studies = open_studies(opened)
-    for study in studies:
-        main = study.case.rows.scheme.label == recipe.schemes[0].label
-        note_case(outcome, study.case, is_main=main)
-    predictions = {(i, v.label): predict_units(s, v, runner) for i, s in enumerate(studies) for v in s.variants}
-    runner.run("predict", [unit for units in predictions.values() for unit in units])
-    training = [train_units(study, runner) for study in studies]
-    _train(studies, training, runner)
-    drawn = [draw_units(s, [predictions[i, v.label] for v in s.variants], runner) for i, s in enumerate(studies)]
-    runner.run("draw", [unit for units in drawn for _, chunk in units for unit in chunk])
-    report_studies(opened, runner, outcome, studies, drawn, [predictions[i, EVERY_TARGET] for i in range(len(studies))])
-
-
-def plan_units(opened: Opened, runner: Runner) -> list[Unit]:
-    """Return every unit that predicts, trains or draws."""
-    units = []
-    for study in open_studies(opened):
-        predictions = [predict_units(study, variant, runner) for variant in study.variants]
-        units += [unit for chunk in predictions for unit in chunk]
-        units += train_units(study, runner)
-        units += [unit for _, chunk in draw_units(study, predictions, runner) for unit in chunk]
-    return list({unit.digest: unit for unit in units}.values())
-
-
-def _extract(opened: Opened, runner: Runner) -> None:
-    """Bring what conditions and metrics need into the store, one pass per encoder and set of stimuli."""
-    conditions = opened.generator.conditions() if opened.generator is not None else []
-    distinct = {one.digest(): one for one in map(opened.dataset.stimuli, opened.subjects)}.values()
-    for condition in conditions:
-        for one in distinct:
-            condition.encoder.check_modality(one)
-            with runner.stages.stage(f"features: {condition.name}", total=len(one)) as advance:
-                done = 0
-
-                def show(now: int, _total: int, advance: Any = advance) -> None:
-                    nonlocal done
-                    advance(now - done)
-                    done = now
-
-                opened.store.features(condition.encoder, one, [condition.layer], condition.pool, progress=show)
-
-
 # Predictions --------------------------------------------------------------------------------------------------------
 
 
-def predict_units(study: Study, variant: Variant, runner: Runner) -> list[Unit]:
+def predict_units(one: Reconstruction, variant: Variant, runner: Runner) -> list[Unit]:
     """Return the units that predict latents and features of held-out rows, over chunks of folds."""
-    key = {**study.key(), "mask": digest_array(variant.mask)}
+    key = {**one.key(), "mask": digest_array(variant.mask)}
 
     def compute(chunk: np.ndarray) -> dict[str, np.ndarray]:
-        parts = [_predict_fold(study, variant, int(index), runner.folder.path) for index in chunk]
+        parts = [_predict_fold(one, variant, int(index), runner.folder.path) for index in chunk]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     return [
         Unit(
             "predict",
-            f"{study.label} {variant.label}".strip() + f", fold {chunk[0] + 1}",
-            {**key, "folds": study.fold_key(chunk)},
+            f"{one.label} {variant.label}".strip() + f", fold {chunk[0] + 1}",
+            {**key, "folds": one.fold_key(chunk)},
             partial(compute, chunk),
         )
-        for chunk in study.chunks
+        for chunk in one.case.chunks
     ]
 
 
-def _predict_fold(study: Study, variant: Variant, index: int, folder: Path) -> dict[str, np.ndarray]:
-    train, test = study.case.split.folds[index]
-    responses = study.case.rows.Y
-    targets = study.targets(study.codec_of(train))
+def _predict_fold(one: Reconstruction, variant: Variant, index: int, folder: Path) -> dict[str, np.ndarray]:
+    train, test = one.case.split.folds[index]
+    responses = one.case.rows.Y
+    targets = one.targets(one.codec_of(train))
     try:
         found = predict_targets(
-            responses[train][:, variant.mask], responses[test][:, variant.mask], targets, study.stimulus[train],
-            study.decoding, groups=study.case.split.inner_groups(train), folder=folder,
+            responses[train][:, variant.mask], responses[test][:, variant.mask], targets, one.stimulus[train],
+            one.decoding, groups=one.case.split.inner_groups(train), folder=folder,
         )  # fmt: skip
     except ValueError as error:
         raise UserError(f"fold {index + 1}: {error}") from error
     # The training image whose features are most like the predicted ones: what a lookup would have shown.
     by = targets[1] if len(targets) > 1 else targets[0]
-    candidates = np.unique(study.stimulus[train])
+    candidates = np.unique(one.stimulus[train])
     likeness = _rows_standardised(found[by.name]) @ _rows_standardised(by.values[candidates]).T
     return {
         "row": test,
@@ -275,73 +198,55 @@ def _rows_standardised(values: np.ndarray) -> np.ndarray:
 # Training of a generator ---------------------------------------------------------------------------------------------
 
 
-def train_units(study: Study, runner: Runner) -> list[Unit]:
+def train_units(one: Reconstruction, runner: Runner) -> list[Unit]:
     """Return a unit per distinct set of training images of a generator that must be trained."""
-    if study.generator is None or not study.generator.trainable:
+    if one.generator is None or not one.generator.trainable:
         return []
     found: dict[str, Unit] = {}
-    for index in range(len(study.case.split.folds)):
-        images = training_of(study, index)
-        unit = _train_unit(study, images, runner)
+    for index in range(len(one.case.split.folds)):
+        images = training_of(one, index)
+        unit = _train_unit(one, images, runner)
         found.setdefault(unit.digest, unit)
     return list(found.values())
 
 
-def training_of(study: Study, index: int) -> TrainingSet:
+def training_of(one: Reconstruction, index: int) -> TrainingSet:
     """Return what the generator of a fold is trained on."""
-    train, _ = study.case.split.folds[index]
-    return training_set(study.opened, study.case.features.stimuli, np.unique(study.stimulus[train]))
+    train, _ = one.case.split.folds[index]
+    return training_set(
+        one.recipe.generator,
+        one.recipe.seed,
+        one.opened.store,
+        one.case.features.stimuli,
+        np.unique(one.stimulus[train]),
+    )
 
 
-def _train_unit(study: Study, images: TrainingSet, runner: Runner) -> Unit:
-    assert study.generator is not None
-    key = {"generator": study.generator.parameters(), "images": images.digest, "seed": study.recipe.seed}
+def _train_unit(one: Reconstruction, images: TrainingSet, runner: Runner) -> Unit:
+    assert one.generator is not None
+    key = {"generator": one.generator.parameters(), "images": images.digest, "seed": one.recipe.seed}
 
     def compute() -> dict[str, np.ndarray]:
-        ready = trained(study, images, runner)
+        ready = trained(one, images, runner)
         return {"loss": np.asarray(getattr(ready, "losses", []), dtype=np.float32)}
 
-    return Unit("train", f"{study.label}, generator", key, compute)
+    return Unit("train", f"{one.label}, generator", key, compute)
 
 
-def trained(study: Study, images: TrainingSet, runner: Runner) -> Generator:
+def trained(one: Reconstruction, images: TrainingSet, runner: Runner) -> Generator:
     """Return the generator trained on some images; a finished training is read from the run folder."""
-    generator = study.generator
+    generator = one.generator
     assert generator is not None
     if not generator.trainable:
         return generator
-    name = digest({"generator": generator.parameters(), "images": images.digest, "seed": study.recipe.seed})[:32]
+    name = digest({"generator": generator.parameters(), "images": images.digest, "seed": one.recipe.seed})[:32]
     return generator.train(
         images.pictures(generator.image_size, generator.channels),
         images.features(generator.conditions()),
         runner.folder.path / "generators" / name,
-        seed=study.recipe.seed,
-        progress=None if study.watch is None else study.watch(name),
+        seed=one.recipe.seed,
+        progress=None if one.watch is None else one.watch(name),
     )
-
-
-def _train(studies: Sequence[Study], units: Sequence[Sequence[Unit]], runner: Runner) -> None:
-    """Train generators, showing per cent where they are trained in this process."""
-    todo = list({unit.digest: unit for mine in units for unit in mine}.values())
-    if not todo:
-        return
-    with runner.stages.stage("train the generator (%)", total=100 * len(todo)) as advance:
-        shown: dict[str, int] = {}
-
-        def watch(name: str) -> Progress:
-            def show(done: int, total: int) -> None:
-                now = 100 * done // max(1, total)
-                advance(now - shown.get(name, 0))
-                shown[name] = now
-
-            return show
-
-        for study in studies:
-            study.watch = watch
-        runner.engine.run(todo, runner.folder)
-        for study in studies:
-            study.watch = None
-        advance(100 * len(todo) - sum(shown.values()))
 
 
 # Images --------------------------------------------------------------------------------------------------------------
@@ -355,70 +260,72 @@ class Drawn:
     variant: Variant
 
 
-def draw_units(study: Study, predictions: Sequence[Sequence[Unit]], runner: Runner) -> list[tuple[Drawn, list[Unit]]]:
+def draw_units(
+    one: Reconstruction, predictions: Sequence[Sequence[Unit]], runner: Runner
+) -> list[tuple[Drawn, list[Unit]]]:
     """Return the units that make images, by rung: predicted (of every variant) and true."""
-    ladder = study.recipe.ladder
-    wanted = [(Drawn("predicted", variant), units) for variant, units in zip(study.variants, predictions, strict=True)]
+    ladder = one.recipe.ladder
+    wanted = [(Drawn("predicted", variant), units) for variant, units in zip(one.variants, predictions, strict=True)]
     if "codec" in ladder or "oracle" in ladder:
-        wanted.append((Drawn("true", study.variants[0]), predictions[0]))
-    return [(drawn, [_draw_unit(study, drawn, units, i, runner) for i in range(len(units))]) for drawn, units in wanted]
+        wanted.append((Drawn("true", one.variants[0]), predictions[0]))
+    return [(drawn, [_draw_unit(one, drawn, units, i, runner) for i in range(len(units))]) for drawn, units in wanted]
 
 
-def _draw_unit(study: Study, drawn: Drawn, predictions: Sequence[Unit], i: int, runner: Runner) -> Unit:
-    chunk = study.chunks[i]
-    generator, recipe = study.generator, study.recipe
+def _draw_unit(one: Reconstruction, drawn: Drawn, predictions: Sequence[Unit], i: int, runner: Runner) -> Unit:
+    chunk = one.case.chunks[i]
+    generator, recipe = one.generator, one.recipe
     key = {
         "predictions": predictions[i].digest,
         "rung": drawn.rung,
         "generator": None if generator is None else generator.parameters(),
-        "images": _training_digests(study, chunk),
+        "images": _training_digests(one, chunk),
         "n_samples": None if recipe.generator is None else recipe.generator.n_samples,
         "seed": recipe.seed,
     }
 
     def compute() -> dict[str, np.ndarray]:
         found = runner.read([predictions[i]])[0]
-        parts = [_draw_fold(study, drawn, found, int(index), runner) for index in chunk]
+        parts = [_draw_fold(one, drawn, found, int(index), runner) for index in chunk]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    return Unit("draw", f"{study.label}, {drawn.rung} {drawn.variant.label}, fold {chunk[0] + 1}", key, compute)
+    return Unit("draw", f"{one.label}, {drawn.rung} {drawn.variant.label}, fold {chunk[0] + 1}", key, compute)
 
 
-def _training_digests(study: Study, chunk: np.ndarray) -> list[str]:
-    if study.generator is None or not study.generator.trainable:
+def _training_digests(one: Reconstruction, chunk: np.ndarray) -> list[str]:
+    if one.generator is None or not one.generator.trainable:
         return []
-    return [training_of(study, int(index)).digest for index in chunk]
+    return [training_of(one, int(index)).digest for index in chunk]
 
 
 def _draw_fold(
-    study: Study, drawn: Drawn, found: dict[str, np.ndarray], index: int, runner: Runner
+    one: Reconstruction, drawn: Drawn, found: dict[str, np.ndarray], index: int, runner: Runner
 ) -> dict[str, np.ndarray]:
     """Return the images of a fold's test rows: of the codec, and of the generator if there is one."""
-    train, _ = study.case.split.folds[index]
+    train, _ = one.case.split.folds[index]
     mine = found["fold"] == index
     rows = found["row"][mine]
-    codec = study.codec_of(train)
-    seeds = row_seeds(rows, study.recipe.seed)
+    codec = one.codec_of(train)
+    seeds = row_seeds(rows, one.recipe.seed)
     if drawn.rung == "true":
-        true = {target.name: target.values[study.stimulus[rows]] for target in study.targets(codec)}
+        true = {target.name: target.values[one.stimulus[rows]] for target in one.targets(codec)}
         latents = true.pop(LOW_LEVEL)
         features = true
     else:
         latents = found[LOW_LEVEL][mine]
-        features = {condition.name: found[condition.name][mine] for condition in study.conditions}
+        features = {condition.name: found[condition.name][mine] for condition in one.conditions}
     initial = codec.decode(latents, seeds)
     images = {"row": rows, "low_level": initial[:, None].astype(np.float16)}
-    if study.generator is not None:
-        ready = trained(study, training_of(study, index), runner) if study.generator.trainable else study.generator
-        shaped = {c.name: features[c.name].reshape(len(rows), *c.shape) for c in study.conditions}
-        assert study.recipe.generator is not None
+    if one.generator is not None:
+        ready = trained(one, training_of(one, index), runner) if one.generator.trainable else one.generator
+        shaped = {c.name: features[c.name].reshape(len(rows), *c.shape) for c in one.conditions}
+        assert one.recipe.generator is not None
         samples = [
             ready.generate(
                 shaped,
                 initial if ready.takes_initial else None,
-                row_seeds(rows, study.recipe.seed, sample),
+                row_seeds(rows, one.recipe.seed, sample),
             )
-            for sample in range(study.recipe.generator.n_samples)
+            for sample in range(one.recipe.generator.n_samples)
         ]
         images["final"] = np.stack(samples, axis=1).astype(np.float16)
     return images

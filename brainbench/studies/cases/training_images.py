@@ -12,12 +12,9 @@ from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.features.store import FeatureStore
-from brainbench.recipes.kinds.explore import ExploreRecipe
-from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
-from brainbench.recipes.reconstruction import SmallSettings
+from brainbench.recipes.reconstruction import GeneratorSettings, SmallSettings
 from brainbench.reconstruction.base import Condition, Images
 from brainbench.reconstruction.images import stimulus_images
-from brainbench.studies.opened import Opened
 
 MAX_FOLDER_IMAGES = 100_000
 DRAWINGS_SEED = 1000
@@ -59,12 +56,17 @@ class TrainingSet:
         return found
 
 
-def training_set(opened: Opened, stimuli: Stimuli, train: np.ndarray) -> TrainingSet:
-    """Return what the recipe's generator is trained on in one fold.
+def training_set(
+    generator: GeneratorSettings | None, seed: int, store: FeatureStore, stimuli: Stimuli, train: np.ndarray
+) -> TrainingSet:
+    """Return what a generator is trained on in one fold.
 
     Parameters
     ----------
-    opened : Opened
+    generator : GeneratorSettings or None
+    seed : int
+        The recipe's.
+    store : FeatureStore
     stimuli : Stimuli
         Of the participant.
     train : int ndarray
@@ -75,20 +77,15 @@ def training_set(opened: Opened, stimuli: Stimuli, train: np.ndarray) -> Trainin
     UserError
         If nothing is left to train on.
     """
-    recipe = opened.recipe
-    assert isinstance(recipe, ReconstructRecipe | ExploreRecipe)
-    settings = recipe.generator
-    source = getattr(settings, "train_on", "training")
-    if source == "training":
-        return TrainingSet(stimuli, train, opened.store)
-    assert isinstance(settings, SmallSettings)
-    if source == "patterns":
-        drawn = _patterns(settings.n_images, settings.image_size, recipe.seed, _Known(stimuli))
-    elif source == "drawings":
-        drawn = _drawings(settings.n_images, settings.image_size, recipe.seed, _Known(stimuli))
+    if not isinstance(generator, SmallSettings) or generator.train_on == "training":
+        return TrainingSet(stimuli, train, store)
+    if generator.train_on == "patterns":
+        drawn = _patterns(generator.n_images, generator.image_size, seed, _Known(stimuli))
+    elif generator.train_on == "drawings":
+        drawn = _drawings(generator.n_images, generator.image_size, seed, _Known(stimuli))
     else:
-        drawn = _folder(source, recipe.seed, _Known(stimuli))
-    return TrainingSet(drawn, np.arange(len(drawn)), opened.store)
+        drawn = _folder(generator.train_on, seed, _Known(stimuli))
+    return TrainingSet(drawn, np.arange(len(drawn)), store)
 
 
 class _Known:

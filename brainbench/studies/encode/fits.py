@@ -1,186 +1,52 @@
-"""``kind: encode``: features, fits, scores, unique variance, similarity; layer by layer and region by region."""
+"""Encoding models of ``kind: encode``: the units that fit and score layers, and the rows they fill."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from brainbench.core.digests import digest, digest_array
-from brainbench.core.progress import Stages
-from brainbench.data.base import Responses, Stimuli
+from brainbench.data.base import Responses
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.scoring import Scored, Scoring, score_nested, score_predictions
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.ridge.encoding import FoldSettings, fit_all, fit_fold
-from brainbench.runs.engines import Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, read_units
-from brainbench.studies.cases.across import best_layers, mean_over_subjects
+from brainbench.studies.cases.case import Case
 from brainbench.studies.cases.ceilings import CeilingBook
-from brainbench.studies.cases.folds import Split, split_rows
-from brainbench.studies.cases.rows import GROUP, Rows, group_responses, make_rows
-from brainbench.studies.opened import Features, Opened, OpenEncoder
+from brainbench.studies.opened import Opened, OpenEncoder
 from brainbench.studies.outcome import ALL, Outcome, TargetMap
-
-MAX_CHUNKS = 16
-"""Folds are gathered into at most so many units per layer."""
-
-
-@dataclass
-class Case:
-    """One subject under one scheme."""
-
-    responses: Responses
-    features: Features
-    rows: Rows
-    split: Split
 
 
 @dataclass
 class Fits:
-    """Units of one feature set of a case, and the name under which it is scored."""
+    """Units of one feature set of a case."""
 
     case: Case
-    encoder: OpenEncoder | None
-    layer: Layer | None
     units: list[Unit]
 
 
-def encode(opened: Opened, runner: Runner, outcome: Outcome) -> None:
-    """Run the encoding part of a recipe into `outcome`."""
-    recipe = opened.recipe
-    assert isinstance(recipe, EncodeRecipe)
-    stimuli = [opened.dataset.stimuli(subject) for subject in opened.subjects]
-    extract_features(opened, stimuli, runner.stages)
-    with runner.stages.stage("responses", total=len(opened.subjects)) as advance:
-        members = []
-        for subject, shown in zip(opened.subjects, stimuli, strict=True):
-            members.append((shown, opened.dataset.responses(subject)))
-            advance(1)
-    everyone = with_group(opened, members)
-    cases = [case for shown, responses in everyone for case in open_cases(opened, shown, responses)]
-    ceilings = CeilingBook(recipe, [responses for _, responses in members])
-    for case in cases:
-        note_case(outcome, case, is_main=case.rows.scheme.label == recipe.schemes[0].label)
+@dataclass
+class LayerFits(Fits):
+    """Units of one layer, alone or with the controls, and the name under which it is scored."""
 
-    fits = [fit for case in cases for fit in plan_fits(opened, case)]
-    nested = [pair for case in cases for pair in plan_nested(opened, case)]
-    units = [unit for fit in [*fits, *[fit for small, full in nested for fit in [*small, full]]] for unit in fit.units]
-    runner.run("fit", units)
-
-    scores = [score_unit(recipe, runner.folder, fit) for fit in fits]
-    nested_scores = [nested_unit(recipe, runner.folder, small, full) for small, full in nested]
-    runner.run("score", [*scores, *nested_scores])
-
-    draws: dict[tuple[str, str, str], list[tuple[Layer, Scored]]] = {}
-    for fit, unit in zip(fits, scores, strict=True):
-        scored = Scored.from_arrays(runner.read([unit])[0])
-        report_fit(recipe, outcome, fit, scored, ceilings)
-        assert fit.encoder is not None and fit.layer is not None
-        key = (fit.case.rows.subject, fit.case.rows.scheme.label, fit.encoder.name)
-        draws.setdefault(key, []).append((fit.layer, scored))
-    for (_, full), unit in zip(nested, nested_scores, strict=True):
-        report_nested(outcome, full, Scored.from_arrays(runner.read([unit])[0]))
-    best_layers(outcome, draws)
-    if recipe.similarity:
-        from brainbench.studies.encode.similarity import compare_geometry
-
-        compare_geometry(opened, runner, outcome, cases)
-    if recipe.zero_shot is not None:
-        from brainbench.studies.encode.zero_shot import test_unseen
-
-        test_unseen(opened, runner, outcome, [case for case in cases if case.rows.subject != GROUP])
-    mean_over_subjects(recipe, outcome, [responses.subject for _, responses in members])
+    encoder: OpenEncoder
+    layer: Layer
 
 
-def extract_features(opened: Opened, stimuli: Sequence[Stimuli], stages: Stages) -> None:
-    """Bring every asked layer of every stimulus into the store, one pass per encoder."""
-    distinct = {one.digest(): one for one in stimuli}.values()
-    for entry in opened.encoders:
-        if entry.encoder is None:
-            continue
-        for one in distinct:
-            entry.encoder.check_modality(one)
-            with stages.stage(f"features: {entry.name}", total=len(one)) as advance:
-                done = 0
+@dataclass(frozen=True)
+class Cell:
+    """The unit of one layer and one region."""
 
-                def show(now: int, _total: int, advance: Any = advance) -> None:
-                    nonlocal done
-                    advance(now - done)
-                    done = now
-
-                names = [layer.name for layer in entry.layers]
-                opened.store.features(entry.encoder, one, names, entry.settings.pool, progress=show)
-
-
-def read_members(opened: Opened) -> list[tuple[Stimuli, Responses]]:
-    """Return stimuli and responses of every participant."""
-    return [(opened.dataset.stimuli(subject), opened.dataset.responses(subject)) for subject in opened.subjects]
-
-
-def encoding_cases(opened: Opened) -> list[Case]:
-    """Return every subject (and the group) under every scheme."""
-    everyone = with_group(opened, read_members(opened))
-    return [case for stimuli, responses in everyone for case in open_cases(opened, stimuli, responses)]
-
-
-def plan_units(opened: Opened) -> list[Unit]:
-    """Return every unit that fits a model."""
-    units = []
-    for case in encoding_cases(opened):
-        fits = [*plan_fits(opened, case)]
-        for small, full in plan_nested(opened, case):
-            fits += [*small, full]
-        units += [unit for fit in fits for unit in fit.units]
-    return list({unit.digest: unit for unit in units}.values())
-
-
-def with_group(opened: Opened, members: list[tuple[Stimuli, Responses]]) -> list[tuple[Stimuli, Responses]]:
-    """Add the mean over participants where their targets mean the same."""
-    if not opened.dataset.aligned_targets or len(members) < 2:
-        return members
-    return [*members, (members[0][0], group_responses([responses for _, responses in members]))]
-
-
-def open_cases(opened: Opened, stimuli: Stimuli, responses: Responses) -> Iterator[Case]:
-    """Yield one case per scheme."""
-    recipe: Any = opened.recipe
-    features = Features(opened, stimuli, responses)
-    for scheme in recipe.schemes:
-        rows = make_rows(responses, scheme, recipe.responses)
-        yield Case(responses, features, rows, split_rows(rows, features))
-
-
-def note_case(outcome: Outcome, case: Case, is_main: bool) -> None:
-    """Write down what the report says of a subject and of a scheme."""
-    rows, responses = case.rows, case.responses
-    if is_main:
-        repeats = np.bincount(responses.stimulus) if responses.stimulus is not None else np.ones(1, int)
-        outcome.subjects.append(
-            {
-                "subject": responses.subject,
-                "n_rows": responses.n_presentations,
-                "n_targets": responses.n_targets,
-                "n_stimuli": len(case.features.stimuli),
-                "n_repeats": float(np.median(repeats[repeats > 0])),
-                "n_runs": len(np.unique(responses.run)),
-                "rois": {name: int(np.sum(mask)) for name, mask in responses.rois.items()},
-                "notes": [*responses.notes, *([case.features.timing_note] if responses.continuous is not None else [])],
-            }
-        )
-        if responses.subject != GROUP:
-            outcome.data += responses.account
-        if responses.masker is not None:
-            outcome.images[responses.subject] = (responses.masker, responses.background, responses.space)
-    known = outcome.schemes.setdefault(rows.scheme.label, case.split.facts(rows.scheme, is_main))
-    for finding in case.split.certificate.findings:
-        if finding not in known["certificate"]["findings"]:
-            known["certificate"]["findings"].append(finding)
-    known["certificate"]["ok"] = known["certificate"]["ok"] and case.split.certificate.ok
+    case: Case
+    encoder: OpenEncoder
+    layer: Layer
+    roi: str
+    unit: Unit
 
 
 # Fits -------------------------------------------------------------------------------------------------------------
@@ -201,10 +67,8 @@ def fold_settings(recipe: EncodeRecipe, case: Case) -> FoldSettings:
     )
 
 
-def fit_units(opened: Opened, case: Case, sources: Sequence[tuple[str, str]], label: str) -> list[Unit]:
+def fit_units(recipe: EncodeRecipe, case: Case, sources: Sequence[tuple[str, str]], label: str) -> list[Unit]:
     """Return the units that fit `sources` (encoder, layer), each its own band, over chunks of folds."""
-    recipe = opened.recipe
-    assert isinstance(recipe, EncodeRecipe)
     settings = fold_settings(recipe, case)
     nuisance = case.rows.nuisance if recipe.timing.regress_nuisance else None
     shared = {
@@ -213,7 +77,6 @@ def fit_units(opened: Opened, case: Case, sources: Sequence[tuple[str, str]], la
         "settings": {**vars(settings), "alphas": settings.alphas.tolist()},
         "nuisance": nuisance is not None,
     }
-    chunks = np.array_split(np.arange(len(case.split.folds)), min(MAX_CHUNKS, len(case.split.folds)))
 
     def compute(chunk: np.ndarray) -> dict[str, np.ndarray]:
         bands = [case.features.rows(*source)[case.rows.first] for source in sources]
@@ -236,46 +99,45 @@ def fit_units(opened: Opened, case: Case, sources: Sequence[tuple[str, str]], la
         }
 
     units = []
-    for chunk in chunks:
+    for chunk in case.chunks:
         key = {**shared, "folds": [[digest_array(part) for part in case.split.folds[index]] for index in chunk]}
         where = f"{case.rows.subject}, {label}, fold {chunk[0] + 1}" + (f"-{chunk[-1] + 1}" if len(chunk) > 1 else "")
         units.append(Unit("fit", where, key, partial(compute, chunk)))
     return units
 
 
-def plan_fits(opened: Opened, case: Case) -> Iterator[Fits]:
+def plan_fits(opened: Opened[EncodeRecipe], case: Case) -> Iterator[LayerFits]:
     """Yield the fits of every layer of every encoder."""
     for entry in opened.encoders:
         for layer in entry.layers:
             label = f"{entry.name}.{layer.name}"
-            yield Fits(case, entry, layer, fit_units(opened, case, [(entry.name, layer.name)], label))
+            units = fit_units(opened.recipe, case, [(entry.name, layer.name)], label)
+            yield LayerFits(case, units, entry, layer)
 
 
-def plan_nested(opened: Opened, case: Case) -> Iterator[tuple[list[Fits], Fits]]:
+def plan_nested(opened: Opened[EncodeRecipe], case: Case) -> Iterator[tuple[list[Fits], LayerFits]]:
     """Yield, for every layer of every model, the fits of the controls (together, and each alone) and of all."""
     recipe = opened.recipe
-    assert isinstance(recipe, EncodeRecipe)
     if recipe.unique is None or case.rows.scheme.label != recipe.schemes[0].label:
         return
     over = recipe.unique.over
     names = [e.name for e in opened.encoders if not e.is_model] if over == "controls" else list(over)
     base = [(name, opened.encoder(name).layers[-1].name) for name in names]
-    small = [Fits(case, None, None, fit_units(opened, case, [one], f"{one[0]}.{one[1]}")) for one in base]
+    small = [Fits(case, fit_units(recipe, case, [one], f"{one[0]}.{one[1]}")) for one in base]
     if len(base) > 1:
-        small.append(Fits(case, None, None, fit_units(opened, case, base, "controls")))
+        small.append(Fits(case, fit_units(recipe, case, base, "controls")))
     for entry in opened.encoders:
         if entry.name in names or not entry.is_model:
             continue
         for layer in entry.layers:
             sources = [*base, (entry.name, layer.name)]
-            full = fit_units(opened, case, sources, f"controls + {entry.name}.{layer.name}")
-            yield small, Fits(case, entry, layer, full)
+            full = fit_units(recipe, case, sources, f"controls + {entry.name}.{layer.name}")
+            yield small, LayerFits(case, full, entry, layer)
 
 
-def full_fit(opened: Opened, case: Case, fit: Fits) -> dict[str, np.ndarray]:
+def full_fit(recipe: EncodeRecipe, fit: LayerFits) -> dict[str, np.ndarray]:
     """Return weights of one layer, refitted on all rows; see `brainbench.ridge.encoding.fit_all`."""
-    recipe = opened.recipe
-    assert isinstance(recipe, EncodeRecipe) and fit.encoder is not None and fit.layer is not None
+    case = fit.case
     rows = np.arange(len(case.rows))
     return fit_all(
         case.features.rows(fit.encoder.name, fit.layer.name)[case.rows.first],
@@ -315,7 +177,7 @@ def gather(fit: Fits, folder: RunFolder) -> dict[str, np.ndarray]:
     return gathered
 
 
-def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: Fits) -> Unit:
+def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits) -> Unit:
     """Return the unit that scores a fit."""
     case, how = fit.case, scoring(recipe, fit.case)
 
@@ -329,7 +191,6 @@ def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: Fits) -> Unit:
         )  # fmt: skip
         return {**scored.to_arrays(), "edge_share": np.array(held_out["at_edge"].mean())}
 
-    assert fit.encoder is not None and fit.layer is not None
     key = {
         "fits": [unit.digest for unit in fit.units],
         "scoring": vars(how),
@@ -339,7 +200,7 @@ def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: Fits) -> Unit:
     return Unit("score", f"{case.rows.subject}, {fit.encoder.name}.{fit.layer.name}", key, compute)
 
 
-def nested_unit(recipe: EncodeRecipe, folder: RunFolder, small: Sequence[Fits], full: Fits) -> Unit:
+def nested_unit(recipe: EncodeRecipe, folder: RunFolder, small: Sequence[Fits], full: LayerFits) -> Unit:
     """Return the unit that scores what a layer adds to the controls."""
     case, how = full.case, scoring(recipe, full.case)
 
@@ -352,7 +213,6 @@ def nested_unit(recipe: EncodeRecipe, folder: RunFolder, small: Sequence[Fits], 
             stimulus=case.rows.stimulus[both["row"]],
         ).to_arrays()  # fmt: skip
 
-    assert full.encoder is not None and full.layer is not None
     key = {
         "small": [[unit.digest for unit in one.units] for one in small],
         "full": [unit.digest for unit in full.units],
@@ -369,10 +229,9 @@ def _rois_digest(responses: Responses) -> str:
 # Tables -----------------------------------------------------------------------------------------------------------
 
 
-def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: Fits, scored: Scored, ceilings: CeilingBook) -> None:
+def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: Scored, ceilings: CeilingBook) -> None:
     """Add the rows and target arrays of one layer."""
     case, entry, layer = fit.case, fit.encoder, fit.layer
-    assert entry is not None and layer is not None
     common = {
         "subject": case.rows.subject,
         "scheme": case.rows.scheme.label,
@@ -411,10 +270,9 @@ def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: Fits, scored: Scored
         )
 
 
-def report_nested(outcome: Outcome, fit: Fits, scored: Scored) -> None:
+def report_nested(outcome: Outcome, fit: LayerFits, scored: Scored) -> None:
     """Add the rows of what one layer adds to the controls."""
     case, entry, layer = fit.case, fit.encoder, fit.layer
-    assert entry is not None and layer is not None
     for roi, mask in case.responses.rois.items():
         outcome.add(
             subject=case.rows.subject, scheme=case.rows.scheme.label, encoder=entry.name, role=entry.settings.role,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -20,94 +21,51 @@ from brainbench.evaluation.trials.scores import (
 )
 from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import PipelineSettings
-from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
-from brainbench.studies.cases.across import MEAN, mean_over_subjects
+from brainbench.studies.cases.across import MEAN
 from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import ALL, Outcome
-from brainbench.studies.trials.insight import note_calibration, note_explanations
-from brainbench.studies.trials.parts import check_sweeps, report_sweeps, sweep_units
 from brainbench.studies.trials.trials import (
     Case,
     Member,
     TrialStore,
     by_subject,
     make_decoder,
-    open_trials,
     preparation_of,
+    recordings_of,
 )
 
+Held = tuple[np.ndarray, np.ndarray]
+"""Classes and probabilities of one participant's held-out trials."""
+Hits = tuple[np.ndarray, np.ndarray]
+"""Whether each of them was decoded right, and its fold, in the order of trials."""
 DIFFERENCE = "difference_accuracy"
 """Metric of a comparison of two pipelines."""
 
 
-def decode_trials(opened: Opened, runner: Runner, outcome: Outcome) -> None:
-    """Run a recipe with pipelines into `outcome`."""
-    recipe = opened.recipe
-    assert isinstance(recipe, TrialsRecipe)
-    with runner.stages.stage("read and filter", total=len(opened.subjects)) as advance:
-        members, cases = open_trials(opened)
-        lead = [case for case in cases if case.label == cases[0].label]
-        check_sweeps(opened, members, lead)
-        advance(len(members))
-    _note(outcome, recipe, members, cases)
-    units = _units(opened, members, cases)
-    patterns = _pattern_units(opened, members)
-    sweeps = [(case, sweep, mine) for case in lead for sweep, mine in sweep_units(opened, case)]
-    everything = [unit for _, mine in units for unit in mine] + [unit for *_, unit in patterns]
-    everything += [unit for *_, mine in sweeps for unit in mine]
-    runner.run("decode", everything)
-    with runner.stages.stage("score", total=len(units)) as advance:
-        right: dict[tuple[str, str], dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-        held_out: dict[tuple[str, str, str], tuple[np.ndarray, np.ndarray]] = {}
-        for (case, settings), mine in units:
-            arrays = runner.read(mine)
-            if case.label == cases[0].label:
-                note_explanations(outcome, case, settings, arrays)
-            for member, predictions in by_subject(case, arrays):
-                rows = case.rows.take(predictions.row)
-                y = np.searchsorted(case.classes, rows.label)
-                score = score_trials(
-                    y, predictions, rows.runs, n_permutations=recipe.significance.n_permutations,
-                    n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence, seed=recipe.seed,
-                )  # fmt: skip
-                _report(outcome, case, member, settings, score)
-                held_out[case.label, settings.name, member.subject] = y, predictions.probability
-                hit = predictions.probability.argmax(axis=1) == y
-                # By trial, so that pipelines are compared on the same ones.
-                order = np.argsort(predictions.row, kind="stable")
-                right.setdefault((case.label, member.subject), {})[settings.name] = hit[order], predictions.fold[order]
-            advance(1)
-        report_sweeps(outcome, recipe, runner, sweeps)
-        subjects = [member.subject for member in members]
-        mean_over_subjects(recipe, outcome, subjects)
-        _compare(outcome, recipe, right, subjects)
-        note_calibration(outcome, recipe, held_out)
-    for member, settings, unit in patterns:
-        drawn = runner.read([unit])[0]["patterns"]
-        outcome.trials["patterns"].append(
-            {"subject": member.subject, "pipeline": settings.name, "values": drawn.round(6).tolist()}
-        )
+def score_pipeline(
+    outcome: Outcome, recipe: TrialsRecipe, case: Case, settings: PipelineSettings, arrays: list[dict[str, np.ndarray]]
+) -> Iterator[tuple[Member, Held, Hits]]:
+    """Add the scores of a pipeline on a case; yield each member's held-out trials, and which were right by trial."""
+    for member, predictions in by_subject(case, arrays):
+        rows = case.rows.take(predictions.row)
+        y = np.searchsorted(case.classes, rows.label)
+        score = score_trials(
+            y, predictions, rows.runs, n_permutations=recipe.significance.n_permutations,
+            n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence, seed=recipe.seed,
+        )  # fmt: skip
+        _report(outcome, case, member, settings, score)
+        hit = predictions.probability.argmax(axis=1) == y
+        # By trial, so that pipelines are compared on the same ones.
+        order = np.argsort(predictions.row, kind="stable")
+        yield member, (y, predictions.probability), (hit[order], predictions.fold[order])
 
 
-def plan_units(opened: Opened) -> list[Unit]:
-    """Return every unit of a recipe with pipelines."""
-    members, cases = open_trials(opened)
-    lead = [case for case in cases if case.label == cases[0].label]
-    check_sweeps(opened, members, lead)
-    units = [unit for _, mine in _units(opened, members, cases) for unit in mine]
-    units += [unit for case in lead for _, mine in sweep_units(opened, case) for unit in mine]
-    return units + [unit for *_, unit in _pattern_units(opened, members)]
-
-
-def _units(
-    opened: Opened, members: list[Member], cases: list[Case]
-) -> list[tuple[tuple[Case, PipelineSettings], list[Unit]]]:
-    recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
-    store = TrialStore(dataset)
+def pipeline_units(opened: Opened[TrialsRecipe], cases: list[Case]) -> list[tuple[Case, PipelineSettings, list[Unit]]]:
+    """Return a unit per case, pipeline and fold."""
+    recipe, store = opened.recipe, TrialStore(recordings_of(opened), networks=opened.networks)
     return [
-        ((case, settings), [_unit(case, settings, recipe, store, index) for index in range(len(case.folds))])
+        (case, settings, [_unit(case, settings, recipe, store, index) for index in range(len(case.folds))])
         for case in cases
         for settings in recipe.pipelines
     ]
@@ -115,7 +73,7 @@ def _units(
 
 def _unit(case: Case, settings: PipelineSettings, recipe: TrialsRecipe, store: TrialStore, index: int) -> Unit:
     train, test = case.folds[index]
-    decoder = make_decoder(settings, case.members[0], recipe)
+    decoder = make_decoder(settings, case.members[0], recipe, store.networks)
 
     def compute() -> dict[str, np.ndarray]:
         prepared = store.prepared(case, settings, decoder)
@@ -130,8 +88,10 @@ def _unit(case: Case, settings: PipelineSettings, recipe: TrialsRecipe, store: T
             raise UserError(f"fold {index + 1}: {error}") from error
         if not np.isfinite(probability).all():
             raise UserError(f"fold {index + 1}: probabilities are not finite")
+        key = decoder.network_key()
+        named = {} if key is None else {"network": np.array(key)}
         # Every class is in every training fold, so columns are the sorted classes.
-        return {"row": test, "probability": probability.astype(np.float64), **seen}
+        return {"row": test, "probability": probability.astype(np.float64), **seen, **named}
 
     key = {
         "trials": case.digests,
@@ -146,11 +106,9 @@ def _unit(case: Case, settings: PipelineSettings, recipe: TrialsRecipe, store: T
     return Unit("decode_trials", f"{who}, {settings.name}, {case.label}, fold {index + 1}", key, compute)
 
 
-def _pattern_units(opened: Opened, members: list[Member]) -> list[tuple[Member, PipelineSettings, Unit]]:
+def pattern_units(opened: Opened[TrialsRecipe], members: list[Member]) -> list[tuple[Member, PipelineSettings, Unit]]:
     """Return a unit per subject and CSP pipeline: patterns fitted on all trials, to be drawn, never scored."""
-    recipe, dataset = opened.recipe, opened.dataset
-    assert isinstance(recipe, TrialsRecipe) and isinstance(dataset, RecordingDataset)
-    store = TrialStore(dataset)
+    recipe, store = opened.recipe, TrialStore(recordings_of(opened))
     found = []
     for member in members:
         for settings in recipe.pipelines:
@@ -191,13 +149,13 @@ def _report(outcome: Outcome, case: Case, member: Member, settings: PipelineSett
                 outcome.add(
                     **common, fold=str(fold), metric=metric, value=value, n_targets=n_channels, n_rows=n_rows
                 )  # fmt: skip
-    outcome.confusion.append({**common, "roi": "", "labels": case.classes, "counts": scored.confusion.tolist()})
+    outcome.note("confusion", {**common, "roi": "", "labels": case.classes, "counts": scored.confusion.tolist()})
     known = outcome.schemes[case.label]
     known["over"] = "pooled" if scored.over == "pooled" else known["over"]
 
 
-def _compare(
-    outcome: Outcome, recipe: TrialsRecipe, right: dict[tuple[str, str], dict[str, tuple[np.ndarray, np.ndarray]]],
+def compare_pipelines(
+    outcome: Outcome, recipe: TrialsRecipe, right: Mapping[tuple[str, str], Mapping[str, Hits]],
     subjects: list[str],
 ) -> None:  # fmt: skip
     """Add the difference of every two pipelines: on the trials of each subject, and over subjects."""
@@ -231,9 +189,12 @@ def _add_difference(outcome: Outcome, subject: str, scheme: str, pipeline: str, 
     )  # fmt: skip
 
 
-def _note(outcome: Outcome, recipe: TrialsRecipe, members: list[Member], cases: list[Case]) -> None:
+def note_trials(
+    outcome: Outcome, recipe: TrialsRecipe, dataset: RecordingDataset, members: list[Member], cases: list[Case]
+) -> None:
     """Write down what the report says of subjects, schemes and pipelines."""
     for member in members:
+        outcome.data += dataset.account(member.subject)
         labels, counts = np.unique(member.rows.label, return_counts=True)
         info = member.info
         end = member.tmin + (member.n_times - 1) / info["sfreq"]
@@ -280,7 +241,7 @@ def _note(outcome: Outcome, recipe: TrialsRecipe, members: list[Member], cases: 
                 "unlabelled test trials, which a decoder that runs online does not have"
             )
     first = members[0]
-    outcome.trials = {
+    outcome.findings["trials"] = {
         "classes": sorted({str(label) for member in members for label in member.rows.label}),
         "pipelines": [settings.model_dump(mode="json") for settings in recipe.pipelines],
         "shots": [case.label for case in cases if case.evaluation.scheme == "few-shot"],

@@ -1,0 +1,72 @@
+"""From draws of a null to p values: one for a score, one for a region over all layers, and those of targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from brainbench.evaluation.exchange import FEW, Exchange
+
+MANY = 10_000
+"""Distinct exchanges from which a tail may be continued beyond the exchanges that were drawn."""
+
+RARE = 1
+"""Exchanges at least as good as observed up to which the tail is continued."""
+
+
+def p_of_draws(observed: float, draws: np.ndarray, exchange: Exchange) -> float:
+    """Return the p of one score: (b + 1) / (n + 1), continued by a Pearson III tail where b is 0 or 1.
+
+    The tail is fitted by the draws' mean, variance and skewness, as moments of forms under exchange have it
+    (Mielke and Berry 2007), and is used where the draws follow it (Kolmogorov and Smirnov, .05), where at least 10,000
+    exchanges are distinct, and only to make p smaller than 2 / (n + 1): rates at larger levels are those of the count.
+
+    Parameters
+    ----------
+    observed : float
+    draws : ndarray (n_exchanges,)
+    exchange : Exchange
+    """
+    n = len(draws)
+    better = int(np.sum(draws >= observed - 1e-12))
+    counted = (better + 1) / (n + 1)
+    if better > RARE or n < FEW or exchange.n_distinct < MANY:
+        return counted
+    tail = _pearson_tail(observed, draws)
+    return counted if tail is None else min(counted, tail)
+
+
+def _pearson_tail(observed: float, draws: np.ndarray) -> float | None:
+    from scipy import stats
+
+    spread = float(draws.std(ddof=1))
+    if not spread > 1e-12:
+        return None
+    law = stats.pearson3(float(stats.skew(draws)), loc=float(draws.mean()), scale=spread)
+    if stats.kstest(draws, law.cdf).pvalue < 0.05:
+        return None
+    # With t instead of the normal law a spread known from n draws is paid for.
+    z = stats.norm.isf(max(float(law.sf(observed)), 1e-300))
+    return max(float(stats.t.sf(z / np.sqrt(1 + 1 / len(draws)), len(draws) - 1)), 1e-12)
+
+
+def p_over_layers(
+    observed: Sequence[float], draws: Sequence[np.ndarray], exchange: Exchange
+) -> tuple[float, np.ndarray]:
+    """Return one p for a region over all layers of an encoder, and the draws of what was tested.
+
+    What is tested is the largest score over layers, every layer's in units of its own null. All layers are drawn under
+    the same exchanges, so that what they share is not counted twice. The observed scores enter means and spreads as one
+    more exchange, which keeps the test exact.
+
+    Parameters
+    ----------
+    observed : sequence of float, one per layer
+    draws : sequence of ndarray (n_exchanges,)
+    exchange : Exchange
+    """
+    stacked = np.column_stack([np.asarray(observed, dtype=float), np.stack(draws).astype(float)])
+    mean, spread = stacked.mean(axis=1, keepdims=True), stacked.std(axis=1, keepdims=True)
+    largest = ((stacked - mean) / np.where(spread > 1e-12, spread, np.inf)).max(axis=0)
+    return p_of_draws(float(largest[0]), largest[1:], exchange), largest

@@ -1,0 +1,174 @@
+"""What a study is: it describes its units once, gathers what they found, and says what that means.
+
+`brainbench run` computes every stage that a study describes, `brainbench plan` counts their units, and a worker finds
+one of them by its digest. A unit is therefore named by settings, inputs and the digests of earlier units, never by
+their results: all stages can be described before any unit has been computed. What depends on a result, such as a
+refit of the best layer, is decided inside a unit, which reads the units that it is named after.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar, Generic
+
+from brainbench.core.progress import Stages
+from brainbench.data.base import Stimuli
+from brainbench.encoders.base import Encoder, Pool
+from brainbench.features.store import FeatureStore
+from brainbench.recipes.kinds import Recipe
+from brainbench.runs.engines import Runner
+from brainbench.runs.units import Unit
+from brainbench.studies.opened import Opened, R
+from brainbench.studies.outcome import Outcome
+
+
+@dataclass
+class Stage:
+    """Units that need none of each other.
+
+    Parameters
+    ----------
+    name : str
+        What progress shows.
+    units : sequence of Unit
+    """
+
+    name: str
+    units: Sequence[Unit]
+
+    def run(self, runner: Runner) -> None:
+        """Compute what is not there yet."""
+        runner.run(self.name, self.units)
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Layers of an encoder on a set of stimuli, which stand in the store before the first unit."""
+
+    name: str
+    encoder: Encoder
+    stimuli: Stimuli
+    layers: list[str]
+    pool: Pool
+
+    def missing(self, store: FeatureStore) -> int:
+        """Return how many of the layers are not in the store."""
+        return len(store.missing(self.encoder, self.stimuli, self.layers, self.pool))
+
+    def extract(self, store: FeatureStore, stages: Stages) -> None:
+        """Bring all layers into the store, in one pass."""
+        self.encoder.check_modality(self.stimuli)
+        with stages.stage(f"features: {self.name}", total=len(self.stimuli)) as advance:
+            done = 0
+
+            def show(now: int, _total: int) -> None:
+                nonlocal done
+                advance(now - done)
+                done = now
+
+            store.features(self.encoder, self.stimuli, self.layers, self.pool, progress=show)
+
+
+class Study(ABC, Generic[R]):
+    """Computes recipes of one kind.
+
+    Parameters
+    ----------
+    opened : Opened
+        What the recipe names.
+    runner : Runner
+        The run folder that units are read from, and progress.
+    """
+
+    recipe_model: ClassVar[type[Recipe]]
+    """The recipes that it computes; their `studied_by` names this class."""
+
+    def __init__(self, opened: Opened[R], runner: Runner) -> None:
+        self.opened = opened
+        self.runner = runner
+
+    @property
+    def recipe(self) -> R:
+        """The recipe."""
+        return self.opened.recipe
+
+    def trainings(self) -> Stage:
+        """Return the stage that trains the encoders' networks; it comes before any feature is read."""
+        units = []
+        for entry in self.opened.encoders:
+            key = None if entry.encoder is None else entry.encoder.training_key()
+            if entry.encoder is not None and key is not None:
+                units.append(Unit("train", f"{entry.name}, network", {"network": key}, entry.encoder.train))
+        return Stage("train encoders", units)
+
+    def features(self) -> Iterable[FeatureSet]:
+        """Return what is brought into the feature store before the first unit."""
+        return ()
+
+    @abstractmethod
+    def stages(self) -> Iterator[Stage]:
+        """Yield every stage in order, without a look at any result."""
+
+    @abstractmethod
+    def gather(self, outcome: Outcome) -> None:
+        """Add what the finished units found."""
+
+    @abstractmethod
+    def memory(self) -> dict[str, float]:
+        """Return what is in memory at once, in MB, by what holds it."""
+
+    def disk(self) -> float:
+        """Return what is written into the run folder, in MB."""
+        return 0.0
+
+    @property
+    @abstractmethod
+    def lead(self) -> str:
+        """Metric that heads the report."""
+
+    @abstractmethod
+    def question(self) -> str:
+        """Return what was asked, in one sentence."""
+
+    @abstractmethod
+    def claims(self, outcome: Outcome) -> list[str]:
+        """Return what was found, in sentences, for the top of the report."""
+
+    def untrained(self) -> list[str]:
+        """Return names of everything with random weights."""
+        return [entry.name for entry in self.opened.encoders if entry.untrained]
+
+    @property
+    def people(self) -> str:
+        """``3 simulated participants``."""
+        n = len(self.opened.subjects)
+        return f"{n} {'simulated ' if self.opened.dataset.simulated else ''}participant{'' if n == 1 else 's'}"
+
+
+def study_of(opened: Opened[Any], runner: Runner) -> Study[Any]:
+    """Return the study of an opened recipe: the class that its model names."""
+    model = type(opened.recipe)
+    module, _, name = model.studied_by.partition(":")
+    study: type[Study[Any]] = getattr(import_module(module), name)
+    if study.recipe_model is not model:
+        raise TypeError(f"{model.studied_by} computes {study.recipe_model.__name__}, not {model.__name__}")
+    return study(opened, runner)
+
+
+def all_units(study: Study[Any]) -> list[Unit]:
+    """Return every distinct unit of a study, stage by stage."""
+    return list({unit.digest: unit for stage in every_stage(study) for unit in stage.units}.values())
+
+
+def every_stage(study: Study[Any]) -> Iterator[Stage]:
+    """Yield the training of encoders, and what follows on their features."""
+    yield study.trainings()
+    yield from study.stages()
+
+
+def distinct_stimuli(opened: Opened[Any]) -> list[Stimuli]:
+    """Return the stimuli of all subjects, those that are the same once."""
+    return list({one.digest(): one for one in map(opened.dataset.stimuli, opened.subjects)}.values())

@@ -1,0 +1,75 @@
+"""A case: one subject's responses, features, rows and folds under one scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from brainbench.data.base import Responses, Stimuli
+from brainbench.recipes.kinds import ResponseRecipe
+from brainbench.recipes.parts import Timing
+from brainbench.studies.cases.features import Features
+from brainbench.studies.cases.folds import Split, split_rows
+from brainbench.studies.cases.rows import GROUP, Rows, make_rows
+from brainbench.studies.opened import Opened
+from brainbench.studies.outcome import Outcome
+
+MAX_CHUNKS = 16
+"""Folds are gathered into at most so many units per layer."""
+
+
+@dataclass
+class Case:
+    """One subject under one scheme."""
+
+    responses: Responses
+    features: Features
+    rows: Rows
+    split: Split
+
+    @property
+    def chunks(self) -> list[np.ndarray]:
+        """Indices of folds, gathered into at most `MAX_CHUNKS` units."""
+        n = len(self.split.folds)
+        return np.array_split(np.arange(n), min(MAX_CHUNKS, n))
+
+
+def open_cases(
+    opened: Opened[ResponseRecipe], stimuli: Stimuli, responses: Responses, timing: Timing | None = None
+) -> Iterator[Case]:
+    """Yield one case per scheme; continuous designs need a `timing`."""
+    recipe = opened.recipe
+    features = Features(opened, stimuli, responses, timing)
+    for scheme in recipe.schemes:
+        rows = make_rows(responses, scheme, recipe.responses)
+        yield Case(responses, features, rows, split_rows(rows, features, recipe))
+
+
+def note_case(outcome: Outcome, case: Case, is_main: bool) -> None:
+    """Write down what the report says of a subject and of a scheme."""
+    rows, responses = case.rows, case.responses
+    if is_main:
+        repeats = np.bincount(responses.stimulus) if responses.stimulus is not None else np.ones(1, int)
+        outcome.subjects.append(
+            {
+                "subject": responses.subject,
+                "n_rows": responses.n_presentations,
+                "n_targets": responses.n_targets,
+                "n_stimuli": len(case.features.stimuli),
+                "n_repeats": float(np.median(repeats[repeats > 0])),
+                "n_runs": len(np.unique(responses.run)),
+                "rois": {name: int(np.sum(mask)) for name, mask in responses.rois.items()},
+                "notes": [*responses.notes, *case.features.notes],
+            }
+        )
+        if responses.subject != GROUP:
+            outcome.data += responses.account
+        if responses.masker is not None:
+            outcome.images[responses.subject] = (responses.masker, responses.background, responses.space)
+    known = outcome.schemes.setdefault(rows.scheme.label, case.split.facts(rows.scheme, is_main))
+    for finding in case.split.certificate.findings:
+        if finding not in known["certificate"]["findings"]:
+            known["certificate"]["findings"].append(finding)
+    known["certificate"]["ok"] = known["certificate"]["ok"] and case.split.certificate.ok

@@ -1,0 +1,115 @@
+"""Features of one subject's stimuli, a row per presentation or time point."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from brainbench.core.digests import digest, digest_array
+from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.data.base import Responses, Stimuli
+from brainbench.recipes.parts import Timing
+from brainbench.studies.opened import Opened, OpenEncoder
+
+
+class Features:
+    """Features of one subject's stimuli, one row per presentation or time point, with their digests.
+
+    Parameters
+    ----------
+    opened : Opened
+    stimuli : Stimuli
+    responses : Responses
+    timing : Timing, optional
+        From words to volumes; continuous designs need it.
+    """
+
+    def __init__(
+        self, opened: Opened[Any], stimuli: Stimuli, responses: Responses, timing: Timing | None = None
+    ) -> None:
+        self.opened = opened
+        self.timing = timing
+        self.stimuli = stimuli
+        self.responses = responses
+
+    def digest(self, name: str, layer: str) -> str:
+        """Return the digest of one layer's features, without computing them."""
+        entry = self.opened.encoder(name)
+        if entry.encoder is None:
+            return digest_array(self._recorded(entry))
+        store = self.opened.store
+        timing = None
+        if self.responses.continuous is not None:
+            timing = {
+                **self._timing.model_dump(),
+                "row_time": digest_array(np.asarray(self.responses.continuous.row_time, dtype=np.float64)),
+                "t_r": self.responses.continuous.t_r,
+                "acting": self._acting_durations is not None,
+            }
+        return digest([store.key(entry.encoder, self.stimuli, layer, entry.settings.pool), timing])
+
+    @property
+    def _timing(self) -> Timing:
+        if self.timing is None:
+            raise UserError(f"{self.responses.subject}: features of a story need `timing`, which this recipe has not")
+        return self.timing
+
+    def rows(self, name: str, layer: str) -> np.ndarray:
+        """Return the features of every row of the responses, ``(n_presentations, n_features)``."""
+        entry = self.opened.encoder(name)
+        if entry.encoder is None:
+            return self._recorded(entry)
+        features = self.stored(name, layer)
+        continuous = self.responses.continuous
+        if continuous is None:
+            assert self.responses.stimulus is not None
+            return features[self.responses.stimulus]
+        from brainbench.features.timing import to_rows
+
+        assert self.stimuli.onset is not None
+        timing = self._timing
+        return to_rows(
+            features,
+            self.stimuli.onset,
+            self._acting_durations,
+            continuous.row_time,
+            continuous.t_r,
+            resample=timing.resample,
+            hrf=timing.hrf,
+            delays_s=tuple(timing.delays_s),
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What the report says of a continuous design's stimuli in time."""
+        if self.responses.continuous is None or self.timing is None:
+            return []
+        from brainbench.features.timing import timing_note
+
+        return [timing_note(self.stimuli, self.timing.durations)]
+
+    @cached_property
+    def _acting_durations(self) -> np.ndarray | None:
+        from brainbench.features.timing import acting_durations
+
+        return acting_durations(self.stimuli, self._timing.durations)
+
+    def stored(self, name: str, layer: str) -> np.ndarray:
+        """Return the features of every stimulus, ``(n_stimuli, n_features)``, from the store."""
+        entry = self.opened.encoder(name)
+        assert entry.encoder is not None
+        return self.opened.store.features(entry.encoder, self.stimuli, [layer], entry.settings.pool)[layer]
+
+    def _recorded(self, entry: OpenEncoder) -> np.ndarray:
+        feature: str = entry.settings.feature  # type: ignore[attr-defined]
+        extra = self.responses.extra_features
+        if feature not in extra:
+            raise UserError(
+                f"encoder '{entry.name}': the data set has no recorded predictor '{feature}'"
+                f"{did_you_mean(feature, extra)}",
+                hint=f"recorded predictors: {one_of(extra) or 'none'}",
+            )
+        values = np.asarray(extra[feature], dtype=np.float32)
+        return values if values.ndim == 2 else values[:, None]

@@ -1,0 +1,1 @@
+"""`kind: decode` from responses."""

@@ -1,0 +1,207 @@
+"""``kind: encode``: fits, scores, unique variance, similarity; layer by layer and region by region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import ClassVar
+
+from brainbench.data.base import Responses
+from brainbench.encoders.base import Layer
+from brainbench.evaluation.scoring import Scored
+from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.runs.units import Unit
+from brainbench.studies.base import FeatureSet, Stage, Study, distinct_stimuli
+from brainbench.studies.cases.across import best_layers, mean_over_subjects
+from brainbench.studies.cases.case import Case, note_case, open_cases
+from brainbench.studies.cases.ceilings import CeilingBook
+from brainbench.studies.cases.labels import Reading, plan_readings, report_readings
+from brainbench.studies.cases.rows import GROUP, group_responses
+from brainbench.studies.encode.claims import encoding_claims
+from brainbench.studies.encode.fits import (
+    Cell,
+    Fits,
+    LayerFits,
+    nested_unit,
+    plan_fits,
+    plan_nested,
+    report_fit,
+    report_nested,
+    score_unit,
+)
+from brainbench.studies.encode.similarity import geometry_cells, report_geometry
+from brainbench.studies.encode.zero_shot import report_unseen, unseen_cells
+from brainbench.studies.memory import (
+    BATCH_MB,
+    BLOCK_MB,
+    TORCH_MB,
+    held_responses,
+    jobs_of,
+    largest,
+    megabytes,
+    network_mb,
+)
+from brainbench.studies.outcome import Outcome
+from brainbench.studies.words import joined
+
+
+class EncodeStudy(Study[EncodeRecipe]):
+    """Encoding models of every layer of every encoder, for every subject and scheme."""
+
+    recipe_model: ClassVar = EncodeRecipe
+
+    # Units -----------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def members(self) -> list[Responses]:
+        """Responses of every participant."""
+        subjects = self.opened.subjects
+        with self.runner.stages.stage("responses", total=len(subjects)) as advance:
+            found = []
+            for subject in subjects:
+                found.append(self.opened.dataset.responses(subject))
+                advance(1)
+        return found
+
+    @cached_property
+    def cases(self) -> list[Case]:
+        """Every participant, and their mean where targets are aligned, under every scheme."""
+        dataset, timing = self.opened.dataset, self.recipe.timing
+        shown = [dataset.stimuli(subject) for subject in self.opened.subjects]
+        everyone = list(zip(shown, self.members, strict=True))
+        if dataset.aligned_targets and len(self.members) > 1:
+            everyone.append((shown[0], group_responses(self.members)))
+        return [
+            case
+            for stimuli, responses in everyone
+            for case in open_cases(self.opened, stimuli, responses, timing)
+        ]  # fmt: skip
+
+    @cached_property
+    def fits(self) -> list[LayerFits]:
+        """The fits of every layer in every case."""
+        return [fit for case in self.cases for fit in plan_fits(self.opened, case)]
+
+    @cached_property
+    def nested(self) -> list[tuple[list[Fits], LayerFits]]:
+        """Fits of the controls, and of the controls with every layer."""
+        return [pair for case in self.cases for pair in plan_nested(self.opened, case)]
+
+    @cached_property
+    def scores(self) -> list[Unit]:
+        """The score of every fit."""
+        return [score_unit(self.recipe, self.runner.folder, fit) for fit in self.fits]
+
+    @cached_property
+    def nested_scores(self) -> list[Unit]:
+        """What every layer adds to the controls."""
+        return [nested_unit(self.recipe, self.runner.folder, small, full) for small, full in self.nested]
+
+    @cached_property
+    def geometry(self) -> list[Cell]:
+        """Similarity of every layer and region."""
+        return geometry_cells(self.opened, self.cases) if self.recipe.similarity else []
+
+    @cached_property
+    def unseen(self) -> list[Cell]:
+        """The test on two stimuli left out, of every layer and region."""
+        settings = self.recipe.zero_shot
+        return [] if settings is None else unseen_cells(self.opened, settings, self.cases)
+
+    @cached_property
+    def readings(self) -> list[Reading]:
+        """Classifiers of a label, under the main scheme."""
+        main = [case for case in self.cases if self._is_main(case) and case.rows.subject != GROUP]
+        return [] if self.recipe.decoding is None else plan_readings(self.recipe.decoding, main)
+
+    def _is_main(self, case: Case) -> bool:
+        return case.rows.scheme.label == self.recipe.schemes[0].label
+
+    def features(self) -> Iterator[FeatureSet]:
+        """Yield every asked layer of every encoder and set of stimuli."""
+        distinct = distinct_stimuli(self.opened)
+        for entry in self.opened.encoders:
+            if entry.encoder is not None:
+                layers = [layer.name for layer in entry.layers]
+                for stimuli in distinct:
+                    yield FeatureSet(entry.name, entry.encoder, stimuli, layers, entry.settings.pool)
+
+    def stages(self) -> Iterator[Stage]:
+        """Yield fits, their scores, then what needs no fit."""
+        nested = [fit for small, full in self.nested for fit in [*small, full]]
+        yield Stage("fit", [unit for fit in [*self.fits, *nested] for unit in fit.units])
+        yield Stage("score", [*self.scores, *self.nested_scores])
+        yield Stage("geometry (RSA, CKA)", [cell.unit for cell in self.geometry])
+        yield Stage("unseen stimuli (2 vs 2)", [cell.unit for cell in self.unseen])
+        yield Stage("decode", [unit for reading in self.readings for unit in reading.units])
+
+    # What was found --------------------------------------------------------------------------------------------------
+
+    def gather(self, outcome: Outcome) -> None:
+        """Add scores, maps, best layers and means over participants."""
+        recipe, runner = self.recipe, self.runner
+        ceilings = CeilingBook(recipe, self.members)
+        for case in self.cases:
+            note_case(outcome, case, is_main=self._is_main(case))
+        draws: dict[tuple[str, str, str], list[tuple[Layer, Scored]]] = {}
+        for fit, unit in zip(self.fits, self.scores, strict=True):
+            scored = Scored.from_arrays(runner.read([unit])[0])
+            report_fit(recipe, outcome, fit, scored, ceilings)
+            key = (fit.case.rows.subject, fit.case.rows.scheme.label, fit.encoder.name)
+            draws.setdefault(key, []).append((fit.layer, scored))
+        for (_, full), unit in zip(self.nested, self.nested_scores, strict=True):
+            report_nested(outcome, full, Scored.from_arrays(runner.read([unit])[0]))
+        best_layers(outcome, draws)
+        report_geometry(recipe, runner, outcome, self.cases, self.geometry)
+        if recipe.zero_shot is not None:
+            report_unseen(runner, outcome, self.unseen)
+        mean_over_subjects(recipe, outcome, self.opened.subjects)
+        if recipe.decoding is not None:
+            report_readings(recipe, recipe.decoding, runner, outcome, self.readings)
+
+    @property
+    def lead(self) -> str:
+        """The first of the recipe's metrics."""
+        return self.recipe.metrics[0]
+
+    def question(self) -> str:
+        """Return which layer of which model was held against which controls."""
+        held = self.recipe.held_out
+        models = joined([entry.name for entry in self.opened.encoders if entry.is_model])
+        controls = joined([entry.name for entry in self.opened.encoders if not entry.is_model])
+        if not models:
+            return f"How much do {controls} explain of which region in {self.people}, on {held} never trained on?"
+        against = f", held against {controls}" if controls else ""
+        return f"Which layer of {models} explains which region in {self.people}{against}, on {held} never trained on?"
+
+    def claims(self, outcome: Outcome) -> list[str]:
+        """Return what beats its controls, and what does not."""
+        return encoding_claims(self.recipe, outcome)
+
+    # Size ------------------------------------------------------------------------------------------------------------
+
+    def memory(self) -> dict[str, float]:
+        """Estimate responses, networks, and the larger of fit and permutations of the units at once."""
+        recipe, encoders = self.recipe, self.opened.encoders
+        parts = held_responses(recipe, self.members)
+        rows, targets = largest(self.members)
+        networks = [entry for entry in encoders if entry.settings.family in ("eeg", "image", "text")]
+        if networks:
+            parts["libraries"] += TORCH_MB
+            parts["networks"] = sum(network_mb(entry.encoder) for entry in networks) + BATCH_MB
+        widest = max((layer.width or 1000 for entry in encoders for layer in entry.layers), default=1)
+        width = widest if recipe.reduction.method == "none" else min(widest, recipe.reduction.n_components)
+        side = min(rows, width)
+        features = megabytes((rows, widest), 4) + 3 * megabytes((rows, width), 8)
+        solve = 4 * megabytes((side, side), 8) + 2 * megabytes((rows, side), 8)
+        predictions = 3 * megabytes((rows, targets), 8)
+        draws = recipe.significance.n_permutations + 3 * recipe.bootstrap.n_draws
+        permutations = megabytes((draws, targets), 8)
+        unit = max(features + solve + predictions, permutations + predictions) + BLOCK_MB
+        return {**parts, "units at once": jobs_of(recipe) * unit}
+
+    def disk(self) -> float:
+        """Estimate true and predicted responses of every fit."""
+        rows, targets = largest(self.members)
+        n_layers = sum(len(entry.layers) for entry in self.opened.encoders)
+        return len(self.members) * n_layers * len(self.recipe.schemes) * 2 * megabytes((rows, targets), 4)

@@ -1,0 +1,167 @@
+"""The null that refits: against brute force, and against the null that keeps predictions, which it must not become."""
+
+import numpy as np
+import pytest
+
+from brainbench.evaluation.calibration import Rate
+from brainbench.evaluation.exchange import make_exchange
+from brainbench.evaluation.family import p_of_draws, p_over_layers
+from brainbench.evaluation.metrics import pearson_r
+from brainbench.evaluation.refit import FORM_ALPHAS, column_scores, mean_power, refit_null, sample_targets
+from brainbench.ridge.encoding import FoldDesign, FoldSettings
+from brainbench.ridge.ridge import RidgeCV
+
+ALPHAS = np.logspace(-1, 3, 5)
+
+
+def folds_of(n_rows, n_folds=5):
+    rows = np.arange(n_rows)
+    return [(np.flatnonzero(rows % n_folds != k), np.flatnonzero(rows % n_folds == k)) for k in range(n_folds)]
+
+
+def designs_of(X, folds):
+    groups, run = np.arange(len(X)), np.zeros(len(X))
+    settings = FoldSettings(alphas=ALPHAS)
+    return [FoldDesign([X], *fold, settings, inner_groups=groups[fold[0]], run=run) for fold in folds]
+
+
+def refitting(designs):
+    def predict(Y):
+        for design in designs:
+            found = design.fit(Y, "float32")
+            yield found.y_true, found.y_pred
+
+    return predict
+
+
+def null_of(X, Y, folds, exchange, regions, **settings):
+    designs = designs_of(X, folds)
+    return refit_null(
+        Y, exchange, refitting(designs), column_scores("pearson_r", "folds"), regions,
+        forms=lambda: [sum(design.form(alpha, len(X)) for design in designs) for alpha in FORM_ALPHAS], **settings,
+    )  # fmt: skip
+
+
+def test_every_exchange_is_what_a_fit_of_its_own_gives():
+    rng = np.random.default_rng(0)
+    X, Y, folds = rng.normal(size=(50, 8)), rng.normal(size=(50, 3)), folds_of(50)
+    exchange = make_exchange(50, kind="rows", n_exchanges=7)
+    null = null_of(X, Y, folds, exchange, {"all": np.ones(3, bool), "last": np.array([False, False, True])})
+    for draw, order in zip(null.regions, exchange.orders, strict=True):
+        scores = []
+        for train, test in folds:
+            mean, size = X[train].mean(axis=0), X[train].std(axis=0) * np.sqrt(8)
+            head = RidgeCV(alphas=ALPHAS, cv=4).fit((X[train] - mean) / size, Y[order][train], groups=train)
+            scores.append(pearson_r(Y[order][test], head.predict((X[test] - mean) / size)))
+        np.testing.assert_allclose(draw, [np.mean(scores), np.mean(scores, axis=0)[2]], atol=1e-4)
+    assert null.explained == 1 and len(null.sampled) == 3
+
+
+def test_a_smaller_model_is_added_back():
+    rng = np.random.default_rng(1)
+    Y, base = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
+    exchange = make_exchange(20, kind="rows", n_exchanges=4)
+    seen = []
+
+    def predict(stacked):
+        seen.append(stacked.reshape(20, 4, 2))
+        yield stacked, stacked
+
+    refit_null(Y, exchange, predict, column_scores("pearson_r", "folds"), {"all": np.ones(2, bool)}, base=base)
+    for index, order in enumerate(exchange.orders):
+        np.testing.assert_allclose(seen[0][:, index], Y[order] + base, rtol=1e-5)
+
+
+@pytest.mark.parametrize("correlated", [0.0, 1.5])
+def test_a_sample_of_targets_stands_for_its_region(correlated):
+    rng = np.random.default_rng(2)
+    n_rows, n_targets = 60, 90
+    X = rng.normal(size=(n_rows, 30)) * np.arange(1, 31) ** -0.5
+    Y = rng.normal(size=(n_rows, n_targets)) + correlated * np.repeat(rng.normal(size=(n_rows, 3)), 30, axis=1)
+    regions = {str(k): np.arange(n_targets) // 30 == k for k in range(3)}
+    exchange = make_exchange(n_rows, kind="rows", n_exchanges=400)
+    some = null_of(X, Y, folds_of(n_rows), exchange, regions, n_refitted=18)
+    every = null_of(X, Y, folds_of(n_rows), exchange, regions, n_refitted=n_targets)
+    assert len(some.sampled) == 18 and len(every.sampled) == n_targets and some.explained > 0.7
+    np.testing.assert_allclose(some.regions.std(axis=0), every.regions.std(axis=0), rtol=0.1)
+    assert abs(some.regions.mean() - every.regions.mean()) < 0.01
+    for drawn, true in zip(some.regions.T, every.regions.T, strict=True):
+        assert np.corrcoef(drawn, true)[0, 1] > 0.8
+    # Without forms, only how far the targets resemble each other is known.
+    bare = refit_null(
+        Y, exchange, refitting(designs_of(X, folds_of(n_rows))), column_scores("pearson_r", "folds"), regions,
+        n_refitted=18,
+    )  # fmt: skip
+    ratio = bare.regions.std(axis=0) / every.regions.std(axis=0)
+    assert (ratio > 0.85).all() and (ratio < 2).all()
+
+
+def test_the_sample_holds_every_region():
+    masks = np.zeros((4, 100), dtype=bool)
+    masks[0, :90], masks[1, 90:93], masks[2, 5], masks[3, 95:] = True, True, True, True
+    chosen = sample_targets(masks, 16, 0)
+    assert (masks[:, chosen].any(axis=1)).all() and len(chosen) <= 16
+    np.testing.assert_array_equal(sample_targets(masks, 99, 0), np.flatnonzero(masks.any(axis=0)))
+
+
+def test_mean_power_of_correlations():
+    rng = np.random.default_rng(3)
+    Y = rng.normal(size=(40, 6)) + rng.normal(size=(40, 1))
+    assert mean_power(Y, 4, 0) == pytest.approx((np.corrcoef(Y.T) ** 4).mean(), rel=1e-4)
+
+
+def null_rates(keep_predictions, n_sets=600):
+    """Return how often a true null is rejected at .05: one target a data set, 60 rows, 20 features, 5 folds."""
+    rng = np.random.default_rng(4)
+    n_rows, many, rejected = 60, 100, 0
+    for _ in range(n_sets // many):
+        X, Y, folds = rng.normal(size=(n_rows, 20)), rng.normal(size=(n_rows, many)), folds_of(n_rows)
+        designs = designs_of(X, folds)
+        exchange = make_exchange(n_rows, kind="rows", n_exchanges=199, seed=int(rng.integers(1 << 30)))
+        score, refit = column_scores("pearson_r", "folds"), refitting(designs)
+        kept = list(refit(Y))
+
+        def keep(stacked, kept=kept, designs=designs):
+            for design, (_, prediction) in zip(designs, kept, strict=True):
+                yield stacked[design.test], np.tile(prediction, (1, stacked.shape[1] // prediction.shape[1]))
+
+        regions = {str(k): np.arange(many) == k for k in range(many)}
+        null = refit_null(Y, exchange, keep if keep_predictions else refit, score, regions)
+        observed = score(kept)
+        rejected += sum(p_of_draws(observed[k], null.regions[:, k], exchange) <= 0.05 for k in range(many))
+    return Rate.of(rejected, n_sets)
+
+
+def test_the_null_holds_its_level_and_keeping_predictions_does_not():
+    """The second half shows that the first can fail: data, folds and counting are the same."""
+    true = null_rates(keep_predictions=False)
+    assert true.high > 0.035 and true.low < 0.065, true
+    kept = null_rates(keep_predictions=True)
+    assert kept.low > 0.065, kept
+
+
+def test_p_is_a_count_and_its_tail_continues_it():
+    rng = np.random.default_rng(5)
+    exchange = make_exchange(60, kind="rows", n_exchanges=199)
+    draws = rng.normal(size=199)
+    assert p_of_draws(float(np.sort(draws)[-5]), draws, exchange) == pytest.approx(6 / 200)
+    assert p_of_draws(0.0, np.zeros(199), exchange) == 1
+    far = p_of_draws(6.0, draws, exchange)
+    assert 1e-11 < far < 1e-5
+    # Draws that follow no Pearson III, and designs with few exchanges, are not continued.
+    assert p_of_draws(9.0, np.where(np.arange(199) < 100, -1.0, 1.0), exchange) == 1 / 200
+    turns = make_exchange(50, kind="shift", run=np.zeros(50))
+    assert p_of_draws(50.0, rng.normal(size=49), turns) == 1 / 50
+
+
+def test_one_test_of_all_layers():
+    rng = np.random.default_rng(6)
+    exchange = make_exchange(60, kind="rows", n_exchanges=199)
+    base = rng.normal(size=199)
+    same = [base, 3 * base + 1]
+    assert p_over_layers([base[0], 3 * base[0] + 1], same, exchange)[0] == pytest.approx(
+        p_of_draws(base[0], base, exchange)
+    )
+    many = list(rng.normal(size=(12, 199)))
+    assert p_over_layers([1.7] + [0.0] * 11, many, exchange)[0] > 0.2  # one of twelve reaches that by chance
+    assert p_over_layers([6.0] + [0.0] * 11, many, exchange)[0] <= 0.005
