@@ -187,8 +187,8 @@ def _verdict(
         return Verdict(change.name, "no effect", ignored(loader, change))
     for name in changed:
         subject, _, part = name.partition(" ")
-        for key, parts in KEYED.items():
-            if part in parts and old_keys.get(f"{subject} {key}") == new_keys.get(f"{subject} {key}"):
+        for key, names in KEYED.items():
+            if part in names and old_keys.get(f"{subject} {key}") == new_keys.get(f"{subject} {key}"):
                 return Verdict(change.name, f"{name} changed, the digest of {key} did not", False)
     return Verdict(change.name, "changed", True)
 
