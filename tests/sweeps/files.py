@@ -68,11 +68,11 @@ def ignored(loader: Loader, change: Change) -> bool:
 
 def content(dataset: Dataset) -> dict[str, str]:
     """Return digests of everything that a data set gives, by name, taken from the values and not from its own keys."""
-    parts: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for subject in dataset.subjects:
         stimuli, responses = dataset.stimuli(subject), dataset.responses(subject)
         values = [stimuli.load(index) for index in range(len(stimuli))]
-        parts |= {
+        found |= {
             f"{subject} ids": list(stimuli.ids),
             f"{subject} values": [v if isinstance(v, str) else digest_array(np.asarray(v)) for v in values],
             f"{subject} onset": _sha(stimuli.onset),
@@ -90,7 +90,7 @@ def content(dataset: Dataset) -> dict[str, str]:
             f"{subject} ceiling": _sha(responses.ceiling),
             f"{subject} ncsnr": _sha(responses.ncsnr),
         }
-    return {name: digest(value) for name, value in parts.items()}
+    return {name: digest(value) for name, value in found.items()}
 
 
 def keys(dataset: Dataset) -> dict[str, str]:
@@ -187,8 +187,8 @@ def _verdict(
         return Verdict(change.name, "no effect", ignored(loader, change))
     for name in changed:
         subject, _, part = name.partition(" ")
-        for key, parts in KEYED.items():
-            if part in parts and old_keys.get(f"{subject} {key}") == new_keys.get(f"{subject} {key}"):
+        for key, covered in KEYED.items():
+            if part in covered and old_keys.get(f"{subject} {key}") == new_keys.get(f"{subject} {key}"):
                 return Verdict(change.name, f"{name} changed, the digest of {key} did not", False)
     return Verdict(change.name, "changed", True)
 

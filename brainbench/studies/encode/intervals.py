@@ -46,7 +46,7 @@ def interval_unit(recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits, small
         for name in names:
             left_out = jackknife(METRICS[name], full, of_tests, parts, case.responses.rois)
             if smaller:
-                best = BestOf([Refits(recipe, folder, one, group) for one in smaller])
+                best = BestOf([Refits(recipe, folder, one, group) for one in smaller], pooled=parts is not None)
                 left_out = left_out - jackknife(METRICS[name], best, of_tests, parts, case.responses.rois)
             bounded = not smaller and METRICS[name].power == 1
             low, high = left_out.interval(recipe.bootstrap.confidence, correlation=bounded)
@@ -120,14 +120,13 @@ class Refits:
 class BestOf:
     """For every target the smaller model that explains most of its held-out rows, as the score takes it."""
 
-    def __init__(self, models: Sequence[Refits]) -> None:
-        self.models = models
+    def __init__(self, models: Sequence[Refits], *, pooled: bool) -> None:
+        self.models, self.pooled = models, pooled
 
     def __call__(self, targets: np.ndarray) -> Folds:
         """Return the folds of every target's own model."""
         each = [model(targets) for model in self.models]
-        losses = np.stack([[_loss(measured, predicted) for measured, predicted, _ in one] for one in each]).sum(axis=1)
-        choice = losses.argmin(axis=0)
+        choice = np.stack([self._loss(one) for one in each]).argmin(axis=0)
         found = []
         for number, (measured, first, changes) in enumerate(each[0]):
             predicted, moved = first.copy(), changes.copy()
@@ -137,7 +136,8 @@ class BestOf:
             found.append((measured, predicted, moved))
         return found
 
-
-def _loss(measured: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    total = ((measured - measured.mean(axis=0)) ** 2).sum(axis=0)
-    return np.asarray(((measured - predicted) ** 2).sum(axis=0) / np.where(total > 0, total, np.inf))
+    def _loss(self, folds: Folds) -> np.ndarray:
+        parts = [(measured, predicted) for measured, predicted, _ in folds]
+        if self.pooled:
+            parts = [tuple(np.concatenate(side) for side in zip(*parts, strict=True))]
+        return np.asarray(np.sum([-METRICS["r2"].function(*part) for part in parts], axis=0))
