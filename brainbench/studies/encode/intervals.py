@@ -139,5 +139,5 @@ class BestOf:
     def _loss(self, folds: Folds) -> np.ndarray:
         parts = [(measured, predicted) for measured, predicted, _ in folds]
         if self.pooled:
-            parts = [tuple(np.concatenate(side) for side in zip(*parts, strict=True))]
+            parts = [(np.concatenate([one for one, _ in parts]), np.concatenate([one for _, one in parts]))]
         return np.asarray(np.sum([-METRICS["r2"].function(*part) for part in parts], axis=0))
