@@ -325,7 +325,8 @@ def _check_account(plan: Plan, dataset: RecordingDataset, parts: list[tuple[mne.
         left = sum(int(row.left_out.split()[0]) for row in mine if re.match(r"\d+ (trial|event)s?$", row.left_out))
         used = sum(int(found[1]) for row in mine if (found := re.match(r"(\d+) trials?, ", row.used)))
         assert used == (0 if run.repeated else len(part)), f"run {number}: {used} trials said to be used"
-        assert used + left == len(run.onsets), f"run {number}: {used} used, {left} left out, of {len(run.onsets)}"
+        n = len(run.onsets) - (run.doubled if run.events == "stim" else 0)  # codes of a channel cannot stand twice
+        assert used + left == n, f"run {number}: {used} used, {left} left out, of {n}"
         channels = sum(int(found[1]) for row in mine if (found := re.match(r"(\d+) channels?\b", row.left_out)))
         kept = next(int(found[1]) for row in mine if (found := re.search(r", (\d+) channels?", row.used)))
         n = len(run.written.ch_names) + (plan.format == "bdf")

@@ -13,7 +13,7 @@ from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.files import write_text
 from brainbench.data.recordings.base import RecordingDataset
 from brainbench.data.recordings.cutting import cut, touching
-from brainbench.data.recordings.recording import NewRecording, Recording, Trials, as_trials
+from brainbench.data.recordings.recording import NewRecording, Recording, Trials, as_trials, counted
 from brainbench.data.tables import read_table
 from brainbench.evaluation.trials.scores import Predictions, Score, score_trials
 from brainbench.recipes.kinds.trials import TrialsRecipe
@@ -277,7 +277,7 @@ def _outside_bad_stretches(recording: Recording, dataset: RecordingDataset, note
     """Leave out the events whose trials touch a bad stretch: an evaluation does not count them either."""
     gone = touching(recording, dataset.settings.tmin, dataset.settings.tmax)
     if gone.any():
-        notes.append(f"{int(gone.sum())} trials touch a stretch marked BAD: not scored")
+        notes.append(f"{counted(int(gone.sum()), 'trial')} not scored: touching a stretch marked BAD")
     return replace(recording, onsets=recording.onsets[~gone], labels=recording.labels[~gone])
 
 

@@ -10,10 +10,15 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
+
+from brainbench.encoders.base import Pool
+from brainbench.encoders.patterns import VISITS, patterns_made
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 Layout = Literal["", "vector", "tokens", "tokens_second", "tokens_last", "map", "map_last"]
 """How a value is laid out: one vector a stimulus; tokens ``(n, T, C)``, ``(T, n, C)``, ``(n, C, T)``; maps
@@ -30,8 +35,8 @@ class Tap:
         The layer's name for users.
     module : str
         Dotted path of the module that is hooked.
-    side : {"input", "output"}
-        Whether the module's input or output is meant.
+    side : {"input", "output", "pattern"}
+        Whether the module's input, its output, or the attention inside of it is meant.
     depth : float
         Relative depth in [0, 1].
     call : int
@@ -50,7 +55,7 @@ class Tap:
 
     name: str
     module: str
-    side: Literal["input", "output"]
+    side: Literal["input", "output", "pattern"]
     depth: float
     call: int = 0
     item: int = 0
@@ -161,9 +166,15 @@ def hooked(
         return visit(place, output) if threading.get_ident() == owner else None
 
     with contextlib.ExitStack() as stack:
+        if any(side == "pattern" for _, side in places):
+            stack.enter_context(patterns_made(model))
         stack.callback(model.register_forward_pre_hook(start).remove)
         for place in places:
             module = model.get_submodule(place[0])
+            if place[1] == "pattern" and list(module.children()):
+                VISITS.of[id(module)] = partial(visit, place)
+                stack.callback(VISITS.of.pop, id(module), None)
+                continue
             if place[1] == "input":
                 handle = module.register_forward_pre_hook(
                     lambda _module, args, kwargs, place=place: before(place, args, kwargs), with_kwargs=True
@@ -184,3 +195,36 @@ def captured(
 def _heads(value: torch.Tensor, tap: Tap) -> torch.Tensor:
     """Split the last axis into attention heads, where the tap says so."""
     return value.unflatten(-1, (tap.n_heads, -1)) if tap.n_heads else value
+
+
+def rows_first(value: Tensor, layout: Layout) -> Tensor:
+    """Return tokens as ``(n, T, C)``, whatever their layout; maps and vectors stay as they are."""
+    if layout == "tokens_second":
+        return value.transpose(0, 1)
+    return value.transpose(1, 2) if layout == "tokens_last" else value
+
+
+def pooled(value: Tensor, tap: Tap, pool: Pool, mask: Tensor | None = None) -> Tensor:
+    """Return one vector a stimulus, ``(n, n_features)`` float32, a copy.
+
+    Parameters
+    ----------
+    value : Tensor
+    tap : Tap
+        Says how the value is laid out, and how many class and register tokens stand first.
+    pool : {"mean", "cls", "flatten"}
+        Mean over places (class and register tokens are no places), the class token, or every value.
+    mask : Tensor, optional
+        bool ``(n, T)``: the tokens whose mean is taken. Some networks pad further by themselves.
+    """
+    value = rows_first(value, tap.layout)
+    if pool == "flatten":
+        return value.flatten(1).float().clone()
+    if pool == "cls":
+        return value[:, 0].float().clone()
+    if mask is not None:
+        weights = mask.unsqueeze(-1)
+        return (value[:, : mask.shape[1]].float() * weights).sum(1) / weights.sum(1)
+    if tap.layout in ("map", "map_last"):
+        return value.float().mean((1, 2) if tap.layout == "map_last" else (2, 3))
+    return value[:, tap.n_prefix :].float().mean(1) if tap.layout.startswith("tokens") else value.float().clone()

@@ -45,6 +45,8 @@ class Family:
         Below a block: the projection that attention ends with; its input is `z`.
     mlp : str
         Below a block: the projection the MLP ends with; its input is `mlp_act`.
+    pattern : str
+        Below a block: the module that computes the attention, or (timm) the module that the pattern passes through.
     attn_out, mlp_out : str
         Below a block: the module whose output is added to the stream, where it is not the projection itself.
     norm : {"", "pre", "post", "parallel"}
@@ -58,37 +60,55 @@ class Family:
     block: str
     attention: str = ""
     mlp: str = ""
+    pattern: str = ""
     attn_out: str = ""
     mlp_out: str = ""
     norm: Literal["", "pre", "post", "parallel"] = ""
     first: str = ""
 
 
+# fmt: off
 FAMILIES: tuple[Family, ...] = (
-    Family("timm ViT, DeiT, BEiT, EVA", r"blocks\.\d+", "attn.proj", "mlp.fc2", "ls1", "ls2", norm="pre"),
-    Family("timm Mixer and relatives; stages of EfficientNet and MobileNet", r"blocks\.\d+"),
+    Family("timm ViT, DeiT", r"blocks\.\d+", "attn.proj", "mlp.fc2", "attn.attn_drop", "ls1", "ls2", norm="pre"),
+    Family("timm BEiT, EVA, Mixer and relatives; stages of EfficientNet and MobileNet", r"blocks\.\d+"),
     Family("ConvNeXt, NFNet, ResNetV2, MaxViT, PVT, LeViT, FastViT", r"stages\.\d+"),
     Family("ResNet and its relatives", r"layer\d+"),
-    Family("BERT, RoBERTa, ELECTRA", r"encoder\.layer\.\d+", "attention.output.dense", "output.dense", norm="post"),
-    Family("DINOv2", r"encoder\.layer\.\d+", "attention.o_proj", "mlp.fc2", "layer_scale1", "layer_scale2", norm="pre"),
+    Family(
+        "BERT, RoBERTa, ELECTRA", r"encoder\.layer\.\d+", "attention.output.dense", "output.dense", "attention.self",
+        norm="post",
+    ),
+    Family(
+        "DINOv2", r"encoder\.layer\.\d+", "attention.o_proj", "mlp.fc2", "attention", "layer_scale1", "layer_scale2",
+        norm="pre",
+    ),
     Family("MPNet, DeBERTa, ConvBERT, Longformer, FNet", r"encoder\.layer\.\d+"),
     # SqueezeBERT calls `layer.forward`, past the hooks of its blocks; what ends a block is a module that is called.
     Family("SqueezeBERT", r"encoder\.layers\.\d+\.output", first="encoder.layers.0.attention"),
     Family("ALBERT: one block, every pass of it", r"encoder\.albert_layer_groups\.\d+\.albert_layers\.\d+"),
     Family("XLM, FlauBERT", r"layer_norm2\.\d+", first="attentions.0"),
     Family("XLNet", r"layer\.\d+"),
-    Family("DistilBERT", r"transformer\.layer\.\d+", "attention.out_lin", "ffn.lin2", norm="post"),
-    Family("GPT-2", r"h\.\d+", "attn.c_proj", "mlp.c_proj", norm="pre"),
+    Family("DistilBERT", r"transformer\.layer\.\d+", "attention.out_lin", "ffn.lin2", "attention", norm="post"),
+    Family("GPT-2", r"h\.\d+", "attn.c_proj", "mlp.c_proj", "attn", norm="pre"),
     Family("BLOOM, Falcon, CTRL, GPT-Neo", r"h\.\d+"),
-    Family("Llama, Mistral, Qwen, SmolLM2", r"layers\.\d+", "self_attn.o_proj", "mlp.down_proj", norm="pre"),
-    Family("transformers ViT", r"layers\.\d+", "attention.o_proj", "mlp.fc2", norm="pre"),
+    Family(
+        "Gemma 2 and 3", r"layers\.\d+", "self_attn.o_proj", "mlp.down_proj", "self_attn", "post_attention_layernorm",
+        "post_feedforward_layernorm", norm="pre",
+    ),
+    Family(
+        "Llama, Mistral, Qwen, SmolLM2", r"layers\.\d+", "self_attn.o_proj", "mlp.down_proj", "self_attn", norm="pre"
+    ),
+    Family("transformers ViT", r"layers\.\d+", "attention.o_proj", "mlp.fc2", "attention", norm="pre"),
     Family("Swin stages; ModernBERT, GPT-NeoX; BART's encoder", r"layers\.\d+"),
-    Family("CLIP, SigLIP", r"encoder\.layers\.\d+", "self_attn.out_proj", "mlp.fc2", norm="pre"),
+    Family("CLIP, SigLIP", r"encoder\.layers\.\d+", "self_attn.out_proj", "mlp.fc2", "self_attn", norm="pre"),
     Family("OPT", r"decoder\.layers\.\d+"),
-    Family("T5's encoder", r"block\.\d+", "layer.0.SelfAttention.o", "layer.1.DenseReluDense.wo", norm="pre"),
+    Family(
+        "T5's encoder", r"block\.\d+", "layer.0.SelfAttention.o", "layer.1.DenseReluDense.wo", "layer.0.SelfAttention",
+        norm="pre",
+    ),
     Family("RegNet", r"s\d+"),
     Family("DenseNet", r"features\.denseblock\d+"),
 )
+# fmt: on
 """Families in the order they are looked up; the first whose blocks and sites a model has is taken."""
 
 
@@ -101,7 +121,9 @@ def family_of(model: torch.nn.Module, blocks: Sequence[str]) -> Family | None:
     """Return the family of a model that is read at `blocks`, or None where no family has such blocks."""
     names = {name for name, _ in model.named_modules()}
     for family in FAMILIES:
-        below = [part for part in (family.attention, family.mlp, family.attn_out, family.mlp_out) if part]
+        below = [
+            part for part in (family.attention, family.mlp, family.pattern, family.attn_out, family.mlp_out) if part
+        ]
         if all(
             re.fullmatch(family.block, block) and all(f"{block}.{part}" in names for part in below) for block in blocks
         ):
@@ -120,7 +142,7 @@ def site(model: torch.nn.Module, taps: Sequence[Tap], block: int, name: Site) ->
     block : int
         From 0.
     name : str
-        One of `SITES` but ``pattern``, which is no module's value (`brainbench.encoders.patterns`).
+        One of `SITES`.
 
     Raises
     ------
@@ -146,11 +168,12 @@ def site(model: torch.nn.Module, taps: Sequence[Tap], block: int, name: Site) ->
     return Tap(f"{name}.{block}", f"{post.module}.{module}", side, depth, post.call, layout="tokens", n_heads=n_heads)
 
 
-def _modules(family: Family) -> dict[str, tuple[str, Literal["input", "output"]]]:
+def _modules(family: Family) -> dict[str, tuple[str, Literal["input", "output", "pattern"]]]:
     """Return module and side of every site that a family names below a block."""
     if not family.attention:
         return {}
     return {
+        "pattern": (family.pattern, "pattern"),
         "z": (family.attention, "input"),
         "attn_out": (family.attn_out or family.attention, "output"),
         "mlp_act": (family.mlp, "input"),

@@ -170,6 +170,55 @@ def test_channels_order_and_rate_are_brought_to_those_of_training(tmp_path, simu
     assert np.abs(plain["probability_left"] - resampled.table["probability_left"]).max() < 0.05
 
 
+def test_a_table_of_several_recordings_gives_this_ones_events(tmp_path, simulated, capsys):
+    path, events = new_file(tmp_path)
+    plain = apply_run(simulated.path, path, out=tmp_path / "p.csv", events=events).table
+    mine = pd.read_csv(events).assign(path=path.name)
+    others = mine.assign(path="other_raw.fif", label=mine["label"].to_numpy()[::-1], onset=mine["onset"] + 1.7)
+    far = pd.DataFrame({"onset": [500.0], "label": ["left"], "path": ["other_raw.fif"]})
+    pd.concat([others, far, mine]).to_csv(events, index=False)
+    done = apply_run(simulated.path, path, out=tmp_path / "p.csv", events=events)
+    pd.testing.assert_frame_equal(done.table, plain)
+    assert any(f"{len(mine) + 1} events of other recordings in events.csv passed over" in line for line in done.lines)
+    others.to_csv(events, index=False)
+    out = ["--out", tmp_path / "p.csv", "--events", events]
+    refused(capsys, "no row is of new_raw.fif.*did you mean 'other_raw.fif'", simulated.path, path, *out)
+
+
+def test_channels_of_other_dress_are_mended_and_said(tmp_path, simulated):
+    path, events = new_file(tmp_path)
+    plain = apply_run(simulated.path, path, out=tmp_path / "p.csv", events=events).table
+    raw, *_ = make_raw(seed=99)
+    raw.rename_channels({"C3": "EEG C3.", "Cz": "CZ", "Pz": "pz "}, verbose="ERROR")
+    raw.save(tmp_path / "dressed_raw.fif", verbose="ERROR")
+    done = apply_run(simulated.path, tmp_path / "dressed_raw.fif", out=tmp_path / "p.csv", events=events)
+    assert np.allclose(plain["probability_left"], done.table["probability_left"])
+    assert any("channels renamed: EEG C3. is C3, CZ is Cz" in line for line in done.lines)
+
+
+def test_what_a_new_recording_says_of_itself_is_obeyed(tmp_path, simulated, capsys):
+    _, events = new_file(tmp_path)
+    raw, onsets, _ = make_raw(seed=99)
+    shown = pd.read_csv(events)
+    raw.set_annotations(mne.Annotations([onsets[1] + 1], [0.1], ["BAD_jaw"]))
+    raw = mne.io.RawArray(raw.get_data(), raw.info, first_samp=777, verbose="ERROR").set_annotations(
+        mne.Annotations([onsets[1] + 1], [0.1], ["BAD_jaw"])
+    )
+    raw.save(tmp_path / "jaw_raw.fif", verbose="ERROR")
+    done = apply_run(simulated.path, tmp_path / "jaw_raw.fif", out=tmp_path / "p.csv", events=events)
+    assert len(done.table) == len(shown) - 1 and 1 not in set(done.table["trial"])
+    assert any("BAD_jaw" in line for line in done.lines)
+    coarse = StreamSettings(step=5.0)
+    said = stream_run(
+        simulated.path, tmp_path / "jaw_raw.fif", out=tmp_path / "s.csv", events=events, settings=coarse
+    ).lines
+    assert any("1 trial not scored: touching a stretch marked BAD" in line for line in said)
+    raw.info["bads"] = ["C4"]
+    raw.save(tmp_path / "jaw_raw.fif", verbose="ERROR", overwrite=True)
+    out = ["--out", tmp_path / "p.csv", "--events", events]
+    refused(capsys, "1 channel: C4 marked bad in the file", simulated.path, tmp_path / "jaw_raw.fif", *out)
+
+
 def flat(data):
     data[1] = 0
 

@@ -1,0 +1,184 @@
+"""Seven sites of a block, held against the installed libraries, and what an edit may and may not change."""
+
+from functools import cache
+
+import pytest
+import timm
+import torch
+import transformers
+
+from brainbench.core.errors import UserError
+from brainbench.encoders.capture import Edit, hooked
+from brainbench.encoders.patterns import patterns_made
+from brainbench.encoders.selfcheck import Probe, check
+from brainbench.encoders.sites import FAMILIES, SITES, family_of, site
+from tests.encoders.tiny import images, make
+
+SIZES = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
+WORDS = {"vocab_size": 50, "max_position_embeddings": 32}
+PICTURE = {"image_size": 16, "patch_size": 8}
+LLAMA = {**SIZES, **WORDS, "num_key_value_heads": 1}
+TEXT = {
+    "bert": ("BertModel", {**SIZES, **WORDS}),
+    "clip text": ("CLIPTextModel", {**SIZES, **WORDS, "eos_token_id": 3}),
+    "distilbert": ("DistilBertModel", {"vocab_size": 50, "dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 24}),
+    "gemma3": ("Gemma3TextModel", {**LLAMA, "head_dim": 8}),
+    "gpt2": ("GPT2Model", {"vocab_size": 50, "n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 32}),
+    "llama": ("LlamaModel", LLAMA),
+    "qwen2": ("Qwen2Model", LLAMA),
+    "qwen3": ("Qwen3Model", {**LLAMA, "head_dim": 8}),
+    "t5": ("T5EncoderModel", {"vocab_size": 50, "d_model": 16, "num_layers": 3, "num_heads": 2, "d_ff": 24, "d_kv": 8}),
+}
+VISION = {
+    "clip vision": ("CLIPVisionModel", {**SIZES, **PICTURE}),
+    "dinov2": ("Dinov2Model", {**SIZES, **PICTURE, "mlp_ratio": 2, "layerscale_value": 0.5}),
+    "siglip": ("SiglipVisionModel", {**SIZES, **PICTURE}),
+    "vit": ("ViTModel", {**SIZES, **PICTURE}),
+}
+POST_NORM = ("bert", "distilbert")
+CAUSAL = ("clip text", "gemma3", "gpt2", "llama", "qwen2", "qwen3")
+KINDS = [*TEXT, *VISION, "timm"]
+
+
+@cache
+def opened(kind):
+    """A small network with weights that matter, what it is run on, and its taps."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        if kind == "timm":
+            network = timm.create_model("test_vit", img_size=32, init_values=0.5)
+            inputs = {"x": torch.randn(2, 3, 32, 32)}
+        else:
+            name, sizes = {**TEXT, **VISION}[kind]
+            model = getattr(transformers, name)
+            network = model(model.config_class(**sizes))
+            if kind in TEXT:
+                inputs = {"input_ids": torch.arange(4, 24).reshape(2, 10), "attention_mask": torch.ones(2, 10).long()}
+            else:
+                inputs = {"pixel_values": torch.randn(2, 3, 16, 16)}
+        for parameter in network.parameters():  # initial values of 0.02 would hide what is added
+            if parameter.ndim > 1:
+                parameter.data.normal_(0, 0.3)
+    network = (network.get_encoder() if kind == "t5" else network).eval().requires_grad_(False)
+
+    def states():
+        if kind == "timm":
+            return network.forward_intermediates(inputs["x"], intermediates_only=True)
+        return list(network(**inputs, output_hidden_states=True).hidden_states)
+
+    mask = None
+    if kind != "timm":
+        with torch.inference_mode():
+            mask = torch.ones(states()[0].shape[:2]).bool()
+    one = {name: value[:1] for name, value in inputs.items()}
+    probe = Probe(states, lambda: network(**one), mask, None if mask is None else mask[:1], False, "embeddings")
+    return network, inputs, check(network, probe, kind).taps
+
+
+def run(kind, reads, edits=()):
+    network, inputs, _ = opened(kind)
+    with torch.inference_mode(), hooked(network, {tap: torch.clone for tap in reads}, edits) as values:
+        network(**inputs)
+    return dict(values)
+
+
+def sites_of(kind, block):
+    network, _, taps = opened(kind)
+    return {name: site(network, taps, block, name) for name in SITES}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sites_are_what_they_are_called(kind):
+    network, _, taps = opened(kind)
+    for block in range(len(taps) - 1):
+        places = sites_of(kind, block)
+        found = run(kind, places.values())
+        values = {name: found[place.name] for name, place in places.items()}
+        n, width = values["resid_pre"].shape[0], values["resid_pre"].shape[-1]
+        assert values["z"].shape[0] == n and values["z"].shape[2] * values["z"].shape[3] >= width
+        assert values["pattern"].shape[:2] == (n, values["z"].shape[2])
+        torch.testing.assert_close(values["pattern"].sum(-1), torch.ones(values["pattern"].shape[:-1]))
+        above = values["pattern"].triu(1)
+        assert bool((above == 0).all()) == (kind in CAUSAL)
+        added = values["resid_pre"] + values["attn_out"] + values["mlp_out"]
+        gap = float((added - values["resid_post"]).abs().max())
+        if kind in POST_NORM:
+            assert gap > 0.1
+        else:
+            assert gap < 1e-5 * float(added.abs().max())
+        assert float(values["attn_out"].abs().max()) > 1e-3 and float(values["mlp_out"].abs().max()) > 1e-3
+        # The projections make of `z` and of the hidden units what is read behind them.
+        family = family_of(network, [tap.module for tap in taps[1:]])
+        for part, before, after in ((family.attention, "z", "attn_out"), (family.mlp, "mlp_act", "mlp_out")):
+            projection = network.get_submodule(f"{taps[block + 1].module}.{part}")
+            with torch.inference_mode():
+                made = projection(values[before].flatten(2) if before == "z" else values[before])
+            if (family.attn_out if before == "z" else family.mlp_out) == "":
+                torch.testing.assert_close(made, values[after], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_edit_leaves_what_lies_before_it_and_the_network_itself_alone(kind):
+    network, _, taps = opened(kind)
+    block = 1
+    for name, place in sites_of(kind, block).items():
+        with patterns_made(network) if name == "pattern" else torch.inference_mode():
+            clean = run(kind, taps)
+            null = run(kind, taps, [Edit(place, lambda value: value.clone())])
+            edited = run(kind, taps, [Edit(place, lambda value: torch.zeros_like(value))])
+            again = run(kind, taps)
+        untouched = block + (2 if name == "resid_post" else 1)
+        for t, tap in enumerate(taps):
+            assert torch.equal(null[tap.name], clean[tap.name]), f"{name}: the null edit changes tap {t}"
+            assert torch.equal(again[tap.name], clean[tap.name]), f"{name}: tap {t} is another one afterwards"
+            same = torch.equal(edited[tap.name], clean[tap.name])
+            assert same == (t < untouched), f"{name}: tap {t} is {'the same' if same else 'another'} under the edit"
+
+
+def test_the_kernel_that_makes_patterns_computes_the_same_attention():
+    for kind in KINDS:
+        network, _, taps = opened(kind)
+        fused = run(kind, taps)
+        with patterns_made(network):
+            made = run(kind, taps)
+        for tap in taps:
+            torch.testing.assert_close(made[tap.name], fused[tap.name], atol=2e-5, rtol=1e-4)
+        assert all(
+            torch.equal(fused[tap.name], value) for tap, value in zip(taps, run(kind, taps).values(), strict=True)
+        )
+
+
+def test_heads_are_silenced_one_by_one():
+    network, _, taps = opened("bert")
+    place = site(network, taps, 0, "z")
+
+    def silence(value):
+        value = value.clone()
+        value[:, :, 1] = 0
+        return value
+
+    own = site(network, taps, 0, "attn_out")
+    values = run("bert", [own, place], [Edit(place, silence)])
+    projection = network.encoder.layer[0].attention.output.dense
+    expected = values[place.name][:, :, 0] @ projection.weight[:, :8].T + projection.bias
+    torch.testing.assert_close(values[own.name], expected)
+
+
+def test_networks_without_such_sites_say_so():
+    encoder = make("image", model="test_resnet", weights="random")
+    assert [encoder.site(1, name).module for name in ("resid_pre", "resid_post")] == ["layer2", "layer2"]
+    with pytest.raises(UserError, match="site 'z' is not known for ResNet; known: resid_post, resid_pre"):
+        encoder.site(0, "z")
+    with pytest.raises(UserError, match="block 4 does not exist: the network has blocks 0 to 3"):
+        encoder.site(4, "resid_post")
+    edit = Edit(encoder.site(2, "resid_post"), torch.zeros_like)
+    inputs = encoder.inputs(images(2), range(2))
+    with torch.inference_mode():
+        clean, edited = (encoder.run(inputs, encoder.taps, edits) for edits in ((), (edit,)))
+    same = [torch.equal(clean[tap.name], edited[tap.name]) for tap in encoder.taps]
+    assert same == [True, True, True, True, False]
+
+
+def test_every_family_names_all_its_sites_or_none():
+    for family in FAMILIES:
+        assert bool(family.attention) == bool(family.mlp) == bool(family.pattern) == bool(family.norm), family.name
