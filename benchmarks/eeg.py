@@ -207,8 +207,8 @@ def classical(root: Path, subjects: list[int], repeats: int) -> None:
 def networks(root: Path, subject: int, epochs: int) -> None:
     from sklearn.base import clone
 
-    from brainbench.decoders.base import DECODERS, TrialContext
-    from brainbench.recipes.pipelines import settings_models
+    from brainbench.decoders.base import TrialContext
+    from brainbench.recipes.pipelines import PIPELINES
     from brainbench.studies.opened import open_all
 
     with tempfile.TemporaryDirectory() as folder:
@@ -220,8 +220,8 @@ def networks(root: Path, subject: int, epochs: int) -> None:
         cells, size = [], 0
         for threads in (1, 2):
             context = TrialContext(trials.info, n_times, seed=SEED, threads=threads)
-            asked = settings_models()[settings["decoder"]].model_validate({**settings, "max_epochs": epochs + 1})
-            decoder = DECODERS[settings["decoder"]](asked, context)
+            asked = PIPELINES[settings["decoder"]].model_validate({**settings, "max_epochs": epochs + 1})
+            decoder = PIPELINES.builder(settings["decoder"])(asked, context)
             taken: list[float] = []
             decoder.classifier = clone(decoder.classifier).set_params(
                 validation=0.0, patience=None, progress=lambda record, taken=taken: taken.append(record["seconds"])

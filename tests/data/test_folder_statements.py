@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
 from brainbench.data.images import read_atlas, read_mask
 from brainbench.data.layouts.matrices import read_matrix
 from brainbench.data.tables import read_table
-from brainbench.recipes.datasets import dataset_settings
+from brainbench.recipes.datasets import DATASETS, dataset_settings
 from tests.data.folders import AFFINE, SURFACES, VOLUMES, write_surfaces, write_trials, write_volumes
 from tests.sweeps.loaders import LOADERS, write_cifti, write_story_of_runs
 
 
 def open_folder(root, **values):
-    return DATASETS["folder"].open(dataset_settings({"name": "folder", **values}), root, Context())
+    return DATASETS.builder("folder").open(dataset_settings({"name": "folder", **values}), root, Context())
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_the_best_layer_and_the_claims_are_about_the_leading_metric(led):
     lead = metrics.METRICS[led.facts["metric"]]
     over = led.scores.query("fold == 'all' and encoder == 'gabor'")
     over = over[over["metric"] == lead.name]
-    for entry in led.facts["best_layer"]:
+    for entry in led.facts["findings"]["best_layer"]:
         here = over[(over["subject"] == entry["subject"]) & (over["roi"] == entry["roi"])].set_index("layer")["value"]
         assert entry["layer"] == (lead.direction * here).idxmax()
     here = over[(over["subject"] == "mean") & (over["roi"] == "coarse")].set_index("layer")["value"]

@@ -185,7 +185,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         recipe, encoders = self.recipe, self.opened.encoders
         parts = held_responses(recipe, self.members)
         rows, targets = largest(self.members)
-        networks = [entry for entry in encoders if entry.settings.family in ("eeg", "image", "text")]
+        networks = [entry for entry in encoders if entry.settings.has_network]
         if networks:
             parts["libraries"] += TORCH_MB
             parts["networks"] = sum(network_mb(entry.encoder) for entry in networks) + BATCH_MB
