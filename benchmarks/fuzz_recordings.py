@@ -38,9 +38,9 @@ import mne  # noqa: E402
 
 from benchmarks.recording_files import write_recording  # noqa: E402
 from brainbench.core.errors import UserError  # noqa: E402
-from brainbench.data.base import DATASETS, Context  # noqa: E402
+from brainbench.data.base import Context  # noqa: E402
 from brainbench.data.recordings.base import RecordingDataset  # noqa: E402
-from brainbench.recipes.datasets import dataset_settings  # noqa: E402
+from brainbench.recipes.datasets import DATASETS, dataset_settings  # noqa: E402
 
 SCALP = ("Fp1", "Fz", "C3", "Cz", "C4", "T7", "T8", "P7", "Pz", "Oz")
 OTHERS = ("HEOG", "EOG left", "ECG", "EMG1", "Trigger", "Marker", "DC01", "GSR", "Resp", "STI 014")
@@ -288,7 +288,7 @@ def check(plan: Plan, root: Path, rng: random.Random) -> str:
         settings["labels"] = {"1": "left", "2": "right"}
     elif plan.format == "vhdr" and plan.runs[0].events == "annotations":
         settings["labels"] = {f"Stimulus/{name}": name for name in ("left", "right")}
-    dataset = DATASETS["eeg-folder"].open(dataset_settings(settings), root, Context())
+    dataset = DATASETS.builder("eeg-folder").open(dataset_settings(settings), root, Context())
     assert isinstance(dataset, RecordingDataset)
     parts = expected(plan)
     whole = [part for part, run in parts if not run.repeated and len(part)]

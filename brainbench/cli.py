@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,18 +29,6 @@ cache_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
-
-
-class Listing(StrEnum):
-    """What can be listed."""
-
-    CODECS = "codecs"
-    ENCODERS = "encoders"
-    DATASETS = "datasets"
-    GENERATORS = "generators"
-    KINDS = "kinds"
-    METRICS = "metrics"
-    RECIPES = "recipes"
 
 
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of an installed recipe.")]
@@ -270,11 +257,13 @@ def layers(
 
 
 @app.command("list")
-def list_(what: Annotated[Listing, typer.Argument(help="What to list.")]) -> None:
+def list_(
+    what: Annotated[str | None, typer.Argument(help="What to list; without it what can be listed.")] = None,
+) -> None:
     """List encoders, data sets, metrics, recipes, kinds of recipe and others."""
     from brainbench.commands.catalog import listing
 
-    typer.echo(listing(what.value))
+    typer.echo(listing(what))
 
 
 @app.command()

@@ -6,38 +6,48 @@ from pathlib import Path
 
 import yaml
 
+from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.share import share_folder
-from brainbench.recipes import encoders as encoder_recipes
-from brainbench.recipes import reconstruction
-from brainbench.recipes.encoders import EncoderSettings
+from brainbench.recipes.catalogue import catalogues
+from brainbench.recipes.encoders import ENCODERS, EncoderSettings, encoder_settings
 
 
-def listing(what: str) -> str:
-    """Return the names of one kind, a line each with what it is."""
-    if what == "encoders":
-        lines = {name: _first_line(model.__doc__) for name, model in encoder_recipes.settings_models().items()}
-    elif what == "datasets":
-        from brainbench.recipes.datasets import settings_models
-
-        lines = {name: _first_line(model.__doc__) for name, model in settings_models().items()}
-    elif what == "metrics":
-        from brainbench.evaluation.metrics import METRICS
-        from brainbench.reconstruction.metrics import METRICS as IMAGE_METRICS
-
-        lines = {name: _first_line(METRICS[name].function.__doc__) for name in METRICS}
-        lines |= {name: f"images: {metric.describe()}" for name, metric in IMAGE_METRICS.items()}
-    elif what == "kinds":
-        from brainbench.recipes.template import templates
-
-        lines = {name: _first_line(model.__doc__) for name, model in templates().items()}
-    elif what in ("codecs", "generators"):
-        models = reconstruction.codec_models() if what == "codecs" else reconstruction.generator_models()
-        lines = {name: f"{_first_line(model.__doc__)} {_licence(name)}" for name, model in models.items()}
-    else:
-        lines = {}
-        for path in sorted(share_folder("recipes").glob("*.yaml")):
-            lines[path.stem] = str(yaml.safe_load(path.read_text(encoding="utf-8")).get("title", ""))
+def listing(what: str | None = None) -> str:
+    """Return the names of one kind of thing, a line each with what it is; without a kind what can be listed."""
+    further = {"kinds": _kinds, "metrics": _metrics, "recipes": _recipes}
+    nouns = catalogues()
+    known = [*nouns, *further]
+    if what is None:
+        return "\n".join(sorted(known))
+    if what in further:
+        return _columns(further[what]())
+    if what not in nouns:
+        raise UserError(
+            f"list {what}: there is no such list{did_you_mean(what, known)}", hint=f"lists: {one_of(known)}"
+        )
+    lines = {name: _first_line(model.__doc__) for name, model in nouns[what].items()}
+    if nouns[what].room == "reconstruction":
+        lines = {name: f"{text} {_licence(name)}" for name, text in lines.items()}
     return _columns(lines)
+
+
+def _metrics() -> dict[str, str]:
+    from brainbench.evaluation.metrics import METRICS
+    from brainbench.reconstruction.metrics import METRICS as IMAGE_METRICS
+
+    lines = {name: _first_line(METRICS[name].function.__doc__) for name in METRICS}
+    return lines | {name: f"images: {metric.describe()}" for name, metric in IMAGE_METRICS.items()}
+
+
+def _kinds() -> dict[str, str]:
+    from brainbench.recipes.template import templates
+
+    return {name: _first_line(model.__doc__) for name, model in templates().items()}
+
+
+def _recipes() -> dict[str, str]:
+    files = sorted(share_folder("recipes").glob("*.yaml"))
+    return {path.stem: str(yaml.safe_load(path.read_text(encoding="utf-8")).get("title", "")) for path in files}
 
 
 def layers_table(model: str, *, weights: str, pattern: str) -> str:
@@ -55,13 +65,18 @@ def layers_table(model: str, *, weights: str, pattern: str) -> str:
 
 def _guess(model: str, weights: str) -> EncoderSettings:
     """Return settings for a model given by name alone: a family, a text model, or else a timm model."""
-    families = encoder_recipes.settings_models()
-    if model in families and model not in ("image", "text", "recorded"):
-        return encoder_recipes.encoder_settings({"name": model, "family": model})
+    if model in ENCODERS and _speaks_for_itself(ENCODERS[model]):
+        return encoder_settings({"name": model, "family": model})
     if model == "minilm" or "/" in model or Path(model).is_dir():
         kind = "random" if weights == "random" and model != "minilm" and not Path(model).is_dir() else "pretrained"
-        return encoder_recipes.encoder_settings({"name": "model", "family": "text", "model": model, "weights": kind})
-    return encoder_recipes.encoder_settings({"name": model, "family": "image", "model": model, "weights": weights})
+        return encoder_settings({"name": "model", "family": "text", "model": model, "weights": kind})
+    return encoder_settings({"name": model, "family": "image", "model": model, "weights": weights})
+
+
+def _speaks_for_itself(settings: type[EncoderSettings]) -> bool:
+    """Return whether the family alone says which encoder it is: it asks for no model, and nothing else is missing."""
+    fields = settings.model_fields
+    return "model" not in fields and not any(field.is_required() for name, field in fields.items() if name != "name")
 
 
 def cache_table(cache: str | None) -> str:

@@ -15,7 +15,6 @@ import numpy as np
 
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.core.registry import Registry
 from brainbench.data.account import RunUse, rows_by_run
 
 Modality = Literal["image", "text", "word", "array"]
@@ -322,23 +321,3 @@ def choose_subjects(dataset: Dataset, wanted: str | Sequence[str]) -> list[str]:
                 hint=f"subjects: {one_of(known)}",
             )
     return [subject for subject in known if subject in set(wanted)]
-
-
-DATASETS: Registry[type[Dataset]] = Registry(
-    "data set",
-    modules={
-        "alice": "brainbench.data.layouts.alice",
-        "bids": "brainbench.data.layouts.bids",
-        "bold5000": "brainbench.data.layouts.bold5000",
-        "eeg-folder": "brainbench.data.recordings.eeg_folder",
-        "folder": "brainbench.data.layouts.folder",
-        "haxby2001": "brainbench.data.layouts.haxby",
-        "miyawaki2008": "brainbench.data.layouts.miyawaki",
-        "moabb": "brainbench.data.recordings.moabb",
-        "nsd": "brainbench.data.layouts.nsd",
-        "physionet-mi": "brainbench.data.recordings.physionet",
-        # A simulation needs encoders, so it lives above this package; it registers itself like any other.
-        "simulated": "brainbench.simulation.dataset",
-    },
-    entry_point_group="brainbench.datasets",
-)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import yaml
 
 from brainbench.core.errors import UserError
 from brainbench.core.files import atomic_folder, explain_os_errors
-from brainbench.data.base import DATASETS, Context, choose_subjects
+from brainbench.data.base import Context, choose_subjects
 from brainbench.data.cards import Card, load_card
 from brainbench.data.check import check_dataset
 from brainbench.data.roots import resolve_root
+from brainbench.recipes.catalogue import imported
+from brainbench.recipes.datasets import DATASETS
 
 
 def describe(name: str) -> str:
@@ -35,7 +37,8 @@ def fetch(name: str, root: str | None) -> str:
     """
     card = load_card(name)
     listed = [file for file in card.files if file.url is not None]
-    if not listed and name not in _FETCHERS:
+    fetched_by = DATASETS[name].fetched_by if name in DATASETS else None
+    if not listed and fetched_by is None:
         return card.render()
     if root is None:
         raise UserError(
@@ -43,12 +46,12 @@ def fetch(name: str, root: str | None) -> str:
         )
     target = Path(root).expanduser()
     try:
-        if listed:
+        if fetched_by is None:
             _download(card, target)
         else:
             with explain_os_errors(target / name):
                 target.mkdir(parents=True, exist_ok=True)
-            _FETCHERS[name](target)
+            imported(fetched_by)(target)
     except UserError:
         raise
     except Exception as error:  # downloaders raise errors of many kinds
@@ -92,7 +95,7 @@ def check(name: str, root: str | None, settings: Sequence[str] = ()) -> str:
         problems = [f"dataset.{'.'.join(map(str, one['loc'][1:]))}: {one['msg'].lower()}" for one in error.errors()]
         raise UserError("\n".join(problems), hint=f"give what is missing with --set, for {name}") from None
     path, note = resolve_root(name, root)
-    dataset = DATASETS[name].open(parsed, path, Context())
+    dataset = DATASETS.builder(name).open(parsed, path, Context())
     return "\n".join(
         [note, *check_dataset(dataset, choose_subjects(dataset, parsed.subjects)), *dataset.notes(), "no problems"]
     )
@@ -158,17 +161,15 @@ def unpack(archive: Path, folder: Path) -> None:
                 shutil.copyfileobj(source, out)
 
 
-def _fetch_haxby(target: Path) -> None:
+def fetch_haxby(target: Path) -> None:
+    """Download what nilearn downloads, checked against the hashes it knows."""
     from nilearn.datasets import fetch_haxby
 
     fetch_haxby(data_dir=str(target), subjects=[1, 2, 3, 4, 5, 6])
 
 
-def _fetch_miyawaki(target: Path) -> None:
+def fetch_miyawaki(target: Path) -> None:
+    """Download what nilearn downloads, checked against the hashes it knows."""
     from nilearn.datasets import fetch_miyawaki2008
 
     fetch_miyawaki2008(data_dir=str(target))
-
-
-_FETCHERS: Mapping[str, Callable[[Path], None]] = {"haxby2001": _fetch_haxby, "miyawaki2008": _fetch_miyawaki}
-"""Data sets that nilearn downloads; it checks them against the hashes it knows."""

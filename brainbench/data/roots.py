@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import DATASETS
+from brainbench.recipes.datasets import DATASETS
 
 VARIABLE = "BRAINBENCH_DATA"
 
@@ -26,7 +26,7 @@ def resolve_root(name: str, root: str | None) -> tuple[Path, str]:
     UserError
         If there is no such folder, or it does not hold the data set.
     """
-    dataset = DATASETS[name]
+    dataset = DATASETS.builder(name)
     if root is None:
         parent = os.environ.get(VARIABLE)
         if not parent:

@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from brainbench.core.registry import Registry
-
 
 @dataclass(frozen=True)
 class TrialContext:
@@ -141,18 +139,3 @@ def _trials(X: np.ndarray) -> np.ndarray:
 
 
 Build = Callable[[Any, TrialContext], TrialDecoder]
-
-DECODERS: Registry[Build] = Registry(
-    "decoder",
-    modules={
-        "braindecode": "brainbench.decoders.networks",
-        "csp_lda": "brainbench.decoders.covariance",
-        "fbcsp_lda": "brainbench.decoders.covariance",
-        "fgmdm": "brainbench.decoders.covariance",
-        "mvcnet": "brainbench.decoders.networks",
-        "rbtransformer": "brainbench.decoders.networks",
-        "tangent_lr": "brainbench.decoders.covariance",
-    },
-    entry_point_group="brainbench.decoders",
-)
-"""Name -> function of a pipeline's settings and a `TrialContext` that returns an unfitted decoder."""

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from brainbench.decoders.alignment import Aligner
-from brainbench.decoders.base import DECODERS, TrialContext, TrialDecoder
+from brainbench.decoders.base import TrialContext, TrialDecoder
+from brainbench.recipes.pipelines import CspLdaSettings, FbcspLdaSettings, FgmdmSettings, TangentLrSettings
 
 MICROVOLT = 1e6
 """Covariances are of microvolts, so that tolerances of iterative means are far from rounding."""
@@ -267,24 +268,24 @@ def check_rank(covariances: np.ndarray) -> None:
         )
 
 
-@DECODERS.register("csp_lda")
-def _csp_lda(settings: Any, context: TrialContext) -> CspLda:
+def csp_lda(settings: CspLdaSettings, context: TrialContext) -> CspLda:
+    """Return the unfitted decoder of a recipe's settings."""
     return CspLda(settings.n_filters, settings.covariance, settings.align)
 
 
-@DECODERS.register("fbcsp_lda")
-def _fbcsp_lda(settings: Any, context: TrialContext) -> FbcspLda:
+def fbcsp_lda(settings: FbcspLdaSettings, context: TrialContext) -> FbcspLda:
+    """Return the unfitted decoder of a recipe's settings."""
     return FbcspLda(
         bank=settings.bands, n_filters=settings.n_filters, n_features=settings.n_features, sfreq=context.sfreq,
         covariance=settings.covariance, align=settings.align, seed=context.seed,
     )  # fmt: skip
 
 
-@DECODERS.register("tangent_lr")
-def _tangent_lr(settings: Any, context: TrialContext) -> TangentLr:
+def tangent_lr(settings: TangentLrSettings, context: TrialContext) -> TangentLr:
+    """Return the unfitted decoder of a recipe's settings."""
     return TangentLr(settings.C, settings.covariance, settings.align)
 
 
-@DECODERS.register("fgmdm")
-def _fgmdm(settings: Any, context: TrialContext) -> Fgmdm:
+def fgmdm(settings: FgmdmSettings, context: TrialContext) -> Fgmdm:
+    """Return the unfitted decoder of a recipe's settings."""
     return Fgmdm(settings.covariance, settings.align)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from sklearn.base import clone
 
 from brainbench.decoders.alignment import Aligner
-from brainbench.decoders.base import DECODERS, TrialContext, TrialDecoder
+from brainbench.decoders.base import TrialContext, TrialDecoder
 from brainbench.decoders.covariance import MICROVOLT, trial_covariances
 from brainbench.networks.classifier import TorchClassifier
 from brainbench.networks.classifiers import RBTransformerClassifier
-from brainbench.networks.pipelines import PIPELINE_NETWORKS, Given, microvolts
+from brainbench.networks.pipelines import Given, microvolts
+from brainbench.recipes.catalogue import imported
+from brainbench.recipes.pipelines import NetworkSettings
 
 
 class NetworkDecoder(TrialDecoder):
@@ -82,10 +82,7 @@ class NetworkDecoder(TrialDecoder):
         return trial_covariances(prepared.astype(np.float64) / MICROVOLT, "oas")
 
 
-def _network(settings: Any, context: TrialContext) -> NetworkDecoder:
+def network_decoder(settings: NetworkSettings, context: TrialContext) -> NetworkDecoder:
+    """Return the unfitted decoder of any pipeline with a network."""
     given = Given(context.sfreq, list(context.info["ch_names"]), context.seed, context.threads, context.networks)
-    return NetworkDecoder(PIPELINE_NETWORKS[settings.decoder](settings, given), settings.align)
-
-
-for _name in ("braindecode", "mvcnet", "rbtransformer"):
-    DECODERS.register(_name)(_network)
+    return NetworkDecoder(imported(settings.network_by)(settings, given), settings.align)

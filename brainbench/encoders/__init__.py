@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from brainbench.encoders.base import ENCODERS, Encoder, Layer, open_encoder
+from brainbench.encoders.base import Encoder, Layer, open_encoder
+from brainbench.recipes.encoders import ENCODERS
 
 __all__ = ["ENCODERS", "Encoder", "Layer", "open_encoder"]

@@ -17,8 +17,8 @@ import numpy as np
 
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean
-from brainbench.core.registry import Registry
 from brainbench.data.base import Stimuli
+from brainbench.recipes.encoders import ENCODERS, encoder_settings
 
 Pool = Literal["cls", "mean", "flatten"]
 POOLS: tuple[Pool, ...] = ("cls", "mean", "flatten")
@@ -247,26 +247,6 @@ def _derangement(n: int, rng: np.random.Generator) -> np.ndarray:
     return target
 
 
-ENCODERS: Registry[Any] = Registry(
-    "encoder",
-    modules={
-        "band_power": "brainbench.encoders.controls",
-        "eeg": "brainbench.encoders.signals",
-        "gabor": "brainbench.encoders.gabor",
-        "image": "brainbench.encoders.image",
-        "one_hot": "brainbench.encoders.controls",
-        "pixels": "brainbench.encoders.controls",
-        "random": "brainbench.encoders.controls",
-        "recorded": "brainbench.encoders.controls",
-        "text": "brainbench.encoders.text",
-        "word_rate": "brainbench.encoders.controls",
-    },
-    entry_point_group="brainbench.encoders",
-)
-"""Families by name. An entry is called with the recipe's encoder settings (`brainbench.recipes.encoders`),
-the seed, the device and the batch size (None: automatic) and returns an `Encoder`."""
-
-
 def open_encoder(
     settings: Any, *, seed: int = 0, device: str = "auto", batch_size: int | None = None, networks: Path | None = None
 ) -> Encoder:
@@ -286,10 +266,8 @@ def open_encoder(
         Where networks that are trained here are kept and found again.
     """
     if isinstance(settings, Mapping):
-        from brainbench.recipes.encoders import encoder_settings
-
         settings = encoder_settings(dict(settings))
-    encoder: Encoder = ENCODERS[settings.family](settings, seed=seed, device=device, batch_size=batch_size)
+    encoder: Encoder = ENCODERS.builder(settings.family)(settings, seed=seed, device=device, batch_size=batch_size)
     encoder.networks = networks
     if settings.shuffle:
         return ShuffledEncoder(encoder, seed=seed)

@@ -10,7 +10,7 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.data.recordings.power import log_band_power
-from brainbench.encoders.base import ENCODERS, Encoder, Layer, Pool
+from brainbench.encoders.base import Encoder, Layer, Pool
 from brainbench.encoders.pixels import grey_square
 
 BATCH = 256
@@ -50,7 +50,6 @@ class _OneLayer(Encoder):
         raise NotImplementedError
 
 
-@ENCODERS.register("pixels")
 class Pixels(_OneLayer):
     """Grey pixels of a small square version of an image; arrays are used as they are."""
 
@@ -69,7 +68,6 @@ class Pixels(_OneLayer):
         return np.stack([grey_square(stimuli.load(i), size, stimuli.ids[i]).ravel() for i in rows])
 
 
-@ENCODERS.register("word_rate")
 class WordRate(_OneLayer):
     """One for every word."""
 
@@ -85,7 +83,6 @@ class WordRate(_OneLayer):
         return np.ones((len(rows), 1))
 
 
-@ENCODERS.register("band_power")
 class InputPower(_OneLayer):
     """Log band power of every channel of a signal."""
 
@@ -105,7 +102,6 @@ class InputPower(_OneLayer):
         return found.reshape(len(signals), -1)
 
 
-@ENCODERS.register("random")
 class RandomVectors(_OneLayer):
     """A Gaussian vector for every distinct content, whatever the order and company it comes in."""
 
@@ -129,7 +125,6 @@ class RandomVectors(_OneLayer):
         return np.stack(draws)
 
 
-@ENCODERS.register("one_hot")
 class OneHot(_OneLayer):
     """One column per distinct content."""
 
@@ -146,7 +141,6 @@ class OneHot(_OneLayer):
         return out
 
 
-@ENCODERS.register("recorded")
 def recorded(settings: Any, **_: Any) -> Encoder:
     """Refuse: a recorded predictor is a column of the responses, not a function of stimuli."""
     raise UserError(

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from brainbench.data.base import Stimuli
-from brainbench.encoders.base import ENCODERS, Encoder, Layer, Pool
+from brainbench.encoders.base import Encoder, Layer, Pool
 from brainbench.encoders.pixels import grey_square
 
 BANDWIDTH = 0.56
 """Standard deviation of the envelope in wavelengths: one octave at half height."""
 
 
-@ENCODERS.register("gabor")
 class GaborPyramid(Encoder):
     """Phase-invariant energy, averaged over a grid of places.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.data.base import Stimuli
-from brainbench.encoders.base import ENCODERS, Pool
+from brainbench.encoders.base import Pool
 from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.pixels import checked_image, square
 from brainbench.encoders.selfcheck import Probe, checked
@@ -33,7 +33,6 @@ INSTALLED = "tf_efficientnet_lite0"
 """The model whose ImageNet weights install as a package."""
 
 
-@ENCODERS.register("image")
 class ImageEncoder(NetworkEncoder):
     """A timm model: features of its blocks (stages of a convolutional network, blocks of a transformer).
 

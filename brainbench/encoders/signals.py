@@ -20,31 +20,32 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import DATASETS, Context, Stimuli
+from brainbench.data.base import Context, Stimuli
 from brainbench.data.recordings.base import RecordingDataset, compare_montage
 from brainbench.data.recordings.reading import READERS
 from brainbench.data.recordings.recording import Trials
 from brainbench.data.roots import resolve_root
-from brainbench.encoders.base import ENCODERS, Pool
+from brainbench.encoders.base import Pool
 from brainbench.encoders.capture import Tap
 from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.reading import TOLERANCE, distance
 from brainbench.encoders.tracing import Blocks, Trace
 from brainbench.networks.classifier import TorchClassifier
 from brainbench.networks.devices import resolve_device
-from brainbench.networks.pipelines import PIPELINE_NETWORKS, Given, microvolts
+from brainbench.networks.pipelines import Given, microvolts
 from brainbench.networks.store import NetworkStore
 from brainbench.networks.training import torch_alone
 from brainbench.networks.weights import seeded
-from brainbench.recipes.datasets import dataset_settings
+from brainbench.recipes.catalogue import imported
+from brainbench.recipes.datasets import DATASETS, dataset_settings
 from brainbench.recipes.encoders import EegSettings
+from brainbench.recipes.pipelines import NetworkSettings
 
 BATCH = 64
 TINY = 1e-24
 """Beside the mean square of an activation of a network whose input has standard deviation 1."""
 
 
-@ENCODERS.register("eeg")
 class EegEncoder(NetworkEncoder):
     """Layers of a network that was trained on other recordings, or of the same network before training.
 
@@ -78,7 +79,8 @@ class EegEncoder(NetworkEncoder):
         self._members = self._read()
         first = self._members[0]
         given = Given(first.sfreq, list(first.info["ch_names"]), seed)
-        self._untrained = PIPELINE_NETWORKS[settings.decoder.decoder](settings.decoder, given)
+        assert isinstance(settings.decoder, NetworkSettings)
+        self._untrained: TorchClassifier = imported(settings.decoder.network_by)(settings.decoder, given)
         self._shape = first.X.shape[1:]
         self._said: list[str] = []
         self._alone = False
@@ -101,9 +103,9 @@ class EegEncoder(NetworkEncoder):
         except ValueError as error:
             raise UserError(f"encoder '{self.name}': trained_on: {error}") from None
         root = None
-        if chosen.name != "moabb" or chosen.root is not None:
+        if not chosen.keeps_own_root or chosen.root is not None:
             root, _ = resolve_root(chosen.name, chosen.root)
-        dataset = DATASETS[chosen.name].open(chosen, root, Context())
+        dataset = DATASETS.builder(chosen.name).open(chosen, root, Context())
         if not isinstance(dataset, RecordingDataset):
             raise UserError(f"encoder '{self.name}': trained_on: '{chosen.name}' is no recording")
         return dataset

@@ -12,7 +12,6 @@ import numpy as np
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
-from brainbench.encoders.base import ENCODERS
 from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.selfcheck import Probe, checked
 from brainbench.networks.devices import automatic_batch, resolve_device
@@ -31,7 +30,6 @@ SENTENCES = ("The cat sat.", "A grey dog ran along the river all night, and nobo
 """What a network is checked on when it is opened: a short and a long text that begin differently."""
 
 
-@ENCODERS.register("text")
 class TextEncoder(NetworkEncoder):
     """A language model: features of its embeddings and of every block.
 

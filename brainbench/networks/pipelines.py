@@ -5,7 +5,7 @@ Decoders put alignment before it, encoders read its layers; what network it is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.core.registry import Registry
 from brainbench.networks.builders import check_settings, find_builder
-from brainbench.networks.classifier import TorchClassifier
 from brainbench.networks.classifiers import MVCNetClassifier, NetworkClassifier, RBTransformerClassifier
 from brainbench.networks.options import of_pipeline
-from brainbench.recipes.pipelines import NetworkSettings
+from brainbench.recipes.pipelines import BraindecodeSettings, MvcnetSettings, NetworkSettings, RbtransformerSettings
 
 _MICROVOLT = 1e6
 """Microvolts in a volt."""
@@ -54,12 +52,6 @@ class Given:
     store: Path | None = None
 
 
-Build = Callable[[Any, Given], TorchClassifier]
-
-PIPELINE_NETWORKS: Registry[Build] = Registry("network of trials", entry_point_group="brainbench.pipeline_networks")
-"""Name of a pipeline's decoder -> function of its settings and `Given` that returns an unfitted classifier."""
-
-
 def _training(settings: NetworkSettings, given: Given) -> dict[str, Any]:
     """Return what every network takes from the recipe."""
     training = of_pipeline(settings, seed=given.seed, threads=given.threads)
@@ -72,8 +64,8 @@ def _training(settings: NetworkSettings, given: Given) -> dict[str, Any]:
     }
 
 
-@PIPELINE_NETWORKS.register("braindecode")
-def _braindecode(settings: Any, given: Given) -> NetworkClassifier:
+def braindecode(settings: BraindecodeSettings, given: Given) -> NetworkClassifier:
+    """Return an unfitted classifier with one of braindecode's networks."""
     module, parameters = f"braindecode.{settings.model}", dict(settings.parameters)
     try:
         check_settings(find_builder(module), parameters)
@@ -82,8 +74,8 @@ def _braindecode(settings: Any, given: Given) -> NetworkClassifier:
     return NetworkClassifier(module, module_params=parameters, **_training(settings, given))
 
 
-@PIPELINE_NETWORKS.register("mvcnet")
-def _mvcnet(settings: Any, given: Given) -> MVCNetClassifier:
+def mvcnet(settings: MvcnetSettings, given: Given) -> MVCNetClassifier:
+    """Return an unfitted MVCNet."""
     return MVCNetClassifier(
         ch_names=list(given.ch_names),
         deploy=settings.deploy,
@@ -95,8 +87,8 @@ def _mvcnet(settings: Any, given: Given) -> MVCNetClassifier:
     )
 
 
-@PIPELINE_NETWORKS.register("rbtransformer")
-def _rbtransformer(settings: Any, given: Given) -> RBTransformerClassifier:
+def rbtransformer(settings: RbtransformerSettings, given: Given) -> RBTransformerClassifier:
+    """Return an unfitted RBTransformer."""
     return RBTransformerClassifier(
         width=settings.width, depth=settings.depth, n_heads=settings.n_heads, **_training(settings, given)
     )

@@ -6,18 +6,24 @@ A third party adds a model under the entry point ``brainbench.recipes.datasets``
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from brainbench.core.errors import did_you_mean
-from brainbench.core.registry import installed
 from brainbench.recipes.base import Section
+from brainbench.recipes.catalogue import Catalogue, Noun
 
 
-class DatasetSettings(Section):
+class DatasetSettings(Noun):
     """What every data set's section has."""
 
+    needs_root: ClassVar[bool] = True
+    """Whether its files lie in a folder; a simulation has none."""
+    keeps_own_root: ClassVar[bool] = False
+    """Whether, without a `root`, the library that downloads it knows where it lies."""
+    fetched_by: ClassVar[str | None] = None
+    """Function that downloads it to a folder, as ``module:name``, where its card does not say what to download."""
     name: str
     """Which data set (`brainbench list datasets`)."""
     root: str | None = None
@@ -29,6 +35,7 @@ class DatasetSettings(Section):
 class AliceSettings(DatasetSettings):
     """Story listening (Brennan et al. 2016): ROI time courses and a word-level TextGrid."""
 
+    built_by = "brainbench.data.layouts.alice:Alice"
     name: Literal["alice"] = "alice"
     radius_mm: Literal[6, 10] = 10
     """Radius of the ROI spheres, in mm."""
@@ -39,6 +46,8 @@ class AliceSettings(DatasetSettings):
 class HaxbySettings(DatasetSettings):
     """Object viewing (Haxby et al. 2001): eight categories in blocks."""
 
+    built_by = "brainbench.data.layouts.haxby:Haxby"
+    fetched_by = "brainbench.data.fetch:fetch_haxby"
     name: Literal["haxby2001"] = "haxby2001"
     image: Literal["bold_1slice", "bold_25mm", "bold"] = "bold_1slice"
     """Which recording: one slice at full resolution, the 25 mm volume, or nilearn's full `bold.nii.gz`."""
@@ -57,6 +66,8 @@ class HaxbySettings(DatasetSettings):
 class MiyawakiSettings(DatasetSettings):
     """Visual image reconstruction (Miyawaki et al. 2008): 12 x 12 patterns and visual voxels."""
 
+    built_by = "brainbench.data.layouts.miyawaki:Miyawaki"
+    fetched_by = "brainbench.data.fetch:fetch_miyawaki"
     name: Literal["miyawaki2008"] = "miyawaki2008"
     stimuli: Literal["figures", "random", "both"] = "figures"
     """Which runs to use: the letters and shapes, the random patterns (nilearn's layout only), or both."""
@@ -65,6 +76,7 @@ class MiyawakiSettings(DatasetSettings):
 class NsdSettings(DatasetSettings):
     """Natural Scenes Dataset (Allen et al. 2022): photographs at 7 T; files in the official layout."""
 
+    built_by = "brainbench.data.layouts.nsd:Nsd"
     name: Literal["nsd"] = "nsd"
     betas: Literal["betas_fithrf_GLMdenoise_RR", "betas_fithrf", "betas_assumehrf"] = "betas_fithrf_GLMdenoise_RR"
     """Which preparation of the betas (func1pt8mm)."""
@@ -87,6 +99,7 @@ class NsdSettings(DatasetSettings):
 class Bold5000Settings(DatasetSettings):
     """BOLD5000 (Chang et al. 2019): 5,000 photographs at 3 T; release 1 or 2."""
 
+    built_by = "brainbench.data.layouts.bold5000:Bold5000"
     name: Literal["bold5000"] = "bold5000"
     release: Literal[1, 2] = 2
     """Release 1 (responses by volume and ROI) or 2 (GLMsingle betas)."""
@@ -113,6 +126,7 @@ class Bold5000Settings(DatasetSettings):
 class FolderSettings(DatasetSettings):
     """The user's own data: a `stimuli.csv`, responses, and a table of their rows per subject."""
 
+    built_by = "brainbench.data.layouts.folder:Folder"
     name: Literal["folder"] = "folder"
     stimuli: str = "stimuli.csv"
     """Table of the stimuli, relative to root: `id`, `path` or `text`, any labels; `onset` when continuous."""
@@ -192,6 +206,7 @@ class FolderSettings(DatasetSettings):
 class BidsSettings(DatasetSettings):
     """A BIDS-derivatives folder as fMRIPrep leaves it, or GLMsingle outputs beside it."""
 
+    built_by = "brainbench.data.layouts.bids:Bids"
     name: Literal["bids"] = "bids"
     task: str = Field(pattern=r"^[A-Za-z0-9+]+$")
     """Task label."""
@@ -347,6 +362,7 @@ class RecordingSettings(DatasetSettings):
 class PhysionetMiSettings(RecordingSettings):
     """EEG Motor Movement/Imagery (Schalk et al. 2004): 109 subjects, 64 channels, 160 Hz."""
 
+    built_by = "brainbench.data.recordings.physionet:PhysionetMi"
     name: Literal["physionet-mi"] = "physionet-mi"
     paradigm: Literal[
         "imagery_left_right",
@@ -363,6 +379,8 @@ class PhysionetMiSettings(RecordingSettings):
 class MoabbSettings(RecordingSettings):
     """Any data set of MOABB, by the name of its class."""
 
+    built_by = "brainbench.data.recordings.moabb:Moabb"
+    keeps_own_root = True
     name: Literal["moabb"] = "moabb"
     dataset: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
     """Class in `moabb.datasets`, such as BNCI2014_001."""
@@ -379,6 +397,7 @@ class MoabbSettings(RecordingSettings):
 class EegFolderSettings(RecordingSettings):
     """The user's own recordings (EDF, BDF, GDF, BrainVision, EEGLAB, FIF) with a table of events."""
 
+    built_by = "brainbench.data.recordings.eeg_folder:EegFolder"
     name: Literal["eeg-folder"] = "eeg-folder"
     recordings: str = "recordings.csv"
     """Table of the files, relative to root: `path`, `subject`, and where there are several `session`, `run`."""
@@ -429,6 +448,8 @@ class PlantedRoi(Section):
 class SimulatedSettings(DatasetSettings):
     """Participants with planted layers and known ceilings: the ground truth. Nothing here was measured."""
 
+    built_by = "brainbench.simulation.dataset:Simulated"
+    needs_root = False
     name: Literal["simulated"] = "simulated"
     design: Literal["images", "sentences", "story"] = "images"
     """Photographs, sentences, or a continuous story with an HRF and drift."""
@@ -455,39 +476,16 @@ class SimulatedSettings(DatasetSettings):
     """The planted ROIs."""
 
 
-_BUILT_IN: tuple[type[DatasetSettings], ...] = (
-    AliceSettings,
-    BidsSettings,
-    Bold5000Settings,
-    EegFolderSettings,
-    FolderSettings,
-    HaxbySettings,
-    MiyawakiSettings,
-    MoabbSettings,
-    NsdSettings,
-    PhysionetMiSettings,
-    SimulatedSettings,
-)
-
-
-def _models() -> tuple[type[DatasetSettings], ...]:
-    return _BUILT_IN + tuple(point.load() for point in installed("brainbench.recipes.datasets"))
-
-
-def settings_models() -> dict[str, type[DatasetSettings]]:
-    """Return the model of every known data set by name."""
-    return {model.model_fields["name"].default: model for model in _models()}
-
+DATASETS = Catalogue("datasets", "data set", DatasetSettings, tag="name", section="dataset", room="simulation")
+"""Settings of data sets by name. A builder is a `brainbench.data.base.Dataset`; a simulation needs encoders, so that
+builders may stand as high as those."""
 
 if TYPE_CHECKING:
     AnyDataset = DatasetSettings
 else:
-    AnyDataset = Annotated[Union[_models()], Field(discriminator="name")]  # noqa: UP007 (built at run time)
+    AnyDataset = DATASETS.union()
 
 
 def dataset_settings(values: dict[str, Any]) -> DatasetSettings:
     """Return validated settings from plain values, for use from Python."""
-    from pydantic import TypeAdapter
-
-    settings: DatasetSettings = TypeAdapter(AnyDataset).validate_python(values)
-    return settings
+    return DATASETS.settings(values)

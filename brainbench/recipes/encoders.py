@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, field_validator
 
-from brainbench.core.registry import installed
-from brainbench.recipes.base import Section
+from brainbench.recipes.catalogue import Catalogue, Noun
 from brainbench.recipes.pipelines import AnyPipeline, NetworkSettings
 
 
-class EncoderSettings(Section):
+class EncoderSettings(Noun):
     """What every encoder's entry has."""
 
+    has_network: ClassVar[bool] = False
+    """Whether it holds a network in memory."""
+    has_gradient: ClassVar[bool] = False
+    """Whether gradients pass from its features to its stimuli, so that it can guide a generator."""
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """How the report calls it; unique in the recipe."""
     family: str
@@ -31,6 +34,9 @@ class EncoderSettings(Section):
 class ImageSettings(EncoderSettings):
     """Any timm model."""
 
+    built_by = "brainbench.encoders.image:ImageEncoder"
+    has_network = True
+    has_gradient = True
     family: Literal["image"] = "image"
     model: str = "tf_efficientnet_lite0"
     """Name of a timm model."""
@@ -43,6 +49,8 @@ class ImageSettings(EncoderSettings):
 class TextSettings(EncoderSettings):
     """Any transformers text encoder: a hub name, a local folder, or `minilm` (installed package)."""
 
+    built_by = "brainbench.encoders.text:TextEncoder"
+    has_network = True
     family: Literal["text"] = "text"
     model: str = "minilm"
     """Hub name, local folder, or `minilm`."""
@@ -57,6 +65,7 @@ class TextSettings(EncoderSettings):
 class GaborSettings(EncoderSettings):
     """Gabor pyramid: quadrature energy at several scales and orientations (a V1 baseline)."""
 
+    built_by = "brainbench.encoders.gabor:GaborPyramid"
     family: Literal["gabor"] = "gabor"
     role: Literal["model", "control"] = "control"
     """A model makes a claim; a control is what the claim is held against."""
@@ -73,6 +82,7 @@ class GaborSettings(EncoderSettings):
 class PixelsSettings(EncoderSettings):
     """Grey pixels of a small version of the image (a control); arrays are used as they are."""
 
+    built_by = "brainbench.encoders.controls:Pixels"
     family: Literal["pixels"] = "pixels"
     role: Literal["model", "control"] = "control"
     """A model makes a claim; a control is what the claim is held against."""
@@ -83,6 +93,7 @@ class PixelsSettings(EncoderSettings):
 class WordRateSettings(EncoderSettings):
     """One for every word: how many words there were, and nothing about them (a control)."""
 
+    built_by = "brainbench.encoders.controls:WordRate"
     family: Literal["word_rate"] = "word_rate"
     role: Literal["model", "control"] = "control"
     """A model makes a claim; a control is what the claim is held against."""
@@ -91,6 +102,7 @@ class WordRateSettings(EncoderSettings):
 class RandomSettings(EncoderSettings):
     """A random vector for every word type or stimulus, the same each time it comes (a control)."""
 
+    built_by = "brainbench.encoders.controls:RandomVectors"
     family: Literal["random"] = "random"
     role: Literal["model", "control"] = "control"
     """A model makes a claim; a control is what the claim is held against."""
@@ -101,6 +113,7 @@ class RandomSettings(EncoderSettings):
 class OneHotSettings(EncoderSettings):
     """One column per distinct stimulus: identity without similarity (a control)."""
 
+    built_by = "brainbench.encoders.controls:OneHot"
     family: Literal["one_hot"] = "one_hot"
     role: Literal["model", "control"] = "control"
     """A model makes a claim; a control is what the claim is held against."""
@@ -109,6 +122,7 @@ class OneHotSettings(EncoderSettings):
 class RecordedSettings(EncoderSettings):
     """A predictor that came with the recording, such as `sound_power` (a control)."""
 
+    built_by = "brainbench.encoders.controls:recorded"
     family: Literal["recorded"] = "recorded"
     role: Literal["model", "control"] = "control"
     """A model makes a claim; a control is what the claim is held against."""
@@ -119,6 +133,7 @@ class RecordedSettings(EncoderSettings):
 class BandPowerSettings(EncoderSettings):
     """Log band power of every channel of a signal (a control): what a network of signals has to beat."""
 
+    built_by = "brainbench.encoders.controls:InputPower"
     family: Literal["band_power"] = "band_power"
     role: Literal["model", "control"] = "control"
     """A model makes a claim; a control is what the claim is held against."""
@@ -131,6 +146,8 @@ class BandPowerSettings(EncoderSettings):
 class EegSettings(EncoderSettings):
     """A network of trials as an encoder: its layers are read while it looks at signals it was not trained on."""
 
+    built_by = "brainbench.encoders.signals:EegEncoder"
+    has_network = True
     family: Literal["eeg"] = "eeg"
     decoder: AnyPipeline
     """The network and its training, as in `pipelines`; `band` and `align` are the data set's and none."""
@@ -164,38 +181,18 @@ class EegSettings(EncoderSettings):
         return dict(self._recordings if self._recordings is not None else self.trained_on)
 
 
-_BUILT_IN: tuple[type[EncoderSettings], ...] = (
-    BandPowerSettings,
-    EegSettings,
-    GaborSettings,
-    ImageSettings,
-    OneHotSettings,
-    PixelsSettings,
-    RandomSettings,
-    RecordedSettings,
-    TextSettings,
-    WordRateSettings,
+ENCODERS = Catalogue(
+    "encoders", "encoder", EncoderSettings, tag="family", section="encoders", several=True, room="encoders"
 )
-
-
-def _models() -> tuple[type[EncoderSettings], ...]:
-    return _BUILT_IN + tuple(point.load() for point in installed("brainbench.recipes.encoders"))
-
-
-def settings_models() -> dict[str, type[EncoderSettings]]:
-    """Return the model of every known family by name."""
-    return {model.model_fields["family"].default: model for model in _models()}
-
+"""Settings of encoders by family. A builder is called with them, the seed, the device and the batch size (None:
+automatic) and returns a `brainbench.encoders.base.Encoder`."""
 
 if TYPE_CHECKING:
     AnyEncoder = EncoderSettings
 else:
-    AnyEncoder = Annotated[Union[_models()], Field(discriminator="family")]  # noqa: UP007 (built at run time)
+    AnyEncoder = ENCODERS.union()
 
 
 def encoder_settings(values: dict[str, Any]) -> EncoderSettings:
     """Return validated settings from plain values, for use from Python."""
-    from pydantic import TypeAdapter
-
-    settings: EncoderSettings = TypeAdapter(AnyEncoder).validate_python(values)
-    return settings
+    return ENCODERS.settings(values)

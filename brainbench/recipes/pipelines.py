@@ -5,19 +5,23 @@ A third party adds a model under the entry point ``brainbench.recipes.pipelines`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from brainbench.core.registry import installed
 from brainbench.recipes.base import Section
+from brainbench.recipes.catalogue import Catalogue, Noun
 
 Alignment = Literal["none", "euclidean", "riemannian", "euclidean_transductive", "riemannian_transductive"]
 
 
-class PipelineSettings(Section):
+class PipelineSettings(Noun):
     """What every pipeline has."""
 
+    works_in_part: ClassVar[bool] = False
+    """Whether it can be fitted on a part of a trial: on covariances, which any window or band has."""
+    has_patterns: ClassVar[bool] = False
+    """Whether its filters have patterns on the scalp."""
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """How the report calls it; unique in the recipe."""
     decoder: str
@@ -46,6 +50,9 @@ class CovarianceSettings(PipelineSettings):
 class CspLdaSettings(CovarianceSettings):
     """Common spatial patterns, log variances, linear discriminant analysis."""
 
+    built_by = "brainbench.decoders.covariance:csp_lda"
+    works_in_part = True
+    has_patterns = True
     decoder: Literal["csp_lda"] = "csp_lda"
     n_filters: int = Field(6, ge=1)
     """Spatial filters kept."""
@@ -54,6 +61,7 @@ class CspLdaSettings(CovarianceSettings):
 class FbcspLdaSettings(CovarianceSettings):
     """Filter-bank common spatial patterns (Ang et al. 2008), a selection by mutual information, LDA."""
 
+    built_by = "brainbench.decoders.covariance:fbcsp_lda"
     decoder: Literal["fbcsp_lda"] = "fbcsp_lda"
     bands: list[list[float]] = Field(
         [[8.0, 12.0], [12.0, 16.0], [16.0, 20.0], [20.0, 24.0], [24.0, 28.0], [28.0, 32.0]], min_length=2
@@ -82,6 +90,8 @@ class FbcspLdaSettings(CovarianceSettings):
 class TangentLrSettings(CovarianceSettings):
     """Tangent space at the Riemannian mean (Barachant et al. 2012), logistic regression."""
 
+    built_by = "brainbench.decoders.covariance:tangent_lr"
+    works_in_part = True
     decoder: Literal["tangent_lr"] = "tangent_lr"
     C: float = Field(1.0, gt=0)
     """Inverse strength of the L2 penalty."""
@@ -90,12 +100,18 @@ class TangentLrSettings(CovarianceSettings):
 class FgmdmSettings(CovarianceSettings):
     """Geodesic filtering and minimum distance to mean (Barachant et al. 2010)."""
 
+    built_by = "brainbench.decoders.covariance:fgmdm"
+    works_in_part = True
     decoder: Literal["fgmdm"] = "fgmdm"
 
 
 class NetworkSettings(PipelineSettings):
     """What the training of a network on trials needs; every pipeline with a network has it."""
 
+    built_by = "brainbench.decoders.networks:network_decoder"
+    network_by: ClassVar[str]
+    """Function of these settings and `brainbench.networks.pipelines.Given` that returns an unfitted classifier, as
+    ``module:name``."""
     max_epochs: int = Field(120, ge=1)
     """Passes over the training rows at most."""
     patience: int = Field(30, ge=1)
@@ -111,6 +127,7 @@ class NetworkSettings(PipelineSettings):
 class BraindecodeSettings(NetworkSettings):
     """Any classifier of braindecode, trained by brainbench's own loop."""
 
+    network_by = "brainbench.networks.pipelines:braindecode"
     decoder: Literal["braindecode"] = "braindecode"
     model: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
     """Class in `braindecode.models`: EEGNet, ShallowFBCSPNet, EEGConformer, ATCNet, ..."""
@@ -121,6 +138,7 @@ class BraindecodeSettings(NetworkSettings):
 class MvcnetSettings(NetworkSettings):
     """MVCNet: a convolutional network and a Transformer trained together on views of a trial (arXiv 2502.17482)."""
 
+    network_by = "brainbench.networks.pipelines:mvcnet"
     decoder: Literal["mvcnet"] = "mvcnet"
     deploy: Literal["cnn", "fused"] = "cnn"
     """What decides: the convolutional branch alone, or both."""
@@ -137,6 +155,7 @@ class MvcnetSettings(NetworkSettings):
 class RbtransformerSettings(NetworkSettings):
     """RBTransformer: attention between electrodes over their band entropies (arXiv 2511.13954)."""
 
+    network_by = "brainbench.networks.pipelines:rbtransformer"
     decoder: Literal["rbtransformer"] = "rbtransformer"
     width: int = Field(128, ge=8)
     """Width of an electrode's token."""
@@ -146,34 +165,16 @@ class RbtransformerSettings(NetworkSettings):
     """Attention heads of a block."""
 
 
-_BUILT_IN: tuple[type[PipelineSettings], ...] = (
-    BraindecodeSettings,
-    CspLdaSettings,
-    FbcspLdaSettings,
-    FgmdmSettings,
-    MvcnetSettings,
-    RbtransformerSettings,
-    TangentLrSettings,
+PIPELINES = Catalogue(
+    "pipelines", "decoder", PipelineSettings, tag="decoder", section="pipelines", several=True, room="decoders"
 )
-
-
-def _models() -> tuple[type[PipelineSettings], ...]:
-    return _BUILT_IN + tuple(point.load() for point in installed("brainbench.recipes.pipelines"))
-
-
-def settings_models() -> dict[str, type[PipelineSettings]]:
-    """Return the model of every known decoder of trials by name."""
-    return {model.model_fields["decoder"].default: model for model in _models()}
-
+"""Settings of decoders of trials by name. A builder is called with them and a `brainbench.decoders.base.TrialContext`
+and returns an unfitted decoder."""
 
 if TYPE_CHECKING:
     AnyPipeline = PipelineSettings
 else:
-    AnyPipeline = Annotated[Union[_models()], Field(discriminator="decoder")]  # noqa: UP007 (built at run time)
-
-
-PARTIAL = ("csp_lda", "tangent_lr", "fgmdm")
-"""Decoders that can be fitted on a part of a trial: on covariances, which any window or band has."""
+    AnyPipeline = PIPELINES.union()
 
 
 class TimeResolved(Section):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,20 +18,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from brainbench.core.errors import Problem, RecipeError, UserError, did_you_mean, one_of
-from brainbench.recipes import datasets, encoders, pipelines, reconstruction
+from brainbench.recipes.catalogue import Catalogue, catalogues
 from brainbench.recipes.kinds import Recipe, kinds
 from brainbench.recipes.presets import with_preset
 
 Path_ = tuple[str | int, ...]
-_UNIONS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
-    "dataset": ("name", datasets.settings_models),
-    "encoders": ("family", encoders.settings_models),
-    "pipelines": ("decoder", pipelines.settings_models),
-    "low_level": ("codec", reconstruction.codec_models),
-    "generator": ("name", reconstruction.generator_models),
-}
-_LISTS = ("encoders", "pipelines")
-_SECTIONS = tuple(name for name in _UNIONS if name not in _LISTS)
 
 
 class _Loader(yaml.SafeLoader):
@@ -289,21 +280,26 @@ def _apply(values: Any, override: str, document: _Document) -> None:
 
 def _check_tags(values: dict[str, Any], document: _Document) -> None:
     """Say what is wrong with ``dataset.name``, ``family`` and their like with the nearest valid choice."""
-    for name in _SECTIONS:
-        tag, models = _UNIONS[name]
-        section = values.get(name)
-        if isinstance(section, dict):
-            _check_tag(section, (name,), tag, models(), document)
-    for name in _LISTS:
-        tag, models = _UNIONS[name]
-        entries = values.get(name)
-        for index, entry in enumerate(entries if isinstance(entries, list) else []):
+    for nouns in catalogues().values():
+        section = values.get(nouns.section)
+        if not nouns.several:
+            entries: list[tuple[Path_, Any]] = [((nouns.section,), section)]
+        else:
+            several = section if isinstance(section, list) else []
+            entries = [((nouns.section, index), entry) for index, entry in enumerate(several)]
+        for path, entry in entries:
             if isinstance(entry, dict):
-                _check_tag(entry, (name, index), tag, models(), document)
+                _check_tag(entry, path, nouns.tag, nouns, document)
                 inner = entry.get("decoder")
-                if name == "encoders" and isinstance(inner, dict):
-                    tag_of_inner, inner_models = _UNIONS["pipelines"]
-                    _check_tag(inner, (name, index, "decoder"), tag_of_inner, inner_models(), document)
+                if nouns.section == "encoders" and isinstance(inner, dict):
+                    decoders = _nouns_of("pipelines")
+                    assert decoders is not None
+                    _check_tag(inner, (*path, "decoder"), decoders.tag, decoders, document)
+
+
+def _nouns_of(section: str) -> Catalogue[Any] | None:
+    """Return the catalogue whose settings a section of a recipe holds, or None."""
+    return next((nouns for nouns in catalogues().values() if nouns.section == section), None)
 
 
 def _check_tag(values: dict[str, Any], path: Path_, tag: str, choices: Iterable[str], document: _Document) -> None:
@@ -359,13 +355,13 @@ def _resolve(loc: Sequence[str | int], values: Any, recipe: type[Recipe]) -> tup
     parent: Any = recipe
     while parts:
         part = parts.pop(0)
-        union = _UNIONS.get(str(path[0])) if path else None
-        at_union = union is not None and (len(path) == (2 if path[0] in _LISTS else 1))
+        nouns = _nouns_of(str(path[0])) if path else None
+        at_union = nouns is not None and len(path) == (2 if nouns.several else 1)
         if len(path) == 3 and path[0] == "encoders" and path[2] == "decoder":
-            union, at_union = _UNIONS["pipelines"], True
-        if at_union and union is not None and isinstance(here, dict) and part == here.get(union[0]):
-            if part in union[1]():
-                parent = union[1]()[str(part)]
+            nouns, at_union = _nouns_of("pipelines"), True
+        if at_union and nouns is not None and isinstance(here, dict) and part == here.get(nouns.tag):
+            if part in nouns:
+                parent = nouns[str(part)]
                 continue
         if isinstance(here, dict) and part not in here and part not in getattr(parent, "model_fields", {}) and parts:
             continue  # the name of a union member such as "list[str]"

@@ -7,12 +7,12 @@ beside its codec or generator.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from brainbench.core.registry import installed
 from brainbench.recipes.base import Section
+from brainbench.recipes.catalogue import Catalogue, Noun
 
 ImageMetric = Literal[
     "pixcorr",
@@ -30,7 +30,7 @@ ImageMetric = Literal[
 Calibration = Literal["none", "train-cv", "train-fit", "test-batch"]
 
 
-class CodecSettings(Section):
+class CodecSettings(Noun):
     """What every codec has."""
 
     codec: str
@@ -40,6 +40,7 @@ class CodecSettings(Section):
 class PcaSettings(CodecSettings):
     """Principal components of the training images' pixels, or of their patches; needs no weights."""
 
+    built_by = "brainbench.reconstruction.codecs.pca:open_pca"
     codec: Literal["pca"] = "pca"
     image_size: int = Field(32, ge=4, le=512)
     """Side of the images, in pixels."""
@@ -60,6 +61,7 @@ class PcaSettings(CodecSettings):
 class AutoencoderSettings(CodecSettings):
     """Latents of any diffusers `AutoencoderKL` (the mode of its posterior) or `AutoencoderTiny`."""
 
+    built_by = "brainbench.reconstruction.codecs.autoencoder:AutoencoderCodec"
     codec: Literal["autoencoder"] = "autoencoder"
     model: str = "stabilityai/sd-vae-ft-mse"
     """Hub name, or a local folder, of an autoencoder or of a pipeline that has one."""
@@ -70,6 +72,7 @@ class AutoencoderSettings(CodecSettings):
 class VdvaeSettings(CodecSettings):
     """Latents of the very deep VAE (Child 2021): the first layers of its hierarchy, as Brain-Diffuser takes them."""
 
+    built_by = "brainbench.reconstruction.codecs.vdvae:VdvaeCodec"
     codec: Literal["vdvae"] = "vdvae"
     weights: str
     """File of the official weights (`imagenet64-iter-1600000-model-ema.th`), or `random`."""
@@ -130,9 +133,11 @@ def block_string(text: str, name: str, kinds: str) -> list[tuple[int, int | None
     return blocks
 
 
-class GeneratorSettings(Section):
+class GeneratorSettings(Noun):
     """What every generator has."""
 
+    guidable: ClassVar[bool] = False
+    """Whether a region can guide it."""
     name: str
     """Which generator makes the final images."""
     strength: float = Field(0.75, ge=0, le=1)
@@ -157,6 +162,8 @@ class ConditionOn(Section):
 class SmallSettings(GeneratorSettings):
     """A small diffusion network (diffusers UNet, DDIM) that brainbench trains itself, on a CPU in minutes."""
 
+    built_by = "brainbench.reconstruction.generators.small:SmallGenerator"
+    guidable = True
     name: Literal["small"] = "small"
     image_size: int = Field(32, ge=8, le=128)
     """Side of its images, in pixels; a multiple of 4."""
@@ -215,6 +222,7 @@ class PretrainedSettings(GeneratorSettings):
 class IpAdapterSettings(PretrainedSettings):
     """Stable Diffusion image-to-image with an IP-Adapter: the default for photographs."""
 
+    built_by = "brainbench.reconstruction.generators.ip_adapter:IpAdapter"
     name: Literal["ip-adapter"] = "ip-adapter"
     model: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     """Hub name, or a local folder in diffusers' layout."""
@@ -231,6 +239,8 @@ class IpAdapterSettings(PretrainedSettings):
 class StableDiffusionSettings(PretrainedSettings):
     """Stable Diffusion 1.x or 2.x alone, with the empty text: what `kind: explore` guides."""
 
+    built_by = "brainbench.reconstruction.generators.stable_diffusion:StableDiffusion"
+    guidable = True
     name: Literal["stable-diffusion"] = "stable-diffusion"
     model: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     """Hub name, or a local folder in diffusers' layout."""
@@ -239,6 +249,7 @@ class StableDiffusionSettings(PretrainedSettings):
 class VersatileSettings(PretrainedSettings):
     """Versatile Diffusion, guided by image and text tokens at once: what Brain-Diffuser used."""
 
+    built_by = "brainbench.reconstruction.generators.versatile:VersatileDiffusion"
     name: Literal["versatile-diffusion"] = "versatile-diffusion"
     model: str = "shi-labs/versatile-diffusion"
     """Hub name, or a local folder in diffusers' layout."""
@@ -249,6 +260,7 @@ class VersatileSettings(PretrainedSettings):
 class KandinskySettings(PretrainedSettings):
     """Kandinsky 2.2 image-to-image: one image vector is all it needs, the smallest target of all."""
 
+    built_by = "brainbench.reconstruction.generators.kandinsky:Kandinsky"
     name: Literal["kandinsky22"] = "kandinsky22"
     model: str = "kandinsky-community/kandinsky-2-2-decoder"
     """Hub name, or a local folder, of the decoder."""
@@ -261,6 +273,7 @@ class KandinskySettings(PretrainedSettings):
 class CascadeSettings(PretrainedSettings):
     """Stable Cascade: an image and a text vector make 24 x 24 latents, and those the image."""
 
+    built_by = "brainbench.reconstruction.generators.cascade:StableCascade"
     name: Literal["stable-cascade"] = "stable-cascade"
     model: str = "stabilityai/stable-cascade"
     """Hub name, or a local folder, of stage B."""
@@ -276,55 +289,28 @@ class CascadeSettings(PretrainedSettings):
     """Steps of stage B, where the initial image enters (`strength` of them are taken)."""
 
 
-_CODECS: tuple[type[CodecSettings], ...] = (AutoencoderSettings, PcaSettings, VdvaeSettings)
-_GENERATORS: tuple[type[GeneratorSettings], ...] = (
-    CascadeSettings,
-    IpAdapterSettings,
-    KandinskySettings,
-    SmallSettings,
-    StableDiffusionSettings,
-    VersatileSettings,
+CODECS = Catalogue("codecs", "codec", CodecSettings, tag="codec", section="low_level", room="reconstruction")
+"""Settings of codecs by name. A builder is called with them, the seed and the device and returns a
+`brainbench.reconstruction.base.Codec`."""
+GENERATORS = Catalogue(
+    "generators", "generator", GeneratorSettings, tag="name", section="generator", room="reconstruction"
 )
-
-
-def _models(built_in: tuple[Any, ...], group: str) -> tuple[Any, ...]:
-    return built_in + tuple(point.load() for point in installed(group))
-
-
-def codec_models() -> dict[str, type[CodecSettings]]:
-    """Return the model of every known codec by name."""
-    return {model.model_fields["codec"].default: model for model in _models(_CODECS, "brainbench.recipes.codecs")}
-
-
-def generator_models() -> dict[str, type[GeneratorSettings]]:
-    """Return the model of every known generator by name."""
-    models = _models(_GENERATORS, "brainbench.recipes.generators")
-    return {model.model_fields["name"].default: model for model in models}
-
+"""Settings of generators by name. A builder is called with them, the recipe's encoders (``{name: (Encoder,
+settings)}``), the seed and the device and returns a `brainbench.reconstruction.base.Generator`."""
 
 if TYPE_CHECKING:
     AnyCodec = CodecSettings
     AnyGenerator = GeneratorSettings
 else:
-    AnyCodec = Annotated[
-        Union[_models(_CODECS, "brainbench.recipes.codecs")], Field(discriminator="codec")  # noqa: UP007
-    ]
-    AnyGenerator = Annotated[
-        Union[_models(_GENERATORS, "brainbench.recipes.generators")], Field(discriminator="name")  # noqa: UP007
-    ]
+    AnyCodec = CODECS.union()
+    AnyGenerator = GENERATORS.union()
 
 
 def generator_settings(values: dict[str, Any]) -> GeneratorSettings:
     """Return validated settings of a generator from plain values, for use from Python."""
-    from pydantic import TypeAdapter
-
-    settings: GeneratorSettings = TypeAdapter(AnyGenerator).validate_python(values)
-    return settings
+    return GENERATORS.settings(values)
 
 
 def codec_settings(values: dict[str, Any]) -> CodecSettings:
     """Return validated settings of a codec from plain values, for use from Python."""
-    from pydantic import TypeAdapter
-
-    settings: CodecSettings = TypeAdapter(AnyCodec).validate_python(values)
-    return settings
+    return CODECS.settings(values)

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from brainbench.core.registry import Registry
 from brainbench.encoders.base import Encoder, Pool
 
 Images = np.ndarray
@@ -167,32 +166,3 @@ class Generator(ABC):
     def weight_files(self) -> list[Path]:
         """Return the files its weights were read from."""
         return []
-
-
-CODECS: Registry[Callable[..., Codec]] = Registry(
-    "codec",
-    modules={
-        "pca": "brainbench.reconstruction.codecs.pca",
-        "autoencoder": "brainbench.reconstruction.codecs.autoencoder",
-        "vdvae": "brainbench.reconstruction.codecs.vdvae",
-    },
-    entry_point_group="brainbench.codecs",
-)
-"""Name -> ``open(settings, *, seed, device)``, which returns the codec."""
-
-GENERATORS: Registry[Callable[..., Generator]] = Registry(
-    "generator",
-    modules={
-        "small": "brainbench.reconstruction.generators.small",
-        "stable-diffusion": "brainbench.reconstruction.generators.stable_diffusion",
-        "ip-adapter": "brainbench.reconstruction.generators.ip_adapter",
-        "versatile-diffusion": "brainbench.reconstruction.generators.versatile",
-        "kandinsky22": "brainbench.reconstruction.generators.kandinsky",
-        "stable-cascade": "brainbench.reconstruction.generators.cascade",
-    },
-    entry_point_group="brainbench.generators",
-)
-"""Name -> ``open(settings, encoders, *, seed, device)``, which returns the generator.
-
-`encoders` are the recipe's own, by name: ``{name: (Encoder, settings)}``.
-"""

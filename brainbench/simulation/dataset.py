@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean
-from brainbench.data.base import DATASETS, Context, Continuous, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli
 from brainbench.encoders.base import open_encoder
 from brainbench.features.store import FeatureStore, default_cache
 from brainbench.features.timing import to_rows
@@ -27,7 +27,6 @@ RUN_OFFSET = 0.5
 """Standard deviation of the mean shift between runs, in units of the signal."""
 
 
-@DATASETS.register("simulated")
 class Simulated(Dataset):
     """Participants look at photographs, read sentences, or listen to a story.
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import DATASETS, Context, Dataset, choose_subjects
+from brainbench.data.base import Context, Dataset, choose_subjects
 from brainbench.data.recordings.reading import READERS
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
 from brainbench.encoders.selfcheck import CHECKS, remembered_in
 from brainbench.features.store import NETWORKS, FeatureStore
+from brainbench.recipes.datasets import DATASETS
 from brainbench.recipes.encoders import EncoderSettings, RecordedSettings
 from brainbench.recipes.kinds import Recipe
 
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Recipe, covariant=True)
 """A kind of recipe: what is opened of one may be read as what is opened of any."""
 AnyR = TypeVar("AnyR", bound=Recipe)
-WITHOUT_FILES = ("simulated",)
-"""Data sets that need no folder."""
-OWN_FOLDER = ("moabb",)
-"""Data sets whose library knows a folder when the recipe names none."""
 
 
 @dataclass
@@ -94,18 +91,18 @@ class Opened(Generic[R]):
 def open_dataset(recipe: Recipe, cache: Path) -> tuple[Dataset, str]:
     """Open the recipe's data set; return it with a sentence that says which folder was taken."""
     settings: Any = recipe.dataset
-    if settings.name in WITHOUT_FILES:
+    if not settings.needs_root:
         root, note = None, "no files: everything is simulated"
         folder = getattr(settings, "images", None) or settings.root
         if folder is not None:
             note = f"{folder} (stimuli; the responses are simulated)"
-    elif settings.name in OWN_FOLDER and settings.root is None:
+    elif settings.keeps_own_root and settings.root is None:
         root, note = None, "the folder that the data set's own library keeps"
     else:
         root, note = resolve_root(settings.name, settings.root)
     encoders = {entry.name: entry for entry in getattr(recipe, "encoders", [])}
     context = Context(seed=recipe.seed, cache=cache, encoders=encoders, device=recipe.execution.device)
-    return DATASETS[settings.name].open(settings, root, context), note
+    return DATASETS.builder(settings.name).open(settings, root, context), note
 
 
 def open_all(recipe: AnyR, cache: Path) -> Opened[AnyR]:
@@ -129,14 +126,16 @@ def open_all(recipe: AnyR, cache: Path) -> Opened[AnyR]:
         _check_unseen(dataset, encoder)
     codec, generator = getattr(recipe, "low_level", None), getattr(recipe, "generator", None)
     if codec is not None:
-        from brainbench.reconstruction.base import CODECS
+        from brainbench.recipes.reconstruction import CODECS
 
-        opened.codec = CODECS[codec.codec](codec, seed=recipe.seed, device=execution.device)
+        opened.codec = CODECS.builder(codec.codec)(codec, seed=recipe.seed, device=execution.device)
     if generator is not None:
-        from brainbench.reconstruction.base import GENERATORS
+        from brainbench.recipes.reconstruction import GENERATORS
 
         known = {e.name: (e.encoder, e.settings) for e in opened.encoders if e.encoder is not None}
-        opened.generator = GENERATORS[generator.name](generator, known, seed=recipe.seed, device=execution.device)
+        opened.generator = GENERATORS.builder(generator.name)(
+            generator, known, seed=recipe.seed, device=execution.device
+        )
     return opened
 
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
-from brainbench.recipes.datasets import dataset_settings
+from brainbench.recipes.datasets import DATASETS, dataset_settings
 from tests.data.bids_folder import write_bids
 
 
 def open_bids(root, cache=None, **settings):
     values = {"name": "bids", "task": "read", "modality": "text", "betas": "trial", "confounds": ["motion"], **settings}
-    return DATASETS["bids"].open(dataset_settings(values), root, Context(cache=cache))
+    return DATASETS.builder("bids").open(dataset_settings(values), root, Context(cache=cache))
 
 
 @pytest.fixture(scope="module")

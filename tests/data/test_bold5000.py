@@ -7,10 +7,10 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
 from brainbench.data.layouts.bold5000 import PUBLISHED, ROIS
-from brainbench.recipes.datasets import Bold5000Settings
+from brainbench.recipes.datasets import DATASETS, Bold5000Settings
 from tests.data.bold5000_copy import write_bold5000
 
 VOLUMES = {"release": 2, "mask": "masks/{subject}.nii.gz"}
@@ -30,7 +30,7 @@ def own(copy, tmp_path):
 
 
 def open_bold5000(root, **settings):
-    return DATASETS["bold5000"].open(Bold5000Settings(**settings), root, Context())
+    return DATASETS.builder("bold5000").open(Bold5000Settings(**settings), root, Context())
 
 
 def r_with_signal(dataset, copy, subject, signal):

@@ -12,7 +12,7 @@ from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError
 from brainbench.data import cards, fetch
 from brainbench.data.roots import resolve_root
-from brainbench.recipes.datasets import settings_models
+from brainbench.recipes.datasets import DATASETS
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_other_bytes_and_missing_files_leave_nothing_behind(server, cards_folder
 
 
 def test_every_data_set_has_a_card():
-    for name in settings_models():
+    for name in DATASETS:
         card = cards.load_card(name)
         assert card.licence and card.citation and card.fetch
         assert card.title in fetch.describe(name)

@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
-from brainbench.recipes.datasets import dataset_settings
+from brainbench.recipes.datasets import DATASETS, dataset_settings
 from tests.data.folders import N_TARGETS, SURFACES, VOLUMES, write_story, write_surfaces, write_trials, write_volumes
 
 
 def open_folder(root, **settings):
-    return DATASETS["folder"].open(dataset_settings({"name": "folder", **settings}), root, Context())
+    return DATASETS.builder("folder").open(dataset_settings({"name": "folder", **settings}), root, Context())
 
 
 def read_all(root, **settings):

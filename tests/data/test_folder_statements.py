@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
 from brainbench.data.images import read_atlas, read_mask
 from brainbench.data.layouts.matrices import read_matrix
 from brainbench.data.tables import read_table
-from brainbench.recipes.datasets import dataset_settings
+from brainbench.recipes.datasets import DATASETS, dataset_settings
 from tests.data.folders import AFFINE, SURFACES, VOLUMES, write_surfaces, write_trials, write_volumes
 from tests.sweeps.loaders import LOADERS, write_cifti, write_story_of_runs
 
 
 def open_folder(root, **values):
-    return DATASETS["folder"].open(dataset_settings({"name": "folder", **values}), root, Context())
+    return DATASETS.builder("folder").open(dataset_settings({"name": "folder", **values}), root, Context())
 
 
 @pytest.fixture
@@ -90,6 +90,20 @@ def test_nan_that_became_zero_in_a_map_of_whole_numbers_is_flat(root):
         open_folder(root, **VOLUMES).responses("sub-01")
     responses = open_folder(root, **VOLUMES, flat_targets="drop").responses("sub-01")
     assert "never change" in left_out(responses)[0][2]
+
+
+def test_a_map_keeps_what_is_not_known(root):
+    """A mask is an image of whole numbers, in which NaN would become 0: maps are not stored as it is."""
+    write_volumes(root)
+    masker = open_folder(root, **VOLUMES).responses("sub-01").masker
+    values = np.linspace(-1, 1, 10).astype(np.float32)
+    values[3] = np.nan
+    image = masker.inverse_transform(values)
+    nibabel.save(image, root / "map.nii.gz")
+    stored = nibabel.load(root / "map.nii.gz")
+    assert stored.get_data_dtype() == np.float32
+    inside = np.asarray(stored.dataobj)[np.asarray(read_mask(root / "mask.nii.gz").dataobj) > 0]
+    np.testing.assert_array_equal(inside, values)
 
 
 def test_aligned_targets_do_not_lose_some(root):

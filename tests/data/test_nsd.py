@@ -11,10 +11,10 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
 from brainbench.data.layouts.nsd_files import LABELS, PUBLISHED, read_session
-from brainbench.recipes.datasets import NsdSettings
+from brainbench.recipes.datasets import DATASETS, NsdSettings
 from tests.data.nsd_copy import write_nsd
 
 
@@ -32,7 +32,7 @@ def own(copy, tmp_path):
 
 def open_nsd(root, cache=None, **settings):
     settings.setdefault("test_set", "shared1000")
-    return DATASETS["nsd"].open(NsdSettings(**settings), root, Context(cache=cache))
+    return DATASETS.builder("nsd").open(NsdSettings(**settings), root, Context(cache=cache))
 
 
 def r_with_signal(dataset, copy, subject):

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
 from brainbench.data.roots import resolve_root
-from brainbench.recipes.datasets import dataset_settings
+from brainbench.recipes.datasets import DATASETS, dataset_settings
 
 
 def open_real(name, root, **settings):
     path, _ = resolve_root(name, str(root))
-    return DATASETS[name].open(dataset_settings({"name": name, **settings}), path, Context())
+    return DATASETS.builder(name).open(dataset_settings({"name": name, **settings}), path, Context())
 
 
 def test_alice(real_data):

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
 from brainbench.data.roots import resolve_root
-from brainbench.recipes.datasets import dataset_settings
+from brainbench.recipes.datasets import DATASETS, dataset_settings
 
 mne = pytest.importorskip("mne")
 
@@ -51,7 +51,7 @@ def write_folder(root, subjects=("s1",), runs=2, **options):
 
 def folder(root, **settings):
     values = {"name": "eeg-folder", "tmin": 0.0, "tmax": 2.0} | settings
-    return DATASETS["eeg-folder"].open(dataset_settings(values), root, Context())
+    return DATASETS.builder("eeg-folder").open(dataset_settings(values), root, Context())
 
 
 def test_a_folder_keeps_where_every_trial_came_from(tmp_path):
@@ -180,7 +180,7 @@ def test_a_damaged_file_is_one_message(tmp_path, real_data):
 def test_a_moabb_data_set_by_name(tmp_path):
     pytest.importorskip("moabb")
     values = {"name": "moabb", "dataset": "FakeDataset", "parameters": {"n_subjects": 2, "n_sessions": 2, "n_runs": 2}}
-    dataset = DATASETS["moabb"].open(dataset_settings(values), None, Context())
+    dataset = DATASETS.builder("moabb").open(dataset_settings(values), None, Context())
     trials = dataset.trials("1")
     assert set(trials.session) == {"0", "1"} and len(set(trials.label)) == 3
     raw = dataset.source.get_data([1])[1]["0"]["0"].load_data()
@@ -196,14 +196,14 @@ def test_a_moabb_data_set_by_name(tmp_path):
         ({"events": ["fake1", "fak2"]}, "no event 'fak2'; did you mean"),
     ):
         with pytest.raises(UserError, match=message):
-            DATASETS["moabb"].open(dataset_settings(values | wrong), None, Context())
+            DATASETS.builder("moabb").open(dataset_settings(values | wrong), None, Context())
 
 
 def test_physionet_is_read_from_any_folder_above_it(real_data):
     above = real_data / "MNE-eegbci-data"
     for root in (above, above / "files/eegmmidb/1.0.0", real_data):
         path, _ = resolve_root("physionet-mi", str(root))
-        dataset = DATASETS["physionet-mi"].open(dataset_settings({"name": "physionet-mi"}), path, Context())
+        dataset = DATASETS.builder("physionet-mi").open(dataset_settings({"name": "physionet-mi"}), path, Context())
         assert dataset.subjects == ["S001", "S002", "S003"]
     trials = dataset.trials("S001")
     assert trials.X.shape == (45, 64, 481) and trials.sfreq == 160
@@ -211,9 +211,9 @@ def test_physionet_is_read_from_any_folder_above_it(real_data):
     assert [int(np.sum(trials.run == run)) for run in ("R04", "R08", "R12")] == [15, 15, 15]
     assert trials.positions() is not None and 1e-6 < trials.X.std() < 1e-4
     feet = dataset_settings({"name": "physionet-mi", "paradigm": "imagery_fists_feet"})
-    assert DATASETS["physionet-mi"].open(feet, path, Context()).subjects == ["S001"]
+    assert DATASETS.builder("physionet-mi").open(feet, path, Context()).subjects == ["S001"]
     both = dataset_settings({"name": "physionet-mi", "paradigm": "left_right"})
-    table = DATASETS["physionet-mi"].open(both, path, Context()).epochs("S001").metadata
+    table = DATASETS.builder("physionet-mi").open(both, path, Context()).epochs("S001").metadata
     assert list(dict.fromkeys(table["run"])) == ["R03", "R04", "R07", "R08", "R11", "R12"] and len(table) == 90
     assert set(table["label"]) == {"left_fist", "right_fist"}
     assert check_dataset(dataset, ["S003"])
@@ -226,6 +226,6 @@ def test_faulty_and_incomplete_subjects_are_left_out_aloud(tmp_path, real_data):
         for run in runs:
             shutil.copy(source / subject / f"{subject}R{run:02d}.edf", tmp_path / subject)
     (tmp_path / "S088").mkdir()
-    dataset = DATASETS["physionet-mi"].open(dataset_settings({"name": "physionet-mi"}), tmp_path, Context())
+    dataset = DATASETS.builder("physionet-mi").open(dataset_settings({"name": "physionet-mi"}), tmp_path, Context())
     assert dataset.subjects == ["S001"]
     assert any("S002R08.edf" in note for note in dataset.notes()) and any("S088" in note for note in dataset.notes())

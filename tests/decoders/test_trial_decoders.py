@@ -4,9 +4,9 @@ import mne
 import pytest
 
 from brainbench.core.errors import UserError
-from brainbench.decoders.base import DECODERS, TrialContext
+from brainbench.decoders.base import TrialContext
 from brainbench.decoders.check import SFREQ, check_trial_decoder
-from brainbench.recipes.pipelines import settings_models
+from brainbench.recipes.pipelines import PIPELINES
 
 NAMES = ["C3", "C4", "CP3", "CP4", "Cz", "FC3"]
 FAST = {"max_epochs": 30, "patience": 30, "learning_rate": 5e-3}
@@ -28,11 +28,11 @@ def context():
 
 
 def make(name, **settings):
-    return DECODERS[name](settings_models()[name](name="x", **settings), context())
+    return PIPELINES.builder(name)(PIPELINES[name](name="x", **settings), context())
 
 
 def test_every_decoder_has_a_case():
-    assert set(CASES) == set(DECODERS) == set(settings_models())
+    assert set(CASES) == set(PIPELINES)
 
 
 @pytest.mark.parametrize("name", [name for name, settings in CASES.items() if settings is not None])

@@ -7,10 +7,10 @@ import pytest
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
-from brainbench.encoders import ENCODERS, open_encoder
+from brainbench.encoders import open_encoder
 from brainbench.encoders.base import Encoder, Layer
 from brainbench.encoders.check import check_encoder
-from brainbench.recipes.encoders import encoder_settings, settings_models
+from brainbench.recipes.encoders import ENCODERS, encoder_settings
 from tests.encoders.tiny import SENTENCES, WORDS, images, make, stimuli_of
 
 ARRAYS = stimuli_of(list(np.random.default_rng(0).standard_normal((5, 10, 10)).astype(np.float32)), "array")
@@ -58,7 +58,6 @@ def test_every_family_is_held_against_it():
     # Those of trials need a recording: tests/encoders/test_signals.py.
     of_trials = {"eeg", "band_power"}
     assert {family for family, _, _ in CASES.values()} == set(ENCODERS) - {"recorded"} - of_trials
-    assert set(settings_models()) == set(ENCODERS)
 
 
 def test_a_recorded_predictor_is_no_encoder():

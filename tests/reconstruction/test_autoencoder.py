@@ -5,14 +5,13 @@ import pytest
 import torch
 
 from brainbench.core.errors import UserError
-from brainbench.recipes.reconstruction import codec_settings
-from brainbench.reconstruction.base import CODECS
+from brainbench.recipes.reconstruction import CODECS, codec_settings
 from tests.reconstruction.pretrained_models import pictures, write_autoencoder, write_tiny_autoencoder
 
 
 def codec(model, image_size=16):
     settings = codec_settings({"codec": "autoencoder", "model": str(model), "image_size": image_size})
-    return CODECS["autoencoder"](settings, 0, "cpu")
+    return CODECS.builder("autoencoder")(settings, 0, "cpu")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import pytest
 
 from brainbench.core.errors import UserError
 from brainbench.core.share import share_folder
-from brainbench.reconstruction.base import CODECS, GENERATORS
+from brainbench.recipes.reconstruction import CODECS, GENERATORS
 from brainbench.reconstruction.cards import check_licence, load_weights_card
 
 NAMES = sorted(path.stem for path in share_folder("weights").glob("*.yaml"))

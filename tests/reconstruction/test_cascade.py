@@ -4,8 +4,7 @@ import torch
 
 from brainbench.core.errors import UserError
 from brainbench.encoders.check import check_encoder
-from brainbench.recipes.reconstruction import generator_settings
-from brainbench.reconstruction.base import GENERATORS
+from brainbench.recipes.reconstruction import GENERATORS, generator_settings
 from brainbench.reconstruction.cards import load_weights_card
 from tests.reconstruction.generators import check_generator, true_features
 from tests.reconstruction.pretrained_models import pictures, stimuli, write_cascade, write_image_encoder
@@ -21,7 +20,7 @@ def generator(models, **options):
         "name": "stable-cascade", "model": str(models / "decoder"), "prior": str(models / "prior"), "image_size": 64,
         "steps": 3, "decoder_steps": 4, "accept_license": True, **options,
     }  # fmt: skip
-    return GENERATORS["stable-cascade"](generator_settings(values), {}, 0, "cpu")
+    return GENERATORS.builder("stable-cascade")(generator_settings(values), {}, 0, "cpu")
 
 
 def test_the_contract(models):
@@ -76,7 +75,9 @@ def test_the_loop_is_the_pipelines(models):
 def test_the_licence_is_asked_for_before_anything_is_read():
     assert load_weights_card("stable-cascade").needs_acceptance
     with pytest.raises(UserError, match=r"stabilityai/stable-cascade-prior and .* non-commercial") as error:
-        GENERATORS["stable-cascade"](generator_settings({"name": "stable-cascade", "model": "/nowhere"}), {}, 0, "cpu")
+        GENERATORS.builder("stable-cascade")(
+            generator_settings({"name": "stable-cascade", "model": "/nowhere"}), {}, 0, "cpu"
+        )
     assert "accept_license: true" in str(error.value)
 
 

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from brainbench.core.errors import UserError
-from brainbench.recipes.reconstruction import generator_settings
-from brainbench.reconstruction.base import GENERATORS
+from brainbench.recipes.reconstruction import GENERATORS, generator_settings
 from brainbench.reconstruction.facets import mean_images
 from brainbench.reconstruction.generators.small import SmallGenerator
 from brainbench.reconstruction.guidance import LatentProcess, SmallProcess, guide, linear_response, process_of
@@ -97,7 +96,7 @@ def latent_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_any_stable_diffusion_can_be_guided(latent_model: Path) -> None:
     settings = generator_settings({"name": "stable-diffusion", "model": str(latent_model), "image_size": 16})
-    generator = GENERATORS["stable-diffusion"](settings, {}, seed=0, device="cpu")
+    generator = GENERATORS.builder("stable-diffusion")(settings, {}, seed=0, device="cpu")
     assert generator.conditions() == []
     made = generator.generate({}, None, [1, 2])
     assert made.shape == (2, 16, 16, 3)

@@ -6,8 +6,7 @@ import torch
 
 from brainbench.core.errors import UserError
 from brainbench.encoders.check import check_encoder
-from brainbench.recipes.reconstruction import generator_settings
-from brainbench.reconstruction.base import GENERATORS
+from brainbench.recipes.reconstruction import GENERATORS, generator_settings
 from tests.reconstruction.generators import check_generator, true_features
 from tests.reconstruction.pretrained_models import (
     pictures,
@@ -32,7 +31,7 @@ def generator(models, adapter="base", **options):
         "name": "ip-adapter", "model": str(models / "sd"), "adapter": str(models / adapter), "image_size": 16,
         "adapter_weights": "models/ip.safetensors", "steps": 4, "adapter_scale": 1.0, **options,
     }  # fmt: skip
-    return GENERATORS["ip-adapter"](generator_settings(values), {}, 0, "cpu")
+    return GENERATORS.builder("ip-adapter")(generator_settings(values), {}, 0, "cpu")
 
 
 @pytest.mark.parametrize("adapter", ["base", "plus"])

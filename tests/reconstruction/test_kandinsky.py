@@ -4,8 +4,7 @@ import torch
 
 from brainbench.core.errors import UserError
 from brainbench.encoders.check import check_encoder
-from brainbench.recipes.reconstruction import generator_settings
-from brainbench.reconstruction.base import GENERATORS
+from brainbench.recipes.reconstruction import GENERATORS, generator_settings
 from tests.reconstruction.generators import check_generator, true_features
 from tests.reconstruction.pretrained_models import pictures, stimuli, write_image_encoder, write_kandinsky
 
@@ -20,7 +19,7 @@ def generator(models, **options):
         "name": "kandinsky22", "model": str(models / "decoder"), "prior": str(models / "prior"), "image_size": 16,
         "steps": 4, **options,
     }  # fmt: skip
-    return GENERATORS["kandinsky22"](generator_settings(values), {}, 0, "cpu")
+    return GENERATORS.builder("kandinsky22")(generator_settings(values), {}, 0, "cpu")
 
 
 def test_the_contract(models):

@@ -11,8 +11,7 @@ import torch
 
 from brainbench.core.errors import UserError
 from brainbench.recipes.encoders import PixelsSettings
-from brainbench.recipes.reconstruction import SmallSettings
-from brainbench.reconstruction.base import GENERATORS
+from brainbench.recipes.reconstruction import GENERATORS, SmallSettings
 from brainbench.reconstruction.generators.small import Scaler, SmallGenerator, SmallNetwork
 from tests.reconstruction.toy import Told, bars, blue, lying, toy_generator
 
@@ -204,4 +203,4 @@ def test_what_cannot_be_is_refused_in_one_message(tmp_path: Path, trained_small:
 
 
 def test_it_is_found_by_name() -> None:
-    assert GENERATORS["small"] is SmallGenerator
+    assert GENERATORS.builder("small") is SmallGenerator

@@ -5,8 +5,7 @@ from pydantic import ValidationError
 
 from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError
-from brainbench.recipes.reconstruction import codec_settings
-from brainbench.reconstruction.base import CODECS
+from brainbench.recipes.reconstruction import CODECS, codec_settings
 from brainbench.reconstruction.codecs.vdvae_network import MEAN, STD, Architecture, VeryDeepVae, sample_pixels
 from tests.reconstruction.pretrained_models import pictures
 
@@ -17,7 +16,7 @@ TINY = {
 
 
 def codec(seed=0, **options):
-    return CODECS["vdvae"](codec_settings(TINY | options), seed, "cpu")
+    return CODECS.builder("vdvae")(codec_settings(TINY | options), seed, "cpu")
 
 
 def generators(*seeds):

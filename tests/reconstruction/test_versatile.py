@@ -6,8 +6,7 @@ import torch
 
 from brainbench.core.errors import UserError
 from brainbench.encoders.check import check_encoder
-from brainbench.recipes.reconstruction import generator_settings
-from brainbench.reconstruction.base import GENERATORS
+from brainbench.recipes.reconstruction import GENERATORS, generator_settings
 from brainbench.reconstruction.generators.versatile import UNWANTED, repaired
 from tests.reconstruction.generators import check_generator, true_features
 from tests.reconstruction.pretrained_models import (
@@ -29,7 +28,7 @@ def model(tmp_path_factory):
 
 def generator(model, **options):
     values = {"name": "versatile-diffusion", "model": str(model), "image_size": 16, "steps": 4, **options}
-    return GENERATORS["versatile-diffusion"](generator_settings(values), {}, 0, "cpu")
+    return GENERATORS.builder("versatile-diffusion")(generator_settings(values), {}, 0, "cpu")
 
 
 def test_diffusers_still_needs_the_repair():

@@ -11,8 +11,8 @@ import nibabel
 import numpy as np
 import pandas as pd
 
-from brainbench.data.base import DATASETS, Context, Dataset
-from brainbench.recipes.datasets import dataset_settings
+from brainbench.data.base import Context, Dataset
+from brainbench.recipes.datasets import DATASETS, dataset_settings
 from tests.data.bids_folder import write_bids
 from tests.data.bold5000_copy import write_bold5000
 from tests.data.folders import SURFACES, VOLUMES, write_story, write_surfaces, write_trials, write_volumes
@@ -40,7 +40,7 @@ class Loader:
     def open(self, root: Path, cache: Path | None) -> Dataset:
         """Open the data set as a recipe does."""
         settings = dataset_settings(self.settings)
-        return DATASETS[self.settings["name"]].open(settings, root, Context(cache=cache))
+        return DATASETS.builder(self.settings["name"]).open(settings, root, Context(cache=cache))
 
 
 def write_trials_with_all(root: Path) -> None:
@@ -254,8 +254,8 @@ LOADERS: dict[str, Loader] = {
         {
             **_LABELS,
             "events.tsv[order of rows]": "events are put in order by their onsets",
-            "confounds_timeseries.tsv[csf]": "not among the confounds asked for",
-            "confounds_timeseries.tsv[white_matter]": "not among the confounds asked for",
+            "confounds_timeseries.tsv[csf": "not among the confounds asked for",
+            "confounds_timeseries.tsv[white_matter": "not among the confounds asked for",
         },
     ),
     "bids glmsingle": Loader(
@@ -264,8 +264,8 @@ LOADERS: dict[str, Loader] = {
         {
             **_LABELS,
             "preproc_bold.nii.gz": "betas come from GLMsingle; the image says when its volumes were measured",
-            "events.tsv[duration]": "betas come from GLMsingle",
-            "events.tsv[onset]": "betas come from GLMsingle: onsets only say the order of events",
+            "events.tsv[duration": "betas come from GLMsingle",
+            "events.tsv[onset": "betas come from GLMsingle: onsets only say the order of events",
             "events.tsv[order of rows]": "events are put in order by their onsets",
         },
     ),

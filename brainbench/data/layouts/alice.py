@@ -11,7 +11,7 @@ import numpy as np
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
 from brainbench.data.account import RunUse
-from brainbench.data.base import DATASETS, Context, Continuous, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli
 from brainbench.data.textgrid import read_intervals
 from brainbench.recipes.datasets import AliceSettings
 
@@ -23,7 +23,6 @@ NOT_WORDS = {"", "sp"}
 """Labels of the TextGrid that are pauses."""
 
 
-@DATASETS.register("alice")
 class Alice(Dataset):
     """Eighteen participants listen to the first chapter of Alice in Wonderland.
 

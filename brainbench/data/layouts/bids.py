@@ -14,7 +14,7 @@ from brainbench.core.order import natural
 from brainbench.core.remembered import remembered_digest
 from brainbench.data.account import RunUse
 from brainbench.data.array_cache import cached_arrays
-from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli
 from brainbench.data.images import (
     SubsetMasker,
     atlas_rois,
@@ -43,7 +43,6 @@ from brainbench.data.tables import read_table
 from brainbench.recipes.datasets import BidsSettings
 
 
-@DATASETS.register("bids")
 class Bids(Dataset):
     """Betas of every stimulus' showings from a preprocessed BIDS data set; see docs/data/bids.md.
 

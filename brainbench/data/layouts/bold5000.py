@@ -14,7 +14,7 @@ import numpy as np
 from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.data.account import RunUse, rows_by_run
-from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli
 from brainbench.data.containers import opened_hdf5, read_mat
 from brainbench.data.images import SubsetMasker, fitted_masker, read_mask, read_volumes, with_all
 from brainbench.data.layouts.matrices import as_float, check_finite, flat_columns, load_npy, name_some
@@ -86,7 +86,6 @@ class Shown:
     session: np.ndarray | None
 
 
-@DATASETS.register("bold5000")
 class Bold5000(Dataset):
     """Four participants see about 5,000 photographs, 113 of them several times.
 

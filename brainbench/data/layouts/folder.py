@@ -12,7 +12,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.core.order import natural
-from brainbench.data.base import DATASETS, Context, Continuous, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli
 from brainbench.data.images import SubsetMasker, read_background, with_all, without_empty
 from brainbench.data.layouts.designs import (
     Clock,
@@ -30,7 +30,6 @@ from brainbench.data.tables import Problems
 from brainbench.recipes.datasets import FolderSettings
 
 
-@DATASETS.register("folder")
 class Folder(Dataset):
     """Responses that the user has, in a folder that the user lays out; see docs/data/folder.md.
 

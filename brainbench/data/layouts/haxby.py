@@ -15,7 +15,7 @@ from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.core.order import natural
 from brainbench.data.account import RunUse
-from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli
 from brainbench.recipes.datasets import HaxbySettings
 
 T_R = 2.5
@@ -41,7 +41,6 @@ class Run:
     onsets: list[tuple[float, float, str]]
 
 
-@DATASETS.register("haxby2001")
 class Haxby(Dataset):
     """Participants look at blocks of pictures of eight categories.
 

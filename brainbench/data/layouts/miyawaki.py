@@ -13,7 +13,7 @@ import numpy as np
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.account import RunUse, rows_by_run
-from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli
 from brainbench.data.images import check_grid, open_image
 from brainbench.recipes.datasets import MiyawakiSettings
 
@@ -37,7 +37,6 @@ class Trials:
     """Blocks of each run that begin after the last volume, and that the last volume cuts."""
 
 
-@DATASETS.register("miyawaki2008")
 class Miyawaki(Dataset):
     """Letters and shapes of flickering patches, seen by one or two participants.
 

@@ -16,7 +16,7 @@ from brainbench.core.errors import UserError, did_you_mean
 from brainbench.core.remembered import remembered_digest
 from brainbench.data.account import RunUse
 from brainbench.data.array_cache import cached_arrays
-from brainbench.data.base import DATASETS, Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli
 from brainbench.data.containers import opened_hdf5
 from brainbench.data.images import SubsetMasker, check_grid, fitted_masker, open_image, read_mask, readable, with_all
 from brainbench.data.layouts.matrices import flat_columns, load_npy, name_some
@@ -37,7 +37,6 @@ MASK = "nsdgeneral"
 CAPTIONS = "COCO_73k_annots_curated.npy"
 
 
-@DATASETS.register("nsd")
 class Nsd(Dataset):
     """Eight participants each see up to 10,000 photographs three times; 1,000 of them are the same for all.
 

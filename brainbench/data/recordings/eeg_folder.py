@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import Context
 from brainbench.data.recordings.base import RecordingDataset
 from brainbench.data.recordings.channels import of_kind
 from brainbench.data.recordings.events import Events, annotated_events, channel_events, check_names, named_events
@@ -25,7 +25,6 @@ IN_THE_FILES = ("annotations", "stim")
 """Values of `events` that name no table."""
 
 
-@DATASETS.register("eeg-folder")
 class EegFolder(RecordingDataset):
     """EDF, BDF, GDF, BrainVision, EEGLAB or FIF files below a folder."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import Context
 from brainbench.data.recordings.base import RecordingDataset
 from brainbench.data.recordings.events import annotated_events, channel_events, named_events
 from brainbench.data.recordings.reading import read_raw, require_mne
@@ -18,7 +18,6 @@ from brainbench.data.recordings.recording import Recording
 from brainbench.recipes.datasets import MoabbSettings
 
 
-@DATASETS.register("moabb")
 class Moabb(RecordingDataset):
     """A data set of MOABB."""
 

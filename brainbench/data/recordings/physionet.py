@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import DATASETS, Context
+from brainbench.data.base import Context
 from brainbench.data.recordings.base import RecordingDataset, relative
 from brainbench.data.recordings.events import annotated_events, named_events
 from brainbench.data.recordings.reading import read_raw, require_mne
@@ -42,7 +42,6 @@ _SUBJECT = re.compile(r"^S\d{3}$")
 _FILE = re.compile(r"^(?P<subject>S\d{3})R(?P<run>\d{2})$")
 
 
-@DATASETS.register("physionet-mi")
 class PhysionetMi(RecordingDataset):
     """Executed and imagined movements, 64 channels."""
 

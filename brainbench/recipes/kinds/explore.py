@@ -7,12 +7,10 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from brainbench.recipes.base import Section
+from brainbench.recipes.encoders import ENCODERS
 from brainbench.recipes.kinds.base import ResponseRecipe
 from brainbench.recipes.parts import Encoders, Head
-from brainbench.recipes.reconstruction import AnyGenerator, ConditionOn, SmallSettings
-
-GUIDABLE = ("small", "stable-diffusion")
-"""Generators that a region can guide."""
+from brainbench.recipes.reconstruction import GENERATORS, AnyGenerator, ConditionOn, SmallSettings
 
 
 class Contrast(Section):
@@ -94,11 +92,13 @@ class ExploreRecipe(ResponseRecipe):
         if isinstance(self.generator, SmallSettings):
             wanted += [("generator.condition_on", one) for one in self.generator.condition_on]
         self.check_encoders(wanted)
-        family = self.named_encoders[self.guide.encoder].family
-        if family != "image":
-            raise ValueError(f"`guide` needs an encoder that gradients pass through (`family: image`), not '{family}'")
-        if self.generator.name not in GUIDABLE:
+        guide = self.named_encoders[self.guide.encoder]
+        if not guide.has_gradient:
+            families = ", ".join(f"`family: {name}`" for name, model in ENCODERS.items() if model.has_gradient)
+            raise ValueError(f"`guide` needs an encoder that gradients pass through ({families}), not '{guide.family}'")
+        if not self.generator.guidable:
+            suited = [name for name, model in GENERATORS.items() if model.guidable]
             raise ValueError(
-                f"`generator` '{self.generator.name}' cannot be guided by a region (allowed: {', '.join(GUIDABLE)})"
+                f"`generator` '{self.generator.name}' cannot be guided by a region (allowed: {', '.join(suited)})"
             )
         return self

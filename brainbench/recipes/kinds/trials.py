@@ -11,7 +11,7 @@ from brainbench.recipes.datasets import RecordingSettings
 from brainbench.recipes.kinds.base import Recipe, Told
 from brainbench.recipes.parts import distinct_names
 from brainbench.recipes.pipelines import (
-    PARTIAL,
+    PIPELINES,
     AnyPipeline,
     BandResolved,
     Evaluation,
@@ -73,9 +73,10 @@ class TrialsRecipe(Recipe):
         return self
 
     def _check_part(self, section: str, wanted: str | None) -> None:
-        suited = [pipeline.name for pipeline in self.pipelines if pipeline.decoder in PARTIAL]
+        suited = [pipeline.name for pipeline in self.pipelines if pipeline.works_in_part]
         if not suited:
-            raise ValueError(f"`{section}` needs a pipeline on covariances ({', '.join(PARTIAL)})")
+            known = [name for name, model in PIPELINES.items() if model.works_in_part]
+            raise ValueError(f"`{section}` needs a pipeline on covariances ({', '.join(known)})")
         if wanted is not None and wanted not in suited:
             raise ValueError(
                 f"`{section}.pipeline` '{wanted}' is not a pipeline on covariances{did_you_mean(wanted, suited)} "
@@ -87,5 +88,5 @@ class TrialsRecipe(Recipe):
         return next(
             pipeline
             for pipeline in self.pipelines
-            if (pipeline.decoder in PARTIAL if part.pipeline is None else pipeline.name == part.pipeline)
+            if (pipeline.works_in_part if part.pipeline is None else pipeline.name == part.pipeline)
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError, one_of
 from brainbench.networks.devices import automatic_batch, in_batches, resolve_device
-from brainbench.reconstruction.base import CODECS, Codec, Images
+from brainbench.reconstruction.base import Codec, Images
 from brainbench.reconstruction.pictures import to_images, to_pixels
 from brainbench.reconstruction.pretrained import Pretrained, find
 
@@ -99,7 +99,6 @@ def latent_side(image_size: int, reduction: int, source: Pretrained) -> int:
     return image_size // reduction
 
 
-@CODECS.register("autoencoder")
 class AutoencoderCodec(Codec):
     """Latents of any diffusers autoencoder, flattened.
 

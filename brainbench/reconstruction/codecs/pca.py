@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.recipes.reconstruction import PcaSettings
-from brainbench.reconstruction.base import CODECS, Codec, Images
+from brainbench.reconstruction.base import Codec, Images
 
 
 class PcaCodec(Codec):
@@ -93,7 +93,6 @@ class PcaCodec(Codec):
         return images.reshape(n, -1, self._width)
 
 
-@CODECS.register("pca")
 def open_pca(settings: PcaSettings, *, seed: int, device: str) -> PcaCodec:
     """Return the codec that a recipe asks for."""
     return PcaCodec(settings.image_size, 1 if settings.grey else 3, settings.n_components, settings.patch)

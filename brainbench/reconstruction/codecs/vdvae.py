@@ -14,7 +14,7 @@ from brainbench.core.digests import digest_array, digest_file
 from brainbench.core.errors import UserError
 from brainbench.networks.devices import automatic_batch, in_batches, resolve_device
 from brainbench.networks.weights import digest_weights, load_strictly, read_weights, seeded
-from brainbench.reconstruction.base import CODECS, Codec, Images
+from brainbench.reconstruction.base import Codec, Images
 from brainbench.reconstruction.codecs.vdvae_network import MEAN, STD, Architecture, VeryDeepVae, sample_pixels
 from brainbench.reconstruction.pictures import to_images
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from brainbench.recipes.reconstruction import VdvaeSettings
 
 
-@CODECS.register("vdvae")
 class VdvaeCodec(Codec):
     """The first layers of latents, flattened layer by layer (channels first) and joined.
 

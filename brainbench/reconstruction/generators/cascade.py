@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from brainbench.core.errors import UserError
-from brainbench.reconstruction.base import GENERATORS, Condition
+from brainbench.reconstruction.base import Condition
 from brainbench.reconstruction.codecs.autoencoder import latent_side
 from brainbench.reconstruction.generators.clip import ClipImage, ClipText
 from brainbench.reconstruction.generators.latent_diffusion import (
@@ -33,7 +33,6 @@ RESOLUTION_MULTIPLE = 42.67
 """Pixels per latent of stage C (Pernias et al. 2024: 1,024 x 1,024 pixels in 24 x 24 latents)."""
 
 
-@GENERATORS.register("stable-cascade")
 class StableCascade(LatentDiffusion):
     """Stage C guided by image and text, stage B unguided, both sampled by DDPM in continuous time.
 

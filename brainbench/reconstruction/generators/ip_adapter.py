@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainbench.core.errors import UserError
-from brainbench.reconstruction.base import GENERATORS, Condition
+from brainbench.reconstruction.base import Condition
 from brainbench.reconstruction.codecs.autoencoder import Autoencoder
 from brainbench.reconstruction.generators.clip import ClipImage, ClipText
 from brainbench.reconstruction.generators.latent_diffusion import LatentDiffusion, Tensors, guided, sample
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from brainbench.recipes.reconstruction import IpAdapterSettings
 
 
-@GENERATORS.register("ip-adapter")
 class IpAdapter(LatentDiffusion):
     """Stable Diffusion 1.x or 2.x with an IP-Adapter, sampled by DDIM.
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from brainbench.core.errors import UserError
-from brainbench.reconstruction.base import GENERATORS, Condition
+from brainbench.reconstruction.base import Condition
 from brainbench.reconstruction.codecs.autoencoder import latent_side
 from brainbench.reconstruction.generators.clip import ClipImage
 from brainbench.reconstruction.generators.latent_diffusion import LatentDiffusion, Tensors, guided, sample
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from brainbench.recipes.reconstruction import KandinskySettings
 
 
-@GENERATORS.register("kandinsky22")
 class Kandinsky(LatentDiffusion):
     """Kandinsky's decoder, sampled by DDPM as it was trained; its prior, which guesses the vector, is not needed.
 

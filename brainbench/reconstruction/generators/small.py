@@ -30,7 +30,7 @@ from brainbench.networks.training import train
 from brainbench.networks.weights import digest_weights, seeded
 from brainbench.recipes.encoders import EncoderSettings
 from brainbench.recipes.reconstruction import SmallSettings
-from brainbench.reconstruction.base import GENERATORS, Condition, Generator, Images, Progress
+from brainbench.reconstruction.base import Condition, Generator, Images, Progress
 from brainbench.reconstruction.generators.small_training import NoisyImages, noise_schedule, velocity_error
 from brainbench.reconstruction.resizing import resized, with_channels
 
@@ -169,7 +169,6 @@ class Scaler:
         return cls(arrays["mean"], arrays["factor"], arrays.get("axes"), arrays["scale"])
 
 
-@GENERATORS.register("small")
 class SmallGenerator(Generator):
     """A small diffusion network and its sampler (DDIM), trained on the images that `train` is given and no others.
 

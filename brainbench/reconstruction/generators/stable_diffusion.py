@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from brainbench.core.errors import UserError
-from brainbench.reconstruction.base import GENERATORS, Condition
+from brainbench.reconstruction.base import Condition
 from brainbench.reconstruction.codecs.autoencoder import Autoencoder
 from brainbench.reconstruction.generators.clip import ClipText
 from brainbench.reconstruction.generators.latent_diffusion import LatentDiffusion, Tensors, sample
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from brainbench.recipes.reconstruction import StableDiffusionSettings
 
 
-@GENERATORS.register("stable-diffusion")
 class StableDiffusion(LatentDiffusion):
     """A text-to-image model of diffusers (UNet, autoencoder, text encoder) that is given the empty text.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.reconstruction.base import GENERATORS, Condition
+from brainbench.reconstruction.base import Condition
 from brainbench.reconstruction.codecs.autoencoder import Autoencoder
 from brainbench.reconstruction.generators.clip import ClipImage, ClipText
 from brainbench.reconstruction.generators.latent_diffusion import LatentDiffusion, Tensors, guided, sample
@@ -29,7 +29,6 @@ UNWANTED = "encoder_attention_mask"
 """What the blocks of diffusers pass to a dual transformer, which cannot take it."""
 
 
-@GENERATORS.register("versatile-diffusion")
 class VersatileDiffusion(LatentDiffusion):
     """Versatile Diffusion's image network with the cross-attentions of both its flows, sampled by DDIM.
 

@@ -116,7 +116,7 @@ class ExploreStudy(Study[ExploreRecipe]):
         # A gradient through network, decoder and encoder keeps the activations of all three.
         guided = 4 * BATCH_MB
         weights = sum(path.stat().st_size for path in generator.weight_files()) / 1e6
-        networks = sum(network_mb(entry.encoder) for entry in encoders if entry.settings.family == "image")
+        networks = sum(network_mb(entry.encoder) for entry in encoders if entry.settings.has_gradient)
         parts["units at once"] = jobs_of(self.recipe) * (max(fitted, guided) + BLOCK_MB)
         parts["networks"] = TORCH_MB + networks + weights
         return parts

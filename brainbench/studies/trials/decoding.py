@@ -113,7 +113,7 @@ def pattern_units(opened: Opened[TrialsRecipe], members: list[Member]) -> list[t
     for member in members:
         for settings in recipe.pipelines:
             # Patterns of aligned trials live in another space than the scalp's.
-            if settings.decoder != "csp_lda" or settings.align != "none" or member.positions is None:
+            if not settings.has_patterns or settings.align != "none" or member.positions is None:
                 continue
             decoder = make_decoder(settings, member, recipe)
             case = Case("all trials", recipe.evaluate[0], (member,), member.rows, [])

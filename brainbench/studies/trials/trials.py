@@ -18,14 +18,14 @@ import numpy as np
 from brainbench.core.digests import canonical_json, digest, digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.recordings.base import RecordingDataset, compare_montage
-from brainbench.decoders.base import DECODERS, TrialContext, TrialDecoder
+from brainbench.decoders.base import TrialContext, TrialDecoder
 from brainbench.evaluation.certificate import Certificate
 from brainbench.evaluation.trials.certificate import trial_certificate
 from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.scores import Predictions
 from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 from brainbench.recipes.kinds.trials import TrialsRecipe
-from brainbench.recipes.pipelines import Evaluation, PipelineSettings
+from brainbench.recipes.pipelines import PIPELINES, Evaluation, PipelineSettings
 from brainbench.studies.opened import Opened
 
 
@@ -231,7 +231,7 @@ def make_decoder(
         info=member.info, n_times=member.n_times, seed=recipe.seed, threads=recipe.execution.threads_per_unit,
         networks=networks,
     )  # fmt: skip
-    return DECODERS[settings.decoder](settings, context)
+    return PIPELINES.builder(settings.decoder)(settings, context)
 
 
 def by_subject(case: Case, arrays: list[dict[str, np.ndarray]]) -> Iterator[tuple[Member, Predictions]]:
