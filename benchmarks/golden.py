@@ -1,10 +1,11 @@
 """Small runs of every kind with two builds of brainbench, side by side: equal tables, or what differs.
 
-    python benchmarks/golden.py --against /path/to/other/venv/bin/python [--only quickstart] [--values]
+    python benchmarks/golden.py --against /path/to/other/venv/bin/python [--only quickstart] [--values] [--within 1e-5]
 
 Every run has a cache of its own. ``scores.csv`` is compared byte for byte; with ``--values`` only the columns that name
-a score and its value are (for a build whose statistics were mended). No digest is stored: another machine may differ in
-its last digits, two builds on one machine may not. Exit code 1 if a table differs.
+a score and its value are (for a build whose statistics were mended), with ``--within 1e-5`` to so much (for one whose
+networks round otherwise). No digest is stored: another machine may differ in its last digits, two builds on one machine
+may not. Exit code 1 if a table differs.
 """
 
 from __future__ import annotations
@@ -159,8 +160,8 @@ def run(python: str, name: str, golden: Golden, folder: Path, data: Path) -> tup
     return folder / "run" / "scores.csv", cpu
 
 
-def difference(one: Path, other: Path, values: bool) -> str | None:
-    """Return in a line how two tables differ, or None."""
+def difference(one: Path, other: Path, values: bool, within: float = 0.0) -> str | None:
+    """Return in a line how two tables differ, or None; numbers may differ by `within` of their size or of one."""
     if not values:
         if one.read_bytes() == other.read_bytes():
             return None
@@ -174,8 +175,14 @@ def difference(one: Path, other: Path, values: bool) -> str | None:
         return f"columns {sorted(set(a.columns) ^ set(b.columns)) or 'in another order'}"
     if len(a) != len(b):
         return f"{len(b)} rows here, {len(a)} there"
-    unequal = [(name, int((a[name] != b[name]).sum())) for name in a.columns if (a[name] != b[name]).any()]
-    return "; ".join(f"{name}: {count} of {len(a)} rows" for name, count in unequal)
+    unequal = {name: int(_apart(a[name], b[name], within).sum()) for name in a.columns}
+    return "; ".join(f"{name}: {count} of {len(a)} rows" for name, count in unequal.items() if count) or None
+
+
+def _apart(a: pd.Series, b: pd.Series, within: float) -> pd.Series:
+    """Return which cells of a column differ."""
+    one, other = (pd.to_numeric(column, errors="coerce") for column in (a, b))
+    return (a != b) & ~((one - other).abs() <= within * one.abs().clip(lower=1.0))
 
 
 def main() -> None:
@@ -184,6 +191,9 @@ def main() -> None:
     parser.add_argument("--against", required=True, help="the python of an environment with the other build")
     parser.add_argument("--only", action="append", choices=list(RUNS))
     parser.add_argument("--values", action="store_true", help="compare the scores alone, not their statistics")
+    parser.add_argument(
+        "--within", type=float, default=0.0, help="let numbers differ by so much, relative to 1 or more"
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the recordings")
     options = parser.parse_args()
     differs = 0
@@ -196,7 +206,7 @@ def main() -> None:
             start = time.perf_counter()
             there, cpu_there = run(options.against, name, golden, Path(place) / "there", options.data.resolve())
             here, cpu_here = run(sys.executable, name, golden, Path(place) / "here", options.data.resolve())
-            found = difference(there, here, options.values)
+            found = difference(there, here, options.values, options.within)
             rows = len(pd.read_csv(here))
         differs += found is not None
         print(

@@ -1,56 +1,99 @@
 """Sweeps in full: everything that can be changed is changed, one at a time, and a cached result must equal a fresh one.
 
-``python benchmarks/sweep.py --part files [--only LOADER ...]`` changes every column of every file of every loader, and
-takes those of three loaders from file to score.
-Prints a line for each change that went wrong, and counts; exits 1 if one did.
+``--part files [--only LOADER ...]`` changes every column of every file of every loader and looks at what is read;
+``--part scores [--only RECIPE ...]`` takes the same changes from file to score, for the recipes of `RECIPES`.
+``--part settings [--only RECIPE ...]`` changes every setting of every shipped recipe, at reduced sizes; those on real
+recordings run where BRAINBENCH_DATA names the folder that holds them.
+Prints a line for each change that went wrong, and counts; exits 1 if one did. CI turns through samples of all.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
+import os
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
-def files(only: list[str] | None) -> int:
+def files(only: Sequence[str] | None) -> int:
     """Change every file of every loader; return how many changes went wrong."""
-    from tests.sweeps.files import changes, rerun, sweep
+    from tests.sweeps.files import sweep
+    from tests.sweeps.loaders import LOADERS
+
+    def change_all(name: str, work: Path) -> list[Any]:
+        LOADERS[name].write(work / "original")
+        return sweep(LOADERS[name], work / "original", work, lambda found: found)
+
+    return _each(only or list(LOADERS), change_all)
+
+
+def scores(only: Sequence[str] | None) -> int:
+    """Run recipes after every change of their files; return how many results were not those of a fresh run."""
+    from tests.sweeps.files import changes, rerun
     from tests.sweeps.loaders import LOADERS, RECIPES
 
-    wrong = 0
-    for name, loader in LOADERS.items():
-        if only and name not in only:
-            continue
-        work = Path(tempfile.mkdtemp(prefix="sweep-"))
+    def run_all(name: str, work: Path) -> list[Any]:
+        loader = LOADERS[name.partition(",")[0]]
         loader.write(work / "original")
-        verdicts = sweep(loader, work / "original", work, lambda found: found)
-        for recipe in (recipe for key, recipe in RECIPES.items() if key.partition(",")[0] == name):
-            for change in changes(work / "original", loader.open(work / "original", None)):
-                with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
-                    verdicts.append(rerun(recipe, work / "original", Path(folder), change))
+        found = changes(work / "original", loader.open(work / "original", None))
+        return rerun(RECIPES[name], work / "original", work, found)
+
+    return _each(only or list(RECIPES), run_all)
+
+
+def _each(names: Sequence[str], verdicts_of: Callable[[str, Path], list[Any]]) -> int:
+    wrong = 0
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
+            verdicts = verdicts_of(name, Path(folder))
         for verdict in verdicts:
             if not verdict.right:
                 print(f"WRONG  {name}: {verdict.change}: {verdict.outcome}")
                 wrong += 1
-        outcomes = Counter(verdict.outcome for verdict in verdicts if verdict.right)
-        print(
-            f"{name}: {len(verdicts)} changes, {', '.join(f'{n} {what}' for what, n in outcomes.items())}", flush=True
-        )
-        shutil.rmtree(work)
+        counts = Counter(verdict.outcome for verdict in verdicts if verdict.right)
+        print(f"{name}: {len(verdicts)} changes,", ", ".join(f"{n} {what}" for what, n in counts.items()), flush=True)
     return wrong
 
 
-PARTS = {"files": files}
+def settings(only: list[str] | None) -> int:
+    """Change every setting of every shipped recipe; return how many changes went wrong."""
+    from tests.sweeps.settings import REDUCED, ROOTS, compare, places, reduced, setting
+
+    # A run goes by this variable too: what is read must stand in the recipe.
+    data = os.environ.pop("BRAINBENCH_DATA", None)
+    wrong = 0
+    for name in REDUCED:
+        if (only and name not in only) or (name in ROOTS and data is None):
+            continue
+        values = reduced(name, None if data is None else Path(data))
+        found = [setting(values, *place) for place in places(values)]
+        outcomes: Counter[str] = Counter()
+        with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
+            for verdict in compare(values, [one for one in found if one is not None], Path(folder)):
+                outcomes[verdict.outcome if verdict.right else "wrong"] += 1
+                if not verdict.right or verdict.outcome == "same":
+                    print(
+                        f"{'same ' if verdict.right else 'WRONG'}  {name}: {verdict.name}: {verdict.outcome}",
+                        flush=True,
+                    )
+        wrong += outcomes["wrong"]
+        counts = ", ".join(f"{n} {what}" for what, n in outcomes.items())
+        print(f"{name}: {len(found)} settings, {found.count(None)} with one value only; {counts}", flush=True)
+    return wrong
+
+
+PARTS = {"files": files, "scores": scores, "settings": settings}
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=PARTS, required=True)
-    parser.add_argument("--only", nargs="*", help="names of loaders")
+    parser.add_argument("--only", nargs="*", help="names of loaders or recipes")
     arguments = parser.parse_args()
     sys.exit(1 if PARTS[arguments.part](arguments.only) else 0)

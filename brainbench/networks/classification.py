@@ -18,6 +18,7 @@ from brainbench.core.errors import UserError
 from brainbench.networks.devices import resolve_device
 from brainbench.networks.options import Training
 from brainbench.networks.training import Objective, Progress, Trained, train
+from brainbench.networks.zoo.folded import folded
 from brainbench.networks.zoo.views import View
 
 PREDICT_ROWS = 128
@@ -154,16 +155,18 @@ def train_classifier(
             "validation_accuracy": float((logits.argmax(1) == truth).double().mean()),
         }
 
-    trained = train(
-        network,
-        _Trials(torch.from_numpy(X), labels, torch.from_numpy(fit_rows), augment, training.batch_size, device),
-        objective or CrossEntropy(),
-        training,
-        checkpoint=checkpoint,
-        key=key,
-        validate=validate if len(held_rows) else None,
-        progress=progress,
-    )
+    batches = _Trials(torch.from_numpy(X), labels, torch.from_numpy(fit_rows), augment, training.batch_size, device)
+    with folded(network):
+        trained = train(
+            network,
+            batches,
+            objective or CrossEntropy(),
+            training,
+            checkpoint=checkpoint,
+            key=key,
+            validate=validate if len(held_rows) else None,
+            progress=progress,
+        )
     return trained, held_rows
 
 

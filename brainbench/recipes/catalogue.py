@@ -94,12 +94,13 @@ class Catalogue(Mapping[str, type[N]], Generic[N]):
 
         It is asked for when a recipe is first read, so that a package may import what it extends in any order.
         """
-        union = Annotated[Union[tuple(self.models.values())], Field(discriminator=self.tag)]  # noqa: UP007
-        return handler.generate_schema(union)
+        union: Any = Union[tuple(self.models.values())]  # noqa: UP007 (known at run time)
+        return handler.generate_schema(Annotated[union, Field(discriminator=self.tag)])
 
     def settings(self, values: Any) -> N:
         """Return validated settings from plain values, for use from Python."""
-        found: N = TypeAdapter(Annotated[self.base, self]).validate_python(values)
+        section: Any = Annotated[self.base, self]
+        found: N = TypeAdapter(section).validate_python(values)
         return found
 
     def builder(self, name: str) -> Any:

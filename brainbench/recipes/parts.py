@@ -159,11 +159,13 @@ class Significance(Section):
     """Permutation test of every score."""
 
     n_permutations: int = Field(1000, ge=0, le=1_000_000)
-    """Permutations; p = (b + 1) / (n + 1)."""
-    null: Literal["auto", "block", "within_run", "stimulus", "rows"] = "auto"
-    """What is exchanged: blocks of time, rows within runs, whole stimuli, or rows within folds."""
-    block_s: float = Field(20.0, gt=0)
-    """Length of a block in seconds (block)."""
+    """Permutations; p = (b + 1) / (n + 1). None tests nothing."""
+    n_refits: int = Field(199, ge=19, le=1_000_000)
+    """Permutations where all is fitted again, at most `n_permutations`; smaller p come from a fitted tail."""
+    null: Literal["auto", "block", "shift", "within_run", "stimulus", "rows"] = "auto"
+    """What is exchanged: blocks of time, whole runs shifted in time, rows within runs, whole stimuli, or rows."""
+    block_s: float | None = Field(None, gt=0)
+    """Length of a block in seconds; by default from the autocorrelation of the responses."""
 
 
 class Bootstrap(Section):

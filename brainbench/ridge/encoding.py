@@ -213,6 +213,13 @@ def fit_all(
     }
 
 
+def without_drift(Y: np.ndarray, run: np.ndarray, settings: FoldSettings, nuisance: np.ndarray | None) -> np.ndarray:
+    """Return responses ``(n_rows, n_targets)`` of a continuous design without drift and nuisance, run by run."""
+    rows = np.arange(len(Y))
+    Y = np.asarray(Y, dtype=np.float64)
+    return _Cleaner(rows, rows, run, settings, nuisance)(Y, Y)[0]
+
+
 class _Cleaner:
     """Removes drift piece by piece, and nuisance by weights from the training rows."""
 

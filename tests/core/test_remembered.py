@@ -74,3 +74,10 @@ def test_names_in_a_folder_count_whatever_its_time_says(tmp_path):
     (tmp_path / "b").write_text("")
     os.utime(tmp_path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert not _unchanged(entry, verify=False)
+
+
+def test_verify_hashes_what_the_file_system_says_is_unchanged(settled):
+    path, cache = settled
+    entry = {**describe_input(path, cache), "sha256": "of other bytes"}
+    assert _unchanged(entry, verify=False)
+    assert not _unchanged(entry, verify=True)

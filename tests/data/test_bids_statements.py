@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from brainbench.core.errors import UserError
 from brainbench.core.order import natural
 from brainbench.data.check import check_dataset
-from brainbench.data.layouts.bids_files import agree, entities_of, find_runs, identity_of
+from brainbench.data.layouts.bids_files import agree, entities_of, find_runs, identity_of, read_events
 from tests.data.bids_folder import write_bids
 from tests.data.test_bids import open_bids
 
@@ -228,7 +228,7 @@ def test_block_betas_are_not_served_after_stimuli_changed_their_order(own, tmp_p
         np.testing.assert_allclose(row, by_name[name], rtol=1e-4, atol=1e-4)
 
 
-# Random names ---------------------------------------------------------------------------------------------------
+# Random names and events ----------------------------------------------------------------------------------------
 
 _INDEX = st.tuples(st.integers(0, 120), st.integers(1, 4)).map(lambda pair: str(pair[0]).zfill(pair[1]))
 _LABEL = st.text("abcABC0123456789", min_size=1, max_size=4)
@@ -249,6 +249,26 @@ def test_random_entities_come_in_the_order_of_their_numbers(runs, data, tmp_path
         numbers = [int(run) for other, run in found if other == session]
         assert numbers == sorted(numbers)
     assert [session for session, _ in found] == sorted((s for s, _ in found), key=natural)
+
+
+_TIME = st.integers(0, 2300).map(lambda tenths: tenths / 10)
+_EVENT = st.tuples(_TIME, _TIME, st.sampled_from(["s0", "s1", "s2", "n/a", ""]), st.sampled_from(["a", "b c", "n/a"]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(_EVENT, min_size=1, max_size=12), order=st.permutations(["onset", "duration", "stim", "cue"]))
+def test_random_events_are_read_as_pandas_reads_them(rows, order, tmp_path_factory):
+    path = tmp_path_factory.mktemp("events") / "events.tsv"
+    frame = pd.DataFrame(rows, columns=["onset", "duration", "stim", "cue"])
+    frame[order].to_csv(path, sep="\t", index=False)
+    found = read_events(path, "stim", ["s0", "s1", "s2"], "stimuli.csv", 240.0)
+    shown = frame[~frame["stim"].isin(["n/a", ""])].sort_values("onset", kind="stable")
+    np.testing.assert_array_equal(found.onset, shown["onset"])
+    np.testing.assert_array_equal(found.duration, shown["duration"])
+    assert [f"s{index}" for index in found.stimulus] == shown["stim"].tolist()
+    assert found.labels["cue"].tolist() == shown["cue"].tolist() if len(shown) else len(found) == 0
+    assert found.n_others == len(frame) - len(shown)
+    assert found.lines == [line + 2 for line in shown.index]
 
 
 @settings(max_examples=200, deadline=None)

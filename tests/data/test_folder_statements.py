@@ -92,6 +92,20 @@ def test_nan_that_became_zero_in_a_map_of_whole_numbers_is_flat(root):
     assert "never change" in left_out(responses)[0][2]
 
 
+def test_a_map_keeps_what_is_not_known(root):
+    """A mask is an image of whole numbers, in which NaN would become 0: maps are not stored as it is."""
+    write_volumes(root)
+    masker = open_folder(root, **VOLUMES).responses("sub-01").masker
+    values = np.linspace(-1, 1, 10).astype(np.float32)
+    values[3] = np.nan
+    image = masker.inverse_transform(values)
+    nibabel.save(image, root / "map.nii.gz")
+    stored = nibabel.load(root / "map.nii.gz")
+    assert stored.get_data_dtype() == np.float32
+    inside = np.asarray(stored.dataobj)[np.asarray(read_mask(root / "mask.nii.gz").dataobj) > 0]
+    np.testing.assert_array_equal(inside, values)
+
+
 def test_aligned_targets_do_not_lose_some(root):
     values = np.load(root / "sub-01" / "responses.npy")
     values[:, 4] = np.nan

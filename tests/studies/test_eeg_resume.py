@@ -78,6 +78,9 @@ def test_a_run_killed_in_the_middle_ends_in_the_same_bytes(tmp_path, monkeypatch
     assert resumed.path.joinpath("scores.csv").read_bytes() == whole.path.joinpath("scores.csv").read_bytes()
     assert networks(tmp_path / "cache") == networks(tmp_path / "other")
     assert all(path.stat().st_mtime_ns == seen for path, seen in before.items())  # none was computed twice
+    keys = resumed.facts["findings"]["trials"]["networks"]["network"]
+    assert sorted(keys) == sorted(path.stem for path in (tmp_path / "cache" / "networks").glob("*.json"))
+    assert f"trained here 3, each on the training trials of its fold, keys {keys[0]}" in resumed.report.read_text()
     # Another run folder trains nothing: every network is known by its key.
     epochs.clear()
     bb.run(recipe, out=tmp_path / "again", cache=tmp_path / "cache")

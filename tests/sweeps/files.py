@@ -6,28 +6,22 @@ opened with the cache of the unchanged one equals one opened without. Files are 
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
-import nibabel
 import numpy as np
 import yaml
-from PIL import Image
-from scipy.io import loadmat, savemat
 
 import brainbench as bb
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Dataset
+from tests.sweeps.formats import parts
 from tests.sweeps.loaders import Loader
 
 
@@ -60,7 +54,7 @@ def changes(root: Path, dataset: Dataset) -> list[Change]:
     found = []
     for file in dataset.files():
         path = file.relative_to(root)
-        found += [Change(f"{path}[{part}]", path, apply) for part, apply in _parts(file)]
+        found += [Change(f"{path}[{part}]", path, apply) for part, apply in parts(file)]
     return found
 
 
@@ -74,11 +68,11 @@ def ignored(loader: Loader, change: Change) -> bool:
 
 def content(dataset: Dataset) -> dict[str, str]:
     """Return digests of everything that a data set gives, by name, taken from the values and not from its own keys."""
-    parts: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for subject in dataset.subjects:
         stimuli, responses = dataset.stimuli(subject), dataset.responses(subject)
         values = [stimuli.load(index) for index in range(len(stimuli))]
-        parts |= {
+        found |= {
             f"{subject} ids": list(stimuli.ids),
             f"{subject} values": [v if isinstance(v, str) else digest_array(np.asarray(v)) for v in values],
             f"{subject} onset": _sha(stimuli.onset),
@@ -96,7 +90,7 @@ def content(dataset: Dataset) -> dict[str, str]:
             f"{subject} ceiling": _sha(responses.ceiling),
             f"{subject} ncsnr": _sha(responses.ncsnr),
         }
-    return {name: digest(value) for name, value in parts.items()}
+    return {name: digest(value) for name, value in found.items()}
 
 
 def keys(dataset: Dataset) -> dict[str, str]:
@@ -193,8 +187,8 @@ def _verdict(
         return Verdict(change.name, "no effect", ignored(loader, change))
     for name in changed:
         subject, _, part = name.partition(" ")
-        for key, parts in KEYED.items():
-            if part in parts and old_keys.get(f"{subject} {key}") == new_keys.get(f"{subject} {key}"):
+        for key, covered in KEYED.items():
+            if part in covered and old_keys.get(f"{subject} {key}") == new_keys.get(f"{subject} {key}"):
                 return Verdict(change.name, f"{name} changed, the digest of {key} did not", False)
     return Verdict(change.name, "changed", True)
 
@@ -237,8 +231,8 @@ class opened_below:
 # From recipe to scores ------------------------------------------------------------------------------------------
 
 
-def rerun(recipe: dict[str, Any], original: Path, work: Path, change: Change) -> Verdict:
-    """Run a recipe, change a file, run it again into the same folder, and hold it against a run from nothing.
+def rerun(recipe: dict[str, Any], original: Path, work: Path, chosen: Sequence[Change]) -> list[Verdict]:
+    """Run a recipe; for each change, run it again into the same folder, and hold it against a run from nothing.
 
     Parameters
     ----------
@@ -246,256 +240,35 @@ def rerun(recipe: dict[str, Any], original: Path, work: Path, change: Change) ->
         Without ``dataset.root``.
     original : Path
     work : Path
-        An empty folder.
-    change : Change
+        A folder for copies, runs and caches.
+    chosen : sequence of Change
     """
     root = work / "data"
+    work.mkdir(exist_ok=True)
     _copy(original, root)
     text = yaml.safe_dump({**recipe, "dataset": {**recipe["dataset"], "root": str(root)}})
     (work / "recipe.yaml").write_text(text)
 
-    def scores(out: str, cache: str) -> str:
+    def scores(name: str) -> str:
         try:
-            done = bb.run(work / "recipe.yaml", out=work / out, cache=work / cache)
+            done = bb.run(work / "recipe.yaml", out=work / name / "run", cache=work / name / "cache")
         except UserError as error:
             return f"refused: {error.message}"
         return (done.path / "scores.csv").read_text()
 
-    before = scores("run", "cache")
+    before = scores("before")
     if before.startswith("refused"):
-        return Verdict(change.name, before, False)
-    change(root)
-    again, fresh = scores("run", "cache"), scores("fresh", "fresh-cache")
+        return [Verdict("nothing", before, False)]
+    return [_again(change, original, work, scores, before) for change in chosen]
+
+
+def _again(change: Change, original: Path, work: Path, scores: Callable[[str], str], before: str) -> Verdict:
+    _copy(original, work / "data")
+    _copy(work / "before", work / "again")
+    shutil.rmtree(work / "fresh", ignore_errors=True)
+    change(work / "data")
+    again, fresh = scores("again"), scores("fresh")
     if again != fresh:
         return Verdict(change.name, "scores of the changed data differ from those of a fresh run", False)
     outcome = "refused" if fresh.startswith("refused") else "same scores" if fresh == before else "changed"
     return Verdict(change.name, outcome, True)
-
-
-# Changes by format ----------------------------------------------------------------------------------------------
-
-
-def _parts(path: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
-    name = path.name
-    if name.endswith("_label.csv"):  # patches, without a header
-        yield "patch", _set_patch
-    elif name.endswith((".csv", ".tsv")):
-        yield from _of_table(path, "," if name.endswith(".csv") else "\t")
-    elif name.endswith(".json"):
-        yield from ((key, _set_json(key)) for key in json.loads(path.read_text()))
-    elif name.endswith((".txt", ".ctab")):
-        yield from _of_lines(path)
-    elif name.endswith(".npy"):
-        yield "value", _change_npy
-    elif name.endswith(".npz"):
-        with np.load(path) as stored:
-            yield from ((key, _set_npz(key)) for key in stored.files)
-    elif name.endswith((".nii", ".nii.gz")):
-        yield "value", _change_image
-        if not name.endswith((".dscalar.nii", ".dlabel.nii", ".dtseries.nii")):
-            yield "affine", _move_image
-    elif name.endswith(".gii"):
-        yield "value", _change_gifti
-    elif name.endswith((".hdf5", ".h5")):
-        with h5py.File(path) as file:
-            yield from ((key, _set_hdf5(key)) for key in file)
-    elif name.endswith(".mat"):
-        yield from ((key, _set_mat(key)) for key in loadmat(path) if not key.startswith("__"))
-    elif name.endswith(".TextGrid"):
-        yield "word", lambda path: path.write_text(path.read_text().replace('"beginning"', '"commencing"')) and None
-        yield "time", lambda path: path.write_text(path.read_text().replace("xmin = 24", "xmin = 24.5")) and None
-    elif name.lower().endswith((".png", ".jpg", ".jpeg", ".tif", ".tiff")):
-        yield "pixel", _change_picture
-    else:
-        raise AssertionError(f"the sweep knows no change for {name}")
-
-
-def _of_table(path: Path, separator: str) -> Iterator[tuple[str, Callable[[Path], None]]]:
-    header = path.read_text().split("\n")[0]
-    for at, column in enumerate(header.split(separator)):
-        yield column, _set_cells(at, separator, 0.03125)
-        yield f"{column} +3", _set_cells(at, separator, 3.0)
-    yield "order of rows", _swap_rows
-
-
-def _swap_rows(path: Path) -> None:
-    header, first, second, *others = path.read_text().rstrip("\n").split("\n")
-    path.write_text("\n".join([header, second, first, *others]) + "\n")
-
-
-def _set_cells(at: int, separator: str, step: float) -> Callable[[Path], None]:
-    def apply(path: Path) -> None:
-        header, *lines = path.read_text().rstrip("\n").split("\n")
-        rows = [line.split(separator) for line in lines]
-        cells = [row[at] for row in rows]
-        if all(re.fullmatch(r"-?\d+(\.\d*)?([eE][-+]?\d+)?", cell) for cell in cells):
-            row = len(rows) // 2
-            rows[row][at] = repr(float(cells[row]) + step) if "." in "".join(cells) else str(int(cells[row]) + 1)
-        else:  # names: one takes the place of another
-            first = next(row for row, cell in enumerate(cells) if cell not in ("", "n/a"))
-            others = [row for row, cell in enumerate(cells) if cell not in ("", "n/a", cells[first])]
-            if others:
-                rows[first][at], rows[others[-1]][at] = cells[others[-1]], cells[first]
-            else:
-                rows[first][at] = cells[first] + "x"
-        path.write_text("\n".join([header, *(separator.join(row) for row in rows)]) + "\n")
-
-    return apply
-
-
-def _set_patch(path: Path) -> None:
-    values = np.loadtxt(path, dtype=int, delimiter=",")
-    values[4] = 1 - values[4]
-    np.savetxt(path, values, fmt="%d", delimiter=",")
-
-
-def _of_lines(path: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
-    """Numbers in columns of text, or one name a line."""
-    lines = path.read_text().splitlines()
-    try:
-        width = len(np.atleast_1d(np.loadtxt(io.StringIO("\n".join(lines[:1])))))
-    except ValueError:
-        yield "order of lines", _swap_lines
-        yield "last line", _drop_last_line
-        return
-    for column in range(width):
-        yield f"column {column + 1}", _set_number(column)
-
-
-def _drop_last_line(path: Path) -> None:
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-
-
-def _swap_lines(path: Path) -> None:
-    lines = path.read_text().splitlines()
-    other = max((row for row, line in enumerate(lines) if line != lines[-1]), default=0)
-    lines[-1], lines[other] = lines[other], lines[-1]
-    path.write_text("\n".join(lines) + "\n")
-
-
-def _set_number(column: int) -> Callable[[Path], None]:
-    def apply(path: Path) -> None:
-        values = np.loadtxt(path, ndmin=2)
-        values[-2, column] += 0.5
-        np.savetxt(path, values)
-
-    return apply
-
-
-def _set_json(key: str) -> Callable[[Path], None]:
-    def apply(path: Path) -> None:
-        facts = json.loads(path.read_text())
-        facts[key] = _larger(facts[key])
-        path.write_text(json.dumps(facts))
-
-    return apply
-
-
-def _larger(value: Any) -> Any:
-    """Return a value of JSON of which every number is one more."""
-    if isinstance(value, dict):
-        return {name: _larger(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_larger(one) for one in value]
-    return value + 1 if isinstance(value, (int, float)) else f"{value}x"
-
-
-def _changed(values: np.ndarray) -> np.ndarray:
-    """Return an array of which one value, in the middle, is another."""
-    values = np.array(values, order="C")
-    flat = values.reshape(-1)
-    at = flat.size // 2
-    if values.dtype.kind in "US":
-        other = next((one for one in flat if one != flat[at]), flat[at])
-        flat[at] = other if other != flat[at] else str(flat[at]) + "x"
-    elif values.dtype.kind == "f":
-        # A value of the largest is surely inside of every mask.
-        at = int(np.nanargmax(np.abs(flat)))
-        flat[at] = flat[at] * 1.25 + 0.25
-    elif values.dtype.kind in "iu":
-        at = int(np.argmax(flat != 0))
-        flat[at] += 1
-    return values
-
-
-def _change_npy(path: Path) -> None:
-    np.save(path, _changed(np.load(path)))
-
-
-def _set_npz(key: str) -> Callable[[Path], None]:
-    def apply(path: Path) -> None:
-        with np.load(path) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        np.savez(path, **(arrays | {key: _changed(arrays[key])}))
-
-    return apply
-
-
-def _save(image: Any, path: Path) -> None:
-    other = path.with_name(f"new-{path.name}")
-    nibabel.save(image, other)
-    os.replace(other, path)
-
-
-def _change_image(path: Path) -> None:
-    image: Any = nibabel.load(path)
-    values = np.asarray(image.dataobj)
-    if (values.dtype.kind in "iu" and values.ndim == 3) or path.name.endswith(".dlabel.nii"):  # labels, masks
-        values = np.array(values, order="C")
-        at = np.argwhere(values == values.max())[0]
-        values[tuple(at)] = 0
-    else:
-        values = _changed(values) if values.dtype.kind == "f" else _middle(values)
-    _save(type(image)(values, *_space(image)), path)
-
-
-def _middle(values: np.ndarray) -> np.ndarray:
-    """Change a value away from the borders, where no mask ends."""
-    values = np.array(values, order="C")
-    at = tuple(n // 2 for n in values.shape)
-    values[at] = values[at] + (np.asarray(3, values.dtype) if values.dtype.kind in "iu" else 0.75)
-    return values
-
-
-def _space(image: Any) -> tuple[Any, ...]:
-    if isinstance(image, nibabel.Cifti2Image):
-        return (image.header,)
-    return image.affine, image.header
-
-
-def _move_image(path: Path) -> None:
-    image: Any = nibabel.load(path)
-    affine = np.array(image.affine)
-    affine[0, 3] += 1.0
-    _save(type(image)(np.asarray(image.dataobj), affine, image.header), path)
-
-
-def _change_gifti(path: Path) -> None:
-    image: Any = nibabel.load(path)
-    array = image.darrays[len(image.darrays) // 2]
-    array.data = _changed(array.data) if array.data.dtype.kind == "f" else np.roll(array.data, 1)
-    _save(image, path)
-
-
-def _set_hdf5(key: str) -> Callable[[Path], None]:
-    def apply(path: Path) -> None:
-        with h5py.File(path, "r+") as file:
-            values = file[key][...]
-            file[key][...] = values + 1 if values.dtype == np.uint8 else _changed(values)  # pictures: all of them
-
-    return apply
-
-
-def _set_mat(key: str) -> Callable[[Path], None]:
-    def apply(path: Path) -> None:
-        stored = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
-        savemat(path, stored | {key: _changed(stored[key])})
-
-    return apply
-
-
-def _change_picture(path: Path) -> None:
-    with Image.open(path) as image:
-        values = np.array(image)
-    values[0, 0] = 255 - values[0, 0]
-    Image.fromarray(values).save(path)

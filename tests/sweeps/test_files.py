@@ -43,7 +43,8 @@ def test_rows_that_were_measured_six_seconds_later_are_fitted_again(tmp_path):
         design.assign(time=design["time"] + 6.0).to_csv(path, index=False)
 
     change = Change("sub-01/design.csv[time]", Path("sub-01/design.csv"), later)
-    assert rerun(RECIPES["folder story"], tmp_path / "original", tmp_path, change).outcome == "changed"
+    (verdict,) = rerun(RECIPES["folder story"], tmp_path / "original", tmp_path, [change])
+    assert verdict.right and verdict.outcome == "changed"
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != "folder story"])
@@ -52,7 +53,7 @@ def test_a_changed_file_is_seen_in_the_scores(name, day, tmp_path):
     loader.write(tmp_path / "original")
     found = changes(tmp_path / "original", loader.open(tmp_path / "original", None))
     chosen = found[int(np.random.default_rng([day, 7]).integers(len(found)))]
-    verdict = rerun(RECIPES[name], tmp_path / "original", tmp_path, chosen)
+    (verdict,) = rerun(RECIPES[name], tmp_path / "original", tmp_path, [chosen])
     assert verdict.right, f"BRAINBENCH_SWEEP_DAY={day}: {verdict}"
 
 

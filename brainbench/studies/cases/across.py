@@ -9,12 +9,15 @@ import numpy as np
 
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.bootstrap import best_layer, subject_mean
-from brainbench.evaluation.metrics import METRICS, metric_of
+from brainbench.evaluation.metrics import BEST, METRICS, metric_of
 from brainbench.evaluation.scoring import Scored
 from brainbench.recipes.kinds import Recipe
 from brainbench.runs.columns import KEY
 from brainbench.studies.cases.rows import GROUP
 from brainbench.studies.outcome import ALL, Outcome
+
+T_TEST = "t over participants: about these stimuli, in new participants"
+"""What a t test over participants can say: stimuli that all have met are as they are."""
 
 MEAN = "mean"
 """The ``subject`` of a mean over participants' scores."""
@@ -60,7 +63,8 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
         return
     cells: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
     for row in outcome.rows:
-        if row["fold"] == ALL and row["subject"] in subjects:
+        # A best layer of each is not a layer of all: the mean over participants has a best layer of its own.
+        if row["fold"] == ALL and row["subject"] in subjects and not row["metric"].startswith(BEST):
             key = tuple(str(row.get(name, "")) for name in KEY if name not in ("subject", "fold"))
             cells.setdefault(key, {})[row["subject"]] = row
     for by_subject in cells.values():
@@ -83,6 +87,7 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
             ci_low=low,
             ci_high=high,
             p=None if chance is None else found.p,
+            test=None if chance is None else T_TEST,
             ceiling=float(np.mean(ceilings)) if ceilings else None,
             n_rows=len(rows),
         )

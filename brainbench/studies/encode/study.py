@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from brainbench.data.base import Responses
 from brainbench.encoders.base import Layer
+from brainbench.evaluation.refit import Null
 from brainbench.evaluation.scoring import Scored
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.units import Unit
@@ -29,7 +30,9 @@ from brainbench.studies.encode.fits import (
     report_nested,
     score_unit,
 )
+from brainbench.studies.encode.nulls import fill_layer
 from brainbench.studies.encode.similarity import geometry_cells, report_geometry
+from brainbench.studies.encode.tested import Tests
 from brainbench.studies.encode.zero_shot import report_unseen, unseen_cells
 from brainbench.studies.memory import (
     BATCH_MB,
@@ -143,19 +146,29 @@ class EncodeStudy(Study[EncodeRecipe]):
         ceilings = CeilingBook(recipe, self.members)
         for case in self.cases:
             note_case(outcome, case, is_main=self._is_main(case))
+        tests = Tests(recipe)
         draws: dict[tuple[str, str, str], list[tuple[Layer, Scored]]] = {}
         for fit, unit in zip(self.fits, self.scores, strict=True):
-            scored = Scored.from_arrays(runner.read([unit])[0])
+            arrays = runner.read([unit])[0]
+            scored, null = Scored.from_arrays(arrays), Null.from_arrays(arrays)
+            if null is not None:
+                tests.add(fit, scored, null)
             report_fit(recipe, outcome, fit, scored, ceilings)
             key = (fit.case.rows.subject, fit.case.rows.scheme.label, fit.encoder.name)
             draws.setdefault(key, []).append((fit.layer, scored))
         for (_, full), unit in zip(self.nested, self.nested_scores, strict=True):
-            report_nested(outcome, full, Scored.from_arrays(runner.read([unit])[0]))
+            arrays = runner.read([unit])[0]
+            scored, null = Scored.from_arrays(arrays), Null.from_arrays(arrays)
+            if null is not None:
+                fill_layer(recipe, full.case, scored, null)
+            report_nested(recipe, outcome, full, scored)
+        tests.report(outcome, ceilings)
         best_layers(outcome, draws)
         report_geometry(recipe, runner, outcome, self.cases, self.geometry)
         if recipe.zero_shot is not None:
             report_unseen(runner, outcome, self.unseen)
         mean_over_subjects(recipe, outcome, self.opened.subjects)
+        tests.report_means(outcome)
         if recipe.decoding is not None:
             report_readings(recipe, recipe.decoding, runner, outcome, self.readings)
 

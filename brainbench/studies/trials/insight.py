@@ -14,6 +14,19 @@ from brainbench.studies.trials.decoding import Held
 from brainbench.studies.trials.trials import Case
 
 
+def note_networks(outcome: Outcome, settings: PipelineSettings, arrays: Sequence[Mapping[str, np.ndarray]]) -> None:
+    """Write down under which keys a pipeline's networks are kept, and say it beside its settings."""
+    keys = [str(one["network"]) for one in arrays if "network" in one]
+    if not keys:
+        return
+    trials = outcome.findings["trials"]
+    known = trials.setdefault("networks", {}).setdefault(settings.name, [])
+    known += keys
+    shown = ", ".join(known[:3]) + (", ..." if len(known) > 3 else "")
+    said = f"{len(known)}, each on the training trials of its fold, keys {shown}"
+    next(one for one in trials["pipelines"] if one["name"] == settings.name)["trained here"] = said
+
+
 def note_explanations(
     outcome: Outcome, case: Case, settings: PipelineSettings, arrays: Sequence[Mapping[str, np.ndarray]]
 ) -> None:

@@ -23,7 +23,7 @@ from brainbench.studies.trials.decoding import (
     pipeline_units,
     score_pipeline,
 )
-from brainbench.studies.trials.insight import note_calibration, note_explanations
+from brainbench.studies.trials.insight import note_calibration, note_explanations, note_networks
 from brainbench.studies.trials.parts import Sweep, check_sweeps, report_sweeps, sweep_units
 from brainbench.studies.trials.trials import Case, Member, open_trials, recordings_of
 from brainbench.studies.words import joined
@@ -93,6 +93,7 @@ class TrialsStudy(Study[TrialsRecipe]):
             held_out: dict[tuple[str, str, str], Held] = {}
             for case, settings, mine in self.pipelines:
                 arrays = runner.read(mine)
+                note_networks(outcome, settings, arrays)
                 if case.label == cases[0].label:
                     note_explanations(outcome, case, settings, arrays)
                 for member, held, hits in score_pipeline(outcome, recipe, case, settings, arrays):
