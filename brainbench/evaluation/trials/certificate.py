@@ -8,8 +8,7 @@ import numpy as np
 
 from brainbench.evaluation.certificate import LEAK, Certificate
 from brainbench.evaluation.splitters import Fold
-from brainbench.evaluation.trials.content import reach
-from brainbench.evaluation.trials.content import shared as shared_content
+from brainbench.evaluation.trials.content import reach, repeated
 from brainbench.evaluation.trials.splitters import TrialRows
 
 
@@ -31,7 +30,7 @@ def trial_certificate(splits: Sequence[Fold], rows: TrialRows) -> Certificate:
     }
     if rows.content is not None:
         within = reach(rows.content)
-        repeats = [shared_content(rows.content, test, train, within) for train, test in splits]
+        repeats = [int(repeated(rows.content[test], rows.content[train], within).sum()) for train, test in splits]
         shared["repeats"] = sum(count > 0 for count in repeats)
     found.counts = shared
     if shared["rows"]:
