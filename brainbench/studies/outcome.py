@@ -69,6 +69,8 @@ class Outcome:
     findings: dict[str, Any] = field(default_factory=dict)
     """Section of the report -> what it shows besides scores, as ``facts.json`` keeps it."""
     warnings: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    """Warnings that put what the page claims in doubt: leaks, ceilings that failed, claims that were not tested."""
     chance: dict[str, float] = field(default_factory=dict)
     """Chance level of metrics where it is not 0."""
     image_files: list[ImageFile] = field(default_factory=list)
@@ -93,6 +95,11 @@ class Outcome:
         """Add a sentence to the report's warnings, once."""
         if sentence not in self.warnings:
             self.warnings.append(sentence)
+
+    def doubt(self, sentence: str) -> None:
+        """Add a sentence to those that stand in the first box of the report, once."""
+        if sentence not in self.doubts:
+            self.doubts.append(sentence)
 
     def correct(self) -> None:
         """Fill ``q`` by Benjamini-Hochberg.

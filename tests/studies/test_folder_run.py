@@ -48,6 +48,9 @@ def test_a_story_of_ones_own(tmp_path):
     dataset = {"name": "folder", "continuous": True, "modality": "word"}
     done = run(tmp_path, dataset, encoders, folds={"n_splits": 3, "trim_s": 4.0}, timing={"high_pass_s": 60.0})
     assert done.facts["schemes"][0]["certificate"]["ok"] is False  # four seconds are not enough between rows
+    assert done.warnings[0].startswith("LEAK: training rows lie within")
+    first_box = done.report.read_text().split("</header>")[0]
+    assert done.warnings[0] in first_box
     assert set(done.scores["roi"]) == {"all"}
 
 
