@@ -13,7 +13,8 @@ from brainbench.core.errors import did_you_mean, one_of
 class Section(BaseModel):
     """A strict, frozen part of a recipe."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    # Built when something is first validated: nouns of packages, which extend these models, are known only then.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 @dataclass(frozen=True)

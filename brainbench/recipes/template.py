@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.recipes.catalogue import models_behind
 from brainbench.recipes.kinds import Recipe, kinds
 
 _WIDTH = 108
@@ -111,7 +112,7 @@ def _sections(field: FieldInfo, value: Any) -> Any:
 def _models(annotation: Any) -> list[type[BaseModel]]:
     """Return the section models of a field, looking through lists, unions and optionals."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
+        return models_behind(annotation)
     return [model for part in get_args(annotation) for model in _models(part)]
 
 

@@ -82,7 +82,7 @@ def test_an_entry_point_that_names_no_builder_is_refused(monkeypatch):
     fresh = catalogue.Catalogue.__new__(catalogue.Catalogue)
     fresh.__dict__.update(catalogues()["encoders"].__dict__)
     fresh.__dict__.pop("models", None)
-    assert fresh._base is EncoderSettings
+    assert fresh.base is EncoderSettings
     with pytest.raises(UserError, match=r"entry point 'mine' of brainbench.recipes.encoders .* says what builds it"):
         _ = fresh.models
 
