@@ -67,6 +67,31 @@ class Recipe(Section):
     execution: Execution = Execution()
     """How it runs; never changes a result."""
 
+    @property
+    def named_encoders(self) -> dict[str, EncoderSettings]:
+        """The recipe's encoders by name; none where its kind has none."""
+        return {entry.name: entry for entry in getattr(self, "encoders", [])}
+
+    @model_validator(mode="after")
+    def _planted_encoders_exist(self) -> Self:
+        names = list(self.named_encoders)
+        for planted in self.dataset.rois if isinstance(self.dataset, SimulatedSettings) else ():
+            if planted.encoder is not None and planted.encoder not in names:
+                raise ValueError(
+                    f"`dataset.rois` plants encoder '{planted.encoder}' in {planted.roi}, which is not one of {names}"
+                )
+        return self
+
+    def check_encoders(self, wanted: Iterable[tuple[str, ConditionOn]]) -> None:
+        """Refuse a section that names an encoder which the recipe does not have."""
+        names = list(self.named_encoders)
+        for place, one in wanted:
+            if one.encoder not in names:
+                raise ValueError(
+                    f"`{place}` names encoder '{one.encoder}', which is not one of {names}"
+                    f"{did_you_mean(one.encoder, names)}"
+                )
+
     @classmethod
     def of(cls, recipe: Recipe) -> Self | None:
         """Return `recipe` if it is of this kind, else None."""
@@ -105,34 +130,9 @@ class ResponseRecipe(Recipe):
         """``stimuli and runs``, in words."""
         return " and ".join({"stimulus": "stimuli", "run": "runs"}[part] for part in self.hold_out)
 
-    @property
-    def named_encoders(self) -> dict[str, EncoderSettings]:
-        """The recipe's encoders by name; none where its kind has none."""
-        return {entry.name: entry for entry in getattr(self, "encoders", [])}
-
     @model_validator(mode="after")
     def _schemes_can_be_told(self) -> Self:
         distinct_names([scheme.label for scheme in self.schemes], "scheme")
         clusters = [scheme.folds.cluster_by for scheme in self.schemes]
         self.check_encoders(("cluster_by", one) for one in clusters if one is not None)
-        if isinstance(self.dataset, SimulatedSettings):
-            self._check_planted(self.dataset)
         return self
-
-    def check_encoders(self, wanted: Iterable[tuple[str, ConditionOn]]) -> None:
-        """Refuse a section that names an encoder which the recipe does not have."""
-        names = list(self.named_encoders)
-        for place, one in wanted:
-            if one.encoder not in names:
-                raise ValueError(
-                    f"`{place}` names encoder '{one.encoder}', which is not one of {names}"
-                    f"{did_you_mean(one.encoder, names)}"
-                )
-
-    def _check_planted(self, dataset: SimulatedSettings) -> None:
-        names = list(self.named_encoders)
-        for planted in dataset.rois:
-            if planted.encoder is not None and planted.encoder not in names:
-                raise ValueError(
-                    f"`dataset.rois` plants encoder '{planted.encoder}' in {planted.roi}, which is not one of {names}"
-                )
