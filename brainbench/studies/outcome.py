@@ -69,6 +69,8 @@ class Outcome:
     findings: dict[str, Any] = field(default_factory=dict)
     """Section of the report -> what it shows besides scores, as ``facts.json`` keeps it."""
     warnings: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    """Warnings that put what the page claims in doubt: leaks, ceilings that failed, claims that were not tested."""
     chance: dict[str, float] = field(default_factory=dict)
     """Chance level of metrics where it is not 0."""
     image_files: list[ImageFile] = field(default_factory=list)
@@ -94,6 +96,11 @@ class Outcome:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
 
+    def doubt(self, sentence: str) -> None:
+        """Add a sentence to those that stand in the first box of the report, once."""
+        if sentence not in self.doubts:
+            self.doubts.append(sentence)
+
     def correct(self) -> None:
         """Fill ``q`` by Benjamini-Hochberg.
 
@@ -116,6 +123,34 @@ class Outcome:
                 self.note(
                     "families",
                     {"scheme": scheme, "subject": people or "every participant", "metric": metric, "tests": len(rows)},
+                )
+
+    def hold_ceilings(self, level: float = 0.05) -> None:
+        """Take away ceilings that failed, and name scores that lie above a ceiling; after `correct`.
+
+        A ceiling has failed where its interval reaches 0, or where it lies under a score that is above chance: no score
+        is divided by it, and a warning says so.
+        """
+        said: set[str] = set()
+        for row in self.rows:
+            ceiling, low = row.get("ceiling"), row.get("ceiling_low")
+            if ceiling is None or row["fold"] != ALL:
+                continue
+            where = f"{row['roi']} ({row['subject']}, {row.get('scheme', '')})"
+            above = row["value"] > ceiling and row.get("q") is not None and row["q"] < level
+            if low is not None and (low <= 0 or above):
+                interval = f"{ceiling:.2f} [{low:.2f}, {row['ceiling_high']:.2f}]"
+                reason = "its interval reaches 0" if low <= 0 else "a score above chance lies above it"
+                row["ceiling"] = None
+                if where not in said:  # once for all layers and metrics
+                    said.add(where)
+                    self.warn(
+                        f"{where}: the noise ceiling was not found ({interval}: {reason}); nothing is divided by it"
+                    )
+            elif low is None and row.get("ci_low") is not None and row["ci_low"] > ceiling:
+                self.warn(
+                    f"{where}: {row['metric']} {row['value']:.2f} lies above its ceiling of {ceiling:.2f} by more than "
+                    "its sampling error; one of them is not what it seems"
                 )
 
     def scores_csv(self) -> str:

@@ -63,6 +63,8 @@ class RecordingDataset(Dataset):
         if self._kept is None or self._kept[0] != subject:
             found = self.recordings(subject)
             _check_events(subject, found)
+            known = list(found[0].raw.ch_names)
+            found = [one.noting(said=rename_as(one.raw, known, one.where)) for one in found]
             self._kept = (subject, self._without_repeats(self._pooled([self._chosen(one) for one in found])))
         return self._kept[1]
 
@@ -77,7 +79,7 @@ class RecordingDataset(Dataset):
         """
         settings, raw, where = self.settings, recording.raw, recording.where
         set_types(raw, settings.channel_types, where)
-        recording = self._timed(recording).noting(said=apply_projectors(raw, settings.projectors))
+        recording = self._timed(recording).noting(said=apply_projectors(raw, settings.projectors, where))
         chosen, left, said, aside = choose_channels(raw, self.kind, settings, where)
         raw.pick(chosen, verbose="ERROR")
         bad, more = self._placed(raw, where)
@@ -106,8 +108,6 @@ class RecordingDataset(Dataset):
         prepared: list[Recording] = []
         for recording, aside in found:
             raw = recording.raw
-            if prepared:
-                recording = recording.noting(said=rename_as(raw, prepared[0].raw.ch_names, recording.where))
             reasons = aside | {name: f"{why}, in another run" for name, why in everywhere.items() if name not in aside}
             gone = {name: why for name, why in reasons.items() if name in raw.ch_names}
             if len(gone) == len(raw.ch_names):
@@ -173,7 +173,7 @@ class RecordingDataset(Dataset):
         subject, recording = self._read_new(path)
         raw, where = recording.raw, recording.where
         set_types(raw, self.settings.channel_types, where)
-        recording = self._timed(recording).noting(said=apply_projectors(raw, self.settings.projectors))
+        recording = self._timed(recording).noting(said=apply_projectors(raw, self.settings.projectors, where))
         raw.pick(of_kind(raw, self.kind, where)[0], verbose="ERROR")
         notes = pick_as_trained(raw, info, str(path))
         bad, said = self._placed(raw, where)

@@ -38,7 +38,7 @@ def require_mne() -> None:
 
 
 def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
-    """Return a recording in memory, in volts as MNE keeps it, and what was done to its units.
+    """Return a recording in memory, in volts as MNE keeps it, and what is said of it: units mended, marks lost.
 
     It is read whole: MNE brings channels of several rates to the highest one, which goes wrong for single stretches.
 
@@ -78,6 +78,9 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
                 f"{path}: the file is cut short or damaged ({text.splitlines()[0]})",
                 hint="copy it again from its source",
             )
+        omitted = re.search(r"omitted (\d+) annotation", text.lower())
+        if omitted:
+            said.append(f"{omitted[1]} annotations lie outside of the samples: the file may be cut short")
     return raw, said
 
 
