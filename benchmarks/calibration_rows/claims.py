@@ -65,8 +65,11 @@ def participants(seed: int, *, test: str, shared: float, n_subjects: int = 12, n
 
 
 ROWS = [
-    Row("unique variance, control effect r .3, region of 4", "p", partial(unique, many=5), n_sets=1000, many=5),
-    Row("unique variance, control effect r .6, region of 4", "p", partial(unique, many=5, effect=0.6), 0.0, (0.92, 0.97), 1000, 5),
+    *(
+        Row(f"unique variance, control effect r {str(effect)[1:]}, region of 4", "p", partial(unique, many=5, effect=effect),
+            n_sets=1000, many=5)
+        for effect in (0.3, 0.6)
+    ),
     *(
         Row(f"mean of {n} participants, shared signal {shared}, exchanged together", "p",
             partial(participants, test="exchange", shared=shared, n_subjects=n), n_sets=1000)
