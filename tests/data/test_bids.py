@@ -77,6 +77,7 @@ def test_glmsingle_betas_are_read_in_the_order_of_runs_and_onsets(folder, tmp_pa
     read = open_bids(root, betas="glmsingle", glmsingle="glm/{subject}.npy").responses("sub-01")
     np.testing.assert_allclose(read.data, responses.data)
     np.testing.assert_array_equal(read.stimulus, responses.stimulus)
+    assert any("within them: run-1, run-2, run-3" in note for note in read.notes)
     np.save(root / "glm" / "sub-01.npy", volume[..., :20])
     with pytest.raises(UserError, match="20 betas, the events of sub-01 show 24"):
         open_bids(root, betas="glmsingle", glmsingle="glm/{subject}.npy").responses("sub-01")
