@@ -38,4 +38,5 @@ def _compute_once(study: Study[Any]) -> Outcome:
             outcome.warn(remark)
     study.gather(outcome)
     outcome.correct()
+    outcome.hold_ceilings()
     return outcome
