@@ -10,6 +10,7 @@ from brainbench.recipes.kinds import Recipe
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.studies.base import Study, all_units, study_of
+from brainbench.studies.compute import compute
 from brainbench.studies.facts import describe
 from brainbench.studies.opened import open_all
 from brainbench.studies.outcome import Outcome
@@ -45,21 +46,21 @@ def check_study(recipe: Recipe, folder: Path) -> tuple[Outcome, dict[str, Any]]:
     assert len(names), "no stage has a unit"
     assert names == _names(_opened(recipe, run, folder)), "units have other digests when described again"
     with run.writing():
-        for features in study.features():
-            features.extract(study.opened.store, study.runner.stages)
-        for stage in study.stages():
-            stage.run(study.runner)
+        outcome = compute(study)
     assert names == _names(_opened(recipe, run, folder)), "units have other digests once results are there"
     missing = [name for name in names if not run.has_unit(name)]
     assert not missing, f"{names[missing[0]] if missing else ''} was described and not computed"
-    found = [_gathered(study), _gathered(_opened(recipe, run, folder))]
-    assert found[0].scores_csv() == found[1].scores_csv(), "gathering again gives other scores"
-    assert found[0].rows, "no score"
-    facts = describe(study, found[0])
+    assert outcome.rows, "no score"
+    with run.writing():
+        again = compute(_opened(recipe, run, folder))
+    assert outcome.scores_csv() == again.scores_csv(), "gathering again gives other scores"
+    done = [event["unit"] for event in run.events() if event["event"] == "unit_started"]
+    assert len(done) == len(set(done)), "a finished unit is computed again"
+    facts = describe(study, outcome)
     assert facts["metric"] in facts["metrics"], f"the leading metric '{facts['metric']}' has no score"
     assert str(facts["question"]).endswith(("?", ".")), "question() is no sentence"
     assert facts["claims"], "nothing is claimed"
-    return found[0], facts
+    return outcome, facts
 
 
 def _opened(recipe: Recipe, run: RunFolder, folder: Path) -> Study[Any]:
@@ -68,10 +69,3 @@ def _opened(recipe: Recipe, run: RunFolder, folder: Path) -> Study[Any]:
 
 def _names(study: Study[Any]) -> dict[str, str]:
     return {unit.digest: unit.label for unit in all_units(study)}
-
-
-def _gathered(study: Study[Any]) -> Outcome:
-    outcome = Outcome()
-    study.gather(outcome)
-    outcome.correct()
-    return outcome

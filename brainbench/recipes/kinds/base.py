@@ -105,6 +105,9 @@ class Recipe(Section):
 class ResponseRecipe(Recipe):
     """A recipe that holds out rows of responses."""
 
+    one_scheme: ClassVar[bool] = False
+    """Whether it holds out in one way only, and takes no ``also``."""
+
     hold_out: list[HoldOut] = Field(["stimulus"], min_length=1)
     """What training never sees: [stimulus], [run] or [stimulus, run]."""
     folds: Folds = Folds()
@@ -132,6 +135,8 @@ class ResponseRecipe(Recipe):
 
     @model_validator(mode="after")
     def _schemes_can_be_told(self) -> Self:
+        if self.one_scheme and self.also:
+            raise ValueError(f"`also`: `kind: {self.kind}` holds out in one way; another way is a recipe of its own")
         distinct_names([scheme.label for scheme in self.schemes], "scheme")
         clusters = [scheme.folds.cluster_by for scheme in self.schemes]
         self.check_encoders(("cluster_by", one) for one in clusters if one is not None)
