@@ -66,7 +66,8 @@ def participants(seed: int, *, test: str, shared: float, n_subjects: int = 12, n
 
 ROWS = [
     *(
-        Row(f"unique variance, control effect r {str(effect)[1:]}, region of 4", "p", partial(unique, many=5, effect=effect),
+        Row(f"unique variance, control effect r {str(effect)[1:]}, region of 4", "p",
+            partial(unique, many=5, effect=effect),
             n_sets=1000, many=5)
         for effect in (0.3, 0.6)
     ),
