@@ -83,14 +83,38 @@ def text_kinds() -> list[str]:
 def small_config(kind: str) -> Any:
     from transformers import AutoConfig
 
-    plain = AutoConfig.for_model(kind)
+    return AutoConfig.for_model(kind, **_sizes(AutoConfig.for_model(kind)))
+
+
+def _sizes(plain: Any) -> dict[str, Any]:
+    """Return the small sizes that a configuration, and those inside of it, have names for."""
     names = set(plain.to_dict()) | set(getattr(plain, "attribute_map", {}))
-    sizes = {name: size for size, those in SMALL.items() for name in those if name in names}
-    if "layer_types" in names and isinstance(plain.layer_types, list):
+    sizes: dict[str, Any] = {name: size for size, those in SMALL.items() for name in those if name in names}
+    if isinstance(getattr(plain, "layer_types", None), list):
         sizes["layer_types"] = plain.layer_types[-3:]
     tokens = {"vocab_size": 64, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
     sizes |= {name: value for name, value in tokens.items() if name in names or name.endswith("token_id")}
-    return AutoConfig.for_model(kind, **sizes)
+    for name in getattr(plain, "sub_configs", {}):
+        inner = getattr(plain, name, None)
+        if inner is not None:
+            sizes[name] = {"model_type": inner.model_type, **_sizes(inner)}
+    return sizes
+
+
+def _runs(config: Any) -> str:
+    """Return why a network does not run on plain tokens by itself, or nothing."""
+    from transformers import AutoModel
+
+    try:
+        network = AutoModel.from_config(config).eval()
+        tokens = tokenizer()(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=False)
+        if getattr(config, "is_encoder_decoder", False):
+            network = network.get_encoder()
+        with torch.inference_mode():
+            network(**tokens)
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return ""
 
 
 def text_verdict(kind: str, folder: Path) -> tuple[str, str]:
@@ -110,6 +134,9 @@ def text_verdict(kind: str, folder: Path) -> tuple[str, str]:
         encoder: Any = open_encoder({"name": kind, "family": "text", "model": str(folder), "weights": "random"})
         found = encoder.features(TEXTS)
     except UserError as error:
+        alone_it_fails = _runs(config) if "does not run on two stimuli" in str(error) else ""
+        if alone_it_fails:
+            return "not built", f"does not run on tokens by itself: {alone_it_fails}"
         return "refused", str(error).splitlines()[0]
     alone = []
     for text in TEXTS:

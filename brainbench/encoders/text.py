@@ -88,6 +88,7 @@ class TextEncoder(NetworkEncoder):
             else:
                 network, loaded = from_pretrained(self.source, seed=self._seed, **options)
         tower = text_tower(network)
+        self._config = getattr(tower, "config", network.config)
         if tower is not network:
             name = next(name for name, module in network.named_modules() if module is tower)
             self._said.append(f"reads the part '{name}' of {type(network).__name__}")
@@ -123,7 +124,7 @@ class TextEncoder(NetworkEncoder):
     def max_tokens(self) -> int:
         """Longest input the model was built for."""
         limit = int(self.tokenizer.model_max_length)
-        positions = int(getattr(self.network.config, "max_position_embeddings", None) or 512)
+        positions = int(getattr(self._config, "max_position_embeddings", None) or 512)
         if positions > 0:  # XLNet says -1: positions are relative
             limit = min(limit, positions - self._reserved_positions())
         return limit
