@@ -218,6 +218,13 @@ DECODER_SETTINGS = '''
         C: float = Field(1.0, gt=0)
         """Inverse strength of the penalty."""
 '''
+CLASSIFIER = """
+    from sklearn.neighbors import NearestCentroid
+
+
+    def nearest(seed=0):
+        return NearestCentroid()
+"""
 HEAD = '''
     """Ridge regression whose penalty was chosen by hand."""
 
@@ -270,7 +277,8 @@ def lab(tmp_path_factory):
         "lab",
         {
             "__init__.py": "", "settings.py": text, "brightness.py": ENCODER, "squares.py": DATASET, "error.py": METRIC,
-            "colour.py": CODEC, "power.py": DECODER, "hand.py": HEAD, "datasets/squares.yaml": CARD,
+            "colour.py": CODEC, "power.py": DECODER, "hand.py": HEAD, "near.py": CLASSIFIER,
+            "datasets/squares.yaml": CARD,
         },
         {
             "brainbench.recipes.encoders": ["brightness = lab.settings:BrightnessSettings"],
@@ -279,6 +287,7 @@ def lab(tmp_path_factory):
             "brainbench.recipes.generators": ["fade = lab.settings:FadeSettings"],
             "brainbench.recipes.pipelines": ["power = lab.settings:LogPowerSettings"],
             "brainbench.metrics": ["absolute_error = lab.error:error"],
+            "brainbench.classifiers": ["nearest = lab.near:nearest"],
         },
     )  # fmt: skip
 
@@ -316,6 +325,13 @@ CHECKS = """
     from lab.hand import HandRidge
 
     check_head(HandRidge())
+
+    from brainbench.decoders.classifiers import make_classifier
+    from brainbench.recipes.parts import Decoder
+
+    decoder = Decoder(name="x", classifier="nearest")
+    fitted = make_classifier(decoder.classifier).fit([[0.0], [1.0]], ["a", "b"])
+    assert list(fitted.predict([[0.9]])) == ["b"]
 
     assert METRICS["absolute_error"].direction == -1 and "absolute_error" in target_metrics()
     for what, name in (("encoders", "brightness"), ("datasets", "squares"), ("codecs", "mean-colour"),

@@ -20,6 +20,7 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from brainbench.core.errors import UserError
+from brainbench.core.registry import imported
 from brainbench.data.base import Context, Stimuli
 from brainbench.data.recordings.base import RecordingDataset, compare_montage
 from brainbench.data.recordings.reading import READERS
@@ -36,7 +37,6 @@ from brainbench.networks.pipelines import Given, microvolts
 from brainbench.networks.store import NetworkStore
 from brainbench.networks.training import torch_alone
 from brainbench.networks.weights import seeded
-from brainbench.recipes.catalogue import imported
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 from brainbench.recipes.encoders import EegSettings
 from brainbench.recipes.pipelines import NetworkSettings

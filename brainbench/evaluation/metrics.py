@@ -48,12 +48,17 @@ class Metric:
         Whether `function` returns a value per target, so that ``metrics:`` of a recipe may name it.
     bootstrap : callable, optional
         Scores with every row counted as often as ``weights`` ``(n_draws, n_rows)`` say.
+    slope : callable, optional
+        From (measured, predicted) to the derivative of the score by every prediction, ``(n_rows, n_targets)``: with it
+        intervals take out what pairs of rows add (`brainbench.evaluation.intervals`).
     power : int, optional
         The power of Pearson's r that it is in, for its noise ceiling; without one it has no ceiling.
     chance : float, optional
         What predictions that know nothing reach on average, or less; without one no test against it is made.
     direction : {1, -1}
         Whether more is better, or less.
+    bounds : (float, float)
+        What the score cannot leave.
     """
 
     name: str
@@ -61,9 +66,11 @@ class Metric:
     function: Callable[..., Any]
     per_target: bool = False
     bootstrap: Resample | None = None
+    slope: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     power: int | None = None
     chance: float | None = 0.0
     direction: int = 1
+    bounds: tuple[float, float] = (-np.inf, np.inf)
 
     def over(self, y_true: np.ndarray, y_pred: np.ndarray, parts: Parts) -> np.ndarray:
         """Return the score of every part and target, ``(n_parts, n_targets)``."""
@@ -260,26 +267,53 @@ def _bootstrap_share(centered: bool) -> Resample:
     return bootstrap
 
 
+# Derivatives by the predictions ----------------------------------------------------------------------------------
+
+
+def _pearson_slope(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    """Return the derivative of Pearson's r of every target by its predictions."""
+    y, p = y_true - y_true.mean(axis=0), y_pred - y_pred.mean(axis=0)
+    sy, sp = np.sqrt((y**2).sum(axis=0)), np.sqrt((p**2).sum(axis=0))
+    size = np.where((sy > 0) & (sp > 0), sy * sp, np.inf)
+    r = (y * p).sum(axis=0) / size
+    return np.asarray(y / size - r * p / np.where(sp > 0, sp**2, np.inf))
+
+
+def _r2_slope(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    """Return the derivative of R2 of every target by its predictions."""
+    total = ((y_true - y_true.mean(axis=0)) ** 2).sum(axis=0)
+    return np.asarray(2 * (y_true - y_pred) / np.where(total > 0, total, np.inf))
+
+
+def _explained_variance_slope(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    """Return the derivative of the explained variance of every target by its predictions."""
+    left = y_true - y_pred
+    total = ((y_true - y_true.mean(axis=0)) ** 2).sum(axis=0)
+    return np.asarray(2 * (left - left.mean(axis=0)) / np.where(total > 0, total, np.inf))
+
+
 for _metric in (
     Metric(
-        "pearson_r", "Pearson r", pearson_r, per_target=True, bootstrap=_bootstrap_pearson, power=1,
+        "pearson_r", "Pearson r", pearson_r, per_target=True,
+        bootstrap=_bootstrap_pearson, slope=_pearson_slope, power=1, bounds=(-1, 1),
     ),
     Metric(
         "r2", "R²", r2, per_target=True,
-        bootstrap=_bootstrap_share(centered=False), power=2,
+        bootstrap=_bootstrap_share(centered=False), slope=_r2_slope, power=2, bounds=(-np.inf, 1),
     ),
     Metric(
         "explained_variance", "explained variance", explained_variance, per_target=True,
-        bootstrap=_bootstrap_share(centered=True), power=2,
+        bootstrap=_bootstrap_share(centered=True),
+        slope=_explained_variance_slope, power=2, bounds=(-np.inf, 1),
     ),
     Metric("unique_r2", "unique R² over controls", unique_r2),
-    Metric("two_vs_two", "2 vs 2 accuracy", two_vs_two, chance=0.5),
-    Metric("rsa", "RSA (Spearman)", rsa_of),
-    Metric("cka", "linear CKA (debiased)", cka_of),
-    Metric("accuracy", "accuracy", accuracy, chance=None),
-    Metric("balanced_accuracy", "balanced accuracy", balanced_accuracy, chance=None),
-    Metric("kappa", "Cohen's kappa", kappa),
-    Metric("roc_auc", "ROC-AUC", roc_auc, chance=0.5),
-    Metric("ece", "expected calibration error", expected_calibration_error, chance=None, direction=-1),
+    Metric("two_vs_two", "2 vs 2 accuracy", two_vs_two, chance=0.5, bounds=(0, 1)),
+    Metric("rsa", "RSA (Spearman)", rsa_of, bounds=(-1, 1)),
+    Metric("cka", "linear CKA (debiased)", cka_of, bounds=(-np.inf, 1)),
+    Metric("accuracy", "accuracy", accuracy, chance=None, bounds=(0, 1)),
+    Metric("balanced_accuracy", "balanced accuracy", balanced_accuracy, chance=None, bounds=(0, 1)),
+    Metric("kappa", "Cohen's kappa", kappa, bounds=(-1, 1)),
+    Metric("roc_auc", "ROC-AUC", roc_auc, chance=0.5, bounds=(0, 1)),
+    Metric("ece", "expected calibration error", expected_calibration_error, chance=None, direction=-1, bounds=(0, 1)),
 ):  # fmt: skip
     METRICS.register(_metric.name)(_metric)

@@ -60,7 +60,8 @@ class Scored:
         Empty when scores are pooled.
     fold_rows : int ndarray (n_folds,)
     draws : ndarray (n_draws, n_rois) or None
-        Bootstrap draws of the first metric.
+        Bootstrap draws of the first metric, for the choice of the best layer; intervals come from
+        `brainbench.evaluation.intervals`.
     """
 
     rois: list[str]
@@ -78,16 +79,12 @@ class Scored:
     edge_share: float = 0.0
 
     def summary(self, metric: str, roi: str) -> dict[str, Any]:
-        """Return value, confidence interval, p and the null's 95th percentile of one metric and ROI."""
+        """Return value, p and the null's 95th percentile of one metric and ROI."""
         index = self.rois.index(roi)
         found: dict[str, Any] = {"value": float(self.roi_values[metric][index])}
         if metric in self.roi_p:
             found["p"] = float(self.roi_p[metric][index])
             found["null_95"] = float(self.roi_null_95[metric][index])
-        if self.draws is not None and metric == self.metrics[0]:
-            tail = (1 - self.confidence) / 2
-            low, high = np.quantile(self.draws[:, index], [tail, 1 - tail])
-            found |= {"ci_low": float(low), "ci_high": float(high)}
         return found
 
     def per_fold(self, metric: str, roi: str) -> Iterator[tuple[int, float, int]]:

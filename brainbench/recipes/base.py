@@ -42,3 +42,9 @@ class OneOf:
 def choice(names: Callable[[], Iterable[str]]) -> AfterValidator:
     """Return the validator of one name out of `names`."""
     return AfterValidator(OneOf(names))
+
+
+def names_of(annotation: object) -> list[str]:
+    """Return the names that the validator of a `choice` allows; none for anything else in an annotation."""
+    of = getattr(annotation, "func", None)
+    return list(of.names()) if isinstance(of, OneOf) else []

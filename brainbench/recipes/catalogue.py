@@ -20,7 +20,7 @@ from pydantic import Field, GetCoreSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.core.registry import installed
+from brainbench.core.registry import imported, installed
 from brainbench.recipes.base import Section
 
 
@@ -141,9 +141,3 @@ def models_behind(model: type) -> list[type]:
     """Return the settings models that stand for a section's: all of a catalogue for what they extend, else itself."""
     nouns = next((one for one in catalogues().values() if one.base is model), None)
     return [model] if nouns is None else list(nouns.models.values())
-
-
-def imported(name: str) -> Any:
-    """Return what ``module:name`` names."""
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)

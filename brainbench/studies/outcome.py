@@ -125,6 +125,34 @@ class Outcome:
                     {"scheme": scheme, "subject": people or "every participant", "metric": metric, "tests": len(rows)},
                 )
 
+    def hold_ceilings(self, level: float = 0.05) -> None:
+        """Take away ceilings that failed, and name scores that lie above a ceiling; after `correct`.
+
+        A ceiling has failed where its interval reaches 0, or where it lies under a score that is above chance: no score
+        is divided by it, and a warning says so.
+        """
+        said: set[str] = set()
+        for row in self.rows:
+            ceiling, low = row.get("ceiling"), row.get("ceiling_low")
+            if ceiling is None or row["fold"] != ALL:
+                continue
+            where = f"{row['roi']} ({row['subject']}, {row.get('scheme', '')})"
+            above = row["value"] > ceiling and row.get("q") is not None and row["q"] < level
+            if low is not None and (low <= 0 or above):
+                interval = f"{ceiling:.2f} [{low:.2f}, {row['ceiling_high']:.2f}]"
+                reason = "its interval reaches 0" if low <= 0 else "a score above chance lies above it"
+                row["ceiling"] = None
+                if where not in said:  # once for all layers and metrics
+                    said.add(where)
+                    self.warn(
+                        f"{where}: the noise ceiling was not found ({interval}: {reason}); nothing is divided by it"
+                    )
+            elif low is None and row.get("ci_low") is not None and row["ci_low"] > ceiling:
+                self.warn(
+                    f"{where}: {row['metric']} {row['value']:.2f} lies above its ceiling of {ceiling:.2f} by more than "
+                    "its sampling error; one of them is not what it seems"
+                )
+
     def scores_csv(self) -> str:
         """Return ``scores.csv``: rows sorted by key, numbers in shortest exact form, nothing that varies by run."""
         import pandas as pd

@@ -162,7 +162,10 @@ def sweep(loader: Loader, original: Path, work: Path, chosen: Callable[[list[Cha
     for change in chosen(changes(root, dataset)):
         _copy(original, root)
         change(root)
-        verdicts.append(_verdict(loader, change, root, cache, before, old_keys))
+        try:
+            verdicts.append(_verdict(loader, change, root, cache, before, old_keys))
+        except Exception as error:  # anything but a message is a finding
+            verdicts.append(Verdict(change.name, f"{type(error).__name__}: {error}", False))
     return verdicts
 
 
@@ -254,6 +257,8 @@ def rerun(recipe: dict[str, Any], original: Path, work: Path, chosen: Sequence[C
             done = bb.run(work / "recipe.yaml", out=work / name / "run", cache=work / name / "cache")
         except UserError as error:
             return f"refused: {error.message}"
+        except Exception as error:  # anything but a message is a finding
+            return f"{type(error).__name__}: {error}"
         return (done.path / "scores.csv").read_text()
 
     before = scores("before")
@@ -268,6 +273,8 @@ def _again(change: Change, original: Path, work: Path, scores: Callable[[str], s
     shutil.rmtree(work / "fresh", ignore_errors=True)
     change(work / "data")
     again, fresh = scores("again"), scores("fresh")
+    if not fresh.startswith(("refused", "subject")):
+        return Verdict(change.name, fresh, False)
     if again != fresh:
         return Verdict(change.name, "scores of the changed data differ from those of a fresh run", False)
     outcome = "refused" if fresh.startswith("refused") else "same scores" if fresh == before else "changed"

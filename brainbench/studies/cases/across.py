@@ -75,9 +75,16 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
         metric = metric_of(rows[0]["metric"])
         chance = outcome.chance.get(rows[0]["metric"], 0.0 if metric is None else metric.chance)
         toward = 1 if metric is None else metric.direction
-        found = subject_mean(toward * values, chance=toward * (chance or 0.0), confidence=recipe.bootstrap.confidence)
-        low, high = sorted((toward * found.ci_low, toward * found.ci_high))
-        ceilings = [row["ceiling"] for row in rows if row.get("ceiling") is not None]
+        least, most = sorted(toward * bound for bound in (metric.bounds if metric is not None else (-np.inf, np.inf)))
+        found = subject_mean(
+            toward * values,
+            chance=toward * (chance or 0.0),
+            confidence=recipe.bootstrap.confidence,
+            bounds=(least, most),
+        )
+        known = np.isfinite(found.ci_low)
+        low, high = sorted((toward * found.ci_low, toward * found.ci_high)) if known else (None, None)
+        ceilings = [row["ceiling"] for row in rows if row.get("ceiling") is not None and row.get("ceiling_low") != 0]
         first = {name: value for name, value in rows[0].items() if name in _SHARED}
         outcome.add(
             **first,
@@ -86,8 +93,8 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
             value=toward * found.value,
             ci_low=low,
             ci_high=high,
-            p=None if chance is None else found.p,
-            test=None if chance is None else T_TEST,
+            p=None if chance is None or not np.isfinite(found.p) else found.p,
+            test=None if chance is None or not np.isfinite(found.p) else T_TEST,
             ceiling=float(np.mean(ceilings)) if ceilings else None,
             n_rows=len(rows),
         )

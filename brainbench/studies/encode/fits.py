@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,6 +11,7 @@ import numpy as np
 from brainbench.core.digests import digest, digest_array
 from brainbench.data.base import Responses
 from brainbench.encoders.base import Layer
+from brainbench.evaluation.ceilings import RegionCeiling
 from brainbench.evaluation.scoring import Scored, Scoring, best_of, score_nested, score_predictions
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.ridge.encoding import FoldSettings, fit_all, fit_fold
@@ -25,7 +26,7 @@ from brainbench.studies.outcome import ALL, Outcome, TargetMap
 
 @dataclass
 class Fits:
-    """Units of one feature set of a case: of one or more layers, each a pair of encoder and layer."""
+    """Units of one feature set of a case: layers of encoders, each a band."""
 
     case: Case
     sources: Sequence[tuple[str, str]]
@@ -78,6 +79,7 @@ def fit_units(recipe: EncodeRecipe, case: Case, sources: Sequence[tuple[str, str
         "features": [case.features.digest(*source) for source in sources],
         "settings": {**vars(settings), "alphas": settings.alphas.tolist()},
         "nuisance": nuisance is not None,
+        "holds": ["predictions", "penalties", "weights of bands"],
     }
 
     def compute(chunk: np.ndarray) -> dict[str, np.ndarray]:
@@ -97,6 +99,9 @@ def fit_units(recipe: EncodeRecipe, case: Case, sources: Sequence[tuple[str, str
             "y_true": np.concatenate([result.y_true for result in results]),
             "y_pred": np.concatenate([result.y_pred for result in results]),
             "log10_alpha": np.log10(np.stack([result.best_alphas for result in results])).astype(np.float32),
+            "weights": np.stack(
+                [result.best_weights for result in results if result.best_weights is not None] or [np.zeros((0, 0))]
+            ),
             "at_edge": np.stack([result.at_edge for result in results]),
         }
 
@@ -237,7 +242,14 @@ def _rois_digest(responses: Responses) -> str:
 # Tables -----------------------------------------------------------------------------------------------------------
 
 
-def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: Scored, ceilings: CeilingBook) -> None:
+def report_fit(
+    recipe: EncodeRecipe,
+    outcome: Outcome,
+    fit: LayerFits,
+    scored: Scored,
+    ceilings: CeilingBook,
+    intervals: Mapping[str, np.ndarray],
+) -> None:
     """Add the rows and target arrays of one layer."""
     case, entry, layer = fit.case, fit.encoder, fit.layer
     common = {
@@ -249,16 +261,17 @@ def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: S
         "depth": layer.depth,
     }
     how = words_of(exchange_of(recipe, case)) if scored.roi_p else None
-    for roi, mask in case.responses.rois.items():
+    for region, (roi, mask) in enumerate(case.responses.rois.items()):
         for metric in scored.metrics:
             row = {**common, "roi": roi, "metric": metric, "n_targets": int(np.sum(mask))}
             outcome.add(
                 **row,
                 fold=ALL,
                 n_rows=scored.n_rows,
-                ceiling=ceilings.of(case.responses, case.rows, mask, metric),
+                **ceiling_of(ceilings.of(case.responses, case.rows, mask, metric)),
                 test=how if metric in scored.roi_p else None,
                 **scored.summary(metric, roi),
+                **intervals_of(intervals, metric, region),
             )
             for fold, value, n_rows in scored.per_fold(metric, roi):
                 outcome.add(**row, fold=str(fold), value=value, n_rows=n_rows)
@@ -280,13 +293,30 @@ def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: S
         )
 
 
-def report_nested(recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: Scored) -> None:
+def report_nested(
+    recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: Scored, intervals: Mapping[str, np.ndarray]
+) -> None:
     """Add the rows of what one layer adds to the controls."""
     case, entry, layer = fit.case, fit.encoder, fit.layer
     how = f"what the controls leave over: {words_of(exchange_of(recipe, case))}" if scored.roi_p else None
-    for roi, mask in case.responses.rois.items():
+    for region, (roi, mask) in enumerate(case.responses.rois.items()):
         outcome.add(
             subject=case.rows.subject, scheme=case.rows.scheme.label, encoder=entry.name, role=entry.settings.role,
             layer=layer.name, depth=layer.depth, roi=roi, fold=ALL, metric="unique_r2", n_targets=int(np.sum(mask)),
             n_rows=scored.n_rows, test=how, **scored.summary("unique_r2", roi),
+            **intervals_of(intervals, "r2", region),
         )  # fmt: skip
+
+
+def intervals_of(arrays: Mapping[str, np.ndarray], metric: str, region: int) -> dict[str, float]:
+    """Return ``ci_low`` and ``ci_high`` of a metric and region, from the arrays of its unit of intervals."""
+    if f"low/{metric}" not in arrays:
+        return {}
+    return {"ci_low": float(arrays[f"low/{metric}"][region]), "ci_high": float(arrays[f"high/{metric}"][region])}
+
+
+def ceiling_of(found: RegionCeiling | None) -> dict[str, float | None]:
+    """Return the columns of a ceiling and its interval."""
+    if found is None:
+        return {}
+    return {"ceiling": found.value, "ceiling_low": found.low, "ceiling_high": found.high}

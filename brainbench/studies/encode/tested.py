@@ -15,7 +15,7 @@ from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.studies.cases.across import MEAN
 from brainbench.studies.cases.ceilings import CeilingBook
 from brainbench.studies.cases.rows import GROUP
-from brainbench.studies.encode.fits import LayerFits
+from brainbench.studies.encode.fits import LayerFits, ceiling_of
 from brainbench.studies.encode.nulls import exchange_of, fill_layer, shared_key, words_of
 from brainbench.studies.outcome import ALL, Outcome
 
@@ -47,7 +47,7 @@ class Tests:
                     subject=subject, scheme=scheme, encoder=encoder, role=fit.encoder.settings.role, roi=roi, fold=ALL,
                     metric=BEST + lead, value=value, p=p, null_95=null_95, n_rows=scored.n_rows,
                     n_targets=int(np.sum(mask)), test=words_of(exchange),
-                    ceiling=ceilings.of(fit.case.responses, fit.case.rows, mask, lead),
+                    **ceiling_of(ceilings.of(fit.case.responses, fit.case.rows, mask, lead)),
                 )  # fmt: skip
 
     def report_means(self, outcome: Outcome) -> None:
