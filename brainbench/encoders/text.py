@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,11 +106,20 @@ class TextEncoder(NetworkEncoder):
 
     def _settings(self) -> dict[str, Any]:
         return {
+            "network": type(self.network).__name__,
+            "config": self._config_digest(),
             "weights": self._weights,
             "tokenizer": self._tokenizer_digest,
             "context": self.settings.context,
             "max_tokens": self.max_tokens,
         }
+
+    def _config_digest(self) -> str:
+        """Return a digest of the configuration: equal weights act otherwise under another activation or epsilon."""
+        values = self._config.to_dict()
+        said = ("transformers_version", "architectures", "dtype", "torch_dtype")
+        kept = {name: value for name, value in values.items() if not name.startswith("_") and name not in said}
+        return digest(json.dumps(kept, sort_keys=True, default=str))
 
     def parameters(self) -> dict[str, Any]:
         """Return tokenizer, context and the digest of the weights."""
