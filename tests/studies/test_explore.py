@@ -96,7 +96,7 @@ def test_nothing_is_drawn_or_trained_twice(run: Run, tmp_path: Path, monkeypatch
         raise AssertionError("computed twice")
 
     monkeypatch.setattr("brainbench.reconstruction.guidance.guide", refuse)
-    monkeypatch.setattr("brainbench.reconstruction.generators.small.train_network", refuse)
+    monkeypatch.setattr("brainbench.reconstruction.generators.small.train", refuse)
     again = bb.run(recipe, out=run.path, cache=run.path.parent / "cache")
     assert (again.path / "scores.csv").read_bytes() == before
 
