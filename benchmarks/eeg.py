@@ -74,11 +74,11 @@ def ours(recipe: Any, jobs: int = 1) -> dict[tuple[str, str], float]:
     """Return ROC-AUC by subject and pipeline: the mean over folds, as MOABB takes it."""
     import pandas as pd
 
-    from brainbench.commands.run import compute
     from brainbench.core.progress import Stages
     from brainbench.runs.engines import LocalEngine, Runner
     from brainbench.runs.folder import RunFolder
     from brainbench.studies.base import study_of
+    from brainbench.studies.compute import compute
     from brainbench.studies.opened import open_all
 
     with tempfile.TemporaryDirectory() as folder:

@@ -2,12 +2,15 @@
 
 ``--part files [--only LOADER ...]`` changes every column of every file of every loader and looks at what is read;
 ``--part scores [--only RECIPE ...]`` takes the same changes from file to score, for the recipes of `RECIPES`.
-Prints a line for each change that went wrong, and counts; exits 1 if one did. CI turns through samples of both.
+``--part settings [--only RECIPE ...]`` changes every setting of every shipped recipe, at reduced sizes; those on real
+recordings run where BRAINBENCH_DATA names the folder that holds them.
+Prints a line for each change that went wrong, and counts; exits 1 if one did. CI turns through samples of all.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -58,7 +61,34 @@ def _each(names: Sequence[str], verdicts_of: Callable[[str, Path], list[Any]]) -
     return wrong
 
 
-PARTS = {"files": files, "scores": scores}
+def settings(only: list[str] | None) -> int:
+    """Change every setting of every shipped recipe; return how many changes went wrong."""
+    from tests.sweeps.settings import REDUCED, ROOTS, compare, places, reduced, setting
+
+    # A run goes by this variable too: what is read must stand in the recipe.
+    data = os.environ.pop("BRAINBENCH_DATA", None)
+    wrong = 0
+    for name in REDUCED:
+        if (only and name not in only) or (name in ROOTS and data is None):
+            continue
+        values = reduced(name, None if data is None else Path(data))
+        found = [setting(values, *place) for place in places(values)]
+        outcomes: Counter[str] = Counter()
+        with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
+            for verdict in compare(values, [one for one in found if one is not None], Path(folder)):
+                outcomes[verdict.outcome if verdict.right else "wrong"] += 1
+                if not verdict.right or verdict.outcome == "same":
+                    print(
+                        f"{'same ' if verdict.right else 'WRONG'}  {name}: {verdict.name}: {verdict.outcome}",
+                        flush=True,
+                    )
+        wrong += outcomes["wrong"]
+        counts = ", ".join(f"{n} {what}" for what, n in outcomes.items())
+        print(f"{name}: {len(found)} settings, {found.count(None)} with one value only; {counts}", flush=True)
+    return wrong
+
+
+PARTS = {"files": files, "scores": scores, "settings": settings}
 
 
 if __name__ == "__main__":

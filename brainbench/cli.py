@@ -12,6 +12,8 @@ from brainbench import __version__
 from brainbench.core.errors import EXIT_USER_ERROR, Interrupted, UserError
 
 EXIT_INTERRUPTED = 130
+MAX_WARNINGS = 8
+"""Warnings of a run that are printed; all stand in its report."""
 
 app = typer.Typer(
     name="brainbench",
@@ -58,6 +60,14 @@ def _overrides(settings: list[str] | None, **execution: str | int | None) -> lis
     return values
 
 
+def _warnings(sentences: list[str]) -> str:
+    """Return the first warnings of a run, a line each, and how many more the report has."""
+    lines = [f"warning: {sentence}" for sentence in sentences[:MAX_WARNINGS]]
+    if len(sentences) > MAX_WARNINGS:
+        lines.append(f"... and {len(sentences) - MAX_WARNINGS} more warnings in the report")
+    return "".join(f"{line}\n" for line in lines)
+
+
 def _names(value: str | None) -> list[str]:
     """Return the names of a list with commas."""
     return [name.strip() for name in (value or "").split(",") if name.strip()]
@@ -73,10 +83,14 @@ def new(kind: Annotated[str, typer.Argument(help="Kind of recipe (`brainbench li
 
 @app.command()
 def check(recipe: RecipeArgument, settings: SetOption = None) -> None:
-    """Report every problem of a recipe with its line, without running anything."""
+    """Report every problem of a recipe with its line, and what its stimuli alone show, without running anything."""
     from brainbench.recipes.reader import find_recipe, read_recipe
 
-    read_recipe(recipe, settings or [])
+    parsed = read_recipe(recipe, settings or [])
+    if parsed.dataset.name != "simulated":
+        from brainbench.commands.check import look_at_stimuli
+
+        typer.echo(_warnings(look_at_stimuli(parsed)), err=True, nl=False)
     typer.echo(f"{find_recipe(recipe)}: no problems")
 
 
@@ -119,6 +133,8 @@ def run(
         engine = "dask"
     overrides = _overrides(settings, engine=engine, address=address, jobs=jobs, device=device)
     result = run_recipe(recipe, overrides=overrides, out=out, cache=cache, quiet=quiet, verify=verify)
+    if not quiet:
+        typer.echo(_warnings(result.warnings), err=True, nl=False)
     typer.echo(str(result.report))
 
 

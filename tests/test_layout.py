@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -53,6 +54,15 @@ def test_no_file_imports_itself_through_others():
     imports = {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
     assert imports["brainbench.commands.run"], "the graph is empty"
     assert circles(imports) == []
+
+
+def test_every_study_stands_in_the_contract_that_keeps_kinds_apart():
+    from brainbench.recipes.kinds import kinds
+
+    contracts = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    apart = next(contract["modules"] for contract in contracts if contract["type"] == "independence")
+    models = [model for found in kinds().values() for model in found]
+    assert apart == sorted(model.studied_by.partition(":")[0].rpartition(".")[0] for model in models)
 
 
 def test_no_folder_is_crowded():

@@ -107,7 +107,7 @@ def continuous(
     run = np.arange(n_rows) * n_runs // n_rows
     splitter = make_splitter(["stimulus"], scheme="contiguous", n_splits=5, trim=5)
     folds = list(splitter.split(Y, stimulus=np.arange(n_rows), run=run))
-    kind, length = time_exchange(Y, X, run)
+    kind, length = time_exchange(Y, run)
     exchange = make_exchange(
         n_rows, kind=kind, run=run, block_length=length, n_exchanges=N_EXCHANGES, seed=seed % 2**31
     )

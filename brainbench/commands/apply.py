@@ -15,6 +15,7 @@ from brainbench.data.recordings.base import RecordingDataset
 from brainbench.data.recordings.cutting import cut, touching
 from brainbench.data.recordings.recording import NewRecording, Recording, Trials, as_trials, counted
 from brainbench.data.tables import read_table
+from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.scores import Predictions, Score, score_trials
 from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.runs.units import one_thread_pool
@@ -145,7 +146,10 @@ def make_ready(
     itself = new.recording.digest()
     new = replace(new, recording=kept)
     trials = cut_new(opened, new, first, bands, notes) if whole_trials else []
-    fitted = fit_decoder(folder, opened, members, settings, how, train_runs=train_runs, itself=itself)
+    alike = dataset.settings.model_copy(update={"sfreq": float(first.info["sfreq"])})
+    whole, _ = cut(kept, new.subject, alike)
+    prints = fingerprints(np.empty((0, 1, 1)) if whole is None else whole.get_data(copy=False))
+    fitted = fit_decoder(folder, opened, members, settings, how, train_runs=train_runs, itself=itself, prints=prints)
     raw = kept.raw
     lines = [
         f"{path}: {raw.times[-1]:.0f} s, {len(raw.ch_names)} channels at {raw.info['sfreq']:g} Hz, "

@@ -27,11 +27,10 @@ from brainbench.recipes.reader import read_recipe
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import FINISHED, Run, RunFolder, describe_input
 from brainbench.runs.identity import default_folder, recipe_digest
-from brainbench.runs.units import DamagedUnit
-from brainbench.studies.base import Study, study_of
+from brainbench.studies.base import study_of
+from brainbench.studies.compute import compute
 from brainbench.studies.facts import describe
 from brainbench.studies.opened import Opened, open_all
-from brainbench.studies.outcome import Outcome
 
 PACKAGES = (
     "numpy", "scipy", "scikit-learn", "pandas", "torch", "timm", "transformers", "nibabel", "nilearn", "mne",
@@ -157,38 +156,6 @@ def execute(
         write_report(folder.path)
         advance(1)
     folder.write_manifest(manifest | _timings(stages) | {"status": FINISHED})
-
-
-def compute(study: Study[Any]) -> Outcome:
-    """Compute; units whose files turn out to be damaged are computed again, once each."""
-    met: set[str] = set()
-    while True:
-        try:
-            return _compute_once(study)
-        except DamagedUnit as error:
-            if error.digests <= met:
-                raise
-            met |= error.digests
-            study.runner.folder.remove_damaged()
-
-
-def _compute_once(study: Study[Any]) -> Outcome:
-    """Follow a study from its first stage to its last, and return what it found."""
-    training = study.trainings()
-    if training.units:
-        training.run(study.runner)
-    for features in study.features():
-        features.extract(study.opened.store, study.runner.stages)
-    for stage in study.stages():
-        if stage.units:
-            stage.run(study.runner)
-    outcome = Outcome()
-    for features in study.features():
-        for remark in features.encoder.remarks(features.stimuli):
-            outcome.warn(remark)
-    study.gather(outcome)
-    outcome.correct()
-    return outcome
 
 
 def _inputs(opened: Opened[Any], cache: Path) -> list[dict[str, Any]]:

@@ -34,5 +34,6 @@ def read_facts(folder: Path) -> dict[str, Any]:
     if written == 1:
         found = {name: value for name in _FINDINGS_OF_1 if (value := facts.pop(name, None))}
         facts |= {"format": FORMAT, "findings": found}
-    facts.setdefault("data", [])  # the table of what was used came later
+    for name in ("data", "doubts"):  # the table of what was used, and the doubts of the first box, came later
+        facts.setdefault(name, [])
     return facts

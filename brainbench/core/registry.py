@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
 
@@ -19,6 +19,12 @@ def installed(group: str) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=group))
 
 
+def imported(name: str) -> Any:
+    """Return what ``module:name`` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
+
+
 class Registry(Mapping[str, T], Generic[T]):
     """Named things of one kind.
 
@@ -26,17 +32,18 @@ class Registry(Mapping[str, T], Generic[T]):
     ----------
     kind : str
         What the entries are, for messages: ``"encoder"``.
-    modules : mapping of str to str
-        Name of each built-in entry -> the module that registers it, imported when the entry is first asked for.
+    built_in : mapping of str to str
+        Name of each built-in entry -> ``module:name``, imported when the entry is first asked for; others are entered
+        by a decorator.
     entry_point_group : str, optional
         Entry points of this group are loaded when a name is asked for that is not built in.
     """
 
     def __init__(
-        self, kind: str, modules: Mapping[str, str] | None = None, entry_point_group: str | None = None
+        self, kind: str, built_in: Mapping[str, str] | None = None, entry_point_group: str | None = None
     ) -> None:
         self.kind = kind
-        self._modules = dict(modules or {})
+        self.built_in = dict(built_in or {})
         self._group = entry_point_group
         self._entries: dict[str, T] = {}
 
@@ -56,11 +63,11 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def names(self) -> list[str]:
         """Return every name, sorted; imports nothing."""
-        return sorted({*self._entries, *self._modules, *self._points()})
+        return sorted({*self._entries, *self.built_in, *self._points()})
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._entries and name in self._modules:
-            import_module(self._modules[name])
+        if name not in self._entries and name in self.built_in:
+            self._entries[name] = imported(self.built_in[name])
         if name not in self._entries and name in (points := self._points()):
             self._entries[name] = points[name].load()
         if name not in self._entries:

@@ -246,12 +246,15 @@ class Dataset(ABC):
         group mean of responses and between-subject ceilings exist.
     expected : str
         The files by which its folder is known, for messages.
+    quick_stimuli : bool
+        False when looking at the stimuli takes minutes the first time.
     """
 
     name: str
     expected: str = "files in the official layout"
     simulated: bool = False
     aligned_targets: bool = False
+    quick_stimuli: bool = True
 
     @classmethod
     @abstractmethod

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.core.share import share_folder
+from brainbench.core.share import card_path, share_folder
+from brainbench.recipes.datasets import DATASETS
 
 
 class CardFile(BaseModel):
@@ -50,7 +49,7 @@ class Card(BaseModel):
 
 def card_names() -> list[str]:
     """Return the names of all cards."""
-    return sorted(path.stem for path in share_folder("datasets").glob("*.yaml"))
+    return sorted({*(path.stem for path in share_folder("datasets").glob("*.yaml")), *DATASETS})
 
 
 def load_card(name: str) -> Card:
@@ -61,7 +60,10 @@ def load_card(name: str) -> Card:
     UserError
         If there is none, or it is not as it should be.
     """
-    path: Path = share_folder("datasets") / f"{name}.yaml"
+    model = DATASETS[name] if name in DATASETS else None
+    path = card_path("datasets", name, model)
+    if not path.is_file() and model is not None:
+        raise UserError(f"data set '{name}' has no card", hint=f"its package is to hold {path}")
     if not path.is_file():
         raise UserError(
             f"no data set '{name}'{did_you_mean(name, card_names())}", hint=f"known: {one_of(card_names())}"

@@ -54,9 +54,30 @@ def check_dataset(dataset: Dataset, subjects: Sequence[str] | None = None) -> li
             f"{len(responses.rois)} ROIs, space {responses.space}"
         )
         facts += [f"  {row}" for row in shortened(responses.account)]
+        repeated = repeated_content(stimuli)
+        if repeated is not None:
+            facts.append(f"  {repeated}")
     if problems:
         raise UserError("\n".join(problems), hint=f"the contract is brainbench.data.base ({dataset.name})")
     return facts
+
+
+def repeated_content(stimuli: Stimuli) -> str | None:
+    """Say which stimuli have the content of another one under another id; words of a story may, and say nothing."""
+    if stimuli.modality == "word":
+        return None
+    first: dict[str, str] = {}
+    pairs = []
+    for name, content in zip(stimuli.ids, stimuli.content_digests, strict=True):
+        if content in first:
+            pairs.append((first[content], name))
+        first.setdefault(content, name)
+    if not pairs:
+        return None
+    return (
+        f"{len(pairs)} of {len(stimuli)} stimuli have the content of another one under another id "
+        f"('{pairs[0][1]}' that of '{pairs[0][0]}')"
+    )
 
 
 def _stimuli(stimuli: Stimuli) -> Iterator[str]:

@@ -12,11 +12,11 @@ import yaml
 
 from brainbench.core.errors import UserError
 from brainbench.core.files import atomic_folder, explain_os_errors
+from brainbench.core.registry import imported
 from brainbench.data.base import Context, choose_subjects
 from brainbench.data.cards import Card, load_card
 from brainbench.data.check import check_dataset
 from brainbench.data.roots import resolve_root
-from brainbench.recipes.catalogue import imported
 from brainbench.recipes.datasets import DATASETS
 
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from brainbench.core.registry import Registry
-
-CLASSIFIERS: Registry[Any] = Registry("classifier", entry_point_group="brainbench.classifiers")
-"""Name -> function of a seed that returns a scikit-learn classifier."""
+from brainbench.recipes.parts import CLASSIFIERS
 
 
-@CLASSIFIERS.register("shrinkage_lda")
 def shrinkage_lda(seed: int = 0) -> Any:
     """Linear discriminant analysis with Ledoit-Wolf shrinkage."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -18,7 +14,6 @@ def shrinkage_lda(seed: int = 0) -> Any:
     return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
 
 
-@CLASSIFIERS.register("ridge_classifier")
 def ridge_classifier(seed: int = 0) -> Any:
     """Ridge regression on label indicators, penalty by leave-one-out on training rows."""
     import numpy as np
@@ -29,7 +24,6 @@ def ridge_classifier(seed: int = 0) -> Any:
     return make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=np.logspace(-1, 6, 15)))
 
 
-@CLASSIFIERS.register("logistic")
 def logistic(seed: int = 0) -> Any:
     """Logistic regression with an L2 penalty."""
     from sklearn.linear_model import LogisticRegression
@@ -39,7 +33,6 @@ def logistic(seed: int = 0) -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, random_state=seed))
 
 
-@CLASSIFIERS.register("linear_svm")
 def linear_svm(seed: int = 0) -> Any:
     """Linear support vector machine."""
     from sklearn.pipeline import make_pipeline

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import clone
 
+from brainbench.core.registry import imported
 from brainbench.decoders.alignment import Aligner
 from brainbench.decoders.base import TrialContext, TrialDecoder
 from brainbench.decoders.covariance import MICROVOLT, trial_covariances
 from brainbench.networks.classifier import TorchClassifier
 from brainbench.networks.classifiers import RBTransformerClassifier
 from brainbench.networks.pipelines import Given, microvolts
-from brainbench.recipes.catalogue import imported
 from brainbench.recipes.pipelines import NetworkSettings
 
 

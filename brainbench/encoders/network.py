@@ -13,8 +13,7 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Encoder, Layer, Pool
-from brainbench.encoders.capture import Edit, Tap, hooked
-from brainbench.encoders.pooling import pooled
+from brainbench.encoders.capture import Edit, Tap, hooked, pooled
 from brainbench.encoders.selfcheck import Checked
 from brainbench.encoders.sites import Site, site
 from brainbench.networks.devices import in_batches

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from brainbench.encoders.capture import Layout, Tap
-from brainbench.encoders.pooling import rows_first
+from brainbench.encoders.capture import Layout, Tap, rows_first
 from brainbench.encoders.tracing import Blocks, Trace
 
 if TYPE_CHECKING:

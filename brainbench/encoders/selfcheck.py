@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
 from brainbench.core.files import read_json, write_json
-from brainbench.encoders.capture import Tap, hooked
-from brainbench.encoders.pooling import pooled, rows_first
+from brainbench.encoders.capture import Tap, hooked, pooled, rows_first
 from brainbench.encoders.reading import TOLERANCE, Unreadable, close, distance, read_taps
 from brainbench.encoders.tracing import Trace, block_lists
 

@@ -1,13 +1,14 @@
 """A network of trials as an encoder: the layers it has learned, read on signals it was not trained on.
 
 Taps are the modules below the network (and below its lists of blocks), in the order they run; those that only
-reshape their input or do nothing outside of training are left out. Tap 0 is the input.
+reshape their input or do nothing outside of training are left out. So are those that run several times in a pass or
+give other rows than trials: the report names them. Tap 0 is the input.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -19,20 +20,23 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from brainbench.core.errors import UserError
+from brainbench.core.registry import imported
 from brainbench.data.base import Context, Stimuli
 from brainbench.data.recordings.base import RecordingDataset, compare_montage
 from brainbench.data.recordings.reading import READERS
 from brainbench.data.recordings.recording import Trials
 from brainbench.data.roots import resolve_root
-from brainbench.encoders.base import Encoder, Layer, Pool
-from brainbench.encoders.capture import Tap, captured
+from brainbench.encoders.base import Pool
+from brainbench.encoders.capture import Tap
+from brainbench.encoders.network import Inputs, NetworkEncoder
+from brainbench.encoders.reading import TOLERANCE, distance
+from brainbench.encoders.tracing import Blocks, Trace
 from brainbench.networks.classifier import TorchClassifier
-from brainbench.networks.devices import in_batches, resolve_device
+from brainbench.networks.devices import resolve_device
 from brainbench.networks.pipelines import Given, microvolts
 from brainbench.networks.store import NetworkStore
 from brainbench.networks.training import torch_alone
 from brainbench.networks.weights import seeded
-from brainbench.recipes.catalogue import imported
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 from brainbench.recipes.encoders import EegSettings
 from brainbench.recipes.pipelines import NetworkSettings
@@ -42,7 +46,7 @@ TINY = 1e-24
 """Beside the mean square of an activation of a network whose input has standard deviation 1."""
 
 
-class EegEncoder(Encoder):
+class EegEncoder(NetworkEncoder):
     """Layers of a network that was trained on other recordings, or of the same network before training.
 
     Pooling ``mean`` is the log10 of the mean square over time, feature map by feature map: what a layer does to an
@@ -78,6 +82,8 @@ class EegEncoder(Encoder):
         assert isinstance(settings.decoder, NetworkSettings)
         self._untrained: TorchClassifier = imported(settings.decoder.network_by)(settings.decoder, given)
         self._shape = first.X.shape[1:]
+        self._said: list[str] = []
+        self._alone = False
         self._taps, self._time_axis = self._find_taps()
         people = ", ".join(member.subject for member in self._members)
         n_trials = sum(len(member) for member in self._members)
@@ -89,6 +95,7 @@ class EegEncoder(Encoder):
             f"{' from '.join(sorted({str(label) for m in self._members for label in m.label}))}; "
             f"key {self.training_key()}"
         )
+        self.note = "; ".join([self.note, *self._said])
 
     def _open(self) -> RecordingDataset:
         try:
@@ -130,27 +137,26 @@ class EegEncoder(Encoder):
         """Return the recordings it is trained on."""
         return [] if self.untrained else self._dataset.files()
 
-    def layers(self) -> list[Layer]:
-        """Return the input and the output of every module that changes something."""
-        return [Layer(tap.name, tap.depth, None) for tap in self._taps]
+    @property
+    def taps(self) -> Sequence[Tap]:
+        """The input, and the output of every module that changes something."""
+        return self._taps
 
-    def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
-        """Yield batches of features; see `Encoder.encode`."""
-        self.check_modality(stimuli)
-        self.check_pool(pool)
+    def batch_size(self) -> int:
+        """Return how many trials a forward pass takes."""
+        return 1 if self._alone else self._batch_size
+
+    def check_stimuli(self, stimuli: Stimuli) -> None:
+        """Refuse trials of another shape or rate; train or read the network."""
         self._check_signals(stimuli)
-        taps = [tap for tap in self._taps if tap.name in set(layers)]
+        self.network = self._classifier().network_.to(self.device).eval()
+
+    def inputs(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
+        """Return trials, scaled as those of training were."""
         classifier = self._classifier()
-        network = classifier.network_.to(self.device).eval()
-
-        def forward(rows: range) -> dict[str, np.ndarray]:
-            signals = np.stack([stimuli.load(i) for i in rows]).astype(np.float64)
-            inputs = classifier._inputs((microvolts(signals) / classifier.scale_).astype(np.float32))
-            with torch.inference_mode(), captured(network, taps, Tensor.clone) as values:
-                network(torch.from_numpy(inputs).to(self.device))
-            return {tap.name: self._pooled(values[tap.name].float(), tap, pool).cpu().numpy() for tap in taps}
-
-        yield from in_batches(len(stimuli), self._batch_size, forward)
+        signals = np.stack([stimuli.load(i) for i in rows]).astype(np.float64)
+        inputs = classifier._inputs((microvolts(signals) / classifier.scale_).astype(np.float32))
+        return Inputs(len(rows), (torch.from_numpy(inputs).to(self.device),))
 
     def _check_signals(self, stimuli: Stimuli) -> None:
         shape, rate = tuple(np.shape(stimuli.load(0))), self._members[0].sfreq
@@ -161,9 +167,11 @@ class EegEncoder(Encoder):
                 hint="`trained_on` takes all settings that it does not name from `dataset`",
             )
 
-    def _pooled(self, value: Tensor, tap: Tap, pool: Pool) -> Tensor:
+    def pooled(self, value: Tensor, tap: Tap, pool: Pool, inputs: Inputs) -> Tensor:
+        """Return one vector a trial: the log of its power, feature map by feature map, or every value."""
+        value = value.float()
         if pool == "flatten" or value.ndim <= 2:
-            return value.flatten(1)
+            return value.flatten(1).clone()
         axis = self._time_axis[tap.name]
         if axis is None:
             return value.mean(dim=1).flatten(1)
@@ -222,31 +230,45 @@ class EegEncoder(Encoder):
         """Return the taps in the order they run, and the axis of time of each: the one that grows with the trial."""
         n_times = int(self._shape[1])
         short, long = self._look(n_times), self._look(2 * n_times)
+        left_out = [name for name, values in short.items() if len(values) > 1 or len(values[0]) != 2]
+        if left_out:
+            self._said.append(f"not read, since they run several times or fold trials: {', '.join(left_out)}")
+        alone = self._look(n_times, 1)
         kept: list[str] = []
-        for name, value in short.items():
-            if not kept or not _same_values(value, short[kept[-1]]):
+        for name, (value, *_) in short.items():
+            if name not in left_out and (not kept or not _same_values(value, short[kept[-1]][0])):
                 kept.append(name)
+                self._alone |= distance(alone[name][0][0], value[0]) > TOLERANCE
+        if len(kept) < 2:
+            raise UserError(f"encoder '{self.name}': no part of its network runs once a pass with a row a trial")
+        if self._alone:
+            self._said.append("features of one trial depend on the others of its batch: every trial is read alone")
         taps = [Tap("input", "", "input", 0.0)]
         taps += [Tap(name, name, "output", (i + 1) / (len(kept) - 1)) for i, name in enumerate(kept[1:])]
         axes: dict[str, int | None] = {}
         for name in kept:
-            a, b = short[name].shape, long[name].shape if name in long else short[name].shape
+            a = short[name][0].shape
+            b = long[name][0].shape if name in long else a
             grown = [axis for axis in range(1, len(a)) if len(a) == len(b) and a[axis] != b[axis]]
             axes[name] = grown[0] if len(a) > 2 and grown else None
         return taps, axes
 
-    def _look(self, n_times: int) -> dict[str, Tensor]:
-        """Return what every module gives for two trials of noise, in the order they run."""
+    def _look(self, n_times: int, n_trials: int = 2) -> dict[str, list[Tensor]]:
+        """Return what every module gives for trials of noise, each time that it runs, in the order they run."""
         network = self._built(n_times)
         noise = np.random.default_rng(0).normal(size=(2, int(self._shape[0]), n_times)).astype(np.float32)
-        inputs = torch.from_numpy(self._untrained._inputs(noise))
-        taps = [Tap("input", "", "input", 0.0)] + [Tap(name, name, "output", 0.0) for name in _modules(network)]
-        with torch.inference_mode(), captured(network, taps, Tensor.clone) as values:
+        inputs = torch.from_numpy(self._untrained._inputs(noise[:n_trials]))
+        trace = Trace()
+        with torch.inference_mode(), trace.over(network, [Blocks(_modules(network), "", True)]):
             network(inputs)
-        return dict(values)
+        found = {"input": trace.taken[""][:1]}
+        for (name, _), values in trace.given.items():
+            if name and values:
+                found.setdefault(name, []).append(values[0])
+        return found
 
 
-def _modules(network: nn.Module) -> list[str]:
+def _modules(network: nn.Module) -> tuple[str, ...]:
     """Return the modules to look at: children, with lists (and a lone container) opened."""
     found = []
     for name, child in network.named_children():
@@ -254,7 +276,7 @@ def _modules(network: nn.Module) -> list[str]:
             found += [f"{name}.{number}" for number, _ in child.named_children()]
         else:
             found.append(name)
-    return found
+    return tuple(found)
 
 
 def _same_values(a: Tensor, b: Tensor) -> bool:

@@ -86,9 +86,16 @@ def best_layer(values: np.ndarray, draws: np.ndarray, depth: np.ndarray) -> list
     return choices
 
 
+FEWEST_FOR_INTERVAL = 5
+"""Participants below which their scores are shown one by one: an interval of two spans more than its scale."""
+
+FEWEST_FOR_TEST = 3
+"""Participants below which nothing is tested over them."""
+
+
 @dataclass(frozen=True)
 class GroupMean:
-    """A mean over participants, each participant one draw from the population."""
+    """A mean over participants, each participant one draw from the population; NaN is what cannot be estimated."""
 
     value: float
     ci_low: float
@@ -96,8 +103,16 @@ class GroupMean:
     p: float
 
 
-def subject_mean(values: np.ndarray, *, chance: float = 0.0, confidence: float = 0.95) -> GroupMean:
+def subject_mean(
+    values: np.ndarray,
+    *,
+    chance: float = 0.0,
+    confidence: float = 0.95,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+) -> GroupMean:
     """Return the mean over participants with a t interval and a one-sided t test against chance.
+
+    Participants with equal scores have no spread, and nothing but the mean can be estimated from them.
 
     Parameters
     ----------
@@ -105,6 +120,8 @@ def subject_mean(values: np.ndarray, *, chance: float = 0.0, confidence: float =
         One score per participant.
     chance : float
     confidence : float
+    bounds : (float, float)
+        Of the score; the interval is cut there, which no value it could cover notices.
 
     Raises
     ------
@@ -118,7 +135,10 @@ def subject_mean(values: np.ndarray, *, chance: float = 0.0, confidence: float =
         raise ValueError(f"a mean over participants needs two participants or more, got {len(values)}")
     mean, n = float(values.mean()), len(values)
     error = float(values.std(ddof=1) / np.sqrt(n))
-    if error == 0:
-        return GroupMean(mean, mean, mean, 0.0 if mean > chance else 1.0)
+    if n < FEWEST_FOR_TEST or error <= 1e-12 * max(abs(mean), 1e-12):
+        return GroupMean(mean, np.nan, np.nan, np.nan)
+    p = float(stats.t.sf((mean - chance) / error, n - 1))
+    if n < FEWEST_FOR_INTERVAL:
+        return GroupMean(mean, np.nan, np.nan, p)
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
-    return GroupMean(mean, mean - half, mean + half, float(stats.t.sf((mean - chance) / error, n - 1)))
+    return GroupMean(mean, max(mean - half, bounds[0]), min(mean + half, bounds[1]), p)

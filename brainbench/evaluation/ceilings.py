@@ -1,7 +1,11 @@
-"""Noise ceilings: the best score that the repeats, or the other participants, allow.
+"""Noise ceilings: the best score that the repeats, or the other participants, allow; and how far they are known.
 
 All in units of Pearson's r between a prediction and the measured responses. With reliability rho of a measurement
 (the share of its variance that repeats), a perfect model of the repeatable part reaches r = sqrt(rho).
+
+Ceilings of a region are means over targets of a root, and a root of a noisy number is too small on average: targets are
+first drawn together until they spread as much as they do without their sampling error, which the jackknife over groups
+of rows gives. The same groups give the region's interval. A ceiling whose interval reaches 0 was not found.
 """
 
 from __future__ import annotations
@@ -10,6 +14,95 @@ from dataclasses import dataclass
 
 import numpy as np
 
+N_GROUPS = 20
+"""Groups of stimuli, or stretches of time, that the jackknife leaves out."""
+
+
+@dataclass(frozen=True)
+class RegionCeiling:
+    """The ceiling of a region in the unit of a metric; an interval where the data can give one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the interval reaches 0: nothing may be divided by it."""
+        return self.low is not None and self.low <= 0
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """Ceilings of targets before they are clipped.
+
+    Attributes
+    ----------
+    values : ndarray (n_targets,)
+        Correlations, or shares of variance, below 0 where noise makes them so.
+    power : {1, 2}
+        The power of Pearson's r that `values` are in.
+    left_out : ndarray (n_groups, n_targets), optional
+        The same without each group of rows.
+    """
+
+    values: np.ndarray
+    power: int = 2
+    left_out: np.ndarray | None = None
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Ceiling of every target in r, in [0, 1]."""
+        return _in_r(self.values, self.power)
+
+    def region(
+        self, mask: np.ndarray, power: int = 1, *, median: bool = False, confidence: float = 0.95
+    ) -> RegionCeiling | None:
+        """Return the ceiling of a region, or None where no target has one.
+
+        Parameters
+        ----------
+        mask : bool ndarray (n_targets,)
+        power : int
+            The power of r that the metric is in.
+        median : bool
+            Of the targets, in place of the mean.
+        confidence : float
+        """
+        known = np.asarray(mask, dtype=bool) & np.isfinite(self.values)
+        if not known.any():
+            return None
+        values = np.asarray(self.values, dtype=np.float64)[known]
+        average = np.median if median else np.mean
+
+        def summary(of: np.ndarray, noise: float) -> float:
+            return float(average(_in_r(_drawn_together(of, noise), self.power) ** power))
+
+        if self.left_out is None:
+            return RegionCeiling(summary(values, 0.0))
+        from scipy import stats
+
+        left_out = self.left_out[:, known]
+        n_groups = len(left_out)
+        noise = float((n_groups - 1) * left_out.var(axis=0).mean())
+        error = float(np.sqrt((n_groups - 1) * left_out.mean(axis=1).var()))
+        half = error * float(stats.t.ppf((1 + confidence) / 2, n_groups - 1))
+        low, high = (summary(values + shift, noise) for shift in (-half, half))
+        return RegionCeiling(summary(values, noise), 0.0 if values.mean() <= half else low, high)
+
+
+def _in_r(values: np.ndarray, power: int) -> np.ndarray:
+    return np.asarray(np.clip(values, 0, 1) ** (1 / power))
+
+
+def _drawn_together(values: np.ndarray, noise: float) -> np.ndarray:
+    """Return values with the same mean, and the variance that is left when `noise` is taken away."""
+    spread = float(values.var(ddof=1)) if len(values) > 1 else 0.0
+    if noise <= 0 or spread <= 0:
+        return values
+    mean = values.mean()
+    return np.asarray(mean + np.sqrt(max(1 - noise / spread, 0.0)) * (values - mean))
+
 
 @dataclass(frozen=True)
 class Reliability:
@@ -17,16 +110,33 @@ class Reliability:
 
     Attributes
     ----------
-    single : ndarray (n_targets,)
-        Share of a single showing's variance over stimuli that repeats; clipped to [0, 1].
+    raw : ndarray (n_targets,)
+        Share of a single showing's variance over stimuli that repeats, below 0 where noise makes it so.
+    left_out : ndarray (n_groups, n_targets), optional
+        The same without each group of stimuli.
     """
 
-    single: np.ndarray
+    raw: np.ndarray
+    left_out: np.ndarray | None = None
+
+    @property
+    def single(self) -> np.ndarray:
+        """The share clipped to [0, 1]."""
+        return np.clip(self.raw, 0, 1)
+
+    def ceiling(self, n: float) -> Ceiling:
+        """Return the ceiling of predicting the mean over `n` showings (Spearman-Brown)."""
+        left_out = None if self.left_out is None else _spearman_brown(self.left_out, n)
+        return Ceiling(_spearman_brown(self.raw, n), 2, left_out)
 
     def of_mean(self, n: float) -> np.ndarray:
-        """Return the ceiling, in r, of predicting the mean over `n` showings (Spearman-Brown)."""
-        mean = n * self.single / (1 + (n - 1) * self.single)
-        return np.sqrt(np.clip(mean, 0, 1))
+        """Return the ceiling of every target, in r, of predicting the mean over `n` showings."""
+        return self.ceiling(n).targets
+
+
+def _spearman_brown(reliability: np.ndarray, n: float) -> np.ndarray:
+    """Return the reliability of a measurement of `n` times the length; of 1 / `n` times it for the inverse."""
+    return np.asarray(n * reliability / np.maximum(1 + (n - 1) * reliability, 1e-12))
 
 
 def split_half(data: np.ndarray, stimulus: np.ndarray, *, n_splits: int = 100, seed: int = 0) -> Reliability:
@@ -34,6 +144,8 @@ def split_half(data: np.ndarray, stimulus: np.ndarray, *, n_splits: int = 100, s
 
     Every stimulus' showings are dealt into two halves of equal size (one is left out where their number is odd),
     the half means are correlated over stimuli, averaged over splits, and brought to one showing by Spearman-Brown.
+    The noise of half means has the variance of one showing times the mean over stimuli of 1 / (showings in a half),
+    so that their harmonic mean is the length of a half.
 
     Parameters
     ----------
@@ -48,6 +160,8 @@ def split_half(data: np.ndarray, stimulus: np.ndarray, *, n_splits: int = 100, s
     ValueError
         If fewer than three stimuli were shown twice.
     """
+    from scipy import sparse
+
     rng = np.random.default_rng([seed, 31])
     _, inverse, counts = np.unique(stimulus, return_inverse=True, return_counts=True)
     repeated = np.flatnonzero(counts >= 2)
@@ -55,20 +169,24 @@ def split_half(data: np.ndarray, stimulus: np.ndarray, *, n_splits: int = 100, s
         raise ValueError(f"a split-half ceiling needs three stimuli shown twice, found {len(repeated)}")
     rows = [np.flatnonzero(inverse == index) for index in repeated]
     halves = np.array([len(one) // 2 for one in rows])
-    total = np.zeros(data.shape[1])
-    data = np.asarray(data)
+    group = np.random.default_rng([seed, 41]).permutation(len(rows)) % min(N_GROUPS, len(rows))
+    data = np.asarray(data, dtype=np.float64)
+    data = data - data.mean(axis=0)
+    starts, weights = np.concatenate([[0], np.cumsum(halves)]), np.repeat(1 / halves, halves)
+    total = np.zeros((int(group.max()) + 2, data.shape[1]))
     for _ in range(n_splits):
         order = [rng.permutation(one) for one in rows]
-        first = np.stack([data[one[:half]].mean(axis=0) for one, half in zip(order, halves, strict=True)])
-        second = np.stack([data[one[half : 2 * half]].mean(axis=0) for one, half in zip(order, halves, strict=True)])
-        total += _correlate(first, second)
-    r = total / n_splits
-    n = float(halves.mean())
-    single = np.where(r > 0, r / (n - (n - 1) * r), 0.0)  # Spearman-Brown for 1/n of a half
-    return Reliability(np.clip(single, 0, 1))
+        means = []
+        for side in (0, 1):
+            taken = np.concatenate([one[side * h : (side + 1) * h] for one, h in zip(order, halves, strict=True)])
+            means.append(sparse.csr_matrix((weights, taken, starts), shape=(len(rows), len(data))) @ data)
+        total += _correlations(means[0], means[1], group)
+    r, length = total / n_splits, 1 / float(np.mean(1 / halves))
+    single = _spearman_brown(r, 1 / length)
+    return Reliability(single[0], single[1:])
 
 
-def leave_one_out(data: np.ndarray) -> np.ndarray:
+def leave_one_out(data: np.ndarray) -> list[Ceiling]:
     """Return every participant's correlation with the mean of the others.
 
     It is what a model that knows the other participants perfectly would reach on this one: an estimate from below
@@ -77,33 +195,30 @@ def leave_one_out(data: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     data : ndarray (n_subjects, n_rows, n_targets)
-
-    Returns
-    -------
-    ndarray (n_subjects, n_targets)
+        Rows in order of time: the jackknife leaves out stretches.
     """
-    total = data.sum(axis=0)
-    return np.stack([np.clip(_correlate(one, (total - one) / (len(data) - 1)), 0, 1) for one in data])
+    total, stretches = data.sum(axis=0), _stretches(data.shape[1])
+    found = [_correlations(one, (total - one) / (len(data) - 1), stretches) for one in data]
+    return [Ceiling(r[0], 1, r[1:]) for r in found]
 
 
-def group_split_half(data: np.ndarray, *, n_splits: int = 100, seed: int = 0) -> np.ndarray:
-    """Return the ceiling of the mean over participants: sqrt of its split-half reliability (Spearman-Brown).
+def group_split_half(data: np.ndarray, *, n_splits: int = 100, seed: int = 0) -> Ceiling:
+    """Return the ceiling of the mean over participants: its split-half reliability (Spearman-Brown).
 
     Parameters
     ----------
     data : ndarray (n_subjects, n_rows, n_targets)
-        Z-scored responses.
+        Z-scored responses, rows in order of time.
     """
     rng = np.random.default_rng([seed, 37])
     n = len(data)
-    half = n // 2
-    total = np.zeros(data.shape[2])
+    half, stretches = n // 2, _stretches(data.shape[1])
+    total = np.zeros((int(stretches.max()) + 2, data.shape[2]))
     for _ in range(n_splits):
         order = rng.permutation(n)
-        total += _correlate(data[order[:half]].mean(axis=0), data[order[half : 2 * half]].mean(axis=0))
-    r = np.clip(total / n_splits, 0, 1)
-    k = n / half
-    return np.sqrt(k * r / (1 + (k - 1) * r))
+        total += _correlations(data[order[:half]].mean(axis=0), data[order[half : 2 * half]].mean(axis=0), stretches)
+    reliability = _spearman_brown(total / n_splits, n / half)
+    return Ceiling(reliability[0], 2, reliability[1:])
 
 
 def from_ncsnr(ncsnr: np.ndarray, repeats: np.ndarray | int) -> np.ndarray:
@@ -123,7 +238,27 @@ def from_ncsnr(ncsnr: np.ndarray, repeats: np.ndarray | int) -> np.ndarray:
     return np.sqrt(signal / (signal + noise))
 
 
-def _correlate(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    size = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
-    return np.divide((a * b).sum(axis=0), size, out=np.zeros(a.shape[1]), where=size > 0)
+def _stretches(n_rows: int) -> np.ndarray:
+    """Return the stretch of every row: `N_GROUPS` of neighbouring rows."""
+    n_groups = min(N_GROUPS, n_rows)
+    return np.arange(n_rows) * n_groups // n_rows
+
+
+def _correlations(a: np.ndarray, b: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Return correlations of columns, first over all rows, then without each group, ``(1 + n_groups, n_columns)``."""
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    a, b = (a - a.mean(axis=0))[order], (b - b.mean(axis=0))[order]
+
+    def without(values: np.ndarray) -> np.ndarray:
+        parts = np.add.reduceat(values, starts, axis=0)
+        whole = parts.sum(axis=0)
+        return np.concatenate([whole[None], whole - parts])
+
+    n = without(np.ones((len(order), 1)))
+    sum_a, sum_b = without(a), without(b)
+    squares = (without(a * a) - sum_a**2 / n) * (without(b * b) - sum_b**2 / n)
+    products = without(a * b) - sum_a * sum_b / n
+    size = np.sqrt(np.maximum(squares, 0))
+    flat = size <= 1e-12 * np.maximum(size[0], 1e-300)
+    return np.divide(products, size, out=np.zeros_like(products), where=~flat)

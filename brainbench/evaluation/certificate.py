@@ -10,6 +10,9 @@ import numpy as np
 
 from brainbench.evaluation.splitters import Fold
 
+LEAK = "LEAK:"
+"""What a finding begins with that lets a score rise without the brain."""
+
 
 @dataclass
 class Certificate:
@@ -31,7 +34,7 @@ class Certificate:
     def promise(self, broken: bool, finding: str) -> None:
         """Add a finding on something that the split may have promised to keep apart."""
         self.ok = self.ok and not broken
-        self.findings.append(f"LEAK: {finding[0].lower()}{finding[1:]}" if broken else finding)
+        self.findings.append(f"{LEAK} {finding[0].lower()}{finding[1:]}" if broken else finding)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -78,7 +81,7 @@ def leak_certificate(
     found.counts = share
     if share["rows"]:
         found.ok = False
-        found.findings.append(f"LEAK: the same rows stand in training and test in {share['rows']} of {n_folds} folds.")
+        found.findings.append(f"{LEAK} the same rows stand in training and test in {share['rows']} of {n_folds} folds.")
     if row_time is None:
         text = "no stimulus stands in training and test" if not share["stimuli"] else (
             f"stimuli are shared by training and test in {share['stimuli']} of {n_folds} folds"
@@ -87,13 +90,13 @@ def leak_certificate(
         if share["content"] > share["stimuli"]:
             found.ok = False
             found.findings.append(
-                f"LEAK: equal content under different stimulus ids is shared in {share['content']} of {n_folds} folds."
+                f"{LEAK} equal content under different stimulus ids is shared in {share['content']} of {n_folds} folds."
             )
     else:
         if share["neighbours"]:
             found.ok = False
             found.findings.append(
-                f"LEAK: training rows lie within {min_gap:g} s of test rows in {share['neighbours']} of {n_folds} "
+                f"{LEAK} training rows lie within {min_gap:g} s of test rows in {share['neighbours']} of {n_folds} "
                 "folds."
             )
         else:
@@ -111,7 +114,7 @@ def leak_certificate(
             if share["runs"]:
                 found.ok = False
                 found.findings.append(
-                    f"LEAK: '{name}' is constant within every run and runs are shared: a score can rise with no "
+                    f"{LEAK} '{name}' is constant within every run and runs are shared: a score can rise with no "
                     "brain in it, from what the rows of a run have in common."
                 )
             else:

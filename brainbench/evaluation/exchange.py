@@ -28,7 +28,13 @@ FEW = 99
 """Below so many distinct exchanges nothing is said beyond their count."""
 
 LOST = 0.1
-"""Share of the variance of a lagged product that cutting blocks may lose."""
+"""Share of the variance of a score that cutting blocks may lose."""
+
+NOTHING = 0.05
+"""Autocorrelation that counts as none."""
+
+SOME = 200
+"""Targets whose autocorrelation is taken."""
 
 
 @dataclass(frozen=True)
@@ -175,20 +181,18 @@ def _text(kind: str, length: int | None, n_distinct: float) -> str:
     return text if n_distinct >= FEW else f"{text} ({n_distinct:.0f} distinct)"
 
 
-def time_exchange(
-    residuals: np.ndarray, features: np.ndarray, run: np.ndarray, *, block_length: int | None = None
-) -> tuple[str, int]:
+def time_exchange(residuals: np.ndarray, run: np.ndarray, *, block_length: int | None = None) -> tuple[str, int]:
     r"""Return how a continuous design is exchanged, ``block`` or ``shift``, and the block length in rows.
 
-    Cutting blocks of L rows loses the share :math:`k / L` of products at lag k. With the autocorrelations of features
-    and residuals :math:`a_k, b_k`, the variance of a score is proportional to :math:`\sum_k a_k b_k`; L is the length
-    with which a tenth of it is lost. Runs that have fewer than `MIN_BLOCKS` such blocks are shifted whole.
+    Cutting blocks of L rows loses the share :math:`k / L` of products at lag k. With the autocorrelation
+    :math:`b_k` of the residuals, and features as slow as can be, the variance of a score is proportional to
+    :math:`1 + 2 \sum_k b_k`; L is the length with which a tenth of it is lost. Runs that have fewer than `MIN_BLOCKS`
+    such blocks in all are shifted whole.
 
     Parameters
     ----------
     residuals : ndarray (n_rows, n_targets)
-        What a model without the features leaves over.
-    features : ndarray (n_rows, n_features)
+        Responses without drift and nuisance.
     run : ndarray (n_rows,)
     block_length : int, optional
         Rows of a block, where the recipe says it.
@@ -196,11 +200,12 @@ def time_exchange(
     pools = [np.flatnonzero(np.asarray(run) == name) for name in np.unique(run)]
     if block_length is None:
         longest = min(len(pool) for pool in pools) // 2
-        product = autocorrelation(residuals, pools, longest) * autocorrelation(features, pools, longest)
-        # Beyond the first lag at which nothing is left there is only noise.
-        end = int(np.argmax(product < 0.01)) if (product < 0.01).any() else len(product)
+        columns = np.linspace(0, residuals.shape[1] - 1, min(SOME, residuals.shape[1])).astype(int)
+        slow = autocorrelation(residuals[:, columns], pools, longest)
+        # Beyond the first lag at which hardly anything is left there is only noise.
+        end = int(np.argmax(slow < NOTHING)) if (slow < NOTHING).any() else len(slow)
         lags = np.arange(1, end)
-        lost = 2 * float((lags * product[1:end]).sum()) / (1 + 2 * float(product[1:end].sum()))
+        lost = 2 * float((lags * slow[1:end]).sum()) / (1 + 2 * float(slow[1:end].sum()))
         block_length = max(1, math.ceil(lost / LOST))
     n_blocks = sum(len(pool) // block_length for pool in pools)
     return ("block" if n_blocks >= MIN_BLOCKS else "shift"), block_length

@@ -7,9 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from brainbench.evaluation.exchange import FEW, Exchange
+from brainbench.evaluation.refit import Null
+from brainbench.evaluation.scoring import Scored
 
 MANY = 10_000
 """Distinct exchanges from which a tail may be continued beyond the exchanges that were drawn."""
+
+SMALLEST = 1e-6
+"""No tail that a few hundred exchanges were fitted to says less."""
 
 RARE = 1
 """Exchanges at least as good as observed up to which the tail is continued."""
@@ -48,7 +53,7 @@ def _pearson_tail(observed: float, draws: np.ndarray) -> float | None:
         return None
     # With t instead of the normal law a spread known from n draws is paid for.
     z = stats.norm.isf(max(float(law.sf(observed)), 1e-300))
-    return max(float(stats.t.sf(z / np.sqrt(1 + 1 / len(draws)), len(draws) - 1)), 1e-12)
+    return max(float(stats.t.sf(z / np.sqrt(1 + 1 / len(draws)), len(draws) - 1)), SMALLEST)
 
 
 def p_over_layers(
@@ -70,3 +75,44 @@ def p_over_layers(
     mean, spread = stacked.mean(axis=1, keepdims=True), stacked.std(axis=1, keepdims=True)
     largest = ((stacked - mean) / np.where(spread > 1e-12, spread, np.inf)).max(axis=0)
     return p_of_draws(float(largest[0]), largest[1:], exchange), largest
+
+
+def p_of_targets(
+    observed: np.ndarray, null: Null, exchange: Exchange, *, toward: int = 1, pace: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the p of every target, from the draws of all refitted targets together.
+
+    Targets that share a design share their null but for its spread, which in time depends on how slow a target is:
+    there the logarithm of the spread is a line in `pace`, fitted over the refitted targets.
+
+    Parameters
+    ----------
+    observed : ndarray (n_targets,)
+    null : Null
+    exchange : Exchange
+    toward : {1, -1}
+        Whether more is better, or less.
+    pace : ndarray (n_targets,), optional
+        Autocorrelation at the first lag.
+    """
+    mean, own = float(null.targets.mean()), null.targets.std(axis=0)
+    spread = np.full(len(observed), float(null.targets.std()))
+    if pace is not None and len(null.sampled) > 2 and (own > 0).all():
+        line = np.polyfit(pace[null.sampled], np.log(own), 1)
+        low, high = np.log(own.min()), np.log(own.max())
+        spread = np.exp(np.clip(np.polyval(line, pace), low, high))
+    spread = np.where(spread > 1e-12, spread, np.inf)
+    pool = np.sort((toward * (null.targets - mean) / spread[null.sampled]).ravel())
+    better = len(pool) - np.searchsorted(pool, toward * (observed - mean) / spread - 1e-9)
+    p = (better + 1) / (len(pool) + 1)
+    return p if exchange.n_distinct >= MANY else np.maximum(p, 1 / (len(exchange) + 1))
+
+
+def fill_p(scored: Scored, null: Null, exchange: Exchange, *, toward: int = 1, pace: np.ndarray | None = None) -> None:
+    """Fill the p values of regions and targets for the first metric of `scored`; see `p_of_draws`, `p_of_targets`."""
+    lead = scored.metrics[0]
+    draws = toward * null.regions.astype(float)
+    values = toward * scored.roi_values[lead]
+    scored.roi_p[lead] = np.array([p_of_draws(float(v), d, exchange) for v, d in zip(values, draws.T, strict=True)])
+    scored.roi_null_95[lead] = toward * np.quantile(draws, 0.95, axis=0)
+    scored.target_p = p_of_targets(scored.targets[lead], null, exchange, toward=toward, pace=pace)

@@ -2,7 +2,7 @@
 
 A new metric is one more record here, or one under the entry point ``brainbench.metrics``. A metric with a value per
 target (`Metric.per_target`) can stand under ``metrics:`` of a recipe and lead it; without a closed form of its own its
-null and its bootstrap are its function, called on permuted responses and on repeated rows.
+bootstrap is its function, called on repeated rows.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ FLAT = 1e-12
 
 MEDIAN = "median_"
 """Before a metric's name: the median over the targets of a region in place of the mean."""
+
+BEST = "best_"
+"""Before a metric's name: the score of the best layer of an encoder, tested once over all layers."""
 
 Parts = Sequence[np.ndarray]
 """Rows that are scored together, a list of row numbers each: the folds, or one list of all rows."""
@@ -43,37 +46,35 @@ class Metric:
         ``(n_rows, n_targets)`` to ``(n_targets,)``, every column by itself.
     per_target : bool
         Whether `function` returns a value per target, so that ``metrics:`` of a recipe may name it.
-    null : callable, optional
-        Scores with measured rows in other orders ``(n_orders, n_rows)``, which keep rows inside their part.
     bootstrap : callable, optional
         Scores with every row counted as often as ``weights`` ``(n_draws, n_rows)`` say.
+    slope : callable, optional
+        From (measured, predicted) to the derivative of the score by every prediction, ``(n_rows, n_targets)``: with it
+        intervals take out what pairs of rows add (`brainbench.evaluation.intervals`).
     power : int, optional
         The power of Pearson's r that it is in, for its noise ceiling; without one it has no ceiling.
     chance : float, optional
         What predictions that know nothing reach on average, or less; without one no test against it is made.
     direction : {1, -1}
         Whether more is better, or less.
+    bounds : (float, float)
+        What the score cannot leave.
     """
 
     name: str
     title: str
     function: Callable[..., Any]
     per_target: bool = False
-    null: Resample | None = None
     bootstrap: Resample | None = None
+    slope: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     power: int | None = None
     chance: float | None = 0.0
     direction: int = 1
+    bounds: tuple[float, float] = (-np.inf, np.inf)
 
     def over(self, y_true: np.ndarray, y_pred: np.ndarray, parts: Parts) -> np.ndarray:
         """Return the score of every part and target, ``(n_parts, n_targets)``."""
         return np.stack([self.function(y_true[rows], y_pred[rows]) for rows in parts])
-
-    def permuted(self, y_true: np.ndarray, y_pred: np.ndarray, parts: Parts, orders: np.ndarray) -> np.ndarray:
-        """Return the mean over parts under every order of the measured rows, ``(n_orders, n_targets)``."""
-        if self.null is not None:
-            return self.null(y_true, y_pred, parts, orders)
-        return np.stack([self.over(y_true[order], y_pred, parts).mean(axis=0) for order in orders])
 
     def resampled(self, y_true: np.ndarray, y_pred: np.ndarray, parts: Parts, weights: np.ndarray) -> np.ndarray:
         """Return the mean over parts with rows drawn as often as `weights` say, ``(n_draws, n_targets)``."""
@@ -90,7 +91,7 @@ METRICS: Registry[Metric] = Registry("metric", entry_point_group="brainbench.met
 
 def metric_of(name: str) -> Metric | None:
     """Return the metric behind a name of ``scores.csv``, a median's own as well; None where there is none."""
-    name = name.removeprefix(MEDIAN)
+    name = name.removeprefix(MEDIAN).removeprefix(BEST)
     return METRICS[name] if name in METRICS else None
 
 
@@ -102,7 +103,8 @@ def target_metrics() -> dict[str, Metric]:
 def title_of(name: str) -> str:
     """Return what people call a metric of ``scores.csv``, those made from another one included."""
     if (metric := metric_of(name)) is not None:
-        return f"median {metric.title}" if name.startswith(MEDIAN) else metric.title
+        said = {MEDIAN: f"median {metric.title}", BEST: f"{metric.title} of the best layer"}
+        return next((text for start, text in said.items() if name.startswith(start)), metric.title)
     if name.startswith("difference_"):
         return f"difference of {title_of(name.removeprefix('difference_'))}"
     return name
@@ -226,45 +228,7 @@ def cka_of(x: np.ndarray, y: np.ndarray) -> float:
     return linear_cka(x, y)
 
 
-# Nulls and bootstraps in closed form -----------------------------------------------------------------------------
-
-
-def _products(prepare: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Resample:
-    """Return the null of a metric whose value in a part is ``base + (t * p).sum(axis=0)``, with t from responses alone.
-
-    A permutation inside the part leaves `base` as it is, so that all parts together cost one pass over the rows.
-
-    Parameters
-    ----------
-    prepare : callable
-        From measured and predicted rows of a part to (base, t, p).
-    """
-
-    def null(y_true: np.ndarray, y_pred: np.ndarray, parts: Parts, orders: np.ndarray) -> np.ndarray:
-        t, p, base = np.empty(y_true.shape), np.empty(y_pred.shape), np.zeros(y_true.shape[1])
-        for rows in parts:
-            own, t[rows], p[rows] = prepare(y_true[rows], y_pred[rows])
-            base += own / len(parts)
-        p /= len(parts)
-        return np.stack([base + np.einsum("nv,nv->v", t[order], p) for order in orders])
-
-    return null
-
-
-def _pearson_products(y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return np.zeros(y_true.shape[1]), unit_columns(y_true), unit_columns(y_pred)
-
-
-def _share_products(centered: bool) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return the products of 1 - SS_left / SS_total: with y and p about y's mean, (2 y p - p p) / SS_total."""
-
-    def products(y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        total = total_squares(y_true)
-        scale = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
-        p = y_pred - (y_pred if centered else y_true).mean(axis=0)
-        return -(p**2).sum(axis=0) * scale, (y_true - y_true.mean(axis=0)) * scale, 2 * p
-
-    return products
+# Bootstraps in closed form ---------------------------------------------------------------------------------------
 
 
 def _bootstrap_pearson(y_true: np.ndarray, y_pred: np.ndarray, parts: Parts, weights: np.ndarray) -> np.ndarray:
@@ -303,27 +267,53 @@ def _bootstrap_share(centered: bool) -> Resample:
     return bootstrap
 
 
+# Derivatives by the predictions ----------------------------------------------------------------------------------
+
+
+def _pearson_slope(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    """Return the derivative of Pearson's r of every target by its predictions."""
+    y, p = y_true - y_true.mean(axis=0), y_pred - y_pred.mean(axis=0)
+    sy, sp = np.sqrt((y**2).sum(axis=0)), np.sqrt((p**2).sum(axis=0))
+    size = np.where((sy > 0) & (sp > 0), sy * sp, np.inf)
+    r = (y * p).sum(axis=0) / size
+    return np.asarray(y / size - r * p / np.where(sp > 0, sp**2, np.inf))
+
+
+def _r2_slope(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    """Return the derivative of R2 of every target by its predictions."""
+    total = ((y_true - y_true.mean(axis=0)) ** 2).sum(axis=0)
+    return np.asarray(2 * (y_true - y_pred) / np.where(total > 0, total, np.inf))
+
+
+def _explained_variance_slope(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    """Return the derivative of the explained variance of every target by its predictions."""
+    left = y_true - y_pred
+    total = ((y_true - y_true.mean(axis=0)) ** 2).sum(axis=0)
+    return np.asarray(2 * (left - left.mean(axis=0)) / np.where(total > 0, total, np.inf))
+
+
 for _metric in (
     Metric(
-        "pearson_r", "Pearson r", pearson_r, per_target=True, null=_products(_pearson_products),
-        bootstrap=_bootstrap_pearson, power=1,
+        "pearson_r", "Pearson r", pearson_r, per_target=True,
+        bootstrap=_bootstrap_pearson, slope=_pearson_slope, power=1, bounds=(-1, 1),
     ),
     Metric(
-        "r2", "R²", r2, per_target=True, null=_products(_share_products(centered=False)),
-        bootstrap=_bootstrap_share(centered=False), power=2,
+        "r2", "R²", r2, per_target=True,
+        bootstrap=_bootstrap_share(centered=False), slope=_r2_slope, power=2, bounds=(-np.inf, 1),
     ),
     Metric(
         "explained_variance", "explained variance", explained_variance, per_target=True,
-        null=_products(_share_products(centered=True)), bootstrap=_bootstrap_share(centered=True), power=2,
+        bootstrap=_bootstrap_share(centered=True),
+        slope=_explained_variance_slope, power=2, bounds=(-np.inf, 1),
     ),
     Metric("unique_r2", "unique R² over controls", unique_r2),
-    Metric("two_vs_two", "2 vs 2 accuracy", two_vs_two, chance=0.5),
-    Metric("rsa", "RSA (Spearman)", rsa_of),
-    Metric("cka", "linear CKA (debiased)", cka_of),
-    Metric("accuracy", "accuracy", accuracy, chance=None),
-    Metric("balanced_accuracy", "balanced accuracy", balanced_accuracy, chance=None),
-    Metric("kappa", "Cohen's kappa", kappa),
-    Metric("roc_auc", "ROC-AUC", roc_auc, chance=0.5),
-    Metric("ece", "expected calibration error", expected_calibration_error, chance=None, direction=-1),
+    Metric("two_vs_two", "2 vs 2 accuracy", two_vs_two, chance=0.5, bounds=(0, 1)),
+    Metric("rsa", "RSA (Spearman)", rsa_of, bounds=(-1, 1)),
+    Metric("cka", "linear CKA (debiased)", cka_of, bounds=(-np.inf, 1)),
+    Metric("accuracy", "accuracy", accuracy, chance=None, bounds=(0, 1)),
+    Metric("balanced_accuracy", "balanced accuracy", balanced_accuracy, chance=None, bounds=(0, 1)),
+    Metric("kappa", "Cohen's kappa", kappa, bounds=(-1, 1)),
+    Metric("roc_auc", "ROC-AUC", roc_auc, chance=0.5, bounds=(0, 1)),
+    Metric("ece", "expected calibration error", expected_calibration_error, chance=None, direction=-1, bounds=(0, 1)),
 ):  # fmt: skip
     METRICS.register(_metric.name)(_metric)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from brainbench.evaluation.exchange import Exchange
-from brainbench.evaluation.metrics import METRICS
+from brainbench.evaluation.metrics import METRICS, r2
 
 N_REFITTED = 64
 """Targets that are refitted, over all regions."""
@@ -45,10 +45,10 @@ AT_ONCE = 16
 PAIRED = 400
 """Targets whose correlations stand for those of a region."""
 
-Predict = Callable[[np.ndarray], Iterator[tuple[np.ndarray, np.ndarray]]]
-"""From responses ``(n_rows, n_columns)`` to held-out responses and their predictions, fold by fold."""
+Predict = Callable[[np.ndarray], Iterator[tuple[np.ndarray, ...]]]
+"""From responses ``(n_rows, n_columns)`` to held-out responses and their predictions (by one model or several)."""
 
-Score = Callable[[Sequence[tuple[np.ndarray, np.ndarray]]], np.ndarray]
+Score = Callable[[Sequence[tuple[np.ndarray, ...]]], np.ndarray]
 """From all folds' held-out responses and predictions to a score per column."""
 
 
@@ -72,6 +72,23 @@ class Null:
     sampled: np.ndarray
     targets: np.ndarray
     explained: float
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return plain arrays to store."""
+        return {
+            "null/regions": self.regions.astype(np.float32),
+            "null/sampled": self.sampled,
+            "null/targets": self.targets.astype(np.float32),
+            "null/explained": np.array(self.explained),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Null | None:
+        """Rebuild from `to_arrays`; None where nothing was tested."""
+        if "null/regions" not in arrays:
+            return None
+        explained = float(arrays["null/explained"])
+        return cls(arrays["null/regions"], arrays["null/sampled"], arrays["null/targets"], explained)
 
 
 def refit_null(
@@ -232,11 +249,24 @@ def column_scores(metric: str, over: str) -> Score:
     """
     function = METRICS[metric].function
 
-    def score(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        if over == "pooled":
-            truth, predicted = (np.concatenate(side) for side in zip(*parts, strict=True))
-            return function(truth, predicted)
-        found: np.ndarray = np.mean([function(*part) for part in parts], axis=0)
+    def score(parts: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
+        found: np.ndarray = np.mean([function(*part) for part in _scored_together(parts, over)], axis=0)
         return found
 
     return score
+
+
+def gain_scores(over: str) -> Score:
+    """Return what the last model's R2 exceeds the best of the others' by, for every column; see `column_scores`."""
+
+    def score(parts: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
+        each = [[r2(truth, one) for one in models] for truth, *models in _scored_together(parts, over)]
+        mean = np.mean(each, axis=0)
+        gain: np.ndarray = mean[-1] - mean[:-1].max(axis=0)
+        return gain
+
+    return score
+
+
+def _scored_together(parts: Sequence[tuple[np.ndarray, ...]], over: str) -> Sequence[tuple[np.ndarray, ...]]:
+    return [tuple(np.concatenate(side) for side in zip(*parts, strict=True))] if over == "pooled" else parts

@@ -1,21 +1,19 @@
-"""From held-out predictions to scores: per target, per ROI and fold, with permutation p and bootstrap draws.
+"""From held-out predictions to scores: per target, per ROI and fold, with bootstrap draws.
 
-The first metric is tested and bootstrapped, by what its record (`brainbench.evaluation.metrics.Metric`) says of
-permuted rows and of rows drawn again; no model is fitted again.
+The first metric is bootstrapped, by what its record (`brainbench.evaluation.metrics.Metric`) says of rows drawn again.
+Its p values come from `brainbench.evaluation.refit`, which fits again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from brainbench.evaluation.bootstrap import row_weights
-from brainbench.evaluation.metrics import MEDIAN, METRICS, Metric, total_squares
-from brainbench.evaluation.significance import permutation_indices
+from brainbench.evaluation.metrics import MEDIAN, METRICS, total_squares
 
 
 @dataclass(frozen=True)
@@ -25,23 +23,19 @@ class Scoring:
     Parameters
     ----------
     metrics : tuple of str
-        With a value per target; the first one is tested and bootstrapped.
+        With a value per target; the first one is bootstrapped.
     over : {"folds", "pooled"}
         Mean over folds, or once over the held-out rows of all folds.
-    null : str
-        See `brainbench.evaluation.significance.permutation_indices`.
     block_length : int or None
-        Rows in a block (null ``block``); also the unit that the bootstrap resamples.
-    n_permutations, n_draws : int
+        Rows in a block that the bootstrap resamples (continuous designs).
+    n_draws : int
     confidence : float
     seed : int
     """
 
     metrics: tuple[str, ...] = ("pearson_r",)
     over: str = "folds"
-    null: str = "stimulus"
     block_length: int | None = None
-    n_permutations: int = 1000
     n_draws: int = 1000
     confidence: float = 0.95
     seed: int = 0
@@ -61,12 +55,13 @@ class Scored:
     target_p : ndarray (n_targets,) or None
     roi_values : mapping of str to ndarray (n_rois,)
     roi_p, roi_null_95 : mapping of str to ndarray (n_rois,)
-        For the first metric and its median.
+        Of the first metric, from `brainbench.evaluation.family.fill_p`.
     folds : mapping of str to ndarray (n_folds, n_rois)
         Empty when scores are pooled.
     fold_rows : int ndarray (n_folds,)
     draws : ndarray (n_draws, n_rois) or None
-        Bootstrap draws of the first metric.
+        Bootstrap draws of the first metric, for the choice of the best layer; intervals come from
+        `brainbench.evaluation.intervals`.
     """
 
     rois: list[str]
@@ -84,16 +79,12 @@ class Scored:
     edge_share: float = 0.0
 
     def summary(self, metric: str, roi: str) -> dict[str, Any]:
-        """Return value, confidence interval, p and the null's 95th percentile of one metric and ROI."""
+        """Return value, p and the null's 95th percentile of one metric and ROI."""
         index = self.rois.index(roi)
         found: dict[str, Any] = {"value": float(self.roi_values[metric][index])}
         if metric in self.roi_p:
             found["p"] = float(self.roi_p[metric][index])
             found["null_95"] = float(self.roi_null_95[metric][index])
-        if self.draws is not None and metric == self.metrics[0]:
-            tail = (1 - self.confidence) / 2
-            low, high = np.quantile(self.draws[:, index], [tail, 1 - tail])
-            found |= {"ci_low": float(low), "ci_high": float(high)}
         return found
 
     def per_fold(self, metric: str, roi: str) -> Iterator[tuple[int, float, int]]:
@@ -185,9 +176,6 @@ def score_predictions(
             scored.folds[name] = _roi_means(per_fold, masks)
     scored.fold_rows = np.array([len(rows) for rows in parts]) if how.over == "folds" else scored.fold_rows
     lead = METRICS[how.metrics[0]]
-    if how.n_permutations:
-        orders = _indices(how, len(y_true), fold=group, run=run, stimulus=stimulus)
-        _test(scored, lead, lead.permuted(y_true, y_pred, parts, orders), masks)
     if how.n_draws:
         weights = row_weights(stimulus, fold=group, block_length=how.block_length, n_draws=how.n_draws, seed=how.seed)
         scored.draws = _roi_means(lead.resampled(y_true, y_pred, parts, weights), masks)
@@ -208,8 +196,7 @@ def score_nested(
     r"""Score what a full model predicts beyond a smaller one: the difference of their held-out R2.
 
     With :math:`e = y - \hat y_{small}` and :math:`d = \hat y_{full} - \hat y_{small}` the gain in explained sum of
-    squares is :math:`2 e \cdot d - d \cdot d`. Under the null the increment d knows nothing of what the smaller
-    model left over, so e is permuted and d stays.
+    squares is :math:`2 e \cdot d - d \cdot d`.
 
     Parameters
     ----------
@@ -222,25 +209,14 @@ def score_nested(
     names, masks = list(rois), np.stack([np.asarray(mask, dtype=bool) for mask in rois.values()])
     group = _score_groups(fold, how.over)
     n_groups = len(np.unique(group))
-    total = np.ones_like(y_true)
-    for rows in _rows_of(group):
-        spread = total_squares(y_true[rows])
-        total[rows] = np.where(spread > 0, spread, np.inf)
-    losses = np.stack([((y_true - one) ** 2 / total).sum(axis=0) for one in smaller])
-    small = np.take_along_axis(np.stack(smaller), losses.argmin(axis=0)[None, None, :], axis=0)[0]
+    total = _totals(y_true, group)
+    small = best_of(y_true, smaller, fold, how)
     e = y_true - small
     d = (np.asarray(full, dtype=np.float64) - small) / (total * n_groups)  # carries the division by SS and folds
     own = (d * (np.asarray(full, dtype=np.float64) - small)).sum(axis=0)
     gain = 2 * (e * d).sum(axis=0) - own
     scored = Scored(names, ["unique_r2"], len(y_true), how.confidence, {"unique_r2": gain}, {})
     scored.roi_values["unique_r2"] = _roi_means(gain, masks)
-    if how.n_permutations:
-        indices = _indices(how, len(y_true), fold=group, run=run, stimulus=stimulus)
-        permuted = np.stack([2 * np.einsum("nv,nv->v", e[order], d) - own for order in indices])
-        null = _roi_means(permuted, masks)
-        scored.target_p = ((permuted >= gain - 1e-12).sum(axis=0) + 1) / (len(indices) + 1)
-        scored.roi_p["unique_r2"] = _p(null, scored.roi_values["unique_r2"])
-        scored.roi_null_95["unique_r2"] = np.quantile(null, 0.95, axis=0)
     if how.n_draws:
         weights = row_weights(stimulus, fold=group, block_length=how.block_length, n_draws=how.n_draws, seed=how.seed)
         per_row = 2 * e * d - d * (np.asarray(full, dtype=np.float64) - small)
@@ -248,40 +224,22 @@ def score_nested(
     return scored
 
 
-def _indices(how: Scoring, n_rows: int, *, fold: np.ndarray, run: np.ndarray, stimulus: np.ndarray) -> np.ndarray:
-    """Return the orders of the permutation test; the layers of one participant share them."""
-    codes = [np.unique(one, return_inverse=True)[1].astype(np.int64).tobytes() for one in (fold, run, stimulus)]
-    return _shared_indices(n_rows, how.null, how.block_length, how.n_permutations, how.seed, *codes)
+def best_of(y_true: np.ndarray, models: Sequence[np.ndarray], fold: np.ndarray, how: Scoring) -> np.ndarray:
+    """Return for every target the predictions ``(n_rows, n_targets)`` of the model with the best R2."""
+    y_true = np.asarray(y_true, dtype=np.float64)
+    total = _totals(y_true, _score_groups(fold, how.over))
+    losses = np.stack([((y_true - one) ** 2 / total).sum(axis=0) for one in models])
+    best: np.ndarray = np.take_along_axis(np.stack(models), losses.argmin(axis=0)[None, None, :], axis=0)[0]
+    return best
 
 
-@lru_cache(maxsize=4)
-def _shared_indices(
-    n_rows: int, null: str, block_length: int | None, n_permutations: int, seed: int, *codes: bytes
-) -> np.ndarray:
-    fold, run, stimulus = (np.frombuffer(code, dtype=np.int64) for code in codes)
-    orders = permutation_indices(
-        n_rows, null=null, run=run, stimulus=stimulus, fold=fold, block_length=block_length,
-        n_permutations=n_permutations, seed=seed,
-    )  # fmt: skip
-    orders.flags.writeable = False
-    return orders
-
-
-def _test(scored: Scored, metric: Metric, permuted: np.ndarray, masks: np.ndarray) -> None:
-    """Fill p values of a metric per target and per ROI (mean and median) from its scores of permuted responses."""
-    toward = metric.direction
-    scored.target_p = _p(toward * permuted, toward * scored.targets[metric.name])
-    for name, null in (
-        (metric.name, _roi_means(permuted, masks)),
-        (MEDIAN + metric.name, _roi_medians(permuted, masks)),
-    ):
-        scored.roi_p[name] = _p(toward * null, toward * scored.roi_values[name])
-        scored.roi_null_95[name] = toward * np.quantile(toward * null, 0.95, axis=0)
-
-
-def _p(null: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """Return (b + 1) / (n + 1), b permutations at least as good as observed."""
-    return ((null >= observed - 1e-12).sum(axis=0) + 1) / (len(null) + 1)
+def _totals(y_true: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Return the sum of squares of each row's group about its mean; infinite where nothing varies."""
+    total = np.ones_like(y_true)
+    for rows in _rows_of(group):
+        spread = total_squares(y_true[rows])
+        total[rows] = np.where(spread > 0, spread, np.inf)
+    return total
 
 
 def _score_groups(fold: np.ndarray, over: str) -> np.ndarray:

@@ -13,7 +13,8 @@ from brainbench.core.errors import did_you_mean, one_of
 class Section(BaseModel):
     """A strict, frozen part of a recipe."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    # Built when something is first validated: nouns of packages, which extend these models, are known only then.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 @dataclass(frozen=True)
@@ -41,3 +42,9 @@ class OneOf:
 def choice(names: Callable[[], Iterable[str]]) -> AfterValidator:
     """Return the validator of one name out of `names`."""
     return AfterValidator(OneOf(names))
+
+
+def names_of(annotation: object) -> list[str]:
+    """Return the names that the validator of a `choice` allows; none for anything else in an annotation."""
+    of = getattr(annotation, "func", None)
+    return list(of.names()) if isinstance(of, OneOf) else []

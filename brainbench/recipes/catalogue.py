@@ -16,10 +16,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, Union
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, GetCoreSchemaHandler, TypeAdapter
+from pydantic_core import CoreSchema
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.core.registry import installed
+from brainbench.core.registry import imported, installed
 from brainbench.recipes.base import Section
 
 
@@ -66,35 +67,40 @@ class Catalogue(Mapping[str, type[N]], Generic[N]):
         self.several = several
         self.room = room
         self.group = f"brainbench.recipes.{name}"
-        self._base = base
+        self.base = base
         _CATALOGUES[name] = self
 
     @cached_property
     def models(self) -> dict[str, type[N]]:
         """Settings models by name; what is built in is not replaced."""
         found: dict[str, type[N]] = {}
-        for entry in vars(sys.modules[self._base.__module__]).values():
-            if isinstance(entry, type) and issubclass(entry, self._base) and (name := self._name(entry)) is not None:
+        for entry in vars(sys.modules[self.base.__module__]).values():
+            if isinstance(entry, type) and issubclass(entry, self.base) and (name := self._name(entry)) is not None:
                 found[name] = entry
         for point in installed(self.group):
             model = point.load()
-            name = self._name(model) if isinstance(model, type) and issubclass(model, self._base) else None
+            name = self._name(model) if isinstance(model, type) and issubclass(model, self.base) else None
             if name is None or not model.built_by:
                 raise UserError(
                     f"the entry point '{point.name}' of {self.group} leads to {point.value}: a settings model there "
-                    f"extends {self._base.__module__}.{self._base.__name__}, gives its {self.kind} a name "
+                    f"extends {self.base.__module__}.{self.base.__name__}, gives its {self.kind} a name "
                     f"(`{self.tag}: Literal['...'] = '...'`) and says what builds it (`built_by = 'module:name'`)"
                 )
             found.setdefault(name, model)
         return found
 
-    def union(self) -> Any:
-        """Return the type of a section: any of the models, told apart by the field that holds the name."""
-        return Annotated[Union[tuple(self.models.values())], Field(discriminator=self.tag)]  # noqa: UP007
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of ``Annotated[base, catalogue]``: any of the models, told apart by the name.
+
+        It is asked for when a recipe is first read, so that a package may import what it extends in any order.
+        """
+        union: Any = Union[tuple(self.models.values())]  # noqa: UP007 (known at run time)
+        return handler.generate_schema(Annotated[union, Field(discriminator=self.tag)])
 
     def settings(self, values: Any) -> N:
         """Return validated settings from plain values, for use from Python."""
-        found: N = TypeAdapter(self.union()).validate_python(values)
+        section: Any = Annotated[self.base, self]
+        found: N = TypeAdapter(section).validate_python(values)
         return found
 
     def builder(self, name: str) -> Any:
@@ -109,6 +115,9 @@ class Catalogue(Mapping[str, type[N]], Generic[N]):
         if name not in self.models:
             raise UserError(f"unknown {self.kind} {name!r}{did_you_mean(name, self)}", hint=f"known: {one_of(self)}")
         return self.models[name]
+
+    __hash__ = object.__hash__  # a catalogue is itself alone; it stands in annotations
+    __eq__ = object.__eq__
 
     def __contains__(self, name: object) -> bool:
         return name in self.models
@@ -128,7 +137,7 @@ def catalogues() -> dict[str, Catalogue[Any]]:
     return dict(_CATALOGUES)
 
 
-def imported(name: str) -> Any:
-    """Return what ``module:name`` names."""
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)
+def models_behind(model: type) -> list[type]:
+    """Return the settings models that stand for a section's: all of a catalogue for what they extend, else itself."""
+    nouns = next((one for one in catalogues().values() if one.base is model), None)
+    return [model] if nouns is None else list(nouns.models.values())

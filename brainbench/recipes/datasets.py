@@ -6,7 +6,7 @@ A third party adds a model under the entry point ``brainbench.recipes.datasets``
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -483,7 +483,7 @@ builders may stand as high as those."""
 if TYPE_CHECKING:
     AnyDataset = DatasetSettings
 else:
-    AnyDataset = DATASETS.union()
+    AnyDataset = Annotated[DatasetSettings, DATASETS]
 
 
 def dataset_settings(values: dict[str, Any]) -> DatasetSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, field_validator
 
@@ -190,7 +190,7 @@ automatic) and returns a `brainbench.encoders.base.Encoder`."""
 if TYPE_CHECKING:
     AnyEncoder = EncoderSettings
 else:
-    AnyEncoder = ENCODERS.union()
+    AnyEncoder = Annotated[EncoderSettings, ENCODERS]
 
 
 def encoder_settings(values: dict[str, Any]) -> EncoderSettings:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from brainbench.recipes.base import Section
+from brainbench.core.registry import Registry
+from brainbench.recipes.base import Section, choice
 from brainbench.recipes.encoders import AnyEncoder
 from brainbench.recipes.reconstruction import ConditionOn
 
@@ -159,11 +160,13 @@ class Significance(Section):
     """Permutation test of every score."""
 
     n_permutations: int = Field(1000, ge=0, le=1_000_000)
-    """Permutations; p = (b + 1) / (n + 1)."""
-    null: Literal["auto", "block", "within_run", "stimulus", "rows"] = "auto"
-    """What is exchanged: blocks of time, rows within runs, whole stimuli, or rows within folds."""
-    block_s: float = Field(20.0, gt=0)
-    """Length of a block in seconds (block)."""
+    """Permutations; p = (b + 1) / (n + 1). None tests nothing."""
+    n_refits: int = Field(199, ge=19, le=1_000_000)
+    """Permutations where all is fitted again, at most `n_permutations`; smaller p come from a fitted tail."""
+    null: Literal["auto", "block", "shift", "within_run", "stimulus", "rows"] = "auto"
+    """What is exchanged: blocks of time, whole runs shifted in time, rows within runs, whole stimuli, or rows."""
+    block_s: float | None = Field(None, gt=0)
+    """Length of a block in seconds; by default from the autocorrelation of the responses."""
 
 
 class Bootstrap(Section):
@@ -175,12 +178,21 @@ class Bootstrap(Section):
     """Coverage of the intervals."""
 
 
+_OF_SKLEARN = "brainbench.decoders.classifiers"
+CLASSIFIERS: Registry[Any] = Registry(
+    "classifier",
+    {name: f"{_OF_SKLEARN}:{name}" for name in ("linear_svm", "logistic", "ridge_classifier", "shrinkage_lda")},
+    entry_point_group="brainbench.classifiers",
+)
+"""Name -> function of a seed that returns a scikit-learn classifier."""
+
+
 class Decoder(Section):
     """A classifier from responses to a label."""
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """How the report calls it; unique in the recipe."""
-    classifier: Literal["shrinkage_lda", "ridge_classifier", "logistic", "linear_svm"] = "shrinkage_lda"
+    classifier: Annotated[str, choice(CLASSIFIERS.names)] = "shrinkage_lda"
     """Which scikit-learn classifier; everything it fits is fitted on training rows."""
 
 

@@ -5,7 +5,7 @@ A third party adds a model under the entry point ``brainbench.recipes.pipelines`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -174,7 +174,7 @@ and returns an unfitted decoder."""
 if TYPE_CHECKING:
     AnyPipeline = PipelineSettings
 else:
-    AnyPipeline = PIPELINES.union()
+    AnyPipeline = Annotated[PipelineSettings, PIPELINES]
 
 
 class TimeResolved(Section):

@@ -7,7 +7,7 @@ beside its codec or generator.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -302,8 +302,8 @@ if TYPE_CHECKING:
     AnyCodec = CodecSettings
     AnyGenerator = GeneratorSettings
 else:
-    AnyCodec = CODECS.union()
-    AnyGenerator = GENERATORS.union()
+    AnyCodec = Annotated[CodecSettings, CODECS]
+    AnyGenerator = Annotated[GeneratorSettings, GENERATORS]
 
 
 def generator_settings(values: dict[str, Any]) -> GeneratorSettings:

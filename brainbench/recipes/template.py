@@ -11,6 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.recipes.base import names_of
+from brainbench.recipes.catalogue import models_behind
 from brainbench.recipes.kinds import Recipe, kinds
 
 _WIDTH = 108
@@ -60,7 +62,7 @@ def write_template(name: str) -> str:
 def _field(name: str, field: FieldInfo, example: Any, indent: int) -> list[str]:
     pad = " " * indent
     text = (field.description or "").replace("\n", " ")
-    choices = _choices(field.annotation)
+    choices = [name for one in field.metadata for name in names_of(one)] or _choices(field.annotation)
     if len(choices) > 1:
         text += f" [{' | '.join(choices)}]"
     lines = textwrap.wrap(text, _WIDTH - indent, initial_indent=f"{pad}# ", subsequent_indent=f"{pad}# ")
@@ -111,7 +113,7 @@ def _sections(field: FieldInfo, value: Any) -> Any:
 def _models(annotation: Any) -> list[type[BaseModel]]:
     """Return the section models of a field, looking through lists, unions and optionals."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
+        return models_behind(annotation)
     return [model for part in get_args(annotation) for model in _models(part)]
 
 

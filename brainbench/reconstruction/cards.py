@@ -9,7 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from brainbench.core.errors import UserError
-from brainbench.core.share import share_folder
+from brainbench.core.share import card_path
+from brainbench.recipes.reconstruction import CODECS, GENERATORS
 
 
 class Weights(BaseModel):
@@ -50,7 +51,7 @@ class WeightsCard(BaseModel):
 @cache
 def load_weights_card(name: str) -> WeightsCard | None:
     """Return the card of a codec or generator, or None for one that has none (a third party's)."""
-    path = share_folder("weights") / f"{name}.yaml"
+    path = card_path("weights", name, CODECS.models.get(name) or GENERATORS.models.get(name))
     if not path.is_file():
         return None
     try:

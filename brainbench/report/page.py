@@ -17,7 +17,7 @@ from brainbench.core.made import MadeFiles, escaped
 from brainbench.core.tables import read_table
 from brainbench.data.account import RunUse, shortened
 from brainbench.evaluation.decoding import PAIR
-from brainbench.evaluation.metrics import MEDIAN, metric_of
+from brainbench.evaluation.metrics import BEST, MEDIAN, metric_of
 from brainbench.report import figures
 from brainbench.report.tables import (
     ALL,
@@ -326,7 +326,10 @@ class _Page:
         above: dict[str, list[str]] = {name: [] for name in names}
         for row in best.itertuples():
             values.setdefault(str(row.roi), {})[str(row.subject)] = float(row.value)  # type: ignore[arg-type]
-        for row in rows[rows["q"] < LEVEL].itertuples():
+        # One test a region: over all layers of a model.
+        tested = over_folds(self.scores, metric=BEST + metric, scheme=self.scheme)
+        tested = tested[tested["subject"].isin(names) & (tested["role"] == "model")]
+        for row in tested[(tested["q"] < LEVEL) & (self.toward * tested["value"] > 0)].itertuples():
             if str(row.roi) not in above[str(row.subject)]:
                 above[str(row.subject)].append(str(row.roi))
         panels = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainbench.evaluation.decoding import classes_of
-from brainbench.evaluation.metrics import title_of
+from brainbench.evaluation.metrics import metric_of, title_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,7 +122,11 @@ def matrix(rows: pd.DataFrame, layers: Sequence[tuple[str, str, str]], rois: Seq
         wanted = [(row.encoder, row.layer, roi) for row in ordered for roi in here]
         return table[column].reindex(wanted).to_numpy(dtype=float).reshape(len(ordered), len(here))
 
+    # A claim needs its sign: what is significant on the wrong side of chance carries no dot.
+    metric = metric_of(str(rows["metric"].iloc[0]))
+    chance, toward = (0.0, 1) if metric is None else (metric.chance or 0.0, metric.direction)
+    sure = np.where(toward * (cells("value") - chance) > 0, cells("q"), np.nan)
     return Matrix(
-        ordered, here, cells("value"), cells("q"), cells("ceiling"), cells("ci_low"), cells("ci_high"),
+        ordered, here, cells("value"), sure, cells("ceiling"), cells("ci_low"), cells("ci_high"),
         np.nanmean(np.where(np.isfinite(cells("depth")), cells("depth"), 0.0), axis=1),
     )  # fmt: skip

@@ -60,6 +60,8 @@ class FoldResult:
         mean moves against the row left out and would be scored as if the features had said it. `y_true` has drift
         and nuisance removed as in training.
     best_alphas : ndarray (n_targets,)
+    best_weights : ndarray (n_bands, n_targets) or None
+        Weights of the bands, where there is more than one.
     at_edge : bool ndarray (n_targets,)
         Whether a better penalty may lie outside the grid: the smallest one was chosen, or the largest one by a
         target that it predicts (a target that nothing predicts always takes the largest).
@@ -68,6 +70,7 @@ class FoldResult:
     y_true: np.ndarray
     y_pred: np.ndarray
     best_alphas: np.ndarray
+    best_weights: np.ndarray | None
     at_edge: np.ndarray
 
 
@@ -158,6 +161,7 @@ class FoldDesign:
             np.asarray(y_test - center, dtype=np.float32),
             np.asarray(y_pred - center, dtype=np.float32),
             np.asarray(head.best_alphas_),
+            np.asarray(head.best_weights_) if isinstance(head, BandedRidgeCV) else None,
             np.asarray(head.alpha_at_edge_ & (smallest | (best_score > PREDICTED))),
         )
 
@@ -211,6 +215,13 @@ def fit_all(
         "intercept": predicted[0].astype(np.float32),
         "alpha": head.best_alphas_,
     }
+
+
+def without_drift(Y: np.ndarray, run: np.ndarray, settings: FoldSettings, nuisance: np.ndarray | None) -> np.ndarray:
+    """Return responses ``(n_rows, n_targets)`` of a continuous design without drift and nuisance, run by run."""
+    rows = np.arange(len(Y))
+    Y = np.asarray(Y, dtype=np.float64)
+    return _Cleaner(rows, rows, run, settings, nuisance)(Y, Y)[0]
 
 
 class _Cleaner:

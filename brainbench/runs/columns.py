@@ -26,10 +26,14 @@ COLUMNS: dict[str, str] = {
     "value": "the score, never clipped, squared or divided by the ceiling",
     "ci_low": "lower end of the confidence interval",
     "ci_high": "upper end of the confidence interval",
-    "ceiling": "best score the repeats allow, in the unit of the metric",
+    "ceiling": "best score the repeats allow, in the unit of the metric; empty where it was not found",
+    "ceiling_low": "lower end of the ceiling's interval, where repeats or participants give one",
+    "ceiling_high": "upper end of the ceiling's interval",
     "null_95": "95th percentile of the permutation null; of `ece`: of decoders that are perfectly calibrated",
     "p": "permutation p = (b + 1) / (n + 1); of `ece`: against decoders that are perfectly calibrated",
-    "q": "p after Benjamini-Hochberg over all encoder x layer x ROI tests of this metric, subject and scheme",
+    "test": "what was exchanged, and whether the p is about new stimuli or about these",
+    "q": "p after Benjamini-Hochberg, over all encoders, regions and participants of a scheme (best_...; the group "
+    "apart), else over all encoder x layer x ROI tests of this metric, subject and scheme",
     "n_targets": "targets in the ROI",
     "n_rows": "rows scored",
 }

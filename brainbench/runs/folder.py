@@ -231,7 +231,7 @@ def _unchanged(entry: Mapping[str, Any], verify: bool) -> bool:
 
 
 class Run:
-    """A run to read: ``run.scores`` (pandas), ``run.report`` (path), ``run.manifest``, ``run.facts``."""
+    """A run to read: ``run.scores`` (pandas), ``run.report`` (path), ``run.warnings``, and more."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.folder = RunFolder(path)
@@ -263,6 +263,12 @@ class Run:
     def manifest(self) -> dict[str, Any]:
         """Versions, digests, seeds, hardware and timings."""
         return self.folder.manifest
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know before a score is believed: first what puts claims in doubt, then everything else."""
+        facts = self.facts
+        return [*facts["doubts"], *facts["warnings"]]
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from brainbench.core.facts import FORMAT
 from brainbench.data.cards import load_card
+from brainbench.evaluation.certificate import LEAK
 from brainbench.studies.base import Study
 from brainbench.studies.opened import OpenEncoder
 from brainbench.studies.outcome import Outcome
@@ -52,12 +53,24 @@ def describe(study: Study[Any], outcome: Outcome) -> dict[str, Any]:
         "metric": study.lead,
         "metrics": list(dict.fromkeys(row["metric"] for row in outcome.rows)),
         "claims": study.claims(outcome),
+        "doubts": [*leaks(outcome), *outcome.doubts],
         "findings": outcome.findings,
         "warnings": outcome.warnings,
         "maps": outcome.map_files,
         "pictures": outcome.picture_files,
         "target_summaries": outcome.target_files,
     }
+
+
+def leaks(outcome: Outcome) -> list[str]:
+    """Return what the certificates of all schemes found to let a score rise without the brain."""
+    several = len(outcome.schemes) > 1
+    return [
+        f"{finding} (held out: {scheme['label']})" if several else finding
+        for scheme in outcome.schemes.values()
+        for finding in scheme["certificate"]["findings"]
+        if finding.startswith(LEAK)
+    ]
 
 
 def _note(study: Study[Any], entry: OpenEncoder) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import Context, Dataset, choose_subjects
+from brainbench.data.cards import load_card
 from brainbench.data.recordings.reading import READERS
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
@@ -91,6 +92,7 @@ class Opened(Generic[R]):
 def open_dataset(recipe: Recipe, cache: Path) -> tuple[Dataset, str]:
     """Open the recipe's data set; return it with a sentence that says which folder was taken."""
     settings: Any = recipe.dataset
+    load_card(settings.name)  # the report prints it: that it is there is known before any work
     if not settings.needs_root:
         root, note = None, "no files: everything is simulated"
         folder = getattr(settings, "images", None) or settings.root

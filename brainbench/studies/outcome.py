@@ -14,11 +14,14 @@ from brainbench.core.order import natural
 from brainbench.data.account import RunUse
 from brainbench.data.base import TargetMasker
 from brainbench.evaluation.decoding import classes_of
+from brainbench.evaluation.metrics import BEST
 from brainbench.runs.columns import COLUMNS, KEY
 from brainbench.runs.folder import RunFolder
 
 ALL = "all"
 """The ``fold`` of a score over folds."""
+TOGETHER = ("group", "mean")
+"""Subjects that stand for all participants: the mean response, and the mean of the scores."""
 ENDINGS = {"volume": ".nii.gz", "cifti": ".dscalar.nii"}
 """Endings of maps by the space of their targets; surfaces are GIFTI files."""
 
@@ -66,6 +69,8 @@ class Outcome:
     findings: dict[str, Any] = field(default_factory=dict)
     """Section of the report -> what it shows besides scores, as ``facts.json`` keeps it."""
     warnings: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    """Warnings that put what the page claims in doubt: leaks, ceilings that failed, claims that were not tested."""
     chance: dict[str, float] = field(default_factory=dict)
     """Chance level of metrics where it is not 0."""
     image_files: list[ImageFile] = field(default_factory=list)
@@ -91,18 +96,62 @@ class Outcome:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
 
+    def doubt(self, sentence: str) -> None:
+        """Add a sentence to those that stand in the first box of the report, once."""
+        if sentence not in self.doubts:
+            self.doubts.append(sentence)
+
     def correct(self) -> None:
-        """Fill ``q``: Benjamini-Hochberg over all encoder x layer x ROI tests of a subject, scheme and metric."""
+        """Fill ``q`` by Benjamini-Hochberg.
+
+        One family of a scheme are the regions' tests over all layers (``best_...``): of all encoders, regions and
+        participants; those of the group, and of the mean over participants, are families of their own. Of all other
+        metrics a family is encoder x layer x region of a subject and scheme.
+        """
         from brainbench.evaluation.significance import fdr
 
         families: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for row in self.rows:
             if row.get("p") is not None and np.isfinite(row["p"]):
-                family = (row["subject"], row.get("scheme", ""), _family(row["metric"]))
+                people = "" if row["metric"].startswith(BEST) and row["subject"] not in TOGETHER else row["subject"]
+                family = (people, row.get("scheme", ""), _family(row["metric"]))
                 families.setdefault(family, []).append(row)
-        for rows in families.values():
+        for (people, scheme, metric), rows in families.items():
             for row, q in zip(rows, fdr(np.array([row["p"] for row in rows])), strict=True):
                 row["q"] = float(q)
+            if metric.startswith(BEST):
+                self.note(
+                    "families",
+                    {"scheme": scheme, "subject": people or "every participant", "metric": metric, "tests": len(rows)},
+                )
+
+    def hold_ceilings(self, level: float = 0.05) -> None:
+        """Take away ceilings that failed, and name scores that lie above a ceiling; after `correct`.
+
+        A ceiling has failed where its interval reaches 0, or where it lies under a score that is above chance: no score
+        is divided by it, and a warning says so.
+        """
+        said: set[str] = set()
+        for row in self.rows:
+            ceiling, low = row.get("ceiling"), row.get("ceiling_low")
+            if ceiling is None or row["fold"] != ALL:
+                continue
+            where = f"{row['roi']} ({row['subject']}, {row.get('scheme', '')})"
+            above = row["value"] > ceiling and row.get("q") is not None and row["q"] < level
+            if low is not None and (low <= 0 or above):
+                interval = f"{ceiling:.2f} [{low:.2f}, {row['ceiling_high']:.2f}]"
+                reason = "its interval reaches 0" if low <= 0 else "a score above chance lies above it"
+                row["ceiling"] = None
+                if where not in said:  # once for all layers and metrics
+                    said.add(where)
+                    self.warn(
+                        f"{where}: the noise ceiling was not found ({interval}: {reason}); nothing is divided by it"
+                    )
+            elif low is None and row.get("ci_low") is not None and row["ci_low"] > ceiling:
+                self.warn(
+                    f"{where}: {row['metric']} {row['value']:.2f} lies above its ceiling of {ceiling:.2f} by more than "
+                    "its sampling error; one of them is not what it seems"
+                )
 
     def scores_csv(self) -> str:
         """Return ``scores.csv``: rows sorted by key, numbers in shortest exact form, nothing that varies by run."""

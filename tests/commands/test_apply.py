@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import brainbench as bb
+from benchmarks.recording_files import write_edf
 from brainbench.cli import main
 from brainbench.commands.apply import apply_run
 from brainbench.commands.stream import StreamSettings, stream_run
@@ -309,6 +310,17 @@ def test_a_training_run_cannot_be_what_is_decoded(tmp_path, simulated, capsys):
     )  # fmt: skip
     done = apply_run(simulated.path, path, out=tmp_path / "p.csv")
     assert "11 trials of s1: r1" in said_of(done)
+
+
+def test_a_copy_of_a_training_run_does_not_train(tmp_path, simulated):
+    raw = mne.io.read_raw_fif(simulated.path.parent / "s1_0_raw.fif", preload=True, verbose="ERROR").crop(1.0)
+    step = write_edf(tmp_path / "copy.edf", raw)  # another format, another start, whole seconds, rounded
+    assert step > 1e-10
+    known = pd.read_csv(simulated.path.parent / "events.csv").query("path == 's1_0_raw.fif'")
+    known.assign(onset=known["onset"] - 1.0).drop(columns="path").to_csv(tmp_path / "events.csv", index=False)
+    done = apply_run(simulated.path, tmp_path / "copy.edf", out=tmp_path / "p.csv", events=tmp_path / "events.csv")
+    assert any("s1 r0 holds trials of this recording: its trials did not train" in line for line in done.lines)
+    assert "33 trials" in said_of(done)
 
 
 def test_transductive_alignment_says_so(tmp_path, simulated):

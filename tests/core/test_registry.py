@@ -35,21 +35,17 @@ def test_unknown_names_are_answered_with_the_nearest(asked, meant):
 @pytest.fixture
 def plug_in(tmp_path, monkeypatch):
     """A module that registers itself when it is imported."""
-    (tmp_path / "some_plug_in.py").write_text(
-        "from tests.core import test_registry\n"
-        "test_registry.THINGS.register('built-in')('the built-in one')\n"
-        "thing = 'the plugged-in one'\n"
-    )
+    (tmp_path / "some_plug_in.py").write_text("built_in = 'the built-in one'\nthing = 'the plugged-in one'\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield
     sys.modules.pop("some_plug_in", None)
     THINGS._entries.clear()
 
 
-THINGS: Registry = Registry("thing", {"built-in": "some_plug_in"}, entry_point_group="brainbench.things")
+THINGS: Registry = Registry("thing", {"built-in": "some_plug_in:built_in"}, entry_point_group="brainbench.things")
 
 
-def test_built_in_modules_are_imported_when_they_are_asked_for(plug_in):
+def test_what_is_built_in_is_imported_when_it_is_asked_for(plug_in):
     assert THINGS.names() == ["built-in"] and "built-in" in THINGS
     assert "some_plug_in" not in sys.modules
     assert THINGS["built-in"] == "the built-in one"

@@ -54,6 +54,18 @@ def test_betas_come_from_the_cache_and_follow_their_settings(folder, tmp_path):
     np.testing.assert_array_equal(first, again)
 
 
+def test_betas_that_were_exchanged_are_computed_again(folder, tmp_path):
+    root, _ = folder
+    first = open_bids(root, tmp_path).responses("sub-01").data
+    one, other, _ = sorted((tmp_path / "betas").iterdir())
+    one.rename(tmp_path / "kept")
+    other.rename(one)
+    (tmp_path / "kept").rename(other)
+    with pytest.warns(UserWarning, match="it is the entry of another key"):
+        again = open_bids(root, tmp_path).responses("sub-01").data
+    np.testing.assert_array_equal(first, again)
+
+
 def test_glmsingle_betas_are_read_in_the_order_of_runs_and_onsets(folder, tmp_path):
     root, _ = folder
     ours = open_bids(root, tmp_path)
@@ -65,6 +77,7 @@ def test_glmsingle_betas_are_read_in_the_order_of_runs_and_onsets(folder, tmp_pa
     read = open_bids(root, betas="glmsingle", glmsingle="glm/{subject}.npy").responses("sub-01")
     np.testing.assert_allclose(read.data, responses.data)
     np.testing.assert_array_equal(read.stimulus, responses.stimulus)
+    assert any("within them: run-1, run-2, run-3" in note for note in read.notes)
     np.save(root / "glm" / "sub-01.npy", volume[..., :20])
     with pytest.raises(UserError, match="20 betas, the events of sub-01 show 24"):
         open_bids(root, betas="glmsingle", glmsingle="glm/{subject}.npy").responses("sub-01")

@@ -133,6 +133,11 @@ def spoil_a_value(copy):
     np.save(copy.packed("CSI1", "RHRSC"), values)
 
 
+def shorten_the_whole_list(copy):
+    path = copy.lists("CSI1") / "CSI1_imgnames.txt"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+
+
 def pickle_it(copy):
     np.save(copy.packed("CSI1", "RHRSC"), np.array([{}], dtype=object))
 
@@ -144,6 +149,7 @@ def pickle_it(copy):
         (lose_an_image, "which is not among the 61 images"),
         (lose_a_trial, "79 rows of responses, the lists show 80 trials"),
         (shorten_a_list, "79 trials of CSI1, 80 were expected"),
+        (shorten_the_whole_list, r"CSI1_imgnames.txt: 79 trials, the lists of the runs in .* have 80"),
         (swap_two_trials, r"CSI1_imgnames.txt:1  differs from the lists of the runs"),
         (spoil_a_value, "trial 3, voxel 2: nan"),
         (pickle_it, "pickle"),

@@ -8,6 +8,7 @@ import zipfile
 import pytest
 import yaml
 
+from brainbench.core import share
 from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError
 from brainbench.data import cards, fetch
@@ -41,7 +42,8 @@ def write_card(folder, url, sha256, path="data.zip"):
 
 @pytest.fixture
 def cards_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(cards, "share_folder", lambda name: tmp_path / "cards")
+    for module in (cards, share):
+        monkeypatch.setattr(module, "share_folder", lambda name: tmp_path / "cards")
     return tmp_path / "cards"
 
 

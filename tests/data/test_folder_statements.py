@@ -184,6 +184,33 @@ def test_rows_of_a_header_lie_as_far_apart_as_those_of_the_design(tmp_path):
         ).responses("sub-01")
 
 
+def test_the_series_of_a_cifti_file_says_how_far_rows_lie_apart(tmp_path):
+    write_story_of_runs(tmp_path)
+    brain = nibabel.cifti2.BrainModelAxis.from_surface(np.arange(4), 10, "CortexLeft")
+    series = nibabel.cifti2.SeriesAxis(0, 1.5, 40)
+    values = np.load(tmp_path / "sub-01" / "responses.npy").astype(np.float32)
+    nibabel.save(nibabel.Cifti2Image(values, (series, brain)), tmp_path / "sub-01" / "x.dtseries.nii")
+    settings = {"continuous": True, "modality": "word", "responses": "{subject}/x.dtseries.nii"}
+    with pytest.raises(UserError, match=r"header gives 1.5 s between rows, .*design.csv says 2 s"):
+        open_folder(tmp_path, **settings).responses("sub-01")
+
+
+def test_ceilings_of_other_grayordinates_are_refused(tmp_path):
+    write_cifti(tmp_path)
+    for subject in ("sub-01", "sub-02"):
+        image = nibabel.load(tmp_path / subject / "betas.dscalar.nii")
+        brain = image.header.get_axis(1)
+        one = nibabel.cifti2.ScalarAxis(["ceiling"])
+        values = np.linspace(0.1, 0.9, len(brain), dtype=np.float32)[None]
+        nibabel.save(nibabel.Cifti2Image(values, (one, brain)), tmp_path / subject / "good.dscalar.nii")
+        nibabel.save(nibabel.Cifti2Image(values, (one, brain[::-1])), tmp_path / subject / "bad.dscalar.nii")
+    settings = {"responses": "{subject}/betas.dscalar.nii"}
+    responses = open_folder(tmp_path, **settings, ceiling="{subject}/good.dscalar.nii").responses("sub-01")
+    np.testing.assert_allclose(responses.ceiling, np.linspace(0.1, 0.9, 17), atol=1e-6)
+    with pytest.raises(UserError, match="grayordinates are not those of the responses"):
+        open_folder(tmp_path, **settings, ceiling="{subject}/bad.dscalar.nii").responses("sub-01")
+
+
 def test_stimuli_that_the_recording_misses_are_counted(tmp_path):
     write_story_of_runs(tmp_path)
     table = pd.read_csv(tmp_path / "stimuli.csv")

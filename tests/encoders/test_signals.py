@@ -192,3 +192,14 @@ def test_recordings_that_are_stimuli_and_training_are_refused(root, tmp_path):
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(UserError, match="trained on recordings that are its stimuli too"):
         bb.run(str(tmp_path / "x.yaml"), out=tmp_path / "run", cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("model", ["BIOT", "LUNA"])
+def test_modules_that_fold_trials_are_no_layers_and_are_named(root, model):
+    """LUNA attends over channels with trials and patches as one axis; BIOT runs its patch embedding per channel."""
+    made = encoder(root, decoder={"decoder": "braindecode", "model": model}, weights="random")
+    stimuli = signals(root)
+    found = made.features(stimuli, ["*"])
+    assert {len(values) for values in found.values()} == {len(stimuli)}
+    assert ("or fold trials: cross_attn" in made.note) == (model == "LUNA")
+    assert "cross_attn" not in found and len(found) == (3 if model == "BIOT" else 14)

@@ -59,7 +59,7 @@ def test_best_layer_repeats_the_choice_in_every_draw():
 
 
 def test_mean_over_participants_against_scipy():
-    values = np.array([0.1, 0.3, 0.25, 0.4])
+    values = np.array([0.1, 0.3, 0.25, 0.4, 0.2])
     found = subject_mean(values, chance=0.05, confidence=0.9)
     test = stats.ttest_1samp(values, 0.05, alternative="greater")
     interval = stats.ttest_1samp(values, 0.05).confidence_interval(0.9)
@@ -68,9 +68,21 @@ def test_mean_over_participants_against_scipy():
     assert (found.ci_low, found.ci_high) == pytest.approx((interval.low, interval.high))
 
 
-def test_equal_participants():
-    assert subject_mean(np.full(3, 0.5)).p == 0
-    assert subject_mean(np.full(3, 0.5), chance=0.5).p == 1
+def test_equal_participants_leave_nothing_to_estimate():
+    found = subject_mean(np.full(6, 0.5))
+    assert found.value == 0.5 and np.isnan([found.p, found.ci_low, found.ci_high]).all()
+
+
+def test_few_participants_have_no_interval():
+    """Two accuracies of .80 and .94 were a mean of "0.87 [0.02, 1.71]"."""
+    two, three = subject_mean(np.array([0.8, 0.94]), chance=0.5), subject_mean(np.array([0.8, 0.94, 0.9]), chance=0.5)
+    assert two.value == pytest.approx(0.87) and np.isnan([two.ci_low, two.ci_high, two.p]).all()
+    assert np.isnan([three.ci_low, three.ci_high]).all() and three.p < 0.05
+
+
+def test_an_interval_keeps_to_the_bounds_of_its_score():
+    found = subject_mean(np.array([0.99, 1.0, 0.9, 1.0, 0.97, 1.0]), chance=0.5, bounds=(0.0, 1.0))
+    assert found.ci_low < found.value < found.ci_high == 1.0
 
 
 def test_one_participant_is_no_population():

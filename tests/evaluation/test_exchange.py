@@ -85,10 +85,11 @@ def test_the_length_of_blocks_follows_the_autocorrelation():
 
     run = np.zeros(4000)
     np.testing.assert_allclose(autocorrelation(ar(0.8), [np.arange(4000)], 5), 0.8 ** np.arange(5), atol=0.05)
-    assert time_exchange(rng.normal(size=(4000, 5)), ar(0.8), run)[1] == 1  # white responses: rows
-    slow, fast = time_exchange(ar(0.8), ar(0.8), run), time_exchange(ar(0.3), ar(0.8), run)
-    assert slow[0] == fast[0] == "block" and slow[1] > 2 * fast[1]
-    assert time_exchange(ar(0.8)[:300], ar(0.8)[:300], run[:300])[0] == "shift"
+    assert time_exchange(rng.normal(size=(4000, 5)), run) == ("block", 1)  # white responses: rows
+    slow, fast = time_exchange(ar(0.8), run), time_exchange(ar(0.3), run)
+    assert slow[0] == fast[0] == "block" and slow[1] > 4 * fast[1]
+    assert time_exchange(ar(0.8)[:300], run[:300])[0] == "shift"
+    assert time_exchange(ar(0.8)[:300], run[:300], block_length=10) == ("block", 10)
 
 
 @pytest.mark.parametrize(

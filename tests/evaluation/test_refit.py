@@ -147,7 +147,7 @@ def test_p_is_a_count_and_its_tail_continues_it():
     assert p_of_draws(float(np.sort(draws)[-5]), draws, exchange) == pytest.approx(6 / 200)
     assert p_of_draws(0.0, np.zeros(199), exchange) == 1
     far = p_of_draws(6.0, draws, exchange)
-    assert 1e-11 < far < 1e-5
+    assert 1e-6 <= far < 1e-5
     # Draws that follow no Pearson III, and designs with few exchanges, are not continued.
     assert p_of_draws(9.0, np.where(np.arange(199) < 100, -1.0, 1.0), exchange) == 1 / 200
     turns = make_exchange(50, kind="shift", run=np.zeros(50))

@@ -5,7 +5,6 @@ from sklearn.metrics import r2_score
 
 from brainbench.evaluation import metrics
 from brainbench.evaluation.scoring import Scored, Scoring, score_nested, score_predictions
-from brainbench.evaluation.significance import permutation_indices
 
 ROIS = {"a": np.array([1, 1, 0, 0, 0], bool), "b": np.array([0, 0, 1, 1, 1], bool), "all": np.ones(5, bool)}
 
@@ -21,7 +20,7 @@ def held_out(seed=0, n=66, strength=0.3):
 
 def how(**options):
     metrics_of = ("pearson_r", "r2", "explained_variance")
-    return Scoring(**{"metrics": metrics_of, "n_permutations": 0, "n_draws": 0, **options})
+    return Scoring(**{"metrics": metrics_of, "n_draws": 0, **options})
 
 
 def roi_mean(values):
@@ -65,46 +64,6 @@ def lead(request, monkeypatch):
     added = metrics.Metric("absolute_error", "absolute error", absolute_error, True, chance=None, direction=-1)
     monkeypatch.setitem(metrics.METRICS._entries, "absolute_error", added)
     return metrics.METRICS[request.param]
-
-
-@pytest.mark.parametrize("null", ["stimulus", "within_run", "rows", "block"])
-@pytest.mark.parametrize("over", ["folds", "pooled"])
-def test_permutation_p_equals_a_slow_reference(null, over, lead):
-    y, p, fold, design = held_out(strength=0.3)
-    n, down = 60, lead.direction
-    settings = how(metrics=(lead.name, "r2"), over=over, null=null, n_permutations=n, block_length=4, seed=3)
-    scored = score_predictions(y, p, fold, settings, **design)
-    orders = permutation_indices(
-        len(y), null=null, run=design["run"], stimulus=design["stimulus"], block_length=4, n_permutations=n, seed=3,
-        fold=fold if over == "folds" else None,
-    )  # fmt: skip
-
-    def score(measured):
-        parts = [fold == f for f in np.unique(fold)] if over == "folds" else [slice(None)]
-        return np.mean([lead.function(measured[rows], p[rows]) for rows in parts], axis=0)
-
-    observed, permuted = score(y), np.array([score(y[order]) for order in orders])
-    np.testing.assert_allclose(scored.target_p, ((down * permuted >= down * observed).sum(axis=0) + 1) / (n + 1))
-    assert set(scored.roi_p) == {lead.name, f"median_{lead.name}"}
-    for metric, summary in ((lead.name, np.mean), (f"median_{lead.name}", np.median)):
-        for index, mask in enumerate(ROIS.values()):
-            null_values = summary(permuted[:, mask], axis=1)
-            expected = (np.sum(down * null_values >= down * summary(observed[mask]) - 1e-12) + 1) / (n + 1)
-            assert scored.roi_p[metric][index] == pytest.approx(expected)
-            best = np.quantile(null_values, 0.95 if down > 0 else 0.05)
-            assert scored.roi_null_95[metric][index] == pytest.approx(best)
-    assert 0 < scored.target_p.min() and scored.target_p.max() <= 1
-
-
-def test_cached_orders_do_not_mix_designs():
-    """Orders are shared by layers of one participant; another design must get its own."""
-    y, p, fold, design = held_out()
-    settings = how(metrics=("pearson_r",), null="within_run", n_permutations=50)
-    first = score_predictions(y, p, fold, settings, **design)
-    other = score_predictions(y, p, fold, settings, **{**design, "run": np.zeros(len(y))})
-    again = score_predictions(y, p, fold, settings, **design)
-    np.testing.assert_array_equal(first.roi_null_95["pearson_r"], again.roi_null_95["pearson_r"])
-    assert (first.roi_null_95["pearson_r"] != other.roi_null_95["pearson_r"]).any()
 
 
 @pytest.mark.parametrize("over", ["folds", "pooled"])
@@ -160,49 +119,18 @@ def test_draws_lie_about_the_value_in_small_folds(name):
     assert abs(scored.draws.mean() - scored.roi_values[name][0]) < 0.2 * spread
 
 
-def test_the_interval_stands_beside_the_metric_that_leads(lead):
-    y, p, fold, design = held_out(strength=1.5)
-    names = (lead.name, *({"pearson_r", "r2"} - {lead.name}))
-    scored = score_predictions(y, p, fold, how(metrics=names, n_permutations=20, n_draws=200), **design)
-    for roi in ROIS:
-        found = scored.summary(lead.name, roi)
-        assert found["ci_low"] < found["value"] < found["ci_high"]
-        for other in names[1:]:
-            assert set(scored.summary(other, roi)) == {"value"}
-
-
 def test_summary_and_storage():
     y, p, fold, design = held_out()
-    scored = score_predictions(y, p, fold, how(n_permutations=30, n_draws=40, confidence=0.8), **design)
-    summary = scored.summary("pearson_r", "b")
-    low, high = np.quantile(scored.draws[:, 1], [0.1, 0.9])
-    assert (summary["ci_low"], summary["ci_high"]) == pytest.approx((low, high))
-    assert summary["p"] == scored.roi_p["pearson_r"][1]
+    scored = score_predictions(y, p, fold, how(n_draws=40, confidence=0.8), **design)
+    scored.roi_p["pearson_r"], scored.roi_null_95["pearson_r"] = np.array([0.1, 0.2, 0.3]), np.ones(3)
+    assert scored.summary("pearson_r", "b")["p"] == 0.2
     assert set(scored.summary("r2", "b")) == {"value"}
     back = Scored.from_arrays(scored.to_arrays())
     assert back.rois == scored.rois and back.metrics == scored.metrics and back.confidence == 0.8
     for name in ("targets", "roi_values", "roi_p", "roi_null_95", "folds"):
         for key, values in getattr(scored, name).items():
             np.testing.assert_array_equal(getattr(back, name)[key], values)
-    np.testing.assert_array_equal(back.target_p, scored.target_p)
     np.testing.assert_allclose(back.draws, scored.draws, rtol=1e-6)
-
-
-def test_intervals_cover_the_true_correlation():
-    """Predictions of known correlation with the responses; the 90 % interval holds it about 90 % of the time."""
-    truth, hits, n_runs = 0.5, 0, 200
-    for seed in range(n_runs):
-        rng = np.random.default_rng([seed, 9])
-        p = rng.standard_normal((120, 1))
-        y = truth * p + np.sqrt(1 - truth**2) * rng.standard_normal((120, 1))
-        settings = how(metrics=("pearson_r",), n_draws=200, confidence=0.9, seed=seed)
-        scored = score_predictions(
-            y, p, np.repeat([0, 1], 60), settings, rois={"all": np.ones(1, bool)}, run=np.zeros(120),
-            stimulus=np.arange(120),
-        )  # fmt: skip
-        found = scored.summary("pearson_r", "all")
-        hits += found["ci_low"] <= truth <= found["ci_high"]
-    assert 0.82 < hits / n_runs < 0.97
 
 
 # Nested models -----------------------------------------------------------------------------------------------------
@@ -239,40 +167,9 @@ def test_every_target_is_held_against_the_best_smaller_model():
     )
 
 
-def test_nested_p_equals_a_slow_reference():
-    y, small, full, fold, design = nested(useful=0.1)
-    scored = score_nested(y, [small], full, fold, how(null="rows", n_permutations=50, seed=2), **design)
-    e, d = y - small, full - small
-    spread = np.concatenate([np.tile(((y[fold == f] - y[fold == f].mean(0)) ** 2).sum(0), (20, 1)) for f in range(3)])
-
-    def gain(left):  # what the increment explains of a left-over
-        return ((left**2 - (left - d) ** 2) / spread / 3).sum(axis=0)
-
-    permuted = np.array(
-        [gain(e[o]) for o in permutation_indices(60, null="rows", fold=fold, n_permutations=50, seed=2)]
-    )
-    np.testing.assert_allclose(scored.target_p, ((permuted >= gain(e) - 1e-12).sum(axis=0) + 1) / 51)
-    for index, mask in enumerate(ROIS.values()):
-        null = permuted[:, mask].mean(axis=1)
-        assert scored.roi_p["unique_r2"][index] == (np.sum(null >= gain(e)[mask].mean() - 1e-12) + 1) / 51
-        assert scored.roi_null_95["unique_r2"][index] == pytest.approx(np.quantile(null, 0.95))
-
-
-def test_useless_band_gives_uniform_p_and_a_useful_one_small_p():
-    settings = how(null="rows", n_permutations=99)
-    p = []
-    for seed in range(250):
-        y, small, full, fold, design = nested(seed)
-        p.append(score_nested(y, [small], full, fold, settings, **design).roi_p["unique_r2"][2])
-    p = np.array(p) - np.random.default_rng(0).random(len(p)) / 100
-    assert stats.kstest(p, "uniform").pvalue > 0.01
-    y, small, full, fold, design = nested(useful=0.5)
-    assert score_nested(y, [small], full, fold, settings, **design).roi_p["unique_r2"].max() == 0.01
-
-
 def test_constant_targets_gain_nothing():
     y, small, full, fold, design = nested(useful=0.5)
     y[:, 3] = 0.1
-    scored = score_nested(y, [small], full, fold, how(n_permutations=20, n_draws=5), **design)
+    scored = score_nested(y, [small], full, fold, how(n_draws=5), **design)
     assert scored.targets["unique_r2"][3] == 0
     assert np.isfinite(scored.draws).all()

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from brainbench.evaluation.scoring import Scoring, score_predictions
 from brainbench.evaluation.significance import NULLS, fdr, permutation_indices
 
 
@@ -86,67 +85,6 @@ def test_blocks_keep_neighbours_together():
 def test_what_a_null_needs(options, message):
     with pytest.raises(ValueError, match=message):
         permutation_indices(10, **options)
-
-
-def null_p(null, seed, n_permutations=99):
-    """p of predictions that know nothing of responses which share what the null keeps together."""
-    rng = np.random.default_rng([seed, 5])
-    fold, run, stimulus = rows(n_folds=2, n_runs=3, n_stimuli=5, repeats=2)
-    n, block = len(fold), None
-    y, p = rng.standard_normal((2, n, 1))
-    if null == "within_run":  # a run's level is in responses and, by chance, in predictions
-        y, p = y + 2 * rng.standard_normal(3)[run][:, None], p + 2 * rng.standard_normal(3)[run][:, None]
-    elif null == "stimulus":  # repeats are alike
-        y, p = (one + 2 * rng.standard_normal(10)[stimulus][:, None] for one in (y, p))
-    elif null == "block":  # slow noise; time runs within folds
-        fold, n, block = np.repeat([0, 1], 150), 300, 25
-        run, stimulus = fold, np.arange(n)
-        y, p = (np.stack([_smooth(rng, 300)], axis=1) for _ in range(2))
-    how = Scoring(null=null, block_length=block, n_permutations=n_permutations, n_draws=0, seed=seed)
-    scored = score_predictions(y, p, fold, how, rois={"all": np.ones(1, bool)}, run=run, stimulus=stimulus)
-    return scored.roi_p["pearson_r"][0]
-
-
-def _smooth(rng, n):
-    return np.convolve(rng.standard_normal(n + 7), np.ones(8) / 8, mode="valid")
-
-
-@pytest.mark.parametrize("null", NULLS)
-def test_p_is_uniform_when_predictions_know_nothing(null):
-    p = np.array([null_p(null, seed) for seed in range(300)])
-    # Spread the steps of 1/100 so that a continuous test applies.
-    spread = p - np.random.default_rng(0).random(len(p)) / 100
-    assert stats.kstest(spread, "uniform").pvalue > 0.005
-    assert np.mean(p <= 0.05) < 0.09
-
-
-@pytest.mark.parametrize("data", ["within_run", "stimulus"])
-def test_exchanging_single_rows_would_be_too_sure(data, monkeypatch):
-    """The nulls above are needed: with plain rows the same data give far too many small p."""
-    from brainbench.evaluation import scoring
-
-    real = scoring.permutation_indices
-
-    def plain(n, **options):
-        return real(n, **{**options, "null": "rows"})
-
-    scoring._shared_indices.cache_clear()
-    monkeypatch.setattr(scoring, "permutation_indices", plain)
-    try:
-        p = np.array([null_p(data, seed) for seed in range(100)])
-    finally:
-        scoring._shared_indices.cache_clear()
-    assert np.mean(p <= 0.05) > 0.1
-
-
-def test_smallest_p_is_one_over_n_plus_one():
-    rng = np.random.default_rng(0)
-    y = rng.standard_normal((80, 1))
-    design = {"rois": {"all": np.ones(1, bool)}, "run": np.zeros(80), "stimulus": np.arange(80)}
-    for n in (9, 99):
-        how = Scoring(null="rows", n_permutations=n, n_draws=0)
-        assert score_predictions(y, y, np.zeros(80), how, **design).roi_p["pearson_r"][0] == 1 / (n + 1)
-        assert score_predictions(y, -y, np.zeros(80), how, **design).roi_p["pearson_r"][0] == 1
 
 
 def test_fdr_against_scipy_with_unknown_values_left_out():

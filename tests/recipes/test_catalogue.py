@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from brainbench.core.errors import UserError
-from brainbench.recipes.catalogue import catalogues, imported
+from brainbench.core.registry import imported
+from brainbench.recipes.catalogue import catalogues
 from brainbench.recipes.kinds import kinds
+from brainbench.recipes.parts import CLASSIFIERS
 
 NOUNS = [(name, noun) for name, nouns in catalogues().items() for noun in nouns]
 
@@ -43,6 +45,12 @@ def test_a_builder_lies_at_or_below_the_room_of_its_noun(name, noun):
     ]
     for dotted in names:
         assert height[room_of(dotted)] <= height[nouns.room], f"{dotted} stands above {nouns.room}"
+
+
+def test_classifiers_lie_in_the_room_of_decoders():
+    for name, dotted in CLASSIFIERS.built_in.items():
+        assert heights()[room_of(dotted)] <= heights()["decoders"]
+        assert callable(CLASSIFIERS[name](0).fit)
 
 
 @pytest.mark.parametrize("model", [model for models in kinds().values() for model in models])
@@ -82,7 +90,7 @@ def test_an_entry_point_that_names_no_builder_is_refused(monkeypatch):
     fresh = catalogue.Catalogue.__new__(catalogue.Catalogue)
     fresh.__dict__.update(catalogues()["encoders"].__dict__)
     fresh.__dict__.pop("models", None)
-    assert fresh._base is EncoderSettings
+    assert fresh.base is EncoderSettings
     with pytest.raises(UserError, match=r"entry point 'mine' of brainbench.recipes.encoders .* says what builds it"):
         _ = fresh.models
 

@@ -223,6 +223,7 @@ def test_a_section_tells_models_of_one_kind_apart():
         (TRIALS.replace("physionet-mi", "haxby2001"), "(recipe)", "need a recording; 'haxby2001' takes `decoding`"),
         (TRIALS + "significance: {null: block}", "(recipe)", "labels are permuted within runs"),
         (TRIALS + "foldz: 3", "foldz", "unknown key"),
+        (DECODE + "also: [{hold_out: [run]}]", "(recipe)", "`kind: decode` holds out in one way"),
         (DECODE + "folds: {scheme: held-out-clusters, cluster_by: {encoder: a, layer: b}}", "(recipe)",
          "`cluster_by` names encoder 'a', which is not one of []"),
     ],

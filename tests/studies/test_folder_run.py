@@ -10,6 +10,7 @@ import yaml
 import brainbench as bb
 from tests.data.bids_folder import write_bids
 from tests.data.folders import SURFACES, VOLUMES, write_story, write_surfaces, write_trials, write_volumes
+from tests.sweeps.loaders import write_cifti
 
 COMMON = {"kind": "encode", "significance": {"n_permutations": 20}, "bootstrap": {"n_draws": 20}}
 PIXELS = {"name": "pixels", "family": "pixels", "role": "model", "image_size": 4}
@@ -47,6 +48,9 @@ def test_a_story_of_ones_own(tmp_path):
     dataset = {"name": "folder", "continuous": True, "modality": "word"}
     done = run(tmp_path, dataset, encoders, folds={"n_splits": 3, "trim_s": 4.0}, timing={"high_pass_s": 60.0})
     assert done.facts["schemes"][0]["certificate"]["ok"] is False  # four seconds are not enough between rows
+    assert done.warnings[0].startswith("LEAK: training rows lie within")
+    first_box = done.report.read_text().split("</header>")[0]
+    assert done.warnings[0] in first_box
     assert set(done.scores["roi"]) == {"all"}
 
 
@@ -74,3 +78,16 @@ def test_pictures_that_are_all_alike_are_said_to_explain_nothing(tmp_path):
     done = run(tmp_path, {"name": "folder"}, [PIXELS], folds={"n_splits": 3})
     assert done.scores.query("metric == 'pearson_r'")["value"].eq(0).all()
     assert sum("nothing was tested: the features are the same" in text for text in done.facts["warnings"]) == 2
+
+
+def test_grayordinates_give_maps_in_their_own_format(tmp_path):
+    write_cifti(tmp_path / "data")
+    dataset = {"name": "folder", "responses": "{subject}/betas.dscalar.nii", "rois": "areas.dlabel.nii"}
+    done = run(tmp_path, dataset, [PIXELS], folds={"n_splits": 3})
+    maps = sorted((done.path / "maps").glob("*stat-pearsonr*.dscalar.nii"))
+    assert len(maps) == 2
+    image = nibabel.load(maps[0])
+    assert image.shape == (1, 17) and set(image.header.get_axis(1).name) == {
+        "CIFTI_STRUCTURE_CORTEX_LEFT", "CIFTI_STRUCTURE_CORTEX_RIGHT", "CIFTI_STRUCTURE_THALAMUS_LEFT",
+    }  # fmt: skip
+    assert "open it in Connectome Workbench" in done.report.read_text()

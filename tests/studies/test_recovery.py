@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from brainbench.commands.run import compute
 from brainbench.core.progress import Stages
 from brainbench.recipes.reader import parse_recipe
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.studies.base import study_of
+from brainbench.studies.compute import compute
 from brainbench.studies.opened import open_all
 
 SEEDS = 20

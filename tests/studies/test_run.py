@@ -63,7 +63,7 @@ def test_scores_are_long_form_with_ceilings_nulls_and_q(finished):
     assert len(tested) == 5 * 3  # layers of both encoders x regions
     assert tested[["value", "p", "q", "ci_low", "ci_high", "null_95"]].notna().all().all()
     assert (tested["q"] >= tested["p"] - 1e-12).all()
-    assert tested["p"].min() == pytest.approx(1 / 100)
+    assert tested["p"].min() < 1 / 100  # a tail goes on where no exchange reaches the score
     assert tested.loc[tested["roi"] != "silent", "ceiling"].between(0.7, 0.9).all()
     r2 = scores[(scores["metric"] == "r2") & (scores["roi"] == "fine") & (scores["fold"] == "all")]
     assert r2.loc[r2["subject"] == "sim-01", "ceiling"].between(0.5, 0.8).all()
@@ -125,7 +125,7 @@ def test_a_changed_setting_is_computed_and_the_rest_is_kept(copied, tmp_path, ca
     again = bb.run(recipe, overrides=["significance.n_permutations=49"], out=tmp_path / "run", cache=cache)
     assert {event["unit"] for event in again.folder.events() if event.get("kind") == "fit"} == fits
     assert again.scores.query("subject != 'mean'")["p"].min() == pytest.approx(1 / 50)
-    assert old.query("subject != 'mean'")["p"].min() == pytest.approx(1 / 100)
+    assert old.query("subject != 'mean' and metric == 'rsa'")["p"].min() == pytest.approx(1 / 100)
     other = bb.run(recipe, overrides=["head.n_alphas=5"], out=tmp_path / "run", cache=cache)
     assert {event["unit"] for event in other.folder.events() if event.get("kind") == "fit"} > fits
     back = bb.run(recipe, out=tmp_path / "run", cache=cache)

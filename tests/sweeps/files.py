@@ -68,11 +68,11 @@ def ignored(loader: Loader, change: Change) -> bool:
 
 def content(dataset: Dataset) -> dict[str, str]:
     """Return digests of everything that a data set gives, by name, taken from the values and not from its own keys."""
-    parts: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for subject in dataset.subjects:
         stimuli, responses = dataset.stimuli(subject), dataset.responses(subject)
         values = [stimuli.load(index) for index in range(len(stimuli))]
-        parts |= {
+        found |= {
             f"{subject} ids": list(stimuli.ids),
             f"{subject} values": [v if isinstance(v, str) else digest_array(np.asarray(v)) for v in values],
             f"{subject} onset": _sha(stimuli.onset),
@@ -90,7 +90,7 @@ def content(dataset: Dataset) -> dict[str, str]:
             f"{subject} ceiling": _sha(responses.ceiling),
             f"{subject} ncsnr": _sha(responses.ncsnr),
         }
-    return {name: digest(value) for name, value in parts.items()}
+    return {name: digest(value) for name, value in found.items()}
 
 
 def keys(dataset: Dataset) -> dict[str, str]:
@@ -162,7 +162,10 @@ def sweep(loader: Loader, original: Path, work: Path, chosen: Callable[[list[Cha
     for change in chosen(changes(root, dataset)):
         _copy(original, root)
         change(root)
-        verdicts.append(_verdict(loader, change, root, cache, before, old_keys))
+        try:
+            verdicts.append(_verdict(loader, change, root, cache, before, old_keys))
+        except Exception as error:  # anything but a message is a finding
+            verdicts.append(Verdict(change.name, f"{type(error).__name__}: {error}", False))
     return verdicts
 
 
@@ -187,8 +190,8 @@ def _verdict(
         return Verdict(change.name, "no effect", ignored(loader, change))
     for name in changed:
         subject, _, part = name.partition(" ")
-        for key, parts in KEYED.items():
-            if part in parts and old_keys.get(f"{subject} {key}") == new_keys.get(f"{subject} {key}"):
+        for key, covered in KEYED.items():
+            if part in covered and old_keys.get(f"{subject} {key}") == new_keys.get(f"{subject} {key}"):
                 return Verdict(change.name, f"{name} changed, the digest of {key} did not", False)
     return Verdict(change.name, "changed", True)
 
@@ -254,6 +257,8 @@ def rerun(recipe: dict[str, Any], original: Path, work: Path, chosen: Sequence[C
             done = bb.run(work / "recipe.yaml", out=work / name / "run", cache=work / name / "cache")
         except UserError as error:
             return f"refused: {error.message}"
+        except Exception as error:  # anything but a message is a finding
+            return f"{type(error).__name__}: {error}"
         return (done.path / "scores.csv").read_text()
 
     before = scores("before")
@@ -268,6 +273,8 @@ def _again(change: Change, original: Path, work: Path, scores: Callable[[str], s
     shutil.rmtree(work / "fresh", ignore_errors=True)
     change(work / "data")
     again, fresh = scores("again"), scores("fresh")
+    if not fresh.startswith(("refused", "subject")):
+        return Verdict(change.name, fresh, False)
     if again != fresh:
         return Verdict(change.name, "scores of the changed data differ from those of a fresh run", False)
     outcome = "refused" if fresh.startswith("refused") else "same scores" if fresh == before else "changed"

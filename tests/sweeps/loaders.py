@@ -254,8 +254,8 @@ LOADERS: dict[str, Loader] = {
         {
             **_LABELS,
             "events.tsv[order of rows]": "events are put in order by their onsets",
-            "confounds_timeseries.tsv[csf]": "not among the confounds asked for",
-            "confounds_timeseries.tsv[white_matter]": "not among the confounds asked for",
+            "confounds_timeseries.tsv[csf": "not among the confounds asked for",
+            "confounds_timeseries.tsv[white_matter": "not among the confounds asked for",
         },
     ),
     "bids glmsingle": Loader(
@@ -264,8 +264,8 @@ LOADERS: dict[str, Loader] = {
         {
             **_LABELS,
             "preproc_bold.nii.gz": "betas come from GLMsingle; the image says when its volumes were measured",
-            "events.tsv[duration]": "betas come from GLMsingle",
-            "events.tsv[onset]": "betas come from GLMsingle: onsets only say the order of events",
+            "events.tsv[duration": "betas come from GLMsingle",
+            "events.tsv[onset": "betas come from GLMsingle: onsets only say the order of events",
             "events.tsv[order of rows]": "events are put in order by their onsets",
         },
     ),

@@ -179,6 +179,8 @@ class Bids(Dataset):
         parts = [_rows(run) for run in runs]
         if settings.betas == "glmsingle":
             betas = self._glmsingle(subject, mask, mask_path, sum(len(rows[0]) for rows in parts))
+            order = ", ".join(run.files.name for run in runs)
+            notes.append(f"GLMsingle's betas are taken in the order of these runs, and of onsets within them: {order}")
         else:
             if settings.betas == "block":
                 parts = [_blocks(rows) for rows in parts]

@@ -195,6 +195,11 @@ def in_mask(values: np.ndarray, inside: np.ndarray, path: Path) -> np.ndarray:
         betas = values.transpose(3, 2, 1, 0)[inside].T
     elif np.squeeze(values).ndim == 2 and n_voxels in np.squeeze(values).shape:
         flat = np.squeeze(values)
+        if flat.shape[0] == flat.shape[1]:
+            raise UserError(
+                f"{path}: {n_voxels} voxels and as many betas: rows cannot be told from columns",
+                hint="save the betas as a volume: x, y, z, betas",
+            )
         betas = flat.T if flat.shape[0] == n_voxels else flat
     else:
         raise UserError(

@@ -209,8 +209,10 @@ class Bold5000(Dataset):
             raise UserError(f"{whole}: no such file, and no list of runs in {folder}")
         if len(names) != expected.trials:
             raise UserError(f"{source}: {len(names)} trials of {subject}, {expected.trials} were expected")
-        if lists and whole.is_file() and _read_list(whole) != names:
-            differs = next(i for i, (a, b) in enumerate(zip(_read_list(whole), names, strict=False)) if a != b)
+        if lists and whole.is_file() and (listed := _read_list(whole)) != names:
+            if len(listed) != len(names):
+                raise UserError(f"{whole}: {len(listed)} trials, the lists of the runs in {source} have {len(names)}")
+            differs = next(i for i, (a, b) in enumerate(zip(listed, names, strict=True)) if a != b)
             raise UserError(f"{whole}:{differs + 1}  differs from the lists of the runs in {source}")
         for trial, name in enumerate(names):
             if name not in self._images:

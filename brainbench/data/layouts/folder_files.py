@@ -209,7 +209,7 @@ class SubjectFiles:
         if getattr(self.settings, setting) is None:
             return None
         path = self.path(setting)
-        values = self._values(setting, path)
+        values = self._values(setting, path, targets)
         if 1 not in values.shape or values.size != len(targets):
             raise UserError(
                 f"{path}: {' x '.join(map(str, values.shape))} values, one for each of {len(targets)} targets is needed"
@@ -224,11 +224,14 @@ class SubjectFiles:
         kept: np.ndarray = values[keep]
         return kept
 
-    def _values(self, setting: str, path: Path) -> np.ndarray:
+    def _values(self, setting: str, path: Path, targets: Targets) -> np.ndarray:
         if path.name.endswith(".gii"):
             values = read_surface(self.pair(setting)).values
         elif is_cifti(path):
-            values = read_cifti(path).values
+            cifti = read_cifti(path)
+            if targets.cifti is None or cifti.brain != targets.cifti.brain:
+                raise UserError(f"{path}: its grayordinates are not those of the responses, or not in their order")
+            values = cifti.values
         elif is_image(path):
             if self.settings.mask is None:
                 raise UserError(f"dataset.{setting}: the image {path} needs a `mask` that says where each target lies")

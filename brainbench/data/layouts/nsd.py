@@ -47,6 +47,7 @@ class Nsd(Dataset):
 
     name = "nsd"
     expected = "nsddata/, nsddata_stimuli/ and nsddata_betas/"
+    quick_stimuli = False  # 73,000 photographs are hashed once
 
     def __init__(self, settings: NsdSettings, root: Path, context: Context) -> None:
         self.settings = settings

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,7 +42,11 @@ HELD_SHARE = 0.9
 _BRAIN = ("eeg", "seeg", "ecog", "dbs")
 
 
-def apply_projectors(raw: mne.io.BaseRaw, choice: str) -> list[str]:
+LEAST_SHARE = 0.5
+"""Share of a projector's channels that must be there: of fewer it takes out something else."""
+
+
+def apply_projectors(raw: mne.io.BaseRaw, choice: str, where: str) -> list[str]:
     """Apply what a file says is to be projected out, in place, while all of its channels are there.
 
     A projector is made for all channels: applied to some of them it takes out something else. None is left on the
@@ -52,10 +56,18 @@ def apply_projectors(raw: mne.io.BaseRaw, choice: str) -> list[str]:
     ----------
     raw : mne.io.BaseRaw
     choice : {"apply", "leave"}
+    where : str
+        File, for messages.
+
+    Raises
+    ------
+    UserError
+        If a projector was made for channels most of which the file does not have.
     """
     waiting = [proj for proj in raw.info["projs"] if not proj["active"]]
     names = ", ".join(dict.fromkeys(str(proj["desc"]) for proj in waiting))
     if waiting and choice == "apply":
+        _check_projectors(raw, waiting, where)
         raw.apply_proj(verbose="ERROR")
     with raw.info._unlock():
         raw.info["projs"] = []
@@ -63,6 +75,21 @@ def apply_projectors(raw: mne.io.BaseRaw, choice: str) -> list[str]:
         return []
     done = "applied" if choice == "apply" else "not applied"
     return [f"{counted(len(waiting), 'projector')} {done}: {names}"]
+
+
+def _check_projectors(raw: mne.io.BaseRaw, projectors: Sequence[Any], where: str) -> None:
+    """Let projectors find their channels, whose names FIF files keep without the blanks around them."""
+    by_name = {name.strip(): name for name in raw.ch_names}
+    for proj in projectors:
+        made_for = [by_name.get(name.strip(), name) for name in proj["data"]["col_names"]]
+        proj["data"]["col_names"] = made_for
+        there = sum(name in raw.ch_names for name in made_for)
+        if there < LEAST_SHARE * len(made_for):
+            raise UserError(
+                f"{where}: projector '{proj['desc']}' was made for {len(made_for)} channels, of which the file has "
+                f"{there}",
+                hint="`projectors: leave` does not apply it; take the file from before channels were dropped",
+            )
 
 
 def set_types(raw: mne.io.BaseRaw, types: Mapping[str, str], where: str) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from brainbench.evaluation.certificate import Certificate
+from brainbench.evaluation.certificate import LEAK, Certificate
 from brainbench.evaluation.splitters import Fold
-from brainbench.evaluation.trials.content import reach
-from brainbench.evaluation.trials.content import shared as shared_content
+from brainbench.evaluation.trials.content import reach, repeated
 from brainbench.evaluation.trials.splitters import TrialRows
 
 
@@ -31,16 +30,16 @@ def trial_certificate(splits: Sequence[Fold], rows: TrialRows) -> Certificate:
     }
     if rows.content is not None:
         within = reach(rows.content)
-        repeats = [shared_content(rows.content, test, train, within) for train, test in splits]
+        repeats = [int(repeated(rows.content[test], rows.content[train], within).sum()) for train, test in splits]
         shared["repeats"] = sum(count > 0 for count in repeats)
     found.counts = shared
     if shared["rows"]:
         found.ok = False
-        found.findings.append(f"LEAK: the same trials stand in training and test in {shared['rows']} of {n} folds.")
+        found.findings.append(f"{LEAK} the same trials stand in training and test in {shared['rows']} of {n} folds.")
     if shared["overlaps"]:
         found.ok = False
         found.findings.append(
-            f"LEAK: samples of test trials are also in training trials in {shared['overlaps']} of {n} folds."
+            f"{LEAK} samples of test trials are also in training trials in {shared['overlaps']} of {n} folds."
         )
     elif not shared.get("repeats"):
         found.findings.append("Samples: no sample stands in training and test.")
@@ -70,7 +69,7 @@ def _constant_labels(found: Certificate, rows: TrialRows, shared_runs: int) -> N
     if shared_runs:
         found.ok = False
         found.findings.append(
-            "LEAK: the label is constant within every run and runs are shared: a score can rise with no brain in it, "
+            f"{LEAK} the label is constant within every run and runs are shared: a score can rise with no brain in it, "
             "from what the trials of a run have in common."
         )
     else:

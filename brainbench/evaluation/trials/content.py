@@ -47,9 +47,9 @@ def reach(prints: np.ndarray) -> float:
     return min(SAME, float(np.median(apart)) / 20) if len(apart) else SAME
 
 
-def shared(prints: np.ndarray, one: np.ndarray, other: np.ndarray, within: float) -> int:
-    """Return how many of the rows `one` have the samples of any of the rows `other`."""
-    if not len(one) or not len(other):
-        return 0
-    distance, _ = cKDTree(prints[other]).query(prints[one], distance_upper_bound=within)
-    return int(np.isfinite(distance).sum())
+def repeated(prints: np.ndarray, known: np.ndarray, within: float) -> np.ndarray:
+    """Return which of some fingerprints, ``(n,)`` bool, are of the samples of any of the `known` ones."""
+    if not len(prints) or not len(known):
+        return np.zeros(len(prints), dtype=bool)
+    distance, _ = cKDTree(known).query(prints, distance_upper_bound=within)
+    return np.asarray(np.isfinite(distance))

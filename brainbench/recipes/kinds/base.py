@@ -67,6 +67,31 @@ class Recipe(Section):
     execution: Execution = Execution()
     """How it runs; never changes a result."""
 
+    @property
+    def named_encoders(self) -> dict[str, EncoderSettings]:
+        """The recipe's encoders by name; none where its kind has none."""
+        return {entry.name: entry for entry in getattr(self, "encoders", [])}
+
+    @model_validator(mode="after")
+    def _planted_encoders_exist(self) -> Self:
+        names = list(self.named_encoders)
+        for planted in self.dataset.rois if isinstance(self.dataset, SimulatedSettings) else ():
+            if planted.encoder is not None and planted.encoder not in names:
+                raise ValueError(
+                    f"`dataset.rois` plants encoder '{planted.encoder}' in {planted.roi}, which is not one of {names}"
+                )
+        return self
+
+    def check_encoders(self, wanted: Iterable[tuple[str, ConditionOn]]) -> None:
+        """Refuse a section that names an encoder which the recipe does not have."""
+        names = list(self.named_encoders)
+        for place, one in wanted:
+            if one.encoder not in names:
+                raise ValueError(
+                    f"`{place}` names encoder '{one.encoder}', which is not one of {names}"
+                    f"{did_you_mean(one.encoder, names)}"
+                )
+
     @classmethod
     def of(cls, recipe: Recipe) -> Self | None:
         """Return `recipe` if it is of this kind, else None."""
@@ -79,6 +104,9 @@ class Recipe(Section):
 
 class ResponseRecipe(Recipe):
     """A recipe that holds out rows of responses."""
+
+    one_scheme: ClassVar[bool] = False
+    """Whether it holds out in one way only, and takes no ``also``."""
 
     hold_out: list[HoldOut] = Field(["stimulus"], min_length=1)
     """What training never sees: [stimulus], [run] or [stimulus, run]."""
@@ -105,34 +133,11 @@ class ResponseRecipe(Recipe):
         """``stimuli and runs``, in words."""
         return " and ".join({"stimulus": "stimuli", "run": "runs"}[part] for part in self.hold_out)
 
-    @property
-    def named_encoders(self) -> dict[str, EncoderSettings]:
-        """The recipe's encoders by name; none where its kind has none."""
-        return {entry.name: entry for entry in getattr(self, "encoders", [])}
-
     @model_validator(mode="after")
     def _schemes_can_be_told(self) -> Self:
+        if self.one_scheme and self.also:
+            raise ValueError(f"`also`: `kind: {self.kind}` holds out in one way; another way is a recipe of its own")
         distinct_names([scheme.label for scheme in self.schemes], "scheme")
         clusters = [scheme.folds.cluster_by for scheme in self.schemes]
         self.check_encoders(("cluster_by", one) for one in clusters if one is not None)
-        if isinstance(self.dataset, SimulatedSettings):
-            self._check_planted(self.dataset)
         return self
-
-    def check_encoders(self, wanted: Iterable[tuple[str, ConditionOn]]) -> None:
-        """Refuse a section that names an encoder which the recipe does not have."""
-        names = list(self.named_encoders)
-        for place, one in wanted:
-            if one.encoder not in names:
-                raise ValueError(
-                    f"`{place}` names encoder '{one.encoder}', which is not one of {names}"
-                    f"{did_you_mean(one.encoder, names)}"
-                )
-
-    def _check_planted(self, dataset: SimulatedSettings) -> None:
-        names = list(self.named_encoders)
-        for planted in dataset.rois:
-            if planted.encoder is not None and planted.encoder not in names:
-                raise ValueError(
-                    f"`dataset.rois` plants encoder '{planted.encoder}' in {planted.roi}, which is not one of {names}"
-                )

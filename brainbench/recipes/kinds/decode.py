@@ -19,6 +19,7 @@ class DecodeRecipe(ResponseRecipe):
         "decoding": {"label": "category", "decoders": [{"name": "lda"}]},
     }
     told_by: ClassVar[Told | None] = Told("decoding", "responses", "`hold_out` and `folds` hold out")
+    one_scheme: ClassVar[bool] = True
 
     kind: Literal["decode"] = "decode"
     """What the recipe does."""

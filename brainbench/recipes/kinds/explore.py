@@ -52,6 +52,7 @@ class ExploreRecipe(ResponseRecipe):
         "generator": {"name": "small", "train_on": "drawings", "train_steps": 300},
         "guide": {"encoder": "efficientnet", "layer": "blocks.5"},
     }
+    one_scheme: ClassVar[bool] = True
 
     kind: Literal["explore"] = "explore"
     """What the recipe does."""

@@ -9,12 +9,15 @@ import numpy as np
 
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.bootstrap import best_layer, subject_mean
-from brainbench.evaluation.metrics import METRICS, metric_of
+from brainbench.evaluation.metrics import BEST, METRICS, metric_of
 from brainbench.evaluation.scoring import Scored
 from brainbench.recipes.kinds import Recipe
 from brainbench.runs.columns import KEY
 from brainbench.studies.cases.rows import GROUP
 from brainbench.studies.outcome import ALL, Outcome
+
+T_TEST = "t over participants: about these stimuli, in new participants"
+"""What a t test over participants can say: stimuli that all have met are as they are."""
 
 MEAN = "mean"
 """The ``subject`` of a mean over participants' scores."""
@@ -60,7 +63,8 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
         return
     cells: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
     for row in outcome.rows:
-        if row["fold"] == ALL and row["subject"] in subjects:
+        # A best layer of each is not a layer of all: the mean over participants has a best layer of its own.
+        if row["fold"] == ALL and row["subject"] in subjects and not row["metric"].startswith(BEST):
             key = tuple(str(row.get(name, "")) for name in KEY if name not in ("subject", "fold"))
             cells.setdefault(key, {})[row["subject"]] = row
     for by_subject in cells.values():
@@ -71,9 +75,16 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
         metric = metric_of(rows[0]["metric"])
         chance = outcome.chance.get(rows[0]["metric"], 0.0 if metric is None else metric.chance)
         toward = 1 if metric is None else metric.direction
-        found = subject_mean(toward * values, chance=toward * (chance or 0.0), confidence=recipe.bootstrap.confidence)
-        low, high = sorted((toward * found.ci_low, toward * found.ci_high))
-        ceilings = [row["ceiling"] for row in rows if row.get("ceiling") is not None]
+        least, most = sorted(toward * bound for bound in (metric.bounds if metric is not None else (-np.inf, np.inf)))
+        found = subject_mean(
+            toward * values,
+            chance=toward * (chance or 0.0),
+            confidence=recipe.bootstrap.confidence,
+            bounds=(least, most),
+        )
+        known = np.isfinite(found.ci_low)
+        low, high = sorted((toward * found.ci_low, toward * found.ci_high)) if known else (None, None)
+        ceilings = [row["ceiling"] for row in rows if row.get("ceiling") is not None and row.get("ceiling_low") != 0]
         first = {name: value for name, value in rows[0].items() if name in _SHARED}
         outcome.add(
             **first,
@@ -82,7 +93,8 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
             value=toward * found.value,
             ci_low=low,
             ci_high=high,
-            p=None if chance is None else found.p,
+            p=None if chance is None or not np.isfinite(found.p) else found.p,
+            test=None if chance is None or not np.isfinite(found.p) else T_TEST,
             ceiling=float(np.mean(ceilings)) if ceilings else None,
             n_rows=len(rows),
         )

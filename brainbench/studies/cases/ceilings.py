@@ -9,6 +9,7 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.data.base import Responses
 from brainbench.evaluation import ceilings
+from brainbench.evaluation.ceilings import Ceiling, RegionCeiling
 from brainbench.evaluation.metrics import MEDIAN, metric_of
 from brainbench.features.drift import remove_drift, segments_of
 from brainbench.recipes.kinds.encode import EncodeRecipe
@@ -32,45 +33,45 @@ class CeilingBook:
     def __init__(self, recipe: EncodeRecipe, members: Sequence[Responses]) -> None:
         self.recipe = recipe
         self.members = list(members)
-        self._known: dict[tuple[str, str], np.ndarray | None] = {}
+        self._known: dict[tuple[str, str], Ceiling | None] = {}
 
-    def targets(self, responses: Responses, rows: Rows) -> np.ndarray | None:
-        """Return the ceiling of every target of one subject under one scheme, or None where there is none."""
+    def targets(self, responses: Responses, rows: Rows) -> Ceiling | None:
+        """Return the ceilings of the targets of one subject under one scheme, or None where there are none."""
         key = (responses.subject, rows.scheme.label)
         if key not in self._known:
             self._known[key] = self._compute(responses, rows)
         return self._known[key]
 
-    def of(self, responses: Responses, rows: Rows, mask: np.ndarray, metric: str) -> float | None:
-        """Return the mean ceiling of an ROI in the unit of a metric, or None where there is none.
+    def of(self, responses: Responses, rows: Rows, mask: np.ndarray, metric: str) -> RegionCeiling | None:
+        """Return the ceiling of an ROI in the unit of a metric, or None where there is none.
 
         Raised before the mean to the power of Pearson's r that the metric is in: squared for shares of variance.
         """
         record = metric_of(metric)
-        power = None if record is None else record.power
-        values = self.targets(responses, rows) if power is not None else None
-        if values is None or not np.isfinite(values[mask]).any():
+        found = None if record is None or record.power is None else self.targets(responses, rows)
+        if found is None or record is None or record.power is None:
             return None
-        average = np.nanmedian if metric.startswith(MEDIAN) else np.nanmean
-        return float(average(values[mask] ** power))
+        confidence = self.recipe.bootstrap.confidence
+        return found.region(mask, record.power, median=metric.startswith(MEDIAN), confidence=confidence)
 
-    def _compute(self, responses: Responses, rows: Rows) -> np.ndarray | None:
+    def _compute(self, responses: Responses, rows: Rows) -> Ceiling | None:
         method = self._method(responses)
         if method == "none":
             return None
         if method == "ncsnr":
             if responses.ncsnr is None:
                 raise UserError(f"ceiling.method: {responses.subject} comes without an ncsnr per target")
-            return ceilings.from_ncsnr(responses.ncsnr, rows.n_averaged)
+            return Ceiling(ceilings.from_ncsnr(responses.ncsnr, rows.n_averaged), 1)
         if method == "known":
-            return responses.ceiling
+            assert responses.ceiling is not None
+            return Ceiling(np.asarray(responses.ceiling, dtype=np.float64), 1)
         if method == "split_half":
             assert responses.stimulus is not None
             data = normalize_runs(responses.data, np.asarray(responses.run, dtype=str), self.recipe.responses)
             found = ceilings.split_half(
                 data, responses.stimulus, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed
             )
-            return found.of_mean(1 / float(np.mean(1 / rows.n_averaged)))
+            return found.ceiling(1 / float(np.mean(1 / rows.n_averaged)))
         stack = np.stack([self._clean(member) for member in self.members])
         if responses.subject == GROUP:
             return ceilings.group_split_half(stack, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed)

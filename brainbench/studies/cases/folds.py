@@ -11,7 +11,9 @@ import numpy as np
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import Responses, Stimuli
 from brainbench.evaluation.certificate import Certificate, leak_certificate
+from brainbench.evaluation.exchange import time_exchange
 from brainbench.evaluation.splitters import inner_groups, make_splitter
+from brainbench.features.drift import remove_drift, segments_of
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.parts import Scheme
 from brainbench.studies.cases.features import Features
@@ -21,11 +23,13 @@ MIN_ROWS_PER_FOLD = 10
 """Below so many test rows a fold has no score of its own: predictions are pooled over folds before scoring."""
 
 NULLS = {
-    "block": "blocks of {seconds:g} s of the responses are exchanged within {where}; predictions stay",
-    "within_run": "responses are exchanged within runs; predictions stay",
-    "stimulus": "the responses of whole stimuli are exchanged within {where}; predictions stay",
-    "rows": "rows of the responses are exchanged within {where}; predictions stay",
+    "block": "blocks of {seconds:g} s of the responses are exchanged within runs",
+    "shift": "the responses of every run are shifted in time, what leaves at one end coming back at the other",
+    "within_run": "rows of the responses are exchanged within runs",
+    "stimulus": "the responses of whole stimuli are exchanged, with all their repeats",
+    "rows": "rows of the responses are exchanged",
 }
+"""What is exchanged under each null; everything is fitted again."""
 
 
 @dataclass
@@ -39,8 +43,9 @@ class Split:
     over : {"folds", "pooled"}
         Whether scores are means over folds or computed once on the held-out rows of all folds.
     null : str
+        What is exchanged; see `brainbench.evaluation.exchange.make_exchange`.
     block_length : int or None
-        Rows in a block (``block``).
+        Rows in a block of time (continuous designs).
     certificate : Certificate
     """
 
@@ -49,7 +54,6 @@ class Split:
     over: str
     null: str
     block_length: int | None
-    block_s: float
     certificate: Certificate
 
     def inner_groups(self, train: np.ndarray) -> np.ndarray | None:
@@ -63,7 +67,8 @@ class Split:
 
     def facts(self, scheme: Scheme, is_main: bool) -> dict[str, Any]:
         """Return what the report says of the scheme."""
-        where = "each test fold" if self.over == "folds" else "the held-out rows of all folds"
+        continuous = self.rows.continuous
+        seconds = (self.block_length or 0) * (continuous.t_r if continuous is not None else 0)
         return {
             "label": scheme.label,
             "hold_out": list(scheme.hold_out),
@@ -71,7 +76,7 @@ class Split:
             "note": scheme.note,
             "main": is_main,
             "certificate": self.certificate.to_dict(),
-            "null": NULLS[self.null].format(seconds=self.block_s, where=where),
+            "null": f"{NULLS[self.null].format(seconds=seconds)}, and all is fitted again",
             "over": self.over,
         }
 
@@ -132,14 +137,9 @@ def split_rows(rows: Rows, features: Features, recipe: Recipe) -> Split:
         raise UserError(f"{rows.subject}, hold_out {list(scheme.hold_out)}: {error}") from error
     certificate = certify(rows, folds, responses, stimuli)
     smallest = min(len(test) for _, test in folds)
-    null = choose_null(rows, recipe)
-    block_length = None
-    if null == "block":
-        if continuous is None:
-            raise UserError("significance.null: 'block' is for continuous designs, whose rows have a time")
-        block_length = max(1, round(recipe.significance.block_s / continuous.t_r))
+    null, block_length = choose_null(rows, recipe, features)
     over = "folds" if smallest >= MIN_ROWS_PER_FOLD else "pooled"
-    return Split(rows, folds, over, null, block_length, recipe.significance.block_s, certificate)
+    return Split(rows, folds, over, null, block_length, certificate)
 
 
 def labels_of_rows(rows: Rows, responses: Responses, stimuli: Stimuli) -> dict[str, np.ndarray]:
@@ -168,13 +168,29 @@ def cluster_stimuli(features: np.ndarray, n_clusters: int, seed: int) -> np.ndar
     return np.array([f"cluster-{label + 1}" for label in labels])
 
 
-def choose_null(rows: Rows, recipe: Recipe) -> str:
-    """Return the null of the permutation test: the recipe's, or the one that fits the design."""
-    if recipe.significance.null != "auto":
-        return recipe.significance.null
-    if rows.continuous is not None:
-        return "block"
-    return "within_run" if "run" in rows.scheme.hold_out else "stimulus"
+def choose_null(rows: Rows, recipe: Recipe, features: Features) -> tuple[str, int | None]:
+    """Return what is exchanged, the recipe's choice or what fits the design, and the length of a block in rows.
+
+    Raises
+    ------
+    UserError
+        If time is to be exchanged in a design that has none.
+    """
+    asked, seconds = recipe.significance.null, recipe.significance.block_s
+    continuous = rows.continuous
+    if continuous is None:
+        if asked in ("block", "shift"):
+            raise UserError(f"significance.null: '{asked}' is for continuous designs, whose rows have a time")
+        if asked != "auto":
+            return asked, None
+        return ("within_run" if list(rows.scheme.hold_out) == ["run"] else "stimulus"), None
+    length = None if seconds is None else max(1, round(seconds / continuous.t_r))
+    high_pass_s = None if features.timing is None else features.timing.high_pass_s
+    pieces = segments_of(np.arange(len(rows)), rows.run)
+    found, length = time_exchange(
+        remove_drift(rows.Y, pieces, continuous.t_r, high_pass_s), rows.run, block_length=length
+    )
+    return (found if asked == "auto" else asked), length
 
 
 def certify(

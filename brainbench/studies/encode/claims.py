@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from brainbench.evaluation.metrics import METRICS, Metric
+from brainbench.evaluation.metrics import BEST, METRICS, Metric
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.studies.cases.across import lead_subject
 from brainbench.studies.cases.labels import reading_claims
@@ -22,7 +22,12 @@ def encoding_claims(recipe: EncodeRecipe, outcome: Outcome) -> list[str]:
     lead = METRICS[recipe.metrics[0]]
     return [
         *_unique(subject, [row for row in main if row["metric"] == "unique_r2"]),
-        *_against_controls(subject, [row for row in main if row["metric"] == lead.name], lead),
+        *_against_controls(
+            subject,
+            [row for row in main if row["metric"] == lead.name],
+            lead,
+            {(row["encoder"], row["roi"]): row for row in main if row["metric"] == BEST + lead.name},
+        ),
         *_zero_shot([row for row in outcome.rows if row["metric"] == "two_vs_two" and row["fold"] == ALL]),
         *reading_claims(outcome, subject),
     ]
@@ -49,7 +54,11 @@ def _unique(subject: str, rows: Sequence[Row]) -> list[str]:
     return sentences
 
 
-def _against_controls(subject: str, rows: Sequence[Row], metric: Metric) -> list[str]:
+def _against_controls(
+    subject: str, rows: Sequence[Row], metric: Metric, tests: Mapping[tuple[str, str], Row]
+) -> list[str]:
+    """Hold the best layer of a model against the best control; above chance is one test over the model's layers."""
+
     def good(row: Row) -> float:
         return metric.direction * float(row["value"])
 
@@ -63,8 +72,10 @@ def _against_controls(subject: str, rows: Sequence[Row], metric: Metric) -> list
         best = max(models, key=good)
         ceiling = f" of a ceiling of {number(best['ceiling'], 2)}" if best.get("ceiling") is not None else ""
         text = f"{roi} ({subject}): {best['encoder']} {best['layer']} reaches {number(best['value'], 2)}{ceiling}"
-        text += f" (q {probability(best.get('q'))})" if best.get("q") is not None else ""
-        if not significant(best):
+        test = tests.get((best["encoder"], roi), best)
+        text += f" (q {probability(test.get('q'))} over its layers)" if test.get("q") is not None else ""
+        beyond_chance = metric.chance is None or good(best) > metric.direction * metric.chance
+        if not significant(test) or not beyond_chance:
             text += ", which is not above chance" if metric.direction > 0 else ", which is no better than chance"
         if controls:
             rival = max(controls, key=good)

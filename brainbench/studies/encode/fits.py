@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,22 +11,25 @@ import numpy as np
 from brainbench.core.digests import digest, digest_array
 from brainbench.data.base import Responses
 from brainbench.encoders.base import Layer
-from brainbench.evaluation.scoring import Scored, Scoring, score_nested, score_predictions
+from brainbench.evaluation.ceilings import RegionCeiling
+from brainbench.evaluation.scoring import Scored, Scoring, best_of, score_nested, score_predictions
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.ridge.encoding import FoldSettings, fit_all, fit_fold
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, read_units
 from brainbench.studies.cases.case import Case
 from brainbench.studies.cases.ceilings import CeilingBook
+from brainbench.studies.encode.nulls import exchange_of, layer_null, nested_null, null_key, words_of
 from brainbench.studies.opened import Opened, OpenEncoder
 from brainbench.studies.outcome import ALL, Outcome, TargetMap
 
 
 @dataclass
 class Fits:
-    """Units of one feature set of a case."""
+    """Units of one feature set of a case: layers of encoders, each a band."""
 
     case: Case
+    sources: Sequence[tuple[str, str]]
     units: list[Unit]
 
 
@@ -76,6 +79,7 @@ def fit_units(recipe: EncodeRecipe, case: Case, sources: Sequence[tuple[str, str
         "features": [case.features.digest(*source) for source in sources],
         "settings": {**vars(settings), "alphas": settings.alphas.tolist()},
         "nuisance": nuisance is not None,
+        "holds": ["predictions", "penalties", "weights of bands"],
     }
 
     def compute(chunk: np.ndarray) -> dict[str, np.ndarray]:
@@ -95,6 +99,9 @@ def fit_units(recipe: EncodeRecipe, case: Case, sources: Sequence[tuple[str, str
             "y_true": np.concatenate([result.y_true for result in results]),
             "y_pred": np.concatenate([result.y_pred for result in results]),
             "log10_alpha": np.log10(np.stack([result.best_alphas for result in results])).astype(np.float32),
+            "weights": np.stack(
+                [result.best_weights for result in results if result.best_weights is not None] or [np.zeros((0, 0))]
+            ),
             "at_edge": np.stack([result.at_edge for result in results]),
         }
 
@@ -110,9 +117,9 @@ def plan_fits(opened: Opened[EncodeRecipe], case: Case) -> Iterator[LayerFits]:
     """Yield the fits of every layer of every encoder."""
     for entry in opened.encoders:
         for layer in entry.layers:
-            label = f"{entry.name}.{layer.name}"
-            units = fit_units(opened.recipe, case, [(entry.name, layer.name)], label)
-            yield LayerFits(case, units, entry, layer)
+            sources = [(entry.name, layer.name)]
+            units = fit_units(opened.recipe, case, sources, f"{entry.name}.{layer.name}")
+            yield LayerFits(case, sources, units, entry, layer)
 
 
 def plan_nested(opened: Opened[EncodeRecipe], case: Case) -> Iterator[tuple[list[Fits], LayerFits]]:
@@ -123,16 +130,16 @@ def plan_nested(opened: Opened[EncodeRecipe], case: Case) -> Iterator[tuple[list
     over = recipe.unique.over
     names = [e.name for e in opened.encoders if not e.is_model] if over == "controls" else list(over)
     base = [(name, opened.encoder(name).layers[-1].name) for name in names]
-    small = [Fits(case, fit_units(recipe, case, [one], f"{one[0]}.{one[1]}")) for one in base]
+    small = [Fits(case, [one], fit_units(recipe, case, [one], f"{one[0]}.{one[1]}")) for one in base]
     if len(base) > 1:
-        small.append(Fits(case, fit_units(recipe, case, base, "controls")))
+        small.append(Fits(case, base, fit_units(recipe, case, base, "controls")))
     for entry in opened.encoders:
         if entry.name in names or not entry.is_model:
             continue
         for layer in entry.layers:
             sources = [*base, (entry.name, layer.name)]
             full = fit_units(recipe, case, sources, f"controls + {entry.name}.{layer.name}")
-            yield small, LayerFits(case, full, entry, layer)
+            yield small, LayerFits(case, sources, full, entry, layer)
 
 
 def full_fit(recipe: EncodeRecipe, fit: LayerFits) -> dict[str, np.ndarray]:
@@ -157,9 +164,7 @@ def scoring(recipe: EncodeRecipe, case: Case) -> Scoring:
     return Scoring(
         metrics=tuple(recipe.metrics),
         over=case.split.over,
-        null=case.split.null,
         block_length=case.split.block_length,
-        n_permutations=recipe.significance.n_permutations,
         n_draws=recipe.bootstrap.n_draws,
         confidence=recipe.bootstrap.confidence,
         seed=recipe.seed,
@@ -189,12 +194,13 @@ def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits) -> Unit:
             run=case.rows.run[held_out["row"]],
             stimulus=case.rows.stimulus[held_out["row"]],
         )  # fmt: skip
-        return {**scored.to_arrays(), "edge_share": np.array(held_out["at_edge"].mean())}
+        null = layer_null(recipe, case, fold_settings(recipe, case), [(fit.encoder.name, fit.layer.name)])
+        return {**scored.to_arrays(), **null, "edge_share": np.array(held_out["at_edge"].mean())}
 
     key = {
         "fits": [unit.digest for unit in fit.units],
         "scoring": vars(how),
-        "tested": how.metrics[0],  # units of before, where Pearson's r was tested whatever came first, are not read
+        "null": null_key(recipe, case),
         "rois": _rois_digest(case.responses),
     }
     return Unit("score", f"{case.rows.subject}, {fit.encoder.name}.{fit.layer.name}", key, compute)
@@ -206,17 +212,24 @@ def nested_unit(recipe: EncodeRecipe, folder: RunFolder, small: Sequence[Fits], 
 
     def compute() -> dict[str, np.ndarray]:
         both = gather(full, folder)
-        return score_nested(
-            both["y_true"], [gather(one, folder)["y_pred"] for one in small], both["y_pred"], both["fold"], how,
+        smaller = [gather(one, folder)["y_pred"] for one in small]
+        scored = score_nested(
+            both["y_true"], smaller, both["y_pred"], both["fold"], how,
             rois=case.responses.rois,
             run=case.rows.run[both["row"]],
             stimulus=case.rows.stimulus[both["row"]],
-        ).to_arrays()  # fmt: skip
+        )  # fmt: skip
+        models = [*(one.sources for one in small), full.sources]
+        best = best_of(both["y_true"], smaller, both["fold"], how)
+        return {
+            **scored.to_arrays(), **nested_null(recipe, case, fold_settings(recipe, case), models, both, best)
+        }  # fmt: skip
 
     key = {
         "small": [[unit.digest for unit in one.units] for one in small],
         "full": [unit.digest for unit in full.units],
         "scoring": vars(how),
+        "null": null_key(recipe, case),
         "rois": _rois_digest(case.responses),
     }
     return Unit("unique", f"{case.rows.subject}, unique {full.encoder.name}.{full.layer.name}", key, compute)
@@ -229,7 +242,14 @@ def _rois_digest(responses: Responses) -> str:
 # Tables -----------------------------------------------------------------------------------------------------------
 
 
-def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: Scored, ceilings: CeilingBook) -> None:
+def report_fit(
+    recipe: EncodeRecipe,
+    outcome: Outcome,
+    fit: LayerFits,
+    scored: Scored,
+    ceilings: CeilingBook,
+    intervals: Mapping[str, np.ndarray],
+) -> None:
     """Add the rows and target arrays of one layer."""
     case, entry, layer = fit.case, fit.encoder, fit.layer
     common = {
@@ -240,15 +260,18 @@ def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: S
         "layer": layer.name,
         "depth": layer.depth,
     }
-    for roi, mask in case.responses.rois.items():
+    how = words_of(exchange_of(recipe, case)) if scored.roi_p else None
+    for region, (roi, mask) in enumerate(case.responses.rois.items()):
         for metric in scored.metrics:
             row = {**common, "roi": roi, "metric": metric, "n_targets": int(np.sum(mask))}
             outcome.add(
                 **row,
                 fold=ALL,
                 n_rows=scored.n_rows,
-                ceiling=ceilings.of(case.responses, case.rows, mask, metric),
+                **ceiling_of(ceilings.of(case.responses, case.rows, mask, metric)),
+                test=how if metric in scored.roi_p else None,
                 **scored.summary(metric, roi),
+                **intervals_of(intervals, metric, region),
             )
             for fold, value, n_rows in scored.per_fold(metric, roi):
                 outcome.add(**row, fold=str(fold), value=value, n_rows=n_rows)
@@ -270,12 +293,30 @@ def report_fit(recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: S
         )
 
 
-def report_nested(outcome: Outcome, fit: LayerFits, scored: Scored) -> None:
+def report_nested(
+    recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: Scored, intervals: Mapping[str, np.ndarray]
+) -> None:
     """Add the rows of what one layer adds to the controls."""
     case, entry, layer = fit.case, fit.encoder, fit.layer
-    for roi, mask in case.responses.rois.items():
+    how = f"what the controls leave over: {words_of(exchange_of(recipe, case))}" if scored.roi_p else None
+    for region, (roi, mask) in enumerate(case.responses.rois.items()):
         outcome.add(
             subject=case.rows.subject, scheme=case.rows.scheme.label, encoder=entry.name, role=entry.settings.role,
             layer=layer.name, depth=layer.depth, roi=roi, fold=ALL, metric="unique_r2", n_targets=int(np.sum(mask)),
-            n_rows=scored.n_rows, **scored.summary("unique_r2", roi),
+            n_rows=scored.n_rows, test=how, **scored.summary("unique_r2", roi),
+            **intervals_of(intervals, "r2", region),
         )  # fmt: skip
+
+
+def intervals_of(arrays: Mapping[str, np.ndarray], metric: str, region: int) -> dict[str, float]:
+    """Return ``ci_low`` and ``ci_high`` of a metric and region, from the arrays of its unit of intervals."""
+    if f"low/{metric}" not in arrays:
+        return {}
+    return {"ci_low": float(arrays[f"low/{metric}"][region]), "ci_high": float(arrays[f"high/{metric}"][region])}
+
+
+def ceiling_of(found: RegionCeiling | None) -> dict[str, float | None]:
+    """Return the columns of a ceiling and its interval."""
+    if found is None:
+        return {}
+    return {"ceiling": found.value, "ceiling_low": found.low, "ceiling_high": found.high}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
+
 from brainbench.data.base import Responses
 from brainbench.encoders.base import Layer
+from brainbench.evaluation.refit import Null
 from brainbench.evaluation.scoring import Scored
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.units import Unit
@@ -29,7 +32,10 @@ from brainbench.studies.encode.fits import (
     report_nested,
     score_unit,
 )
+from brainbench.studies.encode.intervals import interval_unit
+from brainbench.studies.encode.nulls import fill_layer
 from brainbench.studies.encode.similarity import geometry_cells, report_geometry
+from brainbench.studies.encode.tested import Tests
 from brainbench.studies.encode.zero_shot import report_unseen, unseen_cells
 from brainbench.studies.memory import (
     BATCH_MB,
@@ -98,6 +104,16 @@ class EncodeStudy(Study[EncodeRecipe]):
         return [nested_unit(self.recipe, self.runner.folder, small, full) for small, full in self.nested]
 
     @cached_property
+    def intervals(self) -> list[Unit | None]:
+        """The intervals of every fit's scores, or None where too few units were drawn."""
+        return [interval_unit(self.recipe, self.runner.folder, fit) for fit in self.fits]
+
+    @cached_property
+    def nested_intervals(self) -> list[Unit | None]:
+        """The intervals of what every layer adds."""
+        return [interval_unit(self.recipe, self.runner.folder, full, small) for small, full in self.nested]
+
+    @cached_property
     def geometry(self) -> list[Cell]:
         """Similarity of every layer and region."""
         return geometry_cells(self.opened, self.cases) if self.recipe.similarity else []
@@ -131,6 +147,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         nested = [fit for small, full in self.nested for fit in [*small, full]]
         yield Stage("fit", [unit for fit in [*self.fits, *nested] for unit in fit.units])
         yield Stage("score", [*self.scores, *self.nested_scores])
+        yield Stage("intervals", [unit for unit in [*self.intervals, *self.nested_intervals] if unit is not None])
         yield Stage("geometry (RSA, CKA)", [cell.unit for cell in self.geometry])
         yield Stage("unseen stimuli (2 vs 2)", [cell.unit for cell in self.unseen])
         yield Stage("decode", [unit for reading in self.readings for unit in reading.units])
@@ -143,21 +160,34 @@ class EncodeStudy(Study[EncodeRecipe]):
         ceilings = CeilingBook(recipe, self.members)
         for case in self.cases:
             note_case(outcome, case, is_main=self._is_main(case))
+        tests = Tests(recipe)
         draws: dict[tuple[str, str, str], list[tuple[Layer, Scored]]] = {}
-        for fit, unit in zip(self.fits, self.scores, strict=True):
-            scored = Scored.from_arrays(runner.read([unit])[0])
-            report_fit(recipe, outcome, fit, scored, ceilings)
+        for fit, unit, about in zip(self.fits, self.scores, self.intervals, strict=True):
+            arrays = runner.read([unit])[0]
+            scored, null = Scored.from_arrays(arrays), Null.from_arrays(arrays)
+            if null is not None:
+                tests.add(fit, scored, null)
+            report_fit(recipe, outcome, fit, scored, ceilings, self._read(about))
             key = (fit.case.rows.subject, fit.case.rows.scheme.label, fit.encoder.name)
             draws.setdefault(key, []).append((fit.layer, scored))
-        for (_, full), unit in zip(self.nested, self.nested_scores, strict=True):
-            report_nested(outcome, full, Scored.from_arrays(runner.read([unit])[0]))
+        for (_, full), unit, about in zip(self.nested, self.nested_scores, self.nested_intervals, strict=True):
+            arrays = runner.read([unit])[0]
+            scored, null = Scored.from_arrays(arrays), Null.from_arrays(arrays)
+            if null is not None:
+                fill_layer(recipe, full.case, scored, null)
+            report_nested(recipe, outcome, full, scored, self._read(about))
+        tests.report(outcome, ceilings)
         best_layers(outcome, draws)
         report_geometry(recipe, runner, outcome, self.cases, self.geometry)
         if recipe.zero_shot is not None:
             report_unseen(runner, outcome, self.unseen)
         mean_over_subjects(recipe, outcome, self.opened.subjects)
+        tests.report_means(outcome)
         if recipe.decoding is not None:
             report_readings(recipe, recipe.decoding, runner, outcome, self.readings)
+
+    def _read(self, unit: Unit | None) -> Mapping[str, np.ndarray]:
+        return {} if unit is None else self.runner.read([unit])[0]
 
     @property
     def lead(self) -> str:

@@ -19,6 +19,7 @@ from brainbench.data.recordings.matching import check_positions, check_rate, che
 from brainbench.data.recordings.recording import NewRecording
 from brainbench.decoders.base import TrialDecoder
 from brainbench.decoders.files import CannotBeWritten, load_fitted, save_fitted
+from brainbench.evaluation.trials.content import reach, repeated
 from brainbench.evaluation.trials.splitters import TrialRows
 from brainbench.features.store import default_cache
 from brainbench.recipes.kinds.trials import TrialsRecipe
@@ -162,7 +163,7 @@ def read_new(opened: Opened[TrialsRecipe], path: Path, member: Member, bands: li
 
 def fit_decoder(
     run: Run, opened: Opened[TrialsRecipe], members: list[Member], settings: PipelineSettings, how: str, *,
-    train_runs: Sequence[str], itself: str,
+    train_runs: Sequence[str], itself: str, prints: np.ndarray,
 ) -> FittedDecoder:  # fmt: skip
     """Fit a pipeline on runs of some subjects, or read it where the run folder has it fitted.
 
@@ -179,12 +180,14 @@ def fit_decoder(
         ``run`` or ``session/run``; none for all.
     itself : str
         Digest of the recording to be decoded, whose trials never train.
+    prints : ndarray (n_trials, n)
+        Fingerprints of its trials in the data set's band: a run that has any of them is a copy, and does not train.
     """
     recipe, dataset = opened.recipe, recordings_of(opened)
     check_alike(members)
     # The case is only a name for its rows here: its folds are not those of an evaluation.
     case = Case("training", recipe.evaluate[0], tuple(members), TrialRows.joined([m.rows for m in members]), [])
-    train, notes = _training_rows(dataset, members, case.rows, train_runs, itself)
+    train, notes = _training_rows(dataset, members, case.rows, train_runs, itself, prints)
     rows = case.rows.take(train)
     names = np.unique(rows.label)
     if len(names) < 2:
@@ -236,7 +239,12 @@ def _keep(decoder: TrialDecoder, folder: Path, settings: PipelineSettings, rows:
 
 
 def _training_rows(
-    dataset: RecordingDataset, members: list[Member], rows: TrialRows, wanted: Sequence[str], itself: str
+    dataset: RecordingDataset,
+    members: list[Member],
+    rows: TrialRows,
+    wanted: Sequence[str],
+    itself: str,
+    prints: np.ndarray,
 ) -> tuple[np.ndarray, list[str]]:
     """Return the rows that train, without those of the recording itself, and what is said of them."""
     names = np.char.add(np.char.add(rows.session, "/"), rows.run)
@@ -246,18 +254,22 @@ def _training_rows(
             raise UserError(f"--train-runs: no run '{name}'{did_you_mean(name, known)}", hint=f"runs: {one_of(known)}")
     train = np.isin(rows.run, list(wanted)) | np.isin(names, list(wanted)) if wanted else np.ones(len(rows), bool)
     notes = []
+    copies = np.zeros(len(rows), dtype=bool)
+    if rows.content is not None and len(prints):
+        copies = repeated(rows.content, prints, reach(np.concatenate([rows.content, prints])))
     for member in members:
         for (session, run), found in dataset.run_digests(member.subject).items():
             own = (rows.subject == member.subject) & (rows.session == session) & (rows.run == run) & train
-            if found != itself or not own.any():
+            if not own.any() or (found != itself and not copies[own].any()):
                 continue
+            same = "is" if found == itself else "holds trials of"
             if wanted:
                 raise UserError(
-                    f"--train-runs: {member.subject} {run} is the recording that is to be decoded",
+                    f"--train-runs: {member.subject} {run} {same} the recording that is to be decoded",
                     hint="a decoder that was trained on it would know its labels",
                 )
             train &= ~own
-            notes.append(f"{member.subject} {run} is this recording: its trials did not train")
+            notes.append(f"{member.subject} {run} {same} this recording: its trials did not train")
     if not train.any():
         raise UserError("no run is left to train on: the recording is the only one")
     return np.flatnonzero(train), notes

@@ -1,0 +1,143 @@
+"""Intervals of an encoding model's scores: the unit that leaves groups of rows out of training and test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from brainbench.core.digests import digest, digest_array
+from brainbench.evaluation.intervals import FEWEST_UNITS, jackknife, jackknife_groups
+from brainbench.evaluation.metrics import METRICS
+from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.ridge.deletion import FoldWithout
+from brainbench.ridge.encoding import FoldDesign
+from brainbench.runs.folder import RunFolder
+from brainbench.runs.units import Unit, read_units
+from brainbench.studies.cases.case import Case
+from brainbench.studies.encode.fits import Fits, LayerFits, fold_settings
+
+FEWEST_RUNS = 10
+"""Runs below which rows of a run are left out apart: so few runs say little about other runs."""
+
+Folds = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def interval_unit(recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits, smaller: Sequence[Fits] = ()) -> Unit | None:
+    """Return the unit that finds the intervals of a fit's scores, or of its gain over the best of smaller models.
+
+    None where so few stimuli, runs or blocks were shown that an interval would say nothing.
+    """
+    case = fit.case
+    unit = drawn_as_one(case)
+    if len(np.unique(unit)) < FEWEST_UNITS or not recipe.bootstrap.n_draws:
+        return None
+    names = ["r2"] if smaller else list(recipe.metrics)
+
+    def compute() -> dict[str, np.ndarray]:
+        fold = np.full(len(case.rows), -1)
+        for number, (_, test) in enumerate(case.split.folds):
+            fold[test] = number
+        group = jackknife_groups(unit, fold, seed=recipe.seed)
+        full = Refits(recipe, folder, fit, group)
+        of_tests = [group[test] for _, test in case.split.folds]
+        parts = None if case.split.over == "folds" else [np.arange(sum(map(len, of_tests)))]
+        found: dict[str, np.ndarray] = {}
+        for name in names:
+            left_out = jackknife(METRICS[name], full, of_tests, parts, case.responses.rois)
+            if smaller:
+                best = BestOf([Refits(recipe, folder, one, group) for one in smaller], pooled=parts is not None)
+                left_out = left_out - jackknife(METRICS[name], best, of_tests, parts, case.responses.rois)
+            bounded = not smaller and METRICS[name].power == 1
+            low, high = left_out.interval(recipe.bootstrap.confidence, correlation=bounded)
+            found |= {f"low/{name}": low, f"high/{name}": high}
+        return found
+
+    key = {
+        "fits": [unit.digest for one in (fit, *smaller) for unit in one.units],
+        "metrics": names,
+        "difference": bool(smaller),
+        "drawn": digest_array(np.unique(unit, return_inverse=True)[1]),
+        "over": case.split.over,
+        "confidence": recipe.bootstrap.confidence,
+        "seed": recipe.seed,
+        "rois": digest({name: digest_array(np.asarray(mask)) for name, mask in case.responses.rois.items()}),
+    }
+    label = f"{case.rows.subject}, {'unique ' if smaller else ''}{fit.encoder.name}.{fit.layer.name}"
+    return Unit("interval", label, key, compute)
+
+
+def drawn_as_one(case: Case) -> np.ndarray:
+    """Return what each row was drawn with: its stimulus, its run, or its block of time."""
+    rows, split = case.rows, case.split
+    if split.null in ("block", "shift"):
+        length = split.block_length or 1
+        place = np.zeros(len(rows), dtype=int)
+        for run in np.unique(rows.run):
+            mine = np.flatnonzero(rows.run == run)
+            place[mine] = np.arange(len(mine)) // length
+        return np.array([f"{run}/{block}" for run, block in zip(rows.run, place, strict=True)])
+    if split.null == "stimulus":
+        return np.asarray(rows.stimulus)
+    if split.null == "within_run" and len(np.unique(rows.run)) >= FEWEST_RUNS:
+        return np.asarray(rows.run)
+    return np.arange(len(rows))
+
+
+class Refits:
+    """The folds of a fit, with and without each group of rows."""
+
+    def __init__(self, recipe: EncodeRecipe, folder: RunFolder, fit: Fits, group: np.ndarray) -> None:
+        case, settings = fit.case, fold_settings(recipe, fit.case)
+        self.Y = case.rows.Y
+        nuisance = case.rows.nuisance if recipe.timing.regress_nuisance else None
+        bands = [case.features.rows(*source)[case.rows.first] for source in fit.sources]
+        parts = read_units(fit.units, folder)
+        self.alphas = 10 ** np.concatenate([part["log10_alpha"] for part in parts]).astype(np.float64)
+        self.weights = np.concatenate([part["weights"] for part in parts]) if len(bands) > 1 else None
+        n_groups = int(group.max()) + 1
+        self.folds: list[tuple[FoldDesign, FoldWithout]] = []
+        for train, test in case.split.folds:
+            design = FoldDesign(
+                bands, train, test, settings,
+                inner_groups=case.split.inner_groups(train), run=case.rows.run, nuisance=nuisance,
+            )  # fmt: skip
+            slices = design.slices if len(bands) > 1 else ()
+            self.folds.append((design, FoldWithout(design.X_train, design.X_test, group[train], n_groups, slices)))
+
+    def __call__(self, targets: np.ndarray) -> Folds:
+        """Return measured and predicted rows of every fold, and the changes without each group."""
+        found = []
+        for number, (design, without) in enumerate(self.folds):
+            y_train, y_test = design.responses(self.Y[:, targets])
+            weights = None if self.weights is None else self.weights[number][:, targets]
+            predicted, changes = without.predict(y_train, self.alphas[number, targets], weights)
+            center = y_train.mean(axis=0)
+            found.append((y_test - center, predicted - center, changes))
+        return found
+
+
+class BestOf:
+    """For every target the smaller model that explains most of its held-out rows, as the score takes it."""
+
+    def __init__(self, models: Sequence[Refits], *, pooled: bool) -> None:
+        self.models, self.pooled = models, pooled
+
+    def __call__(self, targets: np.ndarray) -> Folds:
+        """Return the folds of every target's own model."""
+        each = [model(targets) for model in self.models]
+        choice = np.stack([self._loss(one) for one in each]).argmin(axis=0)
+        found = []
+        for number, (measured, first, changes) in enumerate(each[0]):
+            predicted, moved = first.copy(), changes.copy()
+            for index, one in enumerate(each[1:], start=1):
+                mine = choice == index
+                predicted[:, mine], moved[..., mine] = one[number][1][:, mine], one[number][2][..., mine]
+            found.append((measured, predicted, moved))
+        return found
+
+    def _loss(self, folds: Folds) -> np.ndarray:
+        parts = [(measured, predicted) for measured, predicted, _ in folds]
+        if self.pooled:
+            parts = [(np.concatenate([one for one, _ in parts]), np.concatenate([one for _, one in parts]))]
+        return np.asarray(np.sum([-METRICS["r2"].function(*part) for part in parts], axis=0))

@@ -1,0 +1,161 @@
+"""Nulls of encoding models: what of a case is exchanged, and fits of exchanged responses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from brainbench.core.digests import digest_array
+from brainbench.core.errors import UserError
+from brainbench.evaluation.exchange import Exchange, autocorrelation, make_exchange
+from brainbench.evaluation.family import fill_p
+from brainbench.evaluation.metrics import METRICS
+from brainbench.evaluation.refit import FORM_ALPHAS, Null, column_scores, gain_scores, refit_null
+from brainbench.evaluation.scoring import Scored
+from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.ridge.encoding import FoldDesign, FoldSettings, without_drift
+from brainbench.studies.cases.case import Case
+
+N_REFITTED_NESTED = 24
+"""Targets that are refitted where every fit is a banded one."""
+
+
+def n_exchanges(recipe: EncodeRecipe) -> int:
+    """Return how many exchanges are fitted again."""
+    return min(recipe.significance.n_permutations, recipe.significance.n_refits)
+
+
+def exchange_of(recipe: EncodeRecipe, case: Case) -> Exchange:
+    """Return the exchanges of a case; participants who met the same stimuli in the same runs get the same ones."""
+    rows, split = case.rows, case.split
+    try:
+        return make_exchange(
+            len(rows), kind=split.null, stimulus=rows.stimulus, run=rows.run, block_length=split.block_length,
+            n_exchanges=n_exchanges(recipe), seed=recipe.seed,
+        )  # fmt: skip
+    except ValueError as error:
+        raise UserError(
+            f"significance.null: '{split.null}' with {rows.subject}, {rows.scheme.label}: {error}",
+            hint="choose another `null`, or `n_permutations: 0` to test nothing",
+        ) from error
+
+
+def words_of(exchange: Exchange) -> str:
+    """Return how a p was found."""
+    return f"{exchange.text} exchanged, all fitted again ({len(exchange)})"
+
+
+def shared_key(case: Case, exchange: Exchange) -> str:
+    """Return what participants have in common whose responses can be exchanged together."""
+    names = np.unique(case.rows.stimulus)
+    return f"{exchange.key} {case.features.stimuli.digest()} {digest_array(names)}"
+
+
+def null_key(recipe: EncodeRecipe, case: Case) -> dict[str, Any]:
+    """Return what the digest of a null depends on besides the fits."""
+    return {
+        "exchange": case.split.null,
+        "block_length": case.split.block_length,
+        "n_exchanges": n_exchanges(recipe),
+        "fitted": "again",
+    }
+
+
+def layer_null(
+    recipe: EncodeRecipe, case: Case, settings: FoldSettings, sources: Sequence[tuple[str, str]]
+) -> dict[str, np.ndarray]:
+    """Return the null of one layer as arrays: every exchange is fitted as the responses were."""
+    if not n_exchanges(recipe):
+        return {}
+    designs = _designs(recipe, case, settings, sources)
+    Y, base = _exchanged(recipe, case, settings)
+    n_rows = len(case.rows)
+
+    def predict(Y: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+        for design in designs:
+            found = design.fit(Y, "float32")
+            yield found.y_true, found.y_pred
+
+    def forms() -> list[np.ndarray]:
+        return [np.add.reduce([design.form(alpha, n_rows) for design in designs]) for alpha in FORM_ALPHAS]
+
+    return refit_null(
+        Y, exchange_of(recipe, case), predict, column_scores(recipe.metrics[0], case.split.over),
+        case.responses.rois, forms=forms, base=base, seed=recipe.seed,
+    ).to_arrays()  # fmt: skip
+
+
+def nested_null(
+    recipe: EncodeRecipe, case: Case, settings: FoldSettings, models: Sequence[Sequence[tuple[str, str]]],
+    held_out: Mapping[str, np.ndarray], smaller: np.ndarray,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Return the null of what the last of `models` adds to the others (Freedman and Lane 1983).
+
+    What the best smaller model leaves over of held-out rows is exchanged and added to what it predicts of them; all
+    models are fitted again. Held-out residuals, unlike those of a fit to all rows, are not shrunk and made alike by
+    the fit that they come from.
+
+    Parameters
+    ----------
+    recipe, case, settings
+    models : sequence of (sequence of (encoder, layer))
+        Feature spaces of the smaller models, then of the full one.
+    held_out : mapping of str to ndarray
+        Rows and true responses of all test folds.
+    smaller : ndarray (n_held_out, n_targets)
+        What the best smaller model predicts of them.
+    """
+    if not n_exchanges(recipe):
+        return {}
+    all_designs = [_designs(recipe, case, settings, sources) for sources in models]
+    base = np.zeros(case.rows.Y.shape)
+    left = np.asarray(case.rows.Y, dtype=np.float64) - np.mean(case.rows.Y, axis=0)
+    base[held_out["row"]] = smaller
+    left[held_out["row"]] = held_out["y_true"] - smaller
+
+    def predict(Y: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+        for of_fold in zip(*all_designs, strict=True):
+            found = [design.fit(Y, "float32") for design in of_fold]
+            yield found[0].y_true, *(one.y_pred for one in found)
+
+    return refit_null(
+        left, exchange_of(recipe, case), predict, gain_scores(case.split.over), case.responses.rois, base=base,
+        n_refitted=N_REFITTED_NESTED, seed=recipe.seed,
+    ).to_arrays()  # fmt: skip
+
+
+def fill_layer(recipe: EncodeRecipe, case: Case, scored: Scored, null: Null) -> None:
+    """Fill the p values of a layer's scores."""
+    pace = None
+    if case.rows.continuous is not None:
+        runs = [np.flatnonzero(case.rows.run == name) for name in np.unique(case.rows.run)]
+        Y = np.asarray(case.rows.Y, dtype=np.float64)
+        pace = np.array([autocorrelation(Y[:, [column]], runs, 2)[1] for column in range(Y.shape[1])])
+    metric = METRICS[scored.metrics[0]]
+    fill_p(scored, null, exchange_of(recipe, case), toward=metric.direction, pace=pace)
+
+
+def _designs(
+    recipe: EncodeRecipe, case: Case, settings: FoldSettings, sources: Sequence[tuple[str, str]]
+) -> list[FoldDesign]:
+    bands = [case.features.rows(*source)[case.rows.first] for source in sources]
+    nuisance = case.rows.nuisance if recipe.timing.regress_nuisance else None
+    return [
+        FoldDesign(
+            bands, train, test, settings, inner_groups=case.split.inner_groups(train), run=case.rows.run,
+            nuisance=nuisance,
+        )
+        for train, test in case.split.folds
+    ]  # fmt: skip
+
+
+def _exchanged(recipe: EncodeRecipe, case: Case, settings: FoldSettings) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return what is exchanged, and what stays: drift and nuisance are not shifted with the responses."""
+    Y = np.asarray(case.rows.Y)
+    if settings.t_r is None:
+        return Y, None
+    nuisance = case.rows.nuisance if recipe.timing.regress_nuisance else None
+    left = without_drift(Y, case.rows.run, settings, nuisance)
+    return left, Y - left

@@ -1,0 +1,61 @@
+"""What `check` says of stimuli before anything runs."""
+
+import pandas as pd
+import yaml
+
+from brainbench.cli import main
+from brainbench.data.base import Stimuli
+from brainbench.data.check import repeated_content
+from tests.data.folders import write_trials
+
+RECIPE = {
+    "kind": "encode",
+    "dataset": {"name": "folder", "modality": "text"},
+    "encoders": [{"name": "random", "family": "random", "role": "model"}],
+}
+
+
+def check(tmp_path, captions, **changes):
+    root = tmp_path / "data"
+    write_trials(root)
+    pd.DataFrame({"id": [f"image{i}" for i in range(6)], "text": captions}).to_csv(root / "stimuli.csv", index=False)
+    recipe = {**RECIPE, **changes, "dataset": {**RECIPE["dataset"], "root": str(root)}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
+    main_without_exit(["check", str(tmp_path / "mine.yaml")])
+
+
+def main_without_exit(arguments):
+    try:
+        main(arguments)
+    except SystemExit as error:
+        assert not error.code
+
+
+def test_captions_repeated_under_other_ids_are_said(tmp_path, capsys):
+    check(tmp_path, ["a dog", "a cat", "a dog", "a car", "a cat", "a dog"])
+    out, err = capsys.readouterr()
+    assert out.endswith("mine.yaml: no problems\n")
+    assert err == (
+        "warning: sub-01, sub-02: 3 of 6 stimuli have the content of another one under another id ('image2' that of "
+        "'image0'); with `hold_out: [stimulus]` training knows what the test asks for\n"
+    )
+
+
+def test_where_runs_are_held_out_or_nothing_repeats_nothing_is_said(tmp_path, capsys):
+    check(tmp_path, ["a dog"] * 6, hold_out=["run"])
+    assert capsys.readouterr().err == ""
+    (tmp_path / "b").mkdir()
+    check(tmp_path / "b", list("abcdef"))
+    assert capsys.readouterr().err == ""
+
+
+def test_data_that_is_elsewhere_is_no_problem_of_the_recipe(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**RECIPE, "dataset": {"name": "folder", "root": "/nowhere"}}))
+    main_without_exit(["check", str(tmp_path / "mine.yaml")])
+    assert capsys.readouterr().out.endswith("no problems\n")
+
+
+def test_words_of_a_story_may_repeat():
+    texts = Stimuli.of(["the", "dog", "the"])
+    assert repeated_content(texts) is not None
+    assert repeated_content(Stimuli(texts.ids, "word", texts.load, texts.content_digests)) is None

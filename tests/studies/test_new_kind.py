@@ -1,0 +1,72 @@
+"""CONTRIBUTING's recipe kind, followed to the letter in a package of its own: no file of brainbench is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory) -> Path:
+    """The files that CONTRIBUTING names, installed."""
+    folder = tmp_path_factory.mktemp("package")
+    section = re.search(r"## A recipe kind\n(.*?)\n## ", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL).group(1)
+    files = re.findall(r"```py\n# (\w+\.py)\n(.*?)```", section, re.DOTALL)
+    assert [name for name, _ in files] == ["reliability_recipe.py", "reliability_study.py", "test_reliability.py"]
+    for name, text in files:
+        (folder / name).write_text(text)
+    about = folder / "reliability-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: reliability\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[brainbench.kinds]\nreliability = reliability_recipe:ReliabilityRecipe\n")
+    recipe = re.search(r'RECIPE = """\n(.*?)"""', files[2][1], re.DOTALL).group(1)
+    (folder / "recipe.yaml").write_text(recipe)
+    return folder
+
+
+def command(package: Path, *arguments: str, module: str = "brainbench") -> subprocess.CompletedProcess[str]:
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(package), str(ROOT)]), OMP_NUM_THREADS="1")
+    environment["BRAINBENCH_CACHE"] = str(package / "cache")
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=package, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_its_own_test_passes(package):
+    done = command(package, "-q", "-p", "no:cacheprovider", "test_reliability.py", module="pytest")
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_command_line_knows_it(package):
+    listed = command(package, "list", "kinds")
+    assert "Say how reliable the responses of every region are." in listed.stdout, listed.stderr
+    template = command(package, "new", "reliability").stdout
+    assert "\n# Random halves of the repeats.\nn_splits: 20\n" in template and "hold_out" not in template
+    (package / "bad.yaml").write_text((package / "recipe.yaml").read_text() + "n_split: 3\n")
+    bad = command(package, "check", "bad.yaml")
+    assert bad.returncode == 2 and "n_split  unknown key; did you mean 'n_splits'?" in bad.stderr
+    (package / "bad.yaml").write_text("kind: reliabilty\n")
+    assert "did you mean 'reliability'?" in command(package, "check", "bad.yaml").stderr
+
+
+def test_it_is_planned_run_and_reported(package):
+    plan = command(package, "plan", "recipe.yaml", "--out", "run")
+    assert "units       reliability: 4, 0 done, 4 to compute" in plan.stdout, plan.stderr
+    done = command(package, "run", "recipe.yaml", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in (package / "run" / "events.jsonl").read_text().splitlines()]
+    assert sum(event["event"] == "unit_done" for event in events) == 4
+    page = (package / "run" / "report.html").read_text()
+    assert "How reliable are the regions of 2 simulated participants?" in page
+    assert "V1 (sim-01) is reliable to 0." in page
+    left = command(package, "plan", "recipe.yaml", "--out", "run")
+    assert "(finished)" in left.stdout and "4 done, 0 to compute" in left.stdout

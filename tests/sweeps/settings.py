@@ -1,0 +1,205 @@
+"""The sweep over settings: each is changed alone, and a result that began from the old run equals a fresh one.
+
+The old run folder and the old cache lie there when the changed recipe runs; a key that forgets the setting would serve
+what they hold.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import yaml
+
+import brainbench as bb
+from brainbench.core.errors import UserError
+from brainbench.recipes.reader import find_recipe, key_path, parse_recipe
+
+Place = tuple[str | int, ...]
+
+TINY = ["significance.n_permutations=9", "bootstrap.n_draws=9"]
+SIMULATED = ["dataset.n_subjects=1", "dataset.n_stimuli=48", "dataset.n_repeats=2", "dataset.n_runs=4"]
+REDUCED: dict[str, list[str]] = {
+    "quickstart": [
+        *TINY, *SIMULATED, "dataset.n_subjects=2", *(f"dataset.rois[{k}].n_voxels=6" for k in range(5)),
+        "encoders[0].image_size=32", "encoders[0].layers=[blocks.1, blocks.3, blocks.6]", "encoders[1].image_size=32",
+        "folds.n_splits=3",
+    ],
+    "explore-simulated": [
+        *TINY, *SIMULATED, *(f"dataset.rois[{k}].n_voxels=6" for k in range(4)), "encoders[0].image_size=32",
+        "generator.n_images=48", "generator.train_steps=6", "generator.steps=2", "scales=[5, 20]", "n_images=3",
+        "n_gallery=2", "facets={n_facets: 2, n_top: 6, n_mean: 2}",
+    ],
+    "simulated-photos-reconstruct": [
+        *TINY, *SIMULATED, "dataset.n_stimuli=96", *(f"dataset.rois[{k}].n_voxels=20" for k in range(2)),
+        "encoders[0].image_size=32", "low_level.n_components=10", "low_level.image_size=16",
+        "generator.image_size=16", "generator.train_steps=6", "generator.width=8", "generator.steps=2", "n_gallery=2",
+    ],
+    "alice-language": [
+        *TINY, "dataset.subjects=[s01, s02]", "encoders[0].layers=[\"*.1\"]", "encoders[0].context=4",
+    ],
+    "haxby-categories": [
+        *TINY, "zero_shot.n_shuffles=9", "encoders[0].layers=[\"*.1\"]", "encoders[2].layers=[\"*.1\"]",
+        "dataset.subjects=[\"1\"]",
+    ],
+    "miyawaki-encoding": [*TINY, "encoders[1].image_size=24", "encoders[1].grid=4"],
+    "eeg-motor-imagery": [
+        *TINY, "dataset.subjects=[S001, S002]", "pipelines[5].max_epochs=2", "pipelines[6].max_epochs=2",
+        "time_resolved={tmin: 0.5, tmax: 2.5, window: 1.0, step: 1.0}", "bands={ranges: {alpha: [8.0, 13.0]}}",
+    ],
+    "eeg-layers": [
+        *TINY, "dataset.subjects=[S001]", "encoders[0].decoder.max_epochs=2", "encoders[0].layers=[pool_1]",
+        "encoders[1].layers=[pool_1]",
+    ],
+}  # fmt: skip
+"""Shipped recipe -> what makes it small."""
+ROOTS = {
+    "alice-language": "alice",
+    "haxby-categories": "haxby2001",
+    "miyawaki-encoding": "miyawaki2008",
+} | dict.fromkeys(("eeg-motor-imagery", "eeg-layers"), "MNE-eegbci-data")
+"""Recipe -> folder of the real recordings it needs."""
+TAGS = ("kind", "name", "family", "decoder", "codec", "root", "execution", "title", "note")
+"""Keys that choose the other keys, and those that say nothing of the result."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting and another value of it that a recipe may have.
+
+    Attributes
+    ----------
+    name : str
+        ``head.n_alphas: 5 -> 6``
+    recipe : str
+        The whole recipe with the other value.
+    """
+
+    name: str
+    recipe: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one change: ``changed``, ``same``, ``refused``, or what differs between cached and fresh."""
+
+    name: str
+    outcome: str
+
+    @property
+    def right(self) -> bool:
+        """Whether the cached result equals the fresh one."""
+        return self.outcome in ("changed", "same", "refused")
+
+
+def reduced(name: str, root: Path | None = None) -> dict[str, Any]:
+    """Return the values of a shipped recipe, made small and with every default resolved."""
+    overrides = [*REDUCED[name], *([f"dataset.root={root / ROOTS[name]}"] if root and name in ROOTS else [])]
+    text = find_recipe(name).read_text(encoding="utf-8")
+    return parse_recipe(text, name, overrides).model_dump(mode="json")
+
+
+def places(values: dict[str, Any]) -> list[tuple[Place, Any]]:
+    """Return where every setting stands, and its value."""
+    return list(_leaves(values, ()))
+
+
+def setting(values: dict[str, Any], place: Place, value: Any) -> Setting | None:
+    """Return another value of one setting, or None where no other is allowed."""
+    for other in _others(values, place, value):
+        text = _with(values, place, other)
+        if _reads(text) is None:
+            return Setting(f"{key_path(place)}: {value!r} -> {other!r}", text)
+    return None
+
+
+def compare(values: dict[str, Any], chosen: Iterable[Setting], folder: Path) -> Iterator[Verdict]:
+    """Run a recipe, and each changed one twice: from what the old run left, and from nothing."""
+    before = _run(yaml.safe_dump(values), folder / "old")
+    for changed in chosen:
+        shutil.copytree(folder / "old", folder / "cached")
+        cached, fresh = (_run(changed.recipe, folder / name) for name in ("cached", "fresh"))
+        differing = sorted(name for name in {*cached, *fresh} if cached.get(name) != fresh.get(name))
+        if differing:
+            outcome = f"cached and fresh differ in {', '.join(differing[:4])}"
+        elif "refused" in fresh:
+            outcome = "refused"
+        else:
+            outcome = "same" if fresh == before else "changed"
+        yield Verdict(changed.name, outcome)
+        for name in ("cached", "fresh"):
+            shutil.rmtree(folder / name)
+
+
+def _run(text: str, folder: Path) -> dict[str, bytes]:
+    """Return the content of every table and array of a run, by name; a refusal is one entry."""
+    folder.mkdir(exist_ok=True)
+    file = folder.parent / "recipe.yaml"
+    file.write_text(text, encoding="utf-8")
+    with patch("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text("")):
+        try:
+            run = bb.run(file, out=folder / "run", cache=folder / "cache")
+        except UserError as error:
+            return {"refused": re.sub(r"/\S+", "PATH", str(error)).encode()}
+    found = {"scores.csv": (run.path / "scores.csv").read_bytes()}
+    for path in sorted(run.path.glob("targets/*.npy")):
+        found[path.name] = path.read_bytes()
+    for path in sorted(run.path.glob("images/*.npz")):
+        with np.load(path, allow_pickle=False) as stored:
+            found |= {f"{path.name}/{name}": stored[name].tobytes() for name in stored.files}
+    return found
+
+
+def _leaves(value: Any, place: Place) -> Iterator[tuple[Place, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key not in TAGS:
+                yield from _leaves(inner, (*place, key))
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for index, inner in enumerate(value):
+            yield from _leaves(inner, (*place, index))
+    else:
+        yield place, value
+
+
+def _others(values: dict[str, Any], place: Place, value: Any) -> Iterator[Any]:
+    """Yield other values, the most telling first; not all of them are allowed."""
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int):
+        yield from (value + 1, value - 1, value * 2, value // 2)
+    elif isinstance(value, float):
+        yield from (value * 1.25, value * 0.75, value + 0.25)
+    elif isinstance(value, list):
+        yield from (value[:-1], value[1:], [*value, *value[:1]], value[::-1])
+        if all(isinstance(one, int | float) for one in value):
+            yield [*value[:-1], *(1.1 * one for one in value[-1:])]
+    wrong = _reads(_with(values, place, "zz")) or ""
+    yield from (word for word in re.findall(r"'([^']+)'", wrong) if word not in ("zz", value))
+    if value is None:
+        yield from (1, 2, 0.5, 20.0, True, ["x"], {})
+
+
+def _with(values: dict[str, Any], place: Place, value: Any) -> str:
+    changed = deepcopy(values)
+    here: Any = changed
+    for part in place[:-1]:
+        here = here[part]
+    here[place[-1]] = value
+    return yaml.safe_dump(changed, sort_keys=False)
+
+
+def _reads(text: str) -> str | None:
+    """Return what is wrong with a recipe, or None."""
+    try:
+        parse_recipe(text, "sweep.yaml")
+    except UserError as error:
+        return str(error)
+    return None
