@@ -23,6 +23,7 @@ def describe(study: Study[Any], outcome: Outcome) -> dict[str, Any]:
         "question": study.question(),
         "simulated": bool(opened.dataset.simulated),
         "untrained": study.untrained(),
+        "trained": study.trained(),
         "dataset": {
             "name": recipe.dataset.name,
             "title": card.title,
@@ -51,6 +52,7 @@ def describe(study: Study[Any], outcome: Outcome) -> dict[str, Any]:
         ],
         "metric": study.lead,
         "metrics": list(dict.fromkeys(row["metric"] for row in outcome.rows)),
+        "chance": outcome.chance,
         "claims": study.claims(outcome),
         "doubts": [*leaks(outcome), *outcome.doubts],
         "findings": outcome.findings,
