@@ -46,7 +46,7 @@ def led(request, tmp_path_factory, cache, added):
     return bb.run(recipe, out=folder / "run", cache=cache)
 
 
-def test_only_the_leading_metric_is_tested_and_its_interval_is_its_own(led):
+def test_only_the_leading_metric_is_tested_and_its_interval_holds_it(led):
     lead, *others = led.facts["metrics"][0], *[m for m in led.facts["metrics"][1:] if m in metrics.target_metrics()]
     assert led.facts["metric"] == lead
     over = led.scores.query("fold == 'all' and subject == 'sim-01'")
@@ -56,7 +56,7 @@ def test_only_the_leading_metric_is_tested_and_its_interval_is_its_own(led):
     assert inside.all()
     assert over.loc[over["metric"] == f"median_{lead}", "p"].isna().all()
     for other in others:
-        assert over.loc[over["metric"] == other, ["p", "ci_low", "ci_high", "null_95"]].isna().all().all()
+        assert over.loc[over["metric"] == other, ["p", "null_95"]].isna().all().all()
     planted = mine[(mine["roi"] == "fine") & (mine["encoder"] == "gabor")].set_index("layer")
     silent = mine[(mine["roi"] == "silent") & (mine["encoder"] == "gabor")].set_index("layer")
     assert planted.loc["scale.0", "p"] <= 0.01 and silent["p"].min() > 0.01
@@ -89,7 +89,7 @@ def test_means_over_participants_are_tested_against_the_metrics_own_chance(led):
     lead = metrics.METRICS[led.facts["metric"]]
     mean = led.scores.query("fold == 'all' and subject == 'mean'")
     mean = mean[mean["metric"] == lead.name]
-    assert (mean["ci_low"] < mean["value"]).all() and (mean["value"] < mean["ci_high"]).all()
+    assert mean[["ci_low", "ci_high"]].isna().all().all()  # two participants are no sample of people
     assert mean["p"].notna().all() and mean["test"].str.contains("about new stimuli").all()
 
 
