@@ -108,6 +108,26 @@ def test_means_over_participants_are_tested_against_the_metrics_own_chance(name,
     assert row["p"] == (None if expected is None else pytest.approx(expected))
 
 
+def test_a_region_is_tested_once_over_all_layers(led):
+    lead = metrics.METRICS[led.facts["metric"]]
+    over = led.scores.query("fold == 'all'")
+    tested = over[over["metric"] == metrics.BEST + lead.name]
+    layers = over[over["metric"] == lead.name]
+    assert not tested.duplicated(["subject", "encoder", "roi"]).any()
+    for row in tested.itertuples():
+        mine = layers[(layers["subject"] == row.subject) & (layers["encoder"] == row.encoder)]
+        mine = mine[mine["roi"] == row.roi]
+        assert row.value == pytest.approx((lead.direction * mine["value"]).max() * lead.direction, rel=1e-6)
+        if len(mine) == 1:
+            assert row.p == pytest.approx(mine["p"].iloc[0])
+    fine = tested[(tested["roi"] == "fine") & (tested["encoder"] == "gabor")]
+    silent = tested[(tested["roi"] == "silent") & (tested["encoder"] == "gabor")]
+    assert (fine["p"] <= 0.01).all() and silent["p"].min() > 0.01
+    people = tested[~tested["subject"].isin(["mean", "group"])]
+    families = {(entry["subject"], entry["tests"]) for entry in led.facts["findings"]["families"]}
+    assert ("every participant", len(people)) in families
+
+
 def test_maps_figures_and_page_show_it(led):
     lead = led.facts["metric"]
     assert {entry["metric"] for entry in led.facts["maps"]} == {lead, "p"}
