@@ -190,10 +190,18 @@ def mutated_folder(rng: random.Random) -> Case:
     return mutated_folder(rng)
 
 
+def mutated_recording(rng: random.Random) -> Case:
+    """Return a case of one folder of recordings, held against MNE; see fuzz_recordings.py."""
+    from benchmarks.fuzz_recordings import mutated_recording
+
+    return mutated_recording(rng)
+
+
 PARTS: dict[str, Callable[[random.Random], Case]] = {
     "texts": mutated_text,
     "recipes": mutated_recipe,
     "folders": mutated_folder,
+    "recordings": mutated_recording,
 }
 
 

@@ -6,7 +6,7 @@ See :func:`brainbench.data.check.check_dataset`, which every registered data set
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -16,6 +16,7 @@ import numpy as np
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.account import RunUse, rows_by_run
+from brainbench.recipes import datasets as catalogue
 
 Modality = Literal["image", "text", "word", "array"]
 
@@ -324,3 +325,20 @@ def choose_subjects(dataset: Dataset, wanted: str | Sequence[str]) -> list[str]:
                 hint=f"subjects: {one_of(known)}",
             )
     return [subject for subject in known if subject in set(wanted)]
+
+
+class _Loaders(Mapping[str, Any]):
+    """Data sets by name -> their class."""
+
+    def __getitem__(self, name: str) -> Any:
+        return catalogue.DATASETS.builder(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(catalogue.DATASETS)
+
+    def __len__(self) -> int:
+        return len(catalogue.DATASETS)
+
+
+DATASETS = _Loaders()
+"""Data sets at the public door; the catalogue is `brainbench.recipes.datasets.DATASETS`."""

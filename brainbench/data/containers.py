@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,14 @@ def read_mat(path: Path, names: Sequence[str]) -> Mapping[str, np.ndarray]:
         If the file is missing, cannot be read, or lacks a variable.
     """
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
         stored = loadmat(path, variable_names=names)
-    except (MatReadError, OSError, ValueError, TypeError, NotImplementedError, zlib.error, EOFError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # SciPy's parser raises errors of every kind where bytes are not what it expects
         raise UserError(f"{path}: not a readable .mat file ({error})") from None
     missing = [name for name in names if name not in stored]
     if missing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,14 +60,17 @@ def is_image(path: Path) -> bool:
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn a damaged or foreign image file into a message that names it."""
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.spatialimages import HeaderDataError
+    """Turn a damaged or foreign image file into a message that names it.
 
+    Parsers of headers, XML and compressed streams raise errors of every kind where bytes are not what they expect.
+    """
     try:
         yield
-    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: not a readable image, or cut short ({str(error).splitlines()[0]})") from None
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise UserError(f"{path}: not a readable image, or cut short ({lines[0][:200]})") from None
 
 
 def open_image(path: Path) -> Any:
@@ -86,6 +88,19 @@ def open_image(path: Path) -> Any:
         raise UserError(f"{path}: no such file{did_you_mean(path.name, near)}")
     with readable(path):
         return nibabel.load(path)
+
+
+def load_image(path: Path) -> Any:
+    """Return an image whose values are in memory, so that a damaged file is met here and not by a library later.
+
+    Raises
+    ------
+    UserError
+        If there is no such file or it cannot be read to its end.
+    """
+    image = open_image(path)
+    with readable(path):
+        return type(image)(np.asarray(image.dataobj), image.affine, image.header)
 
 
 def grid_difference(image: Any, reference: Any) -> str:

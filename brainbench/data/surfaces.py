@@ -154,14 +154,9 @@ def read_surface_rois(
 
 def _arrays(path: Path, hemisphere: str) -> list[np.ndarray]:
     """Return the arrays of a GIFTI file, which must not say that it covers another structure."""
-    from xml.parsers.expat import ExpatError
-
     import nibabel
 
-    try:
-        image = open_image(path)
-    except ExpatError as error:
-        raise UserError(f"{path}: not a readable GIFTI file ({error})") from None
+    image = open_image(path)
     if not isinstance(image, nibabel.gifti.GiftiImage):
         raise UserError(f"{path}: not a GIFTI file")
     for meta in (image.meta, *(array.meta for array in image.darrays)):

@@ -71,12 +71,13 @@ def leak_certificate(
     """
     found = Certificate()
     n_folds = len(splits)
+    gaps = [] if row_time is None else _gaps(splits, np.asarray(row_time), run)
     share = {
         "rows": sum(len(np.intersect1d(train, test)) > 0 for train, test in splits),
         "stimuli": _sharing(splits, stimulus) if row_time is None else 0,
         "runs": _sharing(splits, run),
         "content": 0 if content_digest is None else _sharing(splits, content_digest),
-        "neighbours": 0 if row_time is None else _neighbours(splits, np.asarray(row_time), run, min_gap),
+        "neighbours": sum(gap < min_gap for gap in gaps),
     }
     found.counts = share
     if share["rows"]:
@@ -100,7 +101,9 @@ def leak_certificate(
                 "folds."
             )
         else:
-            found.findings.append(f"Time: at least {min_gap:g} s lie between training and test rows.")
+            closest = min(gaps)
+            apart = f"at least {closest:g} s lie" if np.isfinite(closest) else "whole runs lie"
+            found.findings.append(f"Time: {apart} between training and test rows.")
     several = len(np.unique(run)) > 1
     if several:
         text = "no run stands in training and test" if not share["runs"] else (
@@ -127,18 +130,16 @@ def _sharing(splits: Sequence[Fold], values: np.ndarray) -> int:
     return sum(bool(np.isin(values[test], values[train]).any()) for train, test in splits)
 
 
-def _neighbours(splits: Sequence[Fold], time: np.ndarray, run: np.ndarray, gap: float) -> int:
-    count = 0
+def _gaps(splits: Sequence[Fold], time: np.ndarray, run: np.ndarray) -> list[float]:
+    """Return the seconds between training and test rows of one run at their closest, fold by fold."""
+    found = []
     for train, test in splits:
-        close = False
+        closest = np.inf
         for one in np.unique(run[test]):
-            a, b = time[train[run[train] == one]], time[test[run[test] == one]]
+            a, b = np.sort(time[train[run[train] == one]]), time[test[run[test] == one]]
             if len(a) and len(b):
-                at = np.searchsorted(np.sort(a), b)
-                ordered = np.sort(a)
-                nearest = np.minimum(
-                    np.abs(b - ordered[np.clip(at - 1, 0, len(a) - 1)]), np.abs(b - ordered[np.clip(at, 0, len(a) - 1)])
-                )
-                close |= bool(nearest.min() < gap)
-        count += close
-    return count
+                at = np.searchsorted(a, b)
+                before, after = a[np.clip(at - 1, 0, len(a) - 1)], a[np.clip(at, 0, len(a) - 1)]
+                closest = min(closest, float(np.minimum(np.abs(b - before), np.abs(b - after)).min()))
+        found.append(closest)
+    return found

@@ -42,6 +42,10 @@ class DecodingScore:
     confusion : int ndarray (n_labels, n_labels)
         Rows are true, columns predicted.
     per_fold : list of (number from 1, accuracy, rows)
+    guess : float
+        Accuracy of the best constant guess under the class rates of these rows.
+    n_classes : int
+        Among the true labels.
     """
 
     labels: list[str]
@@ -54,6 +58,8 @@ class DecodingScore:
     confusion: np.ndarray
     per_fold: list[tuple[int, float, int]]
     n_rows: int
+    guess: float
+    n_classes: int
 
 
 def score_labels(
@@ -108,4 +114,6 @@ def score_labels(
             for number, value in enumerate(folds, start=1)
         ],
         n_rows=len(right),
+        guess=float(np.unique(y_true, return_counts=True)[1].max() / len(y_true)),
+        n_classes=len(np.unique(y_true)),
     )

@@ -286,7 +286,7 @@ class _Page:
             "rows": rows.to_dict("records"),
             "pairs": pairs[pairs["subject"] == self.lead].to_dict("records"),
             "matrices": matrices,
-            "chance": 1 / len(confusion[0]["labels"]) if confusion else None,
+            "chance": self.facts.get("chance", {}).get("accuracy") if confusion else None,
         }
 
     def trials(self) -> dict[str, Any] | None:

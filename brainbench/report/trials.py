@@ -39,7 +39,7 @@ def trial_sections(facts: dict[str, Any], scores: pd.DataFrame, main: str, mark:
     """
     trials = facts["findings"]["trials"]
     names = [pipeline["name"] for pipeline in trials["pipelines"]]
-    chance = 1 / len(trials["classes"])
+    chance = facts.get("chance", {}).get("accuracy", 1 / len(trials["classes"]))
     shots = set(trials["shots"])
     schemes = []
     for scheme in facts["schemes"]:

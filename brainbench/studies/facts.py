@@ -51,6 +51,7 @@ def describe(study: Study[Any], outcome: Outcome) -> dict[str, Any]:
         ],
         "metric": study.lead,
         "metrics": list(dict.fromkeys(row["metric"] for row in outcome.rows)),
+        "chance": outcome.chance,
         "claims": study.claims(outcome),
         "doubts": [*leaks(outcome), *outcome.doubts],
         "findings": outcome.findings,

@@ -72,7 +72,9 @@ class Outcome:
     doubts: list[str] = field(default_factory=list)
     """Warnings that put what the page claims in doubt: leaks, ceilings that failed, claims that were not tested."""
     chance: dict[str, float] = field(default_factory=dict)
-    """Chance level of metrics where it is not 0."""
+    """Chance level of metrics where it is not 0: the highest of the participants'."""
+    own_chance: dict[tuple[str, str], float] = field(default_factory=dict)
+    """(metric, subject) -> what the best constant guess reaches under the class rates of that subject's test rows."""
     image_files: list[ImageFile] = field(default_factory=list)
     """Reconstructed images and galleries."""
     picture_files: list[dict[str, Any]] = field(default_factory=list)
@@ -90,6 +92,11 @@ class Outcome:
     def note(self, section: str, item: dict[str, Any]) -> None:
         """Add an item to what a section of the report shows."""
         self.findings.setdefault(section, []).append(item)
+
+    def guess(self, metric: str, subject: str, chance: float) -> None:
+        """Take what a guess that knows nothing but the class rates reaches of a subject's rows."""
+        self.own_chance[metric, subject] = chance
+        self.chance[metric] = max(chance, self.chance.get(metric, chance))
 
     def warn(self, sentence: str) -> None:
         """Add a sentence to the report's warnings, once."""

@@ -2,6 +2,7 @@
 
 import random
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from brainbench.decoders.covariance import check_rank, trial_covariances
 from brainbench.evaluation.trials.certificate import trial_certificate
 from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.splitters import TrialRows
+from brainbench.studies.trials.trials import check_alike
 from tests.data.test_trials import CHANNELS, SFREQ, folder, make_raw, write_folder
 
 mne = pytest.importorskip("mne")
@@ -214,6 +216,16 @@ def test_one_run_in_another_unit_is_refused(tmp_path):
     write_runs(tmp_path, *runs)
     with pytest.raises(UserError, match=r"r0_raw.fif: signals are \d+ times larger than in r1_raw.fif"):
         own(tmp_path).trials("s1")
+    pooled = [SimpleNamespace(subject="s1", spread=1e-5), SimpleNamespace(subject="s2", spread=1e-8)]
+    with pytest.raises(UserError, match="s1: signals are 1e\\+03 times larger than in s2"):
+        check_alike(pooled)
+
+
+def test_a_run_that_lost_a_class_keeps_the_others_apart(tmp_path):
+    one, other = make_raw(seed=1), make_raw(seed=2)
+    write_runs(tmp_path, one, (other[0], other[1], np.full(len(other[1]), "right")))
+    trials = own(tmp_path).trials("s1")
+    assert trials.label.tolist() == [*one[2], *["right"] * len(other[1])]
 
 
 def test_runs_of_two_rates_are_brought_to_one(tmp_path):
@@ -255,6 +267,40 @@ def test_events_of_a_stim_channel(tmp_path):
         own(tmp_path, events="stim", stim_channel="STI014").trials("s1")
 
 
+def test_a_trigger_channel_of_no_kind_can_be_named(tmp_path):
+    raw, onsets, labels = make_raw(names=[*CHANNELS, "X1"])
+    raw._data[4] = 0
+    for onset, label in zip(onsets, labels, strict=True):
+        raw._data[4, round(onset * SFREQ) : round(onset * SFREQ) + 5] = 1 + (label == "right")
+    write_runs(tmp_path, (raw, onsets, None))
+    names = {"1": "left", "2": "right"}
+    for choice in ({"channel_types": {"X1": "stim"}}, {"stim_channel": "X1", "exclude_channels": ["X1"]}):
+        trials = own(tmp_path, events="stim", labels=names, **choice).trials("s1")
+        assert trials.label.tolist() == labels.tolist() and trials.ch_names == CHANNELS
+
+
+@pytest.mark.parametrize("kind", ["mag", "grad", "seeg", "ecog"])
+def test_other_kinds_of_channels_are_read_alike(tmp_path, kind):
+    scale = 1e-12 if kind in ("mag", "grad") else 1e-5
+    runs = []
+    for seed in range(2):
+        raw, onsets, labels = make_raw(seed=seed, scale=scale)
+        raw.set_channel_types(dict.fromkeys(CHANNELS, kind), verbose="ERROR")
+        extra = mne.io.RawArray(raw.get_data()[:1], mne.create_info(["EOG1"], SFREQ, "eog"), verbose="ERROR")
+        raw.add_channels([extra])
+        raw.info["bads"] = ["Pz"] if seed else []
+        runs.append((raw, onsets, labels))
+    write_runs(tmp_path, *runs)
+    dataset = own(tmp_path, kind=kind)
+    assert dataset.trials("s1").ch_names == ["C3", "Cz", "C4"] and "1 eog" in said(dataset)
+    average = own(tmp_path, kind=kind, reference="average")
+    if scale < 1e-9:
+        with pytest.raises(UserError, match="'average' is for electrodes"):
+            average.trials("s1")
+    else:
+        assert np.abs(average.trials("s1").X.mean(axis=1)).max() < 1e-12
+
+
 def test_remarks_are_no_events_and_are_counted(tmp_path):
     raw, onsets, labels = make_raw()
     raw.set_annotations(mne.Annotations([3.0, 7.0], 0.0, ["Comment/asleep", "SyncStatus/Sync On"]))
@@ -294,7 +340,8 @@ def test_edf_channels_of_two_rates(tmp_path):
     raw, *_ = make_raw()
     raw._data[1] = 2e-5 * np.sin(2 * np.pi * 3 * raw.times)
     write_edf(tmp_path / "x.edf", raw, slow={"Cz": 2})
-    back, _ = read_raw(tmp_path / "x.edf")
+    back, notes = read_raw(tmp_path / "x.edf")
+    assert notes == ["Cz recorded at 50 Hz, read at 100"]
     inner = slice(200, -200)
     for index in range(4):
         assert np.corrcoef(back.get_data()[index, inner], raw.get_data()[index, inner])[0, 1] > 0.999

@@ -98,6 +98,7 @@ def test_neighbours_in_time(trim, leaks):
     assert found.ok is not leaks
     assert found.counts["neighbours"] == (3 if leaks else 0)
     assert ("LEAK: training rows lie within 10 s" in text(found)) is leaks
+    assert (f"at least {2 * (trim + 1)} s lie between" in text(found)) is not leaks  # what lies there, not what must
 
 
 def test_rows_of_another_run_are_no_neighbours():

@@ -1,5 +1,6 @@
 """A sample of the sweep over files that turns with the day; `benchmarks/sweep.py --part files` makes all changes."""
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -8,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.sweeps.files import Change, changes, rerun, sweep
+from brainbench.core.errors import UserError
+from tests.sweeps.files import Change, changes, content, rerun, sweep
 from tests.sweeps.loaders import LOADERS, RECIPES
 
 N_CHANGES = 3
@@ -32,6 +34,23 @@ def test_every_change_of_a_file_is_seen(name, day, tmp_path):
 
     verdicts = sweep(loader, tmp_path / "original", tmp_path, some)
     assert [one for one in verdicts if not one.right] == [], f"BRAINBENCH_SWEEP_DAY={day}"
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_damaged_files_are_refused_with_a_message(name, day, tmp_path):
+    loader, rng = LOADERS[name], np.random.default_rng([day, 3, list(LOADERS).index(name)])
+    loader.write(tmp_path)
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size)
+    for _ in range(3):
+        path = files[rng.integers(len(files))]
+        whole = path.read_bytes()
+        damaged = bytearray(whole[: rng.integers(len(whole))] if rng.integers(2) else whole)
+        for at in rng.integers(max(1, len(damaged)), size=rng.integers(1, 20)) if damaged else ():
+            damaged[at] = rng.integers(256)
+        path.write_bytes(bytes(damaged))
+        with contextlib.suppress(UserError):  # anything else is a crash; what is still whole may be read
+            content(loader.open(tmp_path, None))
+        path.write_bytes(whole)
 
 
 def test_rows_that_were_measured_six_seconds_later_are_fitted_again(tmp_path):

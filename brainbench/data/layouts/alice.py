@@ -12,6 +12,7 @@ from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
 from brainbench.data.account import RunUse
 from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli
+from brainbench.data.tables import read_text
 from brainbench.data.textgrid import read_intervals
 from brainbench.recipes.datasets import AliceSettings
 
@@ -185,7 +186,7 @@ class Alice(Dataset):
 def _read_table(path: Path) -> np.ndarray:
     """Read whitespace-separated numbers, naming the first row that is wrong."""
     rows: list[list[float]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         cells = re.split(r"[\s,]+", line.strip())
         if cells == [""]:
             continue

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.data.images import check_grid, open_image
+from brainbench.data.images import check_grid, load_image
 from brainbench.data.layouts.bids_files import PEAK_S, BidsRun, Events, Timing
 from brainbench.data.layouts.matrices import as_float, check_finite, load_npy
 from brainbench.data.tables import Problems
@@ -79,7 +79,7 @@ def first_level(run: OpenRun, mask: Any, mask_path: Path, settings: BidsSettings
     events, timing = run.events, run.timing
     names = run.rows(settings.betas)
     table = pd.DataFrame({"onset": events.onset, "duration": events.duration, "trial_type": names})
-    image = open_image(run.files.bold)
+    image = load_image(run.files.bold)
     check_grid(image, run.files.bold, mask, mask_path)
     confounds, sample_mask = chosen_confounds(run.files, settings)
     _check_measured(run, table, sample_mask, settings)
@@ -160,7 +160,7 @@ def chosen_confounds(run: BidsRun, settings: BidsSettings) -> tuple[Any, Any]:
         options |= {"compcor": "anat_combined", "n_compcor": settings.n_compcor}
     try:
         return load_confounds(str(run.bold), strategy=tuple(settings.confounds), **options)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # TypeError: a column holds text
         raise UserError(
             f"{run.confounds()}: nilearn's load_confounds refuses `dataset.confounds` {settings.confounds}: "
             f"{str(error).strip().splitlines()[0]}"

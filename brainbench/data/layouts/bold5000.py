@@ -360,7 +360,7 @@ def _read_expected(path: Path) -> tuple[Mapping[str, Expected], bool]:
     if not path.is_file():
         return PUBLISHED, False
     try:
-        declared = json.loads(path.read_text(encoding="utf-8"))
+        declared = json.loads(read_text(path))
         expected = {
             str(subject): Expected(
                 int(one["trials"]), int(one["trials_per_run"]), dict(one["voxels"]), tuple(one["shape"])

@@ -16,6 +16,8 @@ from brainbench.core.errors import UserError, did_you_mean
 from brainbench.core.order import natural
 from brainbench.data.account import RunUse
 from brainbench.data.base import Context, Dataset, Responses, Stimuli
+from brainbench.data.images import load_image, open_image, readable
+from brainbench.data.tables import read_text
 from brainbench.recipes.datasets import HaxbySettings
 
 T_R = 2.5
@@ -37,6 +39,7 @@ class Run:
     """One run: image, and which category each volume belongs to (empty: rest)."""
 
     name: str
+    path: Path
     image: Any
     onsets: list[tuple[float, float, str]]
 
@@ -128,7 +131,8 @@ class Haxby(Dataset):
         for run in runs:
             self._check_grid(subject, run, mask)
             _check_t_r(run, subject)
-            values = raw.transform(run.image)
+            with readable(run.path):
+                values = raw.transform(run.image)
             if not np.isfinite(values).all():
                 volume, voxel = np.argwhere(~np.isfinite(values))[0]
                 raise UserError(f"{subject} {run.name}: volume {volume}, voxel {voxel} is not finite")
@@ -152,7 +156,7 @@ class Haxby(Dataset):
             account.append(
                 RunUse(subject, left_out=f"{flat.sum()} of {len(flat)} voxels", why="never change in some run")
             )
-        elsewhere = [name for name, path in self._mask_files(subject).items() if not _same_grid(_load(path), mask)]
+        elsewhere = [name for name, path in self._mask_files(subject).items() if not _same_grid(open_image(path), mask)]
         if elsewhere:
             notes.append(f"masks on another grid than {settings.image} are no ROI: {', '.join(elsewhere)}")
         order = sorted(WORDS)
@@ -196,15 +200,15 @@ class Haxby(Dataset):
     # Layouts ---------------------------------------------------------------------------------------------------
 
     def _runs(self, subject: str) -> Iterator[Run]:
-        import nibabel
-
         if subject in self._bids_like:
             for folder in self._run_folders(subject):
                 number = re.sub(r".*run0*", "run-", folder.name)
-                yield Run(number, nibabel.load(self._image(folder)), _read_events(self._events(folder)))
+                path = self._image(folder)
+                yield Run(number, path, open_image(path), _read_events(self._events(folder)))
             return
         folder = self._nilearn[subject]
-        image: Any = nibabel.load(folder / "bold.nii.gz")
+        path = folder / "bold.nii.gz"
+        image = open_image(path)
         labels = _read_labels(folder / "labels.txt")
         if len(labels) != image.shape[3]:
             raise UserError(f"{folder / 'labels.txt'}: {len(labels)} rows, bold.nii.gz has {image.shape[3]} volumes")
@@ -212,7 +216,9 @@ class Haxby(Dataset):
         names = np.array([name for name, _ in labels])
         for chunk in np.unique(chunks):
             at = np.flatnonzero(chunks == chunk)
-            yield Run(f"run-{chunk + 1}", image.slicer[..., at[0] : at[-1] + 1], _blocks(names[at]))
+            with readable(path):
+                part = image.slicer[..., at[0] : at[-1] + 1]
+            yield Run(f"run-{chunk + 1}", path, part, _blocks(names[at]))
 
     def _run_folders(self, subject: str) -> list[Path]:
         return sorted((self._bids_like[subject] / "BOLD").glob("task001_run*"), key=lambda path: natural(path.name))
@@ -250,7 +256,7 @@ class Haxby(Dataset):
         wanted = self.settings.mask
         if wanted == "auto":
             names = [name for name in ("slice_mask", "brain", "mask", "mask4_vt") if name in files]
-            fitting = [name for name in names if _same_grid(_load(files[name]), image)]
+            fitting = [name for name in names if _same_grid(open_image(files[name]), image)]
             if not fitting:
                 raise UserError(
                     f"{subject}: none of the masks {', '.join(files) or '(none)'} lies on the grid of "
@@ -262,7 +268,7 @@ class Haxby(Dataset):
                 f"dataset.mask: {subject} has no mask '{wanted}'{did_you_mean(wanted, files)}",
                 hint=f"masks: {', '.join(files)}",
             )
-        mask = _load(files[wanted])
+        mask = load_image(files[wanted])
         if not _same_grid(mask, image):
             raise UserError(
                 f"dataset.mask: {files[wanted]} has shape {mask.shape[:3]}, {self.settings.image} has "
@@ -282,7 +288,7 @@ class Haxby(Dataset):
         inside = np.asarray(mask.dataobj) > 0
         rois = {"all": np.ones(int(keep.sum()), dtype=bool)}
         for name, path in self._mask_files(subject).items():
-            image = _load(path)
+            image = load_image(path)
             if not _same_grid(image, mask) or name in ("brain", "slice_mask", "mask"):
                 continue
             chosen = (np.asarray(_binary(image).dataobj)[inside] > 0)[keep]
@@ -315,16 +321,6 @@ def _check_t_r(run: Run, subject: str) -> None:
         )
 
 
-def _load(path: Path) -> Any:
-    import nibabel
-    from nibabel.filebasedimages import ImageFileError
-
-    try:
-        return nibabel.load(path)
-    except (ImageFileError, OSError, EOFError) as error:
-        raise UserError(f"{path}: not a readable image ({error})") from None
-
-
 def _binary(image: Any) -> Any:
     """Return an image of 0 and 1; masks with negative values (NSD) or a fourth axis are made plain."""
     import nibabel
@@ -347,7 +343,7 @@ def _mean_image(image: Any) -> Any:
 
 def _read_events(path: Path) -> list[tuple[float, float, str]]:
     """Read onset, duration and category of every block, naming the row that is wrong."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     header = lines[0].split("\t") if lines else []
     if not {"onset", "duration", "trial_type"} <= set(header):
         raise UserError(f"{path}:1: columns onset, duration and trial_type are needed, found {header}")
@@ -374,7 +370,7 @@ def _read_events(path: Path) -> list[tuple[float, float, str]]:
 def _read_labels(path: Path) -> list[tuple[str, str]]:
     """Read nilearn's labels.txt: a header, then category and chunk of every volume."""
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[1:], start=2):
+    for number, line in enumerate(read_text(path).splitlines()[1:], start=2):
         cells = line.split()
         if len(cells) != 2 or not cells[1].isdigit():
             raise UserError(f"{path}:{number}: '{line}' is not a category and a run number")

@@ -14,7 +14,7 @@ from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.account import RunUse, rows_by_run
 from brainbench.data.base import Context, Dataset, Responses, Stimuli
-from brainbench.data.images import check_grid, open_image
+from brainbench.data.images import check_grid, load_image
 from brainbench.recipes.datasets import MiyawakiSettings
 
 T_R = 2.0
@@ -152,7 +152,7 @@ class Miyawaki(Dataset):
                 f"stimuli '{self.settings.stimuli}'; they must match"
             )
         # nilearn reads the brackets of a path as a pattern: it is given images.
-        mask = open_image(self._mask)
+        mask = load_image(self._mask)
         masker = NiftiMasker(mask_img=mask, detrend=True, standardize="zscore_sample", t_r=T_R).fit()
         patterns, rows, runs, styles = [], [], [], []
         ends: dict[str, tuple[int, int]] = {}
@@ -161,7 +161,7 @@ class Miyawaki(Dataset):
             if not table.name.startswith(name):
                 raise UserError(f"{table}: its name is not that of the run it is read for, {path.name}")
             lost, cut = 0, 0
-            image = open_image(path)
+            image = load_image(path)
             check_grid(image, path, mask, self._mask)
             data = masker.transform(image).astype(np.float32)
             shown = _read_labels(table)
@@ -213,7 +213,9 @@ def _read_npz(path: Path) -> Trials:
             if missing:
                 raise UserError(f"{path}: no array {', '.join(sorted(missing))}; it has {', '.join(stored.files)}")
             arrays = {name: stored[name] for name in ("fmri", "pattern12", "run", "stim_type")}
-    except (OSError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # zip and zlib raise errors of many kinds where bytes are damaged
         raise UserError(f"{path}: not a readable .npz file ({error})") from None
     n = len(arrays["fmri"])
     for name, values in arrays.items():
@@ -254,9 +256,7 @@ def _blocks(shown: np.ndarray) -> list[tuple[int, int]]:
 
 def _roi(masker: Any, path: Path) -> np.ndarray:
     """Return which voxels of the mask lie in an ROI image on the same grid."""
-    import nibabel
-
-    image: Any = nibabel.load(path)
+    image = load_image(path)
     mask = masker.mask_img_
     if image.shape[:3] != mask.shape or not np.allclose(image.affine, mask.affine, atol=1e-3):
         return np.zeros(int(np.sum(np.asarray(mask.dataobj) != 0)), dtype=bool)

@@ -13,6 +13,7 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.data.containers import opened_hdf5, read_mat
 from brainbench.data.images import check_grid, open_image, readable, whole_labels
+from brainbench.data.tables import read_text
 
 SCALE = 300
 """Betas are whole numbers: percent signal change times this."""
@@ -76,7 +77,7 @@ def read_facts(root: Path) -> Facts:
     if not path.is_file():
         return PUBLISHED
     try:
-        declared = json.loads(path.read_text(encoding="utf-8"))
+        declared = json.loads(read_text(path))
         return Facts(
             voxels={str(name): int(count) for name, count in declared["voxels"].items()},
             sessions={str(name): int(count) for name, count in declared["sessions"].items()},
@@ -246,7 +247,7 @@ def read_labels(table: Path, name: str) -> dict[int, str]:
     if not table.is_file():
         return LABELS.get(name, {})
     names = {}
-    for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(table).splitlines(), start=1):
         words = line.split()
         if not words or line.startswith("#"):
             continue

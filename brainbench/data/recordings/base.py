@@ -18,10 +18,10 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.data.account import RunUse
 from brainbench.data.base import Dataset, Responses, Stimuli
-from brainbench.data.recordings.channels import apply_projectors, choose_channels, judge_bad, listed, of_kind, set_types
+from brainbench.data.recordings.channels import apply_projectors, choose_channels, judge_bad, listed, of_kind
 from brainbench.data.recordings.cutting import cut
 from brainbench.data.recordings.events import Events, keep_stretches, one_per_sample
-from brainbench.data.recordings.matching import check_amplitudes, pick_as_trained, rename_as
+from brainbench.data.recordings.matching import check_amplitudes, pick_as_trained, rename_as, spread
 from brainbench.data.recordings.quality import check_signal
 from brainbench.data.recordings.reading import set_montage
 from brainbench.data.recordings.recording import LeftOut, NewRecording, Recording, Trials, as_trials, counted
@@ -78,7 +78,6 @@ class RecordingDataset(Dataset):
             Channels of the run that should be left out, of every run of the subject.
         """
         settings, raw, where = self.settings, recording.raw, recording.where
-        set_types(raw, settings.channel_types, where)
         recording = self._timed(recording).noting(said=apply_projectors(raw, settings.projectors, where))
         chosen, left, said, aside = choose_channels(raw, self.kind, settings, where)
         raw.pick(chosen, verbose="ERROR")
@@ -124,7 +123,7 @@ class RecordingDataset(Dataset):
                 prepared[0].raw.info, other.raw.info, prepared[0].where, other.where,
                 any_rate=self.settings.sfreq is not None,
             )  # fmt: skip
-        check_amplitudes({one.where: one.raw.get_data() for one in prepared})
+        check_amplitudes({one.where: spread(one.raw.get_data()) for one in prepared})
         return prepared
 
     def _without_repeats(self, found: list[Recording]) -> list[Recording]:
@@ -172,7 +171,6 @@ class RecordingDataset(Dataset):
         """
         subject, recording = self._read_new(path)
         raw, where = recording.raw, recording.where
-        set_types(raw, self.settings.channel_types, where)
         recording = self._timed(recording).noting(said=apply_projectors(raw, self.settings.projectors, where))
         raw.pick(of_kind(raw, self.kind, where)[0], verbose="ERROR")
         notes = pick_as_trained(raw, info, str(path))
@@ -230,7 +228,8 @@ class RecordingDataset(Dataset):
             settings = settings.model_copy(update={"band": None})
         with self._lock:
             runs = self._recordings(subject)
-            cuts = [cut(one, subject, settings, band) for one in runs]
+            classes = sorted({str(label) for one in runs for label in one.labels})
+            cuts = [cut(one, subject, settings, band, classes) for one in runs]
         session = {one.session for one in runs}
         self._accounts[subject, span] = [
             row

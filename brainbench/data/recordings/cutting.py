@@ -42,9 +42,22 @@ def filtered(recording: Recording, settings: RecordingSettings, band: Sequence[f
 
 
 def cut(
-    recording: Recording, subject: str, settings: RecordingSettings, band: Sequence[float] | None = None
+    recording: Recording,
+    subject: str,
+    settings: RecordingSettings,
+    band: Sequence[float] | None = None,
+    classes: Sequence[str] = (),
 ) -> tuple[mne.Epochs | None, list[LeftOut]]:
     """Filter a whole run, then cut its trials.
+
+    Parameters
+    ----------
+    recording : Recording
+    subject : str
+    settings : RecordingSettings
+    band : (low, high), optional
+    classes : sequence of str
+        Every class of the runs that are put together later: a run that lost one must not number the others anew.
 
     Returns
     -------
@@ -64,7 +77,7 @@ def cut(
     raw = filtered(recording, settings, band)
     if not len(recording.onsets):
         return None, []
-    names = sorted(set(recording.labels.tolist()))
+    names = sorted({*classes, *recording.labels.tolist()})
     code = {name: index + 1 for index, name in enumerate(names)}
     sample = np.round(recording.onsets * raw.info["sfreq"]).astype(int)
     if len(np.unique(sample)) < len(sample):

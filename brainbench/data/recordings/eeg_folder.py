@@ -12,7 +12,7 @@ import pandas as pd
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import Context
 from brainbench.data.recordings.base import RecordingDataset
-from brainbench.data.recordings.channels import of_kind
+from brainbench.data.recordings.channels import of_kind, set_types
 from brainbench.data.recordings.events import Events, annotated_events, channel_events, check_names, named_events
 from brainbench.data.recordings.reading import files_of, read_raw, require_mne
 from brainbench.data.recordings.recording import Recording
@@ -88,6 +88,7 @@ class EegFolder(RecordingDataset):
     def _read(self, path: str, session: str, run: str) -> tuple[Recording, set[str]]:
         """Return a recording, and the names that its events have in the file or the table."""
         raw, said = read_raw(self.root / path)
+        set_types(raw, self.own.channel_types, path)
         if self.own.unit == "microvolt":
             names, _ = of_kind(raw, self.kind, path)
             raw.apply_function(lambda x: x * 1e-6, picks=names, verbose="ERROR")

@@ -170,20 +170,19 @@ def check_scale(X: np.ndarray, trained: float, where: str) -> None:
     )
 
 
-def check_amplitudes(runs: Mapping[str, np.ndarray]) -> None:
-    """Refuse runs of one person of which one is far larger than another: their units differ, most likely.
+def check_amplitudes(spreads: Mapping[str, float]) -> None:
+    """Refuse recordings of which one is far larger than another: their units differ, most likely.
 
     Parameters
     ----------
-    runs : mapping of str to ndarray (n_channels, n_times)
-        By name of the file.
+    spreads : mapping of str to float
+        By name of the file or person, see `spread`.
 
     Raises
     ------
     UserError
-        With the two runs that differ most.
+        With the two that differ most.
     """
-    spreads = {name: spread(data) for name, data in runs.items()}
     low, high = min(spreads, key=lambda name: spreads[name]), max(spreads, key=lambda name: spreads[name])
     if spreads[high] >= LARGEST_RATIO * spreads[low]:
         raise UserError(

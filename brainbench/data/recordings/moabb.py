@@ -12,6 +12,7 @@ from typing import Any
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import Context
 from brainbench.data.recordings.base import RecordingDataset
+from brainbench.data.recordings.channels import set_types
 from brainbench.data.recordings.events import annotated_events, channel_events, named_events
 from brainbench.data.recordings.reading import read_raw, require_mne
 from brainbench.data.recordings.recording import Recording
@@ -84,6 +85,7 @@ class Moabb(RecordingDataset):
 
     def _with_events(self, raw: Any, session: str, run: str, where: str) -> Recording:
         """Find the events of a loaded recording: the codes of its stim channel, else its annotations."""
+        set_types(raw, self.settings.channel_types, where)
         names = {str(code): name for name, code in self.source.event_id.items() if name in self.events}
         events = channel_events(raw, where) if "stim" in raw.get_channel_types() else None
         if events is None or not len(events.onsets):

@@ -12,6 +12,7 @@ from pathlib import Path
 from brainbench.core.errors import UserError
 from brainbench.data.base import Context
 from brainbench.data.recordings.base import RecordingDataset, relative
+from brainbench.data.recordings.channels import set_types
 from brainbench.data.recordings.events import annotated_events, named_events
 from brainbench.data.recordings.reading import read_raw, require_mne
 from brainbench.data.recordings.recording import Recording
@@ -122,6 +123,7 @@ class PhysionetMi(RecordingDataset):
 
         raw, said = read_raw(path)
         mne.datasets.eegbci.standardize(raw)
+        set_types(raw, self.settings.channel_types, relative(path, self.root))
         events = named_events(annotated_events(raw), self.labels, "no class of the paradigm")
         return Recording(
             raw=raw,

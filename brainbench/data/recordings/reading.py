@@ -60,7 +60,7 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
         warnings.simplefilter("always")
         try:
             raw: mne.io.BaseRaw = getattr(mne.io, READERS[ending])(path, preload=True, verbose="WARNING")
-            said = mend_units(raw, path)
+            said = [*mend_units(raw, path), *_slower_channels(raw, path)]
         except MemoryError:
             raise UserError(f"{path}: does not fit into memory") from None
         except Exception as error:  # readers raise whatever the damaged bytes lead them to
@@ -82,6 +82,24 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
         if omitted:
             said.append(f"{omitted[1]} annotations lie outside of the samples: the file may be cut short")
     return raw, said
+
+
+def _slower_channels(raw: mne.io.BaseRaw, path: Path) -> list[str]:
+    """Return what is said of EDF channels that were recorded at a lower rate than the one they are read at."""
+    if path.suffix.lower() not in (".edf", ".bdf"):
+        return []
+    extras = raw._raw_extras[0]
+    counts = list(extras["n_samps"])
+    if len(counts) != len(raw.ch_names):
+        return []
+    slower: dict[int, list[str]] = {}
+    for name, count in zip(raw.ch_names, counts, strict=True):
+        if count < max(counts):
+            slower.setdefault(int(count), []).append(name)
+    return [
+        f"{', '.join(names)} recorded at {raw.info['sfreq'] * count / max(counts):g} Hz, read at {raw.info['sfreq']:g}"
+        for count, names in slower.items()
+    ]
 
 
 def _refuse_epochs(path: Path, error: Exception) -> None:

@@ -64,9 +64,10 @@ class TrialScores:
     n_trials: int
 
 
-def chance_of(metric: str, n_classes: int) -> float:
-    """Return what a guess reaches."""
-    return {"kappa": 0.0, "roc_auc": 0.5}.get(metric, 1 / n_classes)
+def chance_of(metric: str, counts: np.ndarray) -> float:
+    """Return what the best constant guess reaches where ``counts (n_classes,)`` trials of each class are tested."""
+    fixed = {"kappa": 0.0, "roc_auc": 0.5, "balanced_accuracy": 1 / int(np.sum(counts > 0))}
+    return fixed.get(metric, float(counts.max() / counts.sum()))
 
 
 def score_trials(

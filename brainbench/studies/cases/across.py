@@ -73,15 +73,15 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
         rows = [by_subject[subject] for subject in subjects if subject in by_subject]
         values = np.array([row["value"] for row in rows], dtype=float)
         metric = metric_of(rows[0]["metric"])
-        chance = outcome.chance.get(rows[0]["metric"], 0.0 if metric is None else metric.chance)
+        name = rows[0]["metric"]
+        chance = outcome.chance.get(name, 0.0 if metric is None else metric.chance)
+        own = np.array([outcome.own_chance.get((name, row["subject"]), chance or 0.0) for row in rows])
         toward = 1 if metric is None else metric.direction
         least, most = sorted(toward * bound for bound in (metric.bounds if metric is not None else (-np.inf, np.inf)))
-        found = subject_mean(
-            toward * values,
-            chance=toward * (chance or 0.0),
-            confidence=recipe.bootstrap.confidence,
-            bounds=(least, most),
-        )
+        found = subject_mean(toward * values, confidence=recipe.bootstrap.confidence, bounds=(least, most))
+        # Each participant is held against the class rates of their own rows.
+        p = None if chance is None else subject_mean(toward * (values - own)).p
+        p = None if p is None or not np.isfinite(p) else p
         known = np.isfinite(found.ci_low)
         low, high = sorted((toward * found.ci_low, toward * found.ci_high)) if known else (None, None)
         ceilings = [row["ceiling"] for row in rows if row.get("ceiling") is not None and row.get("ceiling_low") != 0]
@@ -93,8 +93,8 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
             value=toward * found.value,
             ci_low=low,
             ci_high=high,
-            p=None if chance is None or not np.isfinite(found.p) else found.p,
-            test=None if chance is None or not np.isfinite(found.p) else T_TEST,
+            p=p,
+            test=None if p is None else T_TEST,
             ceiling=float(np.mean(ceilings)) if ceilings else None,
             n_rows=len(rows),
         )

@@ -19,7 +19,7 @@ from brainbench.recipes.parts import Scheme
 from brainbench.studies.cases.features import Features
 from brainbench.studies.cases.rows import Rows
 
-MIN_ROWS_PER_FOLD = 10
+MIN_ROWS_PER_FOLD = 3
 """Below so many test rows a fold has no score of its own: predictions are pooled over folds before scoring."""
 
 NULLS = {

@@ -22,6 +22,9 @@ from brainbench.studies.cases.folds import labels_of_rows
 from brainbench.studies.outcome import ALL, Outcome
 from brainbench.studies.words import number, probability, significant
 
+UNEQUAL = 1.25
+"""How many times its equal share the most frequent class may have before the page says so."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -144,13 +147,19 @@ def _report(
     }
     if pair is not None:
         metric = pair_metric(*pair)
-        outcome.chance[metric] = 0.5
+        outcome.guess(metric, case.rows.subject, score.guess)
         outcome.add(
             **common, fold=ALL, metric=metric, value=score.accuracy, ci_low=score.ci_low, ci_high=score.ci_high,
             p=score.p, null_95=score.null_95, n_rows=score.n_rows,
         )  # fmt: skip
         return
-    outcome.chance["accuracy"] = outcome.chance["balanced_accuracy"] = 1 / len(score.labels)
+    outcome.guess("accuracy", case.rows.subject, score.guess)
+    outcome.guess("balanced_accuracy", case.rows.subject, 1 / score.n_classes)
+    if score.guess > UNEQUAL / score.n_classes:
+        outcome.warn(
+            f"{case.rows.subject}, {roi}: classes are unequal, and guessing the most frequent one is right in "
+            f"{score.guess:.0%} of rows: accuracy is held against that, and balanced accuracy says more"
+        )
     outcome.add(
         **common, fold=ALL, metric="accuracy", value=score.accuracy, ci_low=score.ci_low, ci_high=score.ci_high,
         p=score.p, null_95=score.null_95, n_rows=score.n_rows,
@@ -177,10 +186,11 @@ def reading_claims(outcome: Outcome, subject: str) -> list[str]:
     for row in outcome.rows:
         if row["fold"] != ALL or row["subject"] != subject or row["metric"] != "accuracy":
             continue
-        chance = outcome.chance.get("accuracy", 0.0)
+        chance = outcome.own_chance.get(("accuracy", subject), outcome.chance.get("accuracy", 0.0))
+        text = f"{row['roi']} ({subject}): {row['pipeline']} is right in {number(row['value'], 2)} of rows"
+        if row.get("p") is None or not np.isfinite(row["p"]):
+            sentences.append(f"{text}; this was not tested (the best constant guess reaches {number(chance)}).")
+            continue
         verdict = "above" if significant(row) and row["value"] > chance else "not above"
-        sentences.append(
-            f"{row['roi']} ({subject}): {row['pipeline']} is right in {number(row['value'], 2)} of rows, {verdict} "
-            f"chance ({number(chance)}; p {probability(row.get('p'))})."
-        )
+        sentences.append(f"{text}, {verdict} chance ({number(chance)}; p {probability(row.get('p'))}).")
     return sentences

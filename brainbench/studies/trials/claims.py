@@ -25,7 +25,9 @@ def trial_claims(subjects: list[str], outcome: Outcome) -> list[str]:
         if found[kind] is not None:
             sentences += _parts(found[kind], kind, rows, subjects)
     for scheme in outcome.schemes:
-        sentences += _group([row for row in rows if row["subject"] == MEAN and row["scheme"] == scheme], scheme)
+        here = [row for row in rows if row["scheme"] == scheme]
+        mean, each = ([row for row in here if (row["subject"] == MEAN) is group] for group in (True, False))
+        sentences += _group(mean, each, scheme)
     return sentences
 
 
@@ -36,8 +38,12 @@ def _subject(subject: str, rows: list[Row]) -> str:
     n = len(accuracy)
     if not above:
         best = max(accuracy, key=lambda row: row["value"])
-        tested = f", lowest q {probability(min(row['q'] for row in accuracy))}" if "q" in best else ", not tested"
         which = "with its pipeline" if n == 1 else f"with any of {n} pipelines"
+        if best.get("q") is None:
+            return (
+                f"{subject}: highest accuracy {number(best['value'], 2)}; whether this is above chance was not tested."
+            )
+        tested = f", lowest q {probability(min(row['q'] for row in accuracy if row.get('q') is not None))}"
         return f"{subject} is not above chance {which} (highest accuracy {number(best['value'], 2)}{tested})."
     shown = "; ".join(
         f"{row['pipeline']} accuracy {number(row['value'], 2)}, ROC-AUC {number(auc.get(row['pipeline']), 2)}, "
@@ -68,14 +74,21 @@ def _parts(facts: dict[str, Any], kind: str, rows: list[Row], subjects: list[str
     return [f"Above chance by {kind}, {facts['pipeline']}: {'; '.join(found)}."]
 
 
-def _group(rows: list[Row], scheme: str) -> list[str]:
+def _spread(row: Row, each: list[Row]) -> str:
+    """Return a mean with its interval, or with the values of the few participants it is the mean of."""
+    if row.get("ci_low") is not None:
+        beside = f"[{number(row['ci_low'], 2)}, {number(row['ci_high'], 2)}]"
+    else:
+        mine = [one for one in each if one["pipeline"] == row["pipeline"] and one["metric"] == row["metric"]]
+        beside = f"({', '.join(number(one['value'], 2) for one in mine)})"
+    return f"{row['pipeline']} {number(row['value'], 2)} {beside}"
+
+
+def _group(rows: list[Row], each: list[Row], scheme: str) -> list[str]:
     accuracy = [row for row in rows if row["metric"] == "accuracy"]
     if not accuracy:
         return []
-    shown = "; ".join(
-        f"{row['pipeline']} {number(row['value'], 2)} [{number(row['ci_low'], 2)}, {number(row['ci_high'], 2)}]"
-        for row in sorted(accuracy, key=lambda row: -row["value"])
-    )
+    shown = "; ".join(_spread(row, each) for row in sorted(accuracy, key=lambda row: -row["value"]))
     n = int(accuracy[0]["n_rows"])
     sentences = [f"Mean accuracy over {n} participants, {scheme}: {shown}."]
     pairs = [row for row in rows if row["metric"] == "difference_accuracy"]

@@ -139,7 +139,7 @@ def _report(outcome: Outcome, case: Case, member: Member, settings: PipelineSett
     n_channels = len(member.info["ch_names"])
     for metric in METRICS:
         score = scored.metrics[metric]
-        outcome.chance[metric] = chance_of(metric, len(case.classes))
+        outcome.guess(metric, member.subject, chance_of(metric, scored.confusion.sum(axis=1)))
         outcome.add(
             **common, fold=ALL, metric=metric, value=score.value, ci_low=score.ci_low, ci_high=score.ci_high, p=score.p,
             null_95=score.null_95, n_targets=n_channels, n_rows=scored.n_trials,

@@ -18,6 +18,7 @@ import numpy as np
 from brainbench.core.digests import canonical_json, digest, digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.recordings.base import RecordingDataset, compare_montage
+from brainbench.data.recordings.matching import check_amplitudes, spread
 from brainbench.decoders.base import TrialContext, TrialDecoder
 from brainbench.evaluation.certificate import Certificate
 from brainbench.evaluation.trials.certificate import trial_certificate
@@ -40,6 +41,8 @@ class Member:
     tmin: float
     positions: np.ndarray | None
     digest: str
+    spread: float
+    """Median over channels of the standard deviation, in volts."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,9 @@ def open_trials(opened: Opened[TrialsRecipe]) -> tuple[list[Member], list[Case]]
 
 
 def check_alike(members: Sequence[Member]) -> None:
-    """Refuse to pool subjects whose trials differ in channels, rate or length."""
+    """Refuse to pool subjects whose trials differ in channels, rate, length or unit."""
     first = members[0]
+    check_amplitudes({member.subject: member.spread for member in members})
     for other in members[1:]:
         compare_montage(first.info, other.info, first.subject, other.subject)
         if other.n_times != first.n_times:
@@ -192,7 +196,9 @@ def open_member(opened: Opened[TrialsRecipe], subject: str) -> Member:
     found = digest(
         {"trials": trials.digest(), "filter": opened.recipe.dataset.model_dump(exclude={"root", "subjects"})}
     )
-    return Member(subject, rows, trials.info, trials.X.shape[-1], trials.tmin, trials.positions(), found)
+    return Member(
+        subject, rows, trials.info, trials.X.shape[-1], trials.tmin, trials.positions(), found, spread(trials.X)
+    )
 
 
 def _cases(evaluation: Evaluation, members: Sequence[Member], recipe: TrialsRecipe) -> list[Case]:
