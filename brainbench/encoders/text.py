@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -88,6 +89,7 @@ class TextEncoder(NetworkEncoder):
             else:
                 network, loaded = from_pretrained(self.source, seed=self._seed, **options)
         tower = text_tower(network)
+        self._config = getattr(tower, "config", network.config)
         if tower is not network:
             name = next(name for name, module in network.named_modules() if module is tower)
             self._said.append(f"reads the part '{name}' of {type(network).__name__}")
@@ -104,11 +106,20 @@ class TextEncoder(NetworkEncoder):
 
     def _settings(self) -> dict[str, Any]:
         return {
+            "network": type(self.network).__name__,
+            "config": self._config_digest(),
             "weights": self._weights,
             "tokenizer": self._tokenizer_digest,
             "context": self.settings.context,
             "max_tokens": self.max_tokens,
         }
+
+    def _config_digest(self) -> str:
+        """Return a digest of the configuration: equal weights act otherwise under another activation or epsilon."""
+        values = self._config.to_dict()
+        said = ("transformers_version", "architectures", "dtype", "torch_dtype")
+        kept = {name: value for name, value in values.items() if not name.startswith("_") and name not in said}
+        return digest(json.dumps(kept, sort_keys=True, default=str))
 
     def parameters(self) -> dict[str, Any]:
         """Return tokenizer, context and the digest of the weights."""
@@ -123,7 +134,7 @@ class TextEncoder(NetworkEncoder):
     def max_tokens(self) -> int:
         """Longest input the model was built for."""
         limit = int(self.tokenizer.model_max_length)
-        positions = int(getattr(self.network.config, "max_position_embeddings", None) or 512)
+        positions = int(getattr(self._config, "max_position_embeddings", None) or 512)
         if positions > 0:  # XLNet says -1: positions are relative
             limit = min(limit, positions - self._reserved_positions())
         return limit

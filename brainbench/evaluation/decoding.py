@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from brainbench.evaluation.bootstrap import row_weights
-from brainbench.evaluation.significance import permutation_indices
+from brainbench.evaluation.significance import DECISIONS, permutation_indices, widened
 
 PAIR = "accuracy_"
 """What the metric of two classes begins with."""
@@ -38,7 +38,7 @@ class DecodingScore:
     ci_low, ci_high : float
         Bootstrap over rows within folds; NaN without draws.
     p, null_95 : float
-        True labels permuted within runs and folds, predictions fixed; NaN without permutations.
+        True labels permuted within runs and folds, predictions fixed, the null widened; NaN without permutations.
     confusion : int ndarray (n_labels, n_labels)
         Rows are true, columns predicted.
     per_fold : list of (number from 1, accuracy, rows)
@@ -92,7 +92,7 @@ def score_labels(
         orders = permutation_indices(
             len(y_true), null="within_run", run=run, fold=fold, n_permutations=n_permutations, seed=seed
         )
-        null = (y_true[orders] == y_pred).mean(axis=1)
+        null = widened((y_true[orders] == y_pred).mean(axis=1), len(np.unique(fold)), DECISIONS)
         p = float((np.sum(null >= right.mean() - 1e-12) + 1) / (n_permutations + 1))
         null_95 = float(np.quantile(null, 0.95))
     if n_draws:

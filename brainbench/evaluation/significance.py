@@ -1,8 +1,9 @@
-"""Permutation tests with fixed predictions, and the false discovery rate.
+"""Permutations with fixed predictions, for what cannot be fitted again hundreds of times, and the false discovery rate.
 
-Given the training rows, held-out responses are exchangeable under the null that predictions know nothing of them,
-in units that respect what makes rows alike: blocks of time, rows of one run, or whole stimuli. Responses are
-permuted within test folds and predictions stay, so that nothing is fitted again and folds keep their own means.
+Given the training rows, held-out responses of one fold are exchangeable under the null that predictions know nothing of
+them. The scores of several folds are not: each fold's responses have trained the predictions of the others. Encoding
+scores are therefore fitted again (`brainbench.evaluation.refit`); a null of fixed predictions over several folds is
+`widened` by the most that this can add.
 """
 
 from __future__ import annotations
@@ -99,6 +100,34 @@ def _stimulus_shuffle(stimulus: np.ndarray, rng: np.random.Generator) -> Callabl
         return out
 
     return shuffle
+
+
+DECISIONS = 2 / np.pi
+"""Share of the variance of a decision, the sign of a normal variable, that is linear in what it is the sign of."""
+
+
+def widened(null: np.ndarray, n_folds: int, linear: float = 1.0) -> np.ndarray:
+    r"""Return a null of fixed predictions, its spread widened by the most that learning from other folds can add.
+
+    To second order a score is a form :math:`y'Ay` whose matrix A leads from training rows to test rows. With
+    predictions fixed its variance under exchange is :math:`\|A\|^2`; with predictions that learn from the same y it is
+    :math:`\|A\|^2 + \mathrm{tr}(A^2)`, and :math:`\mathrm{tr}(A^2) \le \|A\|^2` (Cauchy and Schwarz), with equality
+    where A is symmetric: at most twice as much, and about that for a linear model with much shrinkage. A decision is
+    linear in the labels only in a share of its variance, and only this share is doubled.
+
+    Parameters
+    ----------
+    null : ndarray (n_permutations,)
+    n_folds : int
+        Of one fold, or of rows that no model has trained on, the null is right as it is.
+    linear : float
+        1 for scores that use what was predicted as it is, `DECISIONS` for accuracies.
+    """
+    if n_folds < 2 or not len(null):
+        return null
+    mean = np.nanmean(null)
+    out: np.ndarray = mean + np.sqrt(1 + linear) * (null - mean)
+    return out
 
 
 def fdr(p: np.ndarray) -> np.ndarray:

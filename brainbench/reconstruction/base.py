@@ -142,6 +142,10 @@ class Generator(ABC):
         """
         return self
 
+    def training_record(self) -> dict[str, np.ndarray]:
+        """Return how its training went: ``loss``, and ``network``, the key under which it is kept."""
+        return {}
+
     @abstractmethod
     def generate(
         self,

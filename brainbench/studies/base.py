@@ -104,6 +104,10 @@ class Study(ABC, Generic[R]):
                 units.append(Unit("train", f"{entry.name}, network", {"network": key}, entry.encoder.train))
         return Stage("train encoders", units)
 
+    def trained(self) -> list[str]:
+        """Return what is said of networks that were trained here, besides those of encoders and pipelines."""
+        return []
+
     def features(self) -> Iterable[FeatureSet]:
         """Return what is brought into the feature store before the first unit."""
         return ()
@@ -172,3 +176,15 @@ def every_stage(study: Study[Any]) -> Iterator[Stage]:
 def distinct_stimuli(opened: Opened[Any]) -> list[Stimuli]:
     """Return the stimuli of all subjects, those that are the same once."""
     return list({one.digest(): one for one in map(opened.dataset.stimuli, opened.subjects)}.values())
+
+
+def generators_trained(name: str, units: Sequence[Unit], runner: Runner) -> list[str]:
+    """Return which generators a run trained, by the keys of their networks, in a sentence or none."""
+    distinct = list({unit.digest: unit for unit in units}.values())
+    found = dict.fromkeys(str(one["network"]) for one in runner.read(distinct) if "network" in one)
+    if not found:
+        return []
+    shown, n = list(found)[:6], len(found)
+    keys = f"key{'' if n == 1 else 's'} {', '.join(shown)}{', ...' if n > len(shown) else ''}"
+    each = "one for each set of training images, " if n > 1 else ""
+    return [f"{name}: {n} network{'' if n == 1 else 's'} trained here, {each}{keys}"]

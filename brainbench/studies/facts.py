@@ -23,6 +23,7 @@ def describe(study: Study[Any], outcome: Outcome) -> dict[str, Any]:
         "question": study.question(),
         "simulated": bool(opened.dataset.simulated),
         "untrained": study.untrained(),
+        "trained": study.trained(),
         "dataset": {
             "name": recipe.dataset.name,
             "title": card.title,

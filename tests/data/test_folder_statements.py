@@ -334,8 +334,8 @@ def test_random_matrices_are_read_as_pandas_reads_them(data, header, tabs, n, wi
     except UserError as error:  # a first row of whole numbers above others is refused, never taken for data or header
         assert not header and "a header of numbers" in str(error) and all(cell.isdigit() for cell in rows[0])
         return
-    expected = pd.read_csv(path, sep=separator, header=0 if header else None, float_precision="round_trip")
-    np.testing.assert_array_equal(found.values, expected.to_numpy(dtype=float))
+    expected = pd.read_csv(path, sep=separator, header=0 if header else None, dtype=str)
+    np.testing.assert_array_equal(found.values, expected.to_numpy().astype(float))
     assert found.names == (names or None)
 
 

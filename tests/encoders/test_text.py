@@ -178,6 +178,20 @@ def test_digest_follows_weights_context_and_tokenizer_and_not_its_use(bert, gpt2
     assert used.digest() == plain
 
 
+def test_another_configuration_of_the_same_weights_is_another_network(bert, tmp_path):
+    """Its features, and what was found out when it was opened, would otherwise be served for the other."""
+    import json
+    import shutil
+
+    other = tmp_path / "other"
+    shutil.copytree(bert, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
+    one, two = (make("text", model=str(where)) for where in (bert, other))
+    assert one.parameters()["weights"] == two.parameters()["weights"] and one.digest() != two.digest()
+    assert not np.allclose(features(one, TEXTS)["encoder.layer.2"], features(two, TEXTS)["encoder.layer.2"])
+
+
 def test_untrained_weights_follow_the_seed(bert):
     one, same, other = (make("text", model=str(bert), weights="random", seed=seed) for seed in (1, 1, 2))
     assert one.untrained and one.digest() == same.digest() != other.digest()

@@ -81,6 +81,8 @@ def test_pictures_report_and_warnings(run: Run) -> None:
     assert "simulated: no brain was measured" in page
     assert "not a measurement" in page
     assert "does not predict held-out stimuli" in page  # the silent region
+    (network,) = (run.path / "generators").glob("*/*.json")
+    assert f"small: 1 network trained here, key {network.stem}" in page
     assert sorted(path.name for path in (run.path / "figures").glob("explore_*"))[0].startswith("explore_sim-01_disc")
     with np.load(next((run.path / "images").glob("*stripes-area*.npz"))) as stored:
         assert stored["unguided"].shape == (6, 32, 32, 3)
@@ -96,7 +98,7 @@ def test_nothing_is_drawn_or_trained_twice(run: Run, tmp_path: Path, monkeypatch
         raise AssertionError("computed twice")
 
     monkeypatch.setattr("brainbench.reconstruction.guidance.guide", refuse)
-    monkeypatch.setattr("brainbench.reconstruction.generators.small.train_network", refuse)
+    monkeypatch.setattr("brainbench.reconstruction.generators.small.train", refuse)
     again = bb.run(recipe, out=run.path, cache=run.path.parent / "cache")
     assert (again.path / "scores.csv").read_bytes() == before
 

@@ -215,6 +215,7 @@ def test_a_killed_run_trains_and_draws_on_to_the_same_bytes(tmp_path):
     rungs = whole.scores.query("metric == 'pixcorr' and stimulus == ''").set_index(["stage", "row"])["value"]
     assert rungs["final", "oracle"] > rungs["baseline", "shuffled, final"]
     assert ("final - low_level", "predicted") in rungs.index
+    assert "small: 2 networks trained here, one for each set of training images, keys " in whole.report.read_text()
     folder = tmp_path / "killed"
     command = [sys.executable, "-m", "brainbench", "run", str(recipe), "--out", str(folder), "--cache",
                str(tmp_path / "cache"), "--quiet"]  # fmt: skip

@@ -1,6 +1,8 @@
 """Scores of decoded trials: four metrics with permutation p, bootstrap confidence, and paired tests.
 
-Predictions are fixed; true labels are permuted within runs and folds, and trials are resampled within folds.
+Predictions are fixed; true labels are permuted within runs and folds, and trials are resampled within folds. Folds
+learn from each other's labels, which fixed predictions do not show: the null is widened by the most that this can add
+(`brainbench.evaluation.significance.widened`).
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from brainbench.evaluation.bootstrap import row_weights
-from brainbench.evaluation.significance import permutation_indices
+from brainbench.evaluation.significance import DECISIONS, permutation_indices, widened
 
 METRICS = ("accuracy", "balanced_accuracy", "kappa", "roc_auc")
 MIN_TRIALS_PER_FOLD = 10
@@ -99,6 +101,8 @@ def score_trials(
     weights = row_weights(np.arange(len(y)), fold=fold, n_draws=n_draws, seed=seed)
     observed = {metric: _over_parts(metric, y[None], None, probability, parts) for metric in METRICS}
     null = {metric: _over_parts(metric, y[orders], None, probability, parts) for metric in METRICS}
+    for metric in METRICS:
+        null[metric] = widened(null[metric], len(np.unique(fold)), 1.0 if metric == "roc_auc" else DECISIONS)
     draws = {metric: _over_parts(metric, y[None], weights, probability, parts) for metric in METRICS}
     scores = {}
     tail = (1 - confidence) / 2

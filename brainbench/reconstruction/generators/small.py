@@ -225,6 +225,11 @@ class SmallGenerator(Generator):
         """Return the file of the finished weights, once there is one."""
         return [] if self._file is None else [self._file]
 
+    def training_record(self) -> dict[str, np.ndarray]:
+        """Return the curve of the loss, and the key of the network; see `Generator.training_record`."""
+        key = {} if self._file is None else {"network": np.array(self._file.stem)}
+        return {"loss": np.asarray(self.losses, dtype=np.float32), **key}
+
     # Training ----------------------------------------------------------------------------------------------------
 
     def train(

@@ -188,7 +188,7 @@ class Exploration:
         """Return the unit that trains the generator."""
 
         def compute() -> dict[str, np.ndarray]:
-            return {"loss": np.asarray(getattr(self.generator, "losses", []), dtype=np.float32)}
+            return self.generator.training_record()
 
         return Unit("train", f"{self.subject}, generator", self._generator_key(), compute)
 

@@ -10,7 +10,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Responses
 from brainbench.recipes.kinds.explore import ExploreRecipe
 from brainbench.runs.units import Unit
-from brainbench.studies.base import FeatureSet, Stage, Study
+from brainbench.studies.base import FeatureSet, Stage, Study, generators_trained
 from brainbench.studies.cases.case import note_case, open_cases
 from brainbench.studies.explore.exploration import Exploration, check_guide
 from brainbench.studies.explore.results import explore_claims, report_exploration
@@ -79,6 +79,11 @@ class ExploreStudy(Study[ExploreRecipe]):
         for name in ("fit", "train", "draw"):
             units = {unit.digest: unit for plan in self.plans for unit in plan[name]}
             yield Stage(name, list(units.values()))
+
+    def trained(self) -> list[str]:
+        """Return the keys of the generators that were trained."""
+        units = [unit for plan in self.plans for unit in plan["train"]]
+        return generators_trained(self.recipe.generator.name, units, self.runner)
 
     def gather(self, outcome: Outcome) -> None:
         """Add what was drawn for every region, and what every encoding model reads of it."""

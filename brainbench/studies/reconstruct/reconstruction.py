@@ -227,8 +227,7 @@ def _train_unit(one: Reconstruction, images: TrainingSet, runner: Runner) -> Uni
     key = {"generator": one.generator.parameters(), "images": images.digest, "seed": one.recipe.seed}
 
     def compute() -> dict[str, np.ndarray]:
-        ready = trained(one, images, runner)
-        return {"loss": np.asarray(getattr(ready, "losses", []), dtype=np.float32)}
+        return trained(one, images, runner).training_record()
 
     return Unit("train", f"{one.label}, generator", key, compute)
 

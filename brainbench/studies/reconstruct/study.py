@@ -17,7 +17,7 @@ from brainbench.reconstruction.cards import load_weights_card
 from brainbench.reconstruction.metrics import METRICS
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
-from brainbench.studies.base import FeatureSet, Stage, Study, distinct_stimuli
+from brainbench.studies.base import FeatureSet, Stage, Study, distinct_stimuli, generators_trained
 from brainbench.studies.cases.case import note_case, open_cases
 from brainbench.studies.memory import BATCH_MB, BLOCK_MB, TORCH_MB, held_responses, jobs_of, largest, megabytes
 from brainbench.studies.outcome import Outcome
@@ -141,12 +141,21 @@ class ReconstructStudy(Study[ReconstructRecipe]):
             for stimuli in distinct:
                 yield FeatureSet(one.name, one.encoder, stimuli, [one.layer], one.pool)
 
+    @cached_property
+    def generator_units(self) -> list[Unit]:
+        """Trainings of the generator, one for each set of training images."""
+        return [unit for one in self.reconstructions for unit in train_units(one, self.runner)]
+
+    def trained(self) -> list[str]:
+        """Return the keys of the generators that were trained."""
+        name = "" if self.recipe.generator is None else self.recipe.generator.name
+        return generators_trained(name, self.generator_units, self.runner)
+
     def stages(self) -> Iterator[Stage]:
         """Yield predictions, trainings, drawings and scores."""
         ladders, ours = self.ladders, self.reconstructions
         yield Stage("predict", [unit for ladder in ladders for units in ladder.predictions for unit in units])
-        training = [unit for one in ours for unit in train_units(one, self.runner)]
-        yield TrainingStage("train the generator (%)", training, ours)
+        yield TrainingStage("train the generator (%)", self.generator_units, ours)
         yield Stage("draw", [unit for ladder in ladders for _, units in ladder.drawn for unit in units])
         yield Stage("score", [unit for ladder in ladders for unit in ladder.scores])
 

@@ -1,0 +1,277 @@
+"""Every architecture of transformers that reads text, and every family of timm, built small with random weights.
+
+Each gets a verdict: `read` (its layers are the library's own hidden states or feature maps of a stimulus alone, to
+1e-5 of the largest value, found here by another way than the check on opening), `refused` (by name, with the reason),
+or `WRONG`. Kinds that cannot be built small from their configuration alone are `not built`.
+
+    python benchmarks/architectures.py [--sample 20 --seed 7] [NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from brainbench.core.errors import UserError
+from brainbench.encoders.base import open_encoder
+
+TOLERANCE = 1e-5
+TEXTS = ["the cat sat", "on a very long mat that goes on and on without an end in sight", "colour less", "rain"]
+LARGEST = 30e6
+"""Parameters: what is larger is not built here."""
+SMALL = {
+    32: ("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "embedding_size", "attention_hidden_size",
+         "word_embed_proj_dim", "intra_bottleneck_size", "true_hidden_size", "d_embed", "embed_dim"),
+    64: ("intermediate_size", "ffn_dim", "d_ff", "d_inner", "hidden_dim", "encoder_ffn_dim", "decoder_ffn_dim",
+         "moe_intermediate_size", "shared_expert_intermediate_size", "dff", "ffn_hidden_size", "n_inner"),
+    3: ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "encoder_layers", "decoder_layers",
+        "num_encoder_layers", "num_decoder_layers"),
+    4: ("num_attention_heads", "n_head", "num_heads", "n_heads", "encoder_attention_heads", "decoder_attention_heads",
+        "attention_heads"),
+    2: ("num_key_value_heads", "num_experts_per_tok", "num_kv_heads"),
+    8: ("head_dim", "d_kv", "d_head", "state_size", "num_experts", "num_local_experts", "n_routed_experts"),
+    128: ("max_position_embeddings", "n_positions", "context_length"),
+}  # fmt: skip
+"""Sizes by the names that configurations give them."""
+
+
+# Texts ----------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def tokenizer() -> Any:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    made.train_from_iterator(TEXTS, trainers.WordLevelTrainer(special_tokens=special, show_progress=False))
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = {f"{name.strip('[]').lower()}_token": name for name in special}
+    return PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=64, **names)
+
+
+def text_kinds() -> list[str]:
+    """Kinds of models whose configuration has a vocabulary."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    found = []
+    for kind in sorted(MODEL_MAPPING_NAMES):
+        with contextlib.suppress(Exception):
+            config = AutoConfig.for_model(kind)
+            if getattr(config, "vocab_size", None) or getattr(config, "text_config", None) is not None:
+                found.append(kind)
+    return found
+
+
+def small_config(kind: str) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.for_model(kind, **_sizes(AutoConfig.for_model(kind)))
+
+
+def _sizes(plain: Any) -> dict[str, Any]:
+    """Return the small sizes that a configuration, and those inside of it, have names for."""
+    names = set(plain.to_dict()) | set(getattr(plain, "attribute_map", {}))
+    sizes: dict[str, Any] = {name: size for size, those in SMALL.items() for name in those if name in names}
+    if isinstance(getattr(plain, "layer_types", None), list):
+        sizes["layer_types"] = plain.layer_types[-3:]
+    tokens = {"vocab_size": 64, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    sizes |= {name: value for name, value in tokens.items() if name in names or name.endswith("token_id")}
+    for name in getattr(plain, "sub_configs", {}):
+        inner = getattr(plain, name, None)
+        if inner is not None:
+            sizes[name] = {"model_type": inner.model_type, **_sizes(inner)}
+    return sizes
+
+
+def _runs(config: Any) -> str:
+    """Return why a network does not run on plain tokens by itself, or nothing."""
+    from transformers import AutoModel
+
+    try:
+        network = AutoModel.from_config(config).eval()
+        tokens = tokenizer()(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=False)
+        if getattr(config, "is_encoder_decoder", False):
+            network = network.get_encoder()
+        with torch.inference_mode():
+            network(**tokens)
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return ""
+
+
+def text_verdict(kind: str, folder: Path) -> tuple[str, str]:
+    from transformers import AutoModel
+
+    try:
+        config = small_config(kind)
+        with torch.device("meta"):
+            size = sum(parameter.numel() for parameter in AutoModel.from_config(config).parameters())
+    except Exception as error:  # libraries raise whatever they raise
+        return "not built", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    if size > LARGEST:
+        return "not built", f"{size / 1e6:.0f} million parameters"
+    config.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    try:
+        encoder: Any = open_encoder({"name": kind, "family": "text", "model": str(folder), "weights": "random"})
+        found = encoder.features(TEXTS)
+    except UserError as error:
+        alone_it_fails = _runs(config) if "does not run on two stimuli" in str(error) else ""
+        if alone_it_fails:
+            return "not built", f"does not run on tokens by itself: {alone_it_fails}"
+        return "refused", str(error).splitlines()[0]
+    alone = []
+    for text in TEXTS:
+        inputs = encoder._sentences([text])
+        with torch.inference_mode():
+            states = encoder.network(**inputs.kwargs, output_hidden_states=True).hidden_states
+        alone.append([state[0].mean(0).numpy() for state in states])
+    states = [np.stack(each) for each in zip(*alone, strict=True)]
+    taps, last = list(found.values()), _afters(encoder, list(found)[-1])
+    return _agree(taps, states, last), f"{len(taps)} taps; {encoder.note}"
+
+
+def _afters(encoder: Any, layer: str) -> list[np.ndarray]:
+    """Return what modules outside of the blocks make of the last block's output: one may be the last state."""
+    (tap,) = [tap for tap in encoder.taps if tap.name == layer]
+    made = []
+    for name, module in encoder.network.named_modules():
+        if not name or any(part.isdecimal() for part in name.split(".")) or list(module.children()):
+            continue
+        with contextlib.suppress(Exception), torch.inference_mode():
+            values = [
+                module(encoder.run(encoder._sentences([text]), [tap])[tap.name])[0].mean(0).numpy() for text in TEXTS
+            ]
+            made.append(np.stack(values))
+    return made
+
+
+def _agree(taps: list[np.ndarray], states: list[np.ndarray], last: list[np.ndarray]) -> str:
+    """`read` when every tap is the hidden state of its place, counted from the first that one of the two lists has."""
+    for shift in (0, 1):  # a library may list no embeddings
+        pairs = list(zip(taps[shift:], states, strict=False))
+        enough = len(taps) - shift <= len(states) <= len(taps) - shift + (shift == 1)
+        inner = all(_same(tap, state) for tap, state in pairs[:-1])
+        if enough and inner and any(_same(one, pairs[-1][1]) for one in [pairs[-1][0], *last]):
+            return "read"
+    return "WRONG"
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and float(np.abs(a - b).max()) <= TOLERANCE * max(1.0, float(np.abs(b).max()))
+
+
+# Pictures -------------------------------------------------------------------------------------------------------------
+
+
+def timm_families() -> list[str]:
+    import timm
+
+    return sorted(timm.list_modules())
+
+
+def smallest(family: str) -> str | None:
+    """Return the model of a family with the fewest parameters, of the five whose names look smallest."""
+    import timm
+
+    hints = ("test_", "pico", "femto", "atto", "nano", "tiny", "xx", "_xs", "_s0", "_t", "_s", "small", "18", "b0", "0")
+    names = sorted(timm.list_models(module=family), key=lambda name: (-sum(h in name for h in hints), len(name)))
+    sizes = {}
+    for name in names[:5]:
+        with contextlib.suppress(Exception), torch.device("meta"):
+            sizes[name] = sum(parameter.numel() for parameter in timm.create_model(name).parameters())
+    return min(sizes, key=sizes.__getitem__) if sizes else None
+
+
+def timm_verdict(family: str, _folder: Path) -> tuple[str, str]:
+    name = smallest(family)
+    if name is None:
+        return "not built", "no model of it builds without memory"
+    rng = np.random.default_rng(0)
+    pictures = list(rng.integers(0, 256, (2, 48, 64, 3)).astype(np.uint8))
+    settings = {"name": family, "family": "image", "model": name, "weights": "random"}
+    encoder: Any = None
+    reason = "too large"
+    for size in (64, 128, None):
+        try:
+            encoder = open_encoder({**settings, "image_size": size})
+            break
+        except UserError as error:
+            reason = str(error).splitlines()[0]
+        except (AssertionError, ValueError, RuntimeError, TypeError) as error:  # timm: this size does not go
+            reason = f"{type(error).__name__}: {error}"
+    if encoder is None:
+        return ("refused" if reason.startswith("encoder") else "WRONG"), f"{name}: {reason}"
+    taps = list(encoder.features(pictures).values())
+    with torch.inference_mode():
+        maps = encoder.network.forward_intermediates(encoder.prepare(pictures), intermediates_only=True)
+    means = [one.mean((2, 3)).numpy() if one.ndim == 4 else one.mean(1).numpy() for one in maps]
+    held = [any(_same(tap, mean) for tap in taps) for mean in means]
+    # The first map may come before the first block, the last be what a final norm or convolution makes of it.
+    right = all(held[1:-1]) and sum(held) >= max(1, len(held) - 2)
+    return (
+        "read" if right else "WRONG",
+        f"{name}: {len(taps)} taps hold {sum(held)} of {len(held)} maps; {encoder.note}",
+    )
+
+
+# All ------------------------------------------------------------------------------------------------------------------
+
+
+def verdicts(names: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, verdict and remark of architectures by name: ``text:bert``, ``timm:resnet``."""
+    for name in names:
+        family, _, kind = name.partition(":")
+        judge = {"text": text_verdict, "timm": timm_verdict}[family]
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                with contextlib.redirect_stderr(io.StringIO()):
+                    verdict, remark = judge(kind, Path(folder))
+            except Exception as error:  # a crash of ours is what is looked for
+                verdict, remark = "WRONG", f"crash: {type(error).__name__}: {error}"
+        yield name, verdict, remark
+
+
+def every_name() -> list[str]:
+    return [f"text:{kind}" for kind in text_kinds()] + [f"timm:{family}" for family in timm_families()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="such as text:bert or timm:resnet; all without")
+    parser.add_argument("--sample", type=int, help="only so many, drawn by --seed")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    names = options.names or every_name()
+    if options.sample:
+        names = list(np.random.default_rng(options.seed).permutation(names)[: options.sample])
+    counts: Counter[str] = Counter()
+    for name, verdict, remark in verdicts(names):
+        counts[verdict] += 1
+        print(f"{name:<40} {verdict:<10} {remark[:240]}", flush=True)
+    print(", ".join(f"{n} {verdict}" for verdict, n in counts.most_common()), f"of {sum(counts.values())}")
+    sys.exit(1 if counts["WRONG"] else 0)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()

@@ -1,0 +1,79 @@
+"""P values of what a model adds to controls, and of means over participants who met the same stimuli."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+from calibration_rows.nulls import N_EXCHANGES, encode, responses
+
+from brainbench.evaluation.bootstrap import subject_mean
+from brainbench.evaluation.calibration import Row
+from brainbench.evaluation.exchange import make_exchange
+from brainbench.evaluation.family import p_of_draws
+from brainbench.evaluation.refit import gain_scores, refit_null
+from brainbench.evaluation.splitters import make_splitter
+from brainbench.ridge.encoding import FoldDesign, FoldSettings
+
+
+def unique(seed: int, *, many: int, effect: float = 0.3, n_targets: int = 4, n_rows: int = 120) -> list[float]:
+    """Return p of unique R2 of a model whose features correlate .5 with controls that alone have an effect."""
+    rng = np.random.default_rng(seed)
+    controls = rng.normal(size=(n_rows, 10))
+    model = 0.5 * controls @ rng.normal(size=(10, 20)) / np.sqrt(10) + np.sqrt(0.75) * rng.normal(size=(n_rows, 20))
+    signal = controls @ rng.normal(size=(10, many * n_targets)) / np.sqrt(10)
+    Y = effect * signal + np.sqrt(1 - effect**2) * responses(rng, n_rows, n_targets, n_regions=many)
+    stimulus, settings = np.arange(n_rows), FoldSettings(alphas=np.logspace(-1, 4, 6))
+    folds = list(make_splitter(["stimulus"], n_splits=5, seed=seed % 2**31).split(Y, stimulus=stimulus))
+
+    def designs(bands: list[np.ndarray]) -> list[FoldDesign]:
+        run = np.zeros(n_rows)
+        return [FoldDesign(bands, *fold, settings, inner_groups=stimulus[fold[0]], run=run) for fold in folds]
+
+    pairs = list(zip(designs([controls]), designs([controls, model]), strict=True))
+
+    def predict(Y: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+        for small, full in pairs:
+            found = [design.fit(Y, "float32") for design in (small, full)]
+            yield found[0].y_true, *(one.y_pred for one in found)
+
+    score, parts = gain_scores("folds"), list(predict(Y))
+    base, left = np.zeros_like(Y), np.zeros_like(Y)
+    for (_, test), (truth, small, _) in zip(folds, parts, strict=True):
+        base[test], left[test] = small, truth - small
+    exchange = make_exchange(n_rows, kind="stimulus", stimulus=stimulus, n_exchanges=N_EXCHANGES, seed=seed % 2**31)
+    of = np.arange(Y.shape[1]) // n_targets
+    null = refit_null(
+        left, exchange, predict, score, {str(i): of == i for i in range(many)}, base=base, n_refitted=10_000
+    )
+    observed = score(parts).reshape(many, n_targets).mean(axis=1)
+    return [p_of_draws(float(one), draws, exchange) for one, draws in zip(observed, null.regions.T, strict=True)]
+
+
+def participants(seed: int, *, test: str, shared: float, n_subjects: int = 12, n_rows: int = 80) -> float:
+    """Return the p of a mean over participants who share a signal of the stimuli that the features know nothing of."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, 20))
+    common = rng.normal(size=(n_rows, 1))
+    Y = np.sqrt(shared) * common + np.sqrt(1 - shared) * rng.normal(size=(n_rows, n_subjects))
+    stimulus = np.arange(n_rows)
+    folds = list(make_splitter(["stimulus"], n_splits=5, seed=seed % 2**31).split(Y, stimulus=stimulus))
+    exchange = make_exchange(n_rows, kind="stimulus", stimulus=stimulus, n_exchanges=N_EXCHANGES, seed=seed % 2**31)
+    observed, null = encode(X, Y, folds, exchange, n_regions=n_subjects, groups=stimulus)
+    if test == "t":
+        return subject_mean(observed).p
+    return p_of_draws(float(observed.mean()), null.regions.mean(axis=1), exchange)
+
+
+ROWS = [
+    *(
+        Row(f"unique variance, control effect r {str(effect)[1:]}, region of 4", "p",
+            partial(unique, many=5, effect=effect),
+            n_sets=1000, many=5)
+        for effect in (0.3, 0.6)
+    ),
+    *(
+        Row(f"mean of {n} participants, shared signal {shared}, exchanged together", "p",
+            partial(participants, test="exchange", shared=shared, n_subjects=n), n_sets=1000)
+        for n, shared in ((6, 0.3), (12, 0.3), (12, 0.5), (20, 0.3))
+    ),
+]  # fmt: skip
