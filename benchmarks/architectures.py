@@ -90,7 +90,7 @@ def _sizes(plain: Any) -> dict[str, Any]:
     """Return the small sizes that a configuration, and those inside of it, have names for."""
     names = set(plain.to_dict()) | set(getattr(plain, "attribute_map", {}))
     sizes: dict[str, Any] = {name: size for size, those in SMALL.items() for name in those if name in names}
-    if isinstance(getattr(plain, "layer_types", None), list):
+    if "layer_types" in names and isinstance(plain.layer_types, list):
         sizes["layer_types"] = plain.layer_types[-3:]
     tokens = {"vocab_size": 64, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
     sizes |= {name: value for name, value in tokens.items() if name in names or name.endswith("token_id")}
@@ -143,10 +143,17 @@ def text_verdict(kind: str, folder: Path) -> tuple[str, str]:
         inputs = encoder._sentences([text])
         with torch.inference_mode():
             states = encoder.network(**inputs.kwargs, output_hidden_states=True).hidden_states
-        alone.append([state[0].mean(0).numpy() for state in states])
+        alone.append([_own_tokens(state, inputs) for state in states])
     states = [np.stack(each) for each in zip(*alone, strict=True)]
     taps, last = list(found.values()), _afters(encoder, list(found)[-1])
     return _agree(taps, states, last), f"{len(taps)} taps; {encoder.note}"
+
+
+def _own_tokens(state: Any, inputs: Any) -> np.ndarray:
+    """Return the mean over a text's tokens: some networks pad further, or add a token of their own at the end."""
+    tensor = state[0] if isinstance(state, tuple) else state
+    mean: np.ndarray = tensor[0, : inputs.mask.shape[1]].mean(0).numpy()
+    return mean
 
 
 def _afters(encoder: Any, layer: str) -> list[np.ndarray]:
@@ -157,9 +164,10 @@ def _afters(encoder: Any, layer: str) -> list[np.ndarray]:
         if not name or any(part.isdecimal() for part in name.split(".")) or list(module.children()):
             continue
         with contextlib.suppress(Exception), torch.inference_mode():
-            values = [
-                module(encoder.run(encoder._sentences([text]), [tap])[tap.name])[0].mean(0).numpy() for text in TEXTS
-            ]
+            values = []
+            for text in TEXTS:
+                inputs = encoder._sentences([text])
+                values.append(_own_tokens(module(encoder.run(inputs, [tap])[tap.name]), inputs))
             made.append(np.stack(values))
     return made
 

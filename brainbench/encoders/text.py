@@ -13,6 +13,7 @@ import numpy as np
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
+from brainbench.encoders.capture import first_tensor
 from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.selfcheck import Probe, checked
 from brainbench.networks.devices import automatic_batch, resolve_device
@@ -232,7 +233,7 @@ class TextEncoder(NetworkEncoder):
 
         def together() -> list[Any] | None:
             states = getattr(self.network(**both.kwargs, output_hidden_states=True), "hidden_states", None)
-            return list(states) if states else None
+            return [first_tensor(state) for state in states] if states else None  # Pegasus-X gives pairs
 
         return Probe(together, lambda: self.network(**short.kwargs), both.mask, short.mask, has_token, "embeddings")
 

@@ -1,0 +1,29 @@
+"""A sample of all architectures that turns with the day; `benchmarks/architectures.py` judges every one."""
+
+import datetime
+
+import numpy as np
+import pytest
+
+from benchmarks.architectures import text_kinds, timm_families, verdicts
+
+SEED = datetime.date.today().toordinal()
+HEAVY = {
+    "beit", "deepseek_vit", "gemma4_vit", "hieradet_sam2", "mobilenetv5", "naflexvit", "nasnet", "pnasnet", "qwen3_vit",
+    "vgg", "inception_v3", "inception_v4", "inception_resnet_v2", "vision_transformer_sam", "maxxvit",
+}  # fmt: skip
+"""Families whose smallest model takes more than a few seconds."""
+
+
+def sample(names, n):
+    return [str(name) for name in np.random.default_rng(SEED).permutation(names)[:n]]
+
+
+@pytest.mark.parametrize("family", ["text", "timm"])
+def test_todays_architectures_are_read_rightly_or_refused_by_name(family):
+    names = text_kinds() if family == "text" else [name for name in timm_families() if name not in HEAVY]
+    chosen = [f"{family}:{name}" for name in sample(names, 10 if family == "text" else 3)]
+    found = list(verdicts(chosen))
+    assert len(found) == len(chosen)
+    wrong = [one for one in found if one[1] == "WRONG"]
+    assert not wrong, f"seed {SEED}: {wrong}"
