@@ -60,7 +60,7 @@ def run_cases(part: str, seed: int, numbers: Iterator[int] | range, make: Callab
     tally = Tally(part)
     for number in numbers:
         case = make(random.Random(f"{seed}-{part}-{number}"))
-        start = time.monotonic()
+        start = time.process_time()
         problem = ""
         try:
             end = case()
@@ -74,8 +74,8 @@ def run_cases(part: str, seed: int, numbers: Iterator[int] | range, make: Callab
         except Exception:
             end = "crashed"
             problem = traceback.format_exc(limit=-6)
-        if time.monotonic() - start > MAX_SECONDS:
-            problem = problem or f"took {time.monotonic() - start:.0f} s"
+        if time.process_time() - start > MAX_SECONDS:
+            problem = problem or f"took {time.process_time() - start:.0f} s of CPU"
         tally.ends[end] += 1
         if problem:
             tally.crashes.append(f"{part} case {number}, seed {seed}\n{getattr(case, 'text', '')[-3000:]}\n{problem}")
@@ -162,7 +162,7 @@ def mutated_recipe(rng: random.Random) -> Case:
         parent, key = rng.choice(places)
         what = rng.randrange(6)
         if what <= 2:
-            parent[key] = rng.choice(ODD_VALUES)
+            parent[key] = deepcopy(rng.choice(ODD_VALUES))
         elif what == 3 and isinstance(parent, dict):
             parent[rng.choice((str(key)[:-1], str(key) + "s", key, *ODD_TEXTS))] = parent.pop(key)
         elif what == 4:

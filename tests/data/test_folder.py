@@ -215,6 +215,11 @@ BAD_TRIALS = {
         {},
         "not a readable .npy",
     ),
+    "header that is no Python": (
+        lambda r: edit_header(r / "sub-01" / "responses.npy", "{'descr'", "\x11'descr'"),
+        {},
+        "not a readable .npy",
+    ),
     "shape of truths": (
         lambda r: edit_header(r / "sub-01" / "responses.npy", "(18, 10)", "(True, 1)"),
         {},
