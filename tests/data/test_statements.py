@@ -400,3 +400,18 @@ def test_data_check_of_chosen_subjects(tmp_path):
         check("eeg-folder", str(tmp_path), [*settings_, "subjects=[s3]"])
     with pytest.raises(UserError, match="not a value"):
         check("eeg-folder", str(tmp_path), ["subjects=[s1"])
+
+
+def test_heads_that_moved_between_runs_are_measured():
+    from brainbench.data.recordings.base import head_moves
+
+    infos = []
+    for shift in (0.0, 0.003, 0.012):
+        info = mne.create_info(2, 100.0, "mag")
+        place = np.eye(4)
+        place[0, 3] = shift
+        with info._unlock():
+            info["dev_head_t"] = mne.transforms.Transform("meg", "head", place)
+        infos.append(info)
+    assert head_moves(infos) == pytest.approx(0.012)
+    assert head_moves(infos[:1]) == 0 == head_moves([mne.create_info(2, 100.0, "eeg")] * 2)

@@ -31,6 +31,9 @@ from brainbench.recipes.datasets import RecordingSettings
 if TYPE_CHECKING:
     import mne
 
+FAR_M = 0.005
+"""How far apart heads may lie between MEG runs before the report says so."""
+
 
 class RecordingDataset(Dataset):
     """A data set of continuous recordings; a subclass says which files and events there are.
@@ -241,13 +244,17 @@ class RecordingDataset(Dataset):
                 left,
             )
         ]
+        moved = head_moves([one.raw.info for one in runs])
+        if moved > FAR_M:
+            why = f"the head lies up to {1000 * moved:.0f} mm apart between runs, which are put together as they are"
+            self._accounts[subject, span].append(RunUse(subject, why=why))
         parts = [part for part, _ in cuts if part is not None]
         if not parts:
             raise UserError(
                 f"{subject}: no event leaves room for a whole trial of {settings.tmin:g} to {settings.tmax:g} s",
                 hint="; ".join(dict.fromkeys(f"{one.what} {one.why}" for _, left in cuts for one in left)) or None,
             )
-        # Heads of a MEG session do not lie alike in every run: which is a note of the data, not a reason to stop.
+        # Heads of a MEG session do not lie alike in every run: a note of the data, not a reason to stop.
         joined = mne.concatenate_epochs(parts, on_mismatch="ignore", verbose="ERROR") if len(parts) > 1 else parts[0]
         return joined
 
@@ -305,6 +312,14 @@ class RecordingDataset(Dataset):
         if subject not in self._paired:
             self._paired[subject] = pair_signals(self, subject)
         return self._paired[subject]
+
+
+def head_moves(infos: Sequence[mne.Info]) -> float:
+    """Return the largest distance in metres between heads of MEG runs, 0 where positions are not known."""
+    places = np.array([info["dev_head_t"]["trans"][:3, 3] for info in infos if info.get("dev_head_t") is not None])
+    if len(places) < 2:
+        return 0.0
+    return float(np.linalg.norm(places[:, None] - places[None], axis=-1).max())
 
 
 def _by_reason(gone: dict[str, str]) -> list[LeftOut]:
