@@ -48,7 +48,8 @@ def _unique(subject: str, rows: Sequence[Row]) -> list[str]:
                 text = f"no {encoder} layer explains variance beyond the controls"
             else:
                 text = f"{len(above)} of {len(layers)} {encoder} layers explain variance that the controls do not"
-                if not any(row.get("ci_low") is not None and row["ci_low"] > 0 for row in above):
+                known = [row["ci_low"] for row in above if row.get("ci_low") is not None]
+                if known and max(known) <= 0:
                     text += " by the permutation test, though no interval excludes zero"
             sentences.append(f"{roi} ({subject}): {text} ({detail}).")
     return sentences
@@ -82,7 +83,9 @@ def _against_controls(
             reached = f"{rival['encoder']} at {number(rival['value'], 2)}"
             if good(best) <= good(rival):
                 text += f"; it does not beat its control {reached}"
-            elif best.get("ci_low") is not None and _surely_better(best, rival, metric):
+            elif best.get("ci_low") is None:
+                text += f"; its best control is {reached}, and there is no interval to hold them against each other"
+            elif _surely_better(best, rival, metric):
                 beyond = "above" if metric.direction > 0 else "below"
                 text += f"; its confidence interval lies {beyond} the best control, {reached}"
             else:
