@@ -71,8 +71,9 @@ def note_case(outcome: Outcome, case: Case, is_main: bool) -> None:
     known = outcome.schemes.setdefault(rows.scheme.label, case.split.facts(rows.scheme, is_main))
     if case.split.over == "pooled":
         outcome.warn(
-            f"{rows.scheme.label}: folds of fewer than three test rows have no score of their own, so that predictions "
-            "are pooled; a pooled correlation lies below 0 where there is no effect, and finds less: deal larger folds"
+            f"{rows.scheme.label}: folds of fewer than three test stimuli have no score of their own, so that "
+            "predictions are pooled; a pooled correlation lies below 0 where there is no effect, and finds less: deal "
+            "larger folds"
         )
     for finding in case.split.certificate.findings:
         if finding not in known["certificate"]["findings"]:

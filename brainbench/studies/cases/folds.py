@@ -20,7 +20,7 @@ from brainbench.studies.cases.features import Features
 from brainbench.studies.cases.rows import Rows
 
 MIN_ROWS_PER_FOLD = 3
-"""Below so many test rows a fold has no score of its own: predictions are pooled over folds before scoring."""
+"""Below so many test rows of different stimuli a fold has no score of its own: predictions are pooled over folds."""
 
 NULLS = {
     "block": "blocks of {seconds:g} s of the responses are exchanged within runs",
@@ -136,7 +136,9 @@ def split_rows(rows: Rows, features: Features, recipe: Recipe) -> Split:
     except ValueError as error:
         raise UserError(f"{rows.subject}, hold_out {list(scheme.hold_out)}: {error}") from error
     certificate = certify(rows, folds, responses, stimuli)
-    smallest = min(len(test) for _, test in folds)
+    # Repeats of one stimulus are predicted alike: a fold of one stimulus, however often shown, correlates with nothing.
+    shown = np.arange(len(rows)) if continuous is not None else rows.stimulus
+    smallest = min(len(np.unique(shown[test])) for _, test in folds)
     null, block_length = choose_null(rows, recipe, features)
     over = "folds" if smallest >= MIN_ROWS_PER_FOLD else "pooled"
     return Split(rows, folds, over, null, block_length, certificate)
