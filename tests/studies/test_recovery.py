@@ -113,8 +113,9 @@ def test_scores_stay_below_their_ceilings(gabor):
 def test_the_estimated_ceiling_is_the_planted_one(gabor):
     ceilings = gabor[gabor["roi"] != "silent"].groupby("seed")["ceiling"].mean()
     assert abs(ceilings.mean() - 0.8) < 0.03
+    # Where nothing was planted the ceiling's interval reaches 0: it is not found, and nothing is divided by it.
     silent = gabor[gabor["roi"] == "silent"].groupby("seed")["ceiling"].mean()
-    assert silent.mean() < 0.25
+    assert silent.isna().mean() >= 0.8
 
 
 def test_p_is_uniform_where_nothing_was_planted(gabor):
