@@ -371,7 +371,7 @@ class RecordingSettings(DatasetSettings):
 class PhysionetMiSettings(RecordingSettings):
     """EEG Motor Movement/Imagery (Schalk et al. 2004): 109 subjects, 64 channels, 160 Hz."""
 
-    built_by = "brainbench.data.recordings.physionet:PhysionetMi"
+    built_by = "brainbench.recordings.physionet:PhysionetMi"
     name: Literal["physionet-mi"] = "physionet-mi"
     paradigm: Literal[
         "imagery_left_right",
@@ -388,7 +388,7 @@ class PhysionetMiSettings(RecordingSettings):
 class MoabbSettings(RecordingSettings):
     """Any data set of MOABB, by the name of its class."""
 
-    built_by = "brainbench.data.recordings.moabb:Moabb"
+    built_by = "brainbench.recordings.moabb:Moabb"
     keeps_own_root = True
     name: Literal["moabb"] = "moabb"
     dataset: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
@@ -406,7 +406,7 @@ class MoabbSettings(RecordingSettings):
 class EegFolderSettings(RecordingSettings):
     """The user's own recordings (EDF, BDF, GDF, BrainVision, EEGLAB, FIF) with a table of events."""
 
-    built_by = "brainbench.data.recordings.eeg_folder:EegFolder"
+    built_by = "brainbench.recordings.eeg_folder:EegFolder"
     name: Literal["eeg-folder"] = "eeg-folder"
     recordings: str = "recordings.csv"
     """Table of the files, relative to root: `path`, `subject`, and where there are several `session`, `run`."""
