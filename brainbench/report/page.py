@@ -369,10 +369,10 @@ class _Page:
                 background = self.root / entry["background"] if entry["background"] else None
                 title = f"{subject}: {encoder} {layer}, {name_of(metric)}"
                 file = self.root / entry["file"]
-                figure = None  # grayordinates are drawn by Connectome Workbench
+                figure = None  # grayordinates and other meshes are drawn by Connectome Workbench
                 if entry["space"] == "volume":
                     figure = figures.brain_map(file, background, title, self.mark)
-                elif entry["space"] != "cifti":
+                elif entry["space"] == "fsaverage5":
                     figure = figures.surface_map(file, title, self.mark)
                 shown.append(
                     {"title": title, "file": entry["file"], "figure": self.save(figure, f"map_{subject}", title)}
