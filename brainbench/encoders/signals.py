@@ -22,9 +22,6 @@ from torch import Tensor, nn
 from brainbench.core.errors import UserError
 from brainbench.core.registry import imported
 from brainbench.data.base import Context, Stimuli
-from brainbench.data.recordings.base import RecordingDataset, compare_montage
-from brainbench.data.recordings.reading import READERS
-from brainbench.data.recordings.recording import Trials
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Pool
 from brainbench.encoders.capture import Tap
@@ -40,6 +37,9 @@ from brainbench.networks.weights import seeded
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 from brainbench.recipes.encoders import EegSettings
 from brainbench.recipes.pipelines import NetworkSettings
+from brainbench.recordings.base import RecordingDataset, compare_montage
+from brainbench.recordings.reading import READERS
+from brainbench.recordings.recording import Trials
 
 BATCH = 64
 TINY = 1e-24

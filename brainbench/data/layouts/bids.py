@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,30 +14,14 @@ from brainbench.core.remembered import remembered_digest
 from brainbench.data.account import RunUse
 from brainbench.data.array_cache import cached_arrays
 from brainbench.data.base import Context, Dataset, Responses, Stimuli
-from brainbench.data.images import (
-    SubsetMasker,
-    atlas_rois,
-    check_grid,
-    fitted_masker,
-    is_image,
-    label_table_of,
-    read_atlas,
-    read_mask,
-    read_volumes,
-    with_all,
-    without_empty,
-)
-from brainbench.data.layouts.bids_betas import (
-    OpenRun,
-    check_durations,
-    chosen_confounds,
-    first_level,
-    in_mask,
-    load_glmsingle,
-)
-from brainbench.data.layouts.bids_files import BidsRun, events_file, find_runs, read_events, read_timing
+from brainbench.data.images import SubsetMasker, label_table_of, with_all, without_empty
+from brainbench.data.layouts.bids_betas import OpenRun, check_durations, chosen_confounds, first_level
+from brainbench.data.layouts.bids_files import VOLUMES, BidsRun, events_file, find_runs, read_events
+from brainbench.data.layouts.bids_places import Place, place_of
+from brainbench.data.layouts.bids_timing import read_timing
 from brainbench.data.layouts.matrices import absent_columns, flat_columns
 from brainbench.data.stimulus_files import read_stimuli
+from brainbench.data.surfaces import HEMISPHERES
 from brainbench.data.tables import read_table
 from brainbench.recipes.datasets import BidsSettings
 
@@ -89,14 +72,14 @@ class Bids(Dataset):
         files = list(self._table.files)
         for subject in self._chosen:
             for run in self._runs[subject]:
-                files += [run.files.bold, run.events.path, *run.timing.sidecars]
+                files += [*run.files.images, run.events.path, *run.timing.sidecars]
                 files += self._confound_files(run.files)
             files += self._mask_files(subject)
             if self.settings.atlas is not None:
-                atlas = self._path("atlas", subject)
-                files += [atlas, label_table_of(atlas)]
+                atlas = self._paths("atlas", subject)
+                files += atlas if self.settings.labels_inside else [*atlas, label_table_of(atlas[0])]
             if self.settings.betas == "glmsingle":
-                files.append(self._path("glmsingle", subject))
+                files += self._paths("glmsingle", subject)
         return sorted(set(files))
 
     def notes(self) -> list[str]:
@@ -115,9 +98,11 @@ class Bids(Dataset):
 
     # Files -----------------------------------------------------------------------------------------------------
 
-    def _path(self, setting: str, subject: str) -> Path:
-        pattern: str = getattr(self.settings, setting)
-        return self.root / pattern.replace("{subject}", subject)
+    def _paths(self, setting: str, subject: str) -> list[Path]:
+        """Return the file that a setting names, or that of each hemisphere, left first."""
+        pattern: str = getattr(self.settings, setting).replace("{subject}", subject)
+        sides = HEMISPHERES if "{hemi}" in pattern else ("",)
+        return [self.root / pattern.replace("{hemi}", side) for side in sides]
 
     @property
     def _models(self) -> bool:
@@ -151,40 +136,33 @@ class Bids(Dataset):
         return OpenRun(run, timing, events)
 
     def _mask_files(self, subject: str) -> list[Path]:
+        """Return the masks of volumes; other images have none."""
+        if not self._files[subject][0].bold.name.endswith(VOLUMES):
+            return []
         if self.settings.mask is not None:
-            return [self._path("mask", subject)]
+            return self._paths("mask", subject)
         return [run.files.beside("desc-brain_mask.nii.gz") for run in self._runs[subject]]
-
-    def _mask(self, subject: str) -> Any:
-        """Return the brain mask: the one given, or the voxels that lie in the mask of every run."""
-        import nibabel
-
-        files = self._mask_files(subject)
-        first = read_mask(files[0])
-        inside = np.asarray(first.dataobj) > 0
-        for path in files[1:]:
-            mask = read_mask(path)
-            check_grid(mask, path, first, files[0])
-            inside &= np.asarray(mask.dataobj) > 0
-        if not inside.any():
-            raise UserError(f"{subject}: no voxel lies in the masks of all runs")
-        return nibabel.Nifti1Image(inside.astype(np.uint8), first.affine)
 
     # Responses -------------------------------------------------------------------------------------------------
 
     def _read(self, subject: str) -> Responses:
         settings, runs = self.settings, self._runs[subject]
-        mask, mask_path = self._mask(subject), self._mask_files(subject)[0]
-        notes = [note for run in runs for note in run.timing.notes]
+        place = place_of(subject, [run.files for run in runs], self._mask_files(subject), settings)
+        notes = [*filter(None, [place.note]), *(note for run in runs for note in run.timing.notes)]
         parts = [_rows(run) for run in runs]
         if settings.betas == "glmsingle":
-            betas = self._glmsingle(subject, mask, mask_path, sum(len(rows[0]) for rows in parts))
+            betas = self._glmsingle(subject, place, sum(len(rows[0]) for rows in parts))
+            absent = absent_columns(betas)
+            why_absent = "not estimated: NaN in every beta"
             order = ", ".join(run.files.name for run in runs)
             notes.append(f"GLMsingle's betas are taken in the order of these runs, and of onsets within them: {order}")
         else:
             if settings.betas == "block":
                 parts = [_blocks(rows) for rows in parts]
-            betas = np.concatenate([self._run_betas(run, mask, mask_path) for run in runs])
+            by_run = [self._run_betas(run, place) for run in runs]
+            betas = np.concatenate(by_run)
+            absent = np.any([absent_columns(part) for part in by_run], axis=0)
+            why_absent = "not measured in every run: NaN, or the same in all volumes"
         stimulus = np.concatenate([rows[0] for rows in parts])
         shared = set.intersection(*(set(rows[1]) for rows in parts))
         labels = {name: np.concatenate([rows[1][name] for rows in parts]) for name in sorted(shared)}
@@ -197,35 +175,35 @@ class Bids(Dataset):
         run_names = np.concatenate(
             [np.full(len(rows[0]), run.files.name) for run, rows in zip(runs, parts, strict=True)]
         )
-        absent = absent_columns(betas)
         keep = ~(absent | flat_columns(betas))
         account = [self._account(run, len(rows[0])) for run, rows in zip(runs, parts, strict=True)]
         n_absent, n_flat = int(absent.sum()), int(np.sum(~keep & ~absent))
-        for count, why in ((n_absent, "not estimated: NaN in every beta"), (n_flat, "never change")):
+        for count, why in ((n_absent, why_absent), (n_flat, "never change")):
             if count:
-                account.append([RunUse(subject, left_out=f"{count} of {len(keep)} voxels of the mask", why=why)])
-        rois: dict[str, np.ndarray] = {}
-        if settings.atlas is not None:
-            atlas = read_atlas(self._path("atlas", subject))
-            rois, more = atlas_rois(atlas, mask, mask_path, resample=True, empty=settings.empty_rois)
-            rois, dropped = without_empty(
-                {name: roi[keep] for name, roi in rois.items()}, atlas.path, settings.empty_rois
-            )
-            notes += more + dropped
+                account.append([RunUse(subject, left_out=f"{count} of {len(keep)} {place.called}", why=why)])
         if not keep.any():
-            raise UserError(f"{subject}: no voxel of the mask has betas that change")
-        masker = fitted_masker(mask)
+            raise UserError(f"{subject}: none of the {len(keep)} {place.called} has betas that change")
+        rois, path = place.structures(), runs[0].files.bold
+        if settings.atlas is not None:
+            atlas = self._paths("atlas", subject)
+            rois, more = place.rois(atlas, settings.empty_rois)
+            notes, path = notes + more, atlas[0]
+        if rois:
+            rois, dropped = without_empty({name: roi[keep] for name, roi in rois.items()}, path, settings.empty_rois)
+            notes += dropped
         if self._models and not any(run.events.duration.any() for run in runs):
             notes.append("events have no duration: they are modelled as moments")
-        notes.append(f"{len(stimulus)} betas ({settings.betas}) of {int(keep.sum())} voxels from {len(runs)} runs")
+        notes.append(
+            f"{len(stimulus)} betas ({settings.betas}) of {int(keep.sum())} {place.called} from {len(runs)} runs"
+        )
         return Responses(
             subject=subject,
             data=np.ascontiguousarray(betas[:, keep]),
             stimulus=stimulus,
             run=run_names,
             rois=with_all(rois, int(keep.sum()), self._table.path),
-            masker=masker if keep.all() else SubsetMasker(masker, keep),
-            space="volume",
+            masker=place.masker if keep.all() else SubsetMasker(place.masker, keep),
+            space=place.space,
             labels=labels,
             notes=notes,
             account=[row for rows in account for row in rows],
@@ -255,16 +233,17 @@ class Bids(Dataset):
         rows = [RunUse(files.subject, session, files.name, used, *first)]
         return rows + [RunUse(files.subject, session, files.name, "", *other) for other in others]
 
-    def _run_betas(self, run: OpenRun, mask: Any, mask_path: Path) -> np.ndarray:
-        """Return the betas of a run, ``(n_rows, n_voxels)`` float32, from the cache where they are known."""
+    def _run_betas(self, run: OpenRun, place: Place) -> np.ndarray:
+        """Return the betas of a run, ``(n_rows, n_targets)`` float32, from the cache where they are known."""
         from nilearn import __version__ as nilearn_version
 
         settings = self.settings
         made_of = {
-            "bold": remembered_digest(run.files.bold, self.context.cache),
+            "glm of": "series of targets",  # until November 2026 betas were smoothed a second time when read
+            "images": [remembered_digest(path, self.context.cache) for path in run.files.images],
             "events": [digest_array(run.events.onset), digest_array(run.events.duration)],
             "rows": run.rows(settings.betas),
-            "mask": digest_array(np.asarray(mask.dataobj)),
+            "targets": place.key(),
             "confounds": [digest_file(path) for path in self._confound_files(run.files)],
             "timing": [run.timing.t_r, run.timing.start],
             "glm": settings.model_dump(
@@ -275,21 +254,20 @@ class Bids(Dataset):
             "nilearn": nilearn_version,
         }  # fmt: skip
         found = cached_arrays(
-            self.context.cache, "betas", made_of, lambda: {"betas": first_level(run, mask, mask_path, settings)}
-        )
+            self.context.cache, "betas", made_of,
+            lambda: {"betas": first_level(run, place.series(run.files), settings)},
+        )  # fmt: skip
         return np.asarray(found["betas"])
 
-    def _glmsingle(self, subject: str, mask: Any, mask_path: Path, n_events: int) -> np.ndarray:
-        """Return GLMsingle's betas of the mask's voxels, rows in the order of runs and onsets."""
-        path = self._path("glmsingle", subject)
-        if not path.is_file():
-            raise UserError(f"dataset.glmsingle: {path} is missing")
-        if is_image(path):
-            betas = read_volumes(path, mask, mask_path)
-        else:
-            betas = in_mask(load_glmsingle(path), np.asarray(mask.dataobj) > 0, path)
+    def _glmsingle(self, subject: str, place: Place, n_events: int) -> np.ndarray:
+        """Return GLMsingle's betas of all targets, rows in the order of runs and onsets."""
+        files = self._paths("glmsingle", subject)
+        for path in files:
+            if not path.is_file():
+                raise UserError(f"dataset.glmsingle: {path} is missing")
+        betas = place.betas(files)
         if len(betas) != n_events:
-            raise UserError(f"{path}: {len(betas)} betas, the events of {subject} show {n_events} stimuli")
+            raise UserError(f"{files[0]}: {len(betas)} betas, the events of {subject} show {n_events} stimuli")
         return betas
 
 

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.data.images import check_grid, load_image
-from brainbench.data.layouts.bids_files import PEAK_S, BidsRun, Events, Timing
-from brainbench.data.layouts.matrices import as_float, check_finite, load_npy
+from brainbench.data.layouts.bids_files import PEAK_S, BidsRun, Events
+from brainbench.data.layouts.bids_timing import Timing
+from brainbench.data.layouts.matrices import absent_columns, as_float, check_finite, flat_columns, load_npy
 from brainbench.data.tables import Problems
 from brainbench.recipes.datasets import BidsSettings
+
+_TARGETS = 16384
+"""Targets that a GLM is fitted to at a time, which bounds what residuals need."""
 
 LEAST_SHARE = 0.1
 """Share of an event's response that must lie in volumes that are kept; below, its beta would be noise."""
@@ -65,8 +68,11 @@ def check_durations(runs: Sequence[OpenRun]) -> None:
         )
 
 
-def first_level(run: OpenRun, mask: Any, mask_path: Path, settings: BidsSettings) -> np.ndarray:
-    """Fit one GLM to a run and return the effect of every trial or stimulus, ``(n_rows, n_voxels)`` float32.
+def first_level(run: OpenRun, series: np.ndarray, settings: BidsSettings) -> np.ndarray:
+    """Fit one GLM to a run and return the effect of every trial or stimulus, ``(n_rows, n_targets)`` float32.
+
+    It is nilearn's first-level model on percent signal change, a target at a time. Targets that are NaN in `series`
+    or never change were not measured in this run; their betas are NaN.
 
     Raises
     ------
@@ -74,44 +80,44 @@ def first_level(run: OpenRun, mask: Any, mask_path: Path, settings: BidsSettings
         If the response of an event is not measured, or events cannot be told apart.
     """
     import pandas as pd
-    from nilearn.glm.first_level import FirstLevelModel
+    from nilearn.glm.first_level import make_first_level_design_matrix, mean_scaling, run_glm
 
     events, timing = run.events, run.timing
     names = run.rows(settings.betas)
     table = pd.DataFrame({"onset": events.onset, "duration": events.duration, "trial_type": names})
-    image = load_image(run.files.bold)
-    check_grid(image, run.files.bold, mask, mask_path)
     confounds, sample_mask = chosen_confounds(run.files, settings)
     _check_measured(run, table, sample_mask, settings)
-    model = FirstLevelModel(
-        t_r=timing.t_r,
-        slice_time_ref=min(timing.start / timing.t_r, 1.0),
-        hrf_model=settings.hrf_model,
-        drift_model=None if settings.high_pass_s is None else "cosine",
-        high_pass=0.01 if settings.high_pass_s is None else 1 / settings.high_pass_s,
-        mask_img=mask,
-        smoothing_fwhm=settings.smoothing_fwhm_mm,
-        signal_scaling=0,
-        noise_model="ar1",
-        minimize_memory=False,
-    )
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*Given mask will be used")  # that is what it was given for
         warnings.filterwarnings("ignore", message=r".*events with null duration")  # `Bids` says so in the report
-        model.fit(image, events=table, confounds=confounds, sample_masks=sample_mask)
-    design = model.design_matrices_[0]
+        design = make_first_level_design_matrix(
+            timing.start + timing.t_r * np.arange(timing.n_volumes),
+            table,
+            settings.hrf_model,
+            drift_model=None if settings.high_pass_s is None else "cosine",
+            high_pass=0.01 if settings.high_pass_s is None else 1 / settings.high_pass_s,
+            add_regs=None if confounds is None else confounds.to_numpy(),
+            add_reg_names=None if confounds is None else list(confounds),
+        )
+    kept = np.arange(timing.n_volumes) if sample_mask is None else np.asarray(sample_mask)
+    matrix = design.to_numpy()[kept]
     wanted = sorted(set(names))
-    rank = int(np.linalg.matrix_rank(design.to_numpy()))
-    if rank < design.shape[1]:
+    rank = int(np.linalg.matrix_rank(matrix))
+    if rank < matrix.shape[1]:
         raise UserError(
             f"{events.path}: {len(wanted)} regressors cannot be told apart from each other or from confounds "
-            f"(rank {rank} of {design.shape[1]})",
+            f"(rank {rank} of {matrix.shape[1]})",
             hint="use `betas: block`, fewer confounds, or events that are further apart",
         )
-    masker = model.masker_
-    rows = [masker.transform(model.compute_contrast(name, output_type="effect_size")) for name in wanted]
-    betas = np.stack([np.ravel(row) for row in rows]).astype(np.float32)
-    check_finite(betas, run.files.bold, "beta", "voxel of the mask")
+    columns = [list(design).index(name) for name in wanted]
+    betas = np.full((len(wanted), series.shape[1]), np.nan, dtype=np.float32)
+    measured = np.flatnonzero(~(absent_columns(series) | flat_columns(series[kept])))
+    for part in np.array_split(measured, max(1, -(-len(measured) // _TARGETS))):
+        if len(part):
+            scaled, _ = mean_scaling(series[np.ix_(kept, part)], 0)
+            labels, fits = run_glm(scaled, matrix, noise_model="ar1")
+            for label, fit in fits.items():
+                betas[:, part[labels == label]] = fit.theta[columns]
+    check_finite(betas, run.files.bold, "beta", "target", absent=True)
     return betas
 
 
@@ -159,7 +165,8 @@ def chosen_confounds(run: BidsRun, settings: BidsSettings) -> tuple[Any, Any]:
     if "compcor" in settings.confounds:
         options |= {"compcor": "anat_combined", "n_compcor": settings.n_compcor}
     try:
-        return load_confounds(str(run.bold), strategy=tuple(settings.confounds), **options)
+        images = str(run.bold) if run.right is None else [str(path) for path in run.images]
+        return load_confounds(images, strategy=tuple(settings.confounds), **options)
     except (ValueError, KeyError, TypeError) as error:  # TypeError: a column holds text
         raise UserError(
             f"{run.confounds()}: nilearn's load_confounds refuses `dataset.confounds` {settings.confounds}: "
@@ -188,24 +195,34 @@ def load_glmsingle(path: Path) -> np.ndarray:
 
 def in_mask(values: np.ndarray, inside: np.ndarray, path: Path) -> np.ndarray:
     """Return ``(n_betas, n_voxels)`` from betas over a volume, voxels first (GLMsingle) or last (HDF5 of MATLAB)."""
-    n_voxels = int(inside.sum())
     if values.ndim == 4 and values.shape[:3] == inside.shape:
         betas = values[inside].T
     elif values.ndim == 4 and values.shape[1:] == inside.shape[::-1]:
         betas = values.transpose(3, 2, 1, 0)[inside].T
-    elif np.squeeze(values).ndim == 2 and n_voxels in np.squeeze(values).shape:
-        flat = np.squeeze(values)
-        if flat.shape[0] == flat.shape[1]:
-            raise UserError(
-                f"{path}: {n_voxels} voxels and as many betas: rows cannot be told from columns",
-                hint="save the betas as a volume: x, y, z, betas",
-            )
-        betas = flat.T if flat.shape[0] == n_voxels else flat
     else:
-        raise UserError(
-            f"{path}: shape {' x '.join(map(str, values.shape))} fits neither the volume "
-            f"{' x '.join(map(str, inside.shape))} nor its {n_voxels} voxels in the mask"
-        )
+        volume = f"neither the volume {' x '.join(map(str, inside.shape))} nor its"
+        return by_target(values, int(inside.sum()), "voxels of the mask", path, volume)
     betas = np.ascontiguousarray(betas, dtype=np.float32)
     check_finite(betas, path, "beta", "voxel of the mask", absent=True)
+    return betas
+
+
+def by_target(values: np.ndarray, n_targets: int, called: str, path: Path, fits: str = "not the") -> np.ndarray:
+    """Return ``(n_betas, n_targets)`` from betas of a list of targets, which stand first or last.
+
+    Raises
+    ------
+    UserError
+        If neither axis has one entry for every target, or both have.
+    """
+    flat = np.squeeze(values)
+    if flat.ndim != 2 or n_targets not in flat.shape:
+        raise UserError(f"{path}: shape {' x '.join(map(str, values.shape))} fits {fits} {n_targets} {called}")
+    if flat.shape[0] == flat.shape[1]:
+        raise UserError(
+            f"{path}: {n_targets} {called} and as many betas: rows cannot be told from columns",
+            hint="save the betas in the images' own format",
+        )
+    betas = np.ascontiguousarray(flat.T if flat.shape[0] == n_targets else flat, dtype=np.float32)
+    check_finite(betas, path, "beta", called, absent=True)
     return betas

@@ -1,22 +1,24 @@
-"""Finds the files of a BIDS data set: preprocessed runs, events, sidecars, masks; and reads what they say of time."""
+"""Finds the files of a BIDS data set: preprocessed runs, sidecars, masks, events; and reads the events."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.order import natural
-from brainbench.data.images import open_image
-from brainbench.data.tables import Table, read_table, read_text
+from brainbench.data.surfaces import HEMISPHERES
+from brainbench.data.tables import Table, read_table
 
-_DERIVED = ("space", "res", "desc", "cohort", "den")
+VOLUMES, SURFACES, CIFTI = "_desc-preproc_bold.nii.gz", "_bold.func.gii", "_bold.dtseries.nii"
+"""Endings of the preprocessed images that are read; surfaces come in pairs."""
+_READ = ", ".join(f"*{ending}" for ending in (VOLUMES, SURFACES, CIFTI))
+
+_DERIVED = ("space", "res", "desc", "cohort", "den", "hemi")
 """Entities that name a preprocessed file, not the recording it came from."""
 
 INDICES = ("run", "echo", "flip", "inv", "split", "chunk")
@@ -28,10 +30,6 @@ MISSING = "n/a"
 PEAK_S = 4.0
 """An event later than this before the end of a run has its response outside of it."""
 
-_UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
-_T_R_RANGE = (0.05, 60.0)
-"""Seconds between volumes that a recording can have; beyond, a unit is wrong."""
-
 
 @dataclass(frozen=True)
 class BidsRun:
@@ -42,13 +40,17 @@ class BidsRun:
     subject : str
         With its prefix: ``"sub-01"``.
     bold : Path
+        A volume, a CIFTI file, or the left hemisphere of a pair of surfaces.
     entities : mapping of str to str
         Of the recording: ``sub``, ``ses``, ``task``, ``run``, ...
+    right : Path or None
+        The right hemisphere of a pair of surfaces.
     """
 
     subject: str
     bold: Path
     entities: dict[str, str]
+    right: Path | None = None
 
     @property
     def name(self) -> str:
@@ -60,6 +62,18 @@ class BidsRun:
     def stem(self) -> str:
         """Beginning of the names of all files of the recording."""
         return "_".join(f"{key}-{value}" for key, value in self.entities.items())
+
+    @property
+    def images(self) -> list[Path]:
+        """The image, or those of both hemispheres."""
+        return [self.bold] if self.right is None else [self.bold, self.right]
+
+    @property
+    def sidecars(self) -> list[Path]:
+        """What fMRIPrep wrote beside the images; older versions keep ``.dtseries`` and ``.func`` in the name."""
+        names = [path.with_name(f"{path.name.partition('.')[0]}.json") for path in self.images]
+        names += [path.with_suffix(".json") for path in self.images]
+        return [path for path in dict.fromkeys(names) if path.is_file()]
 
     def beside(self, ending: str) -> Path:
         """Return the derivative of the same space with another ending."""
@@ -111,30 +125,39 @@ def find_runs(derivatives: Path, task: str, space: str, resolution: str | None) 
     """
     if not derivatives.is_dir():
         raise UserError(f"dataset.derivatives: {derivatives} is not a folder")
-    images = [*derivatives.glob("sub-*/func/*_bold.nii.gz"), *derivatives.glob("sub-*/ses-*/func/*_bold.nii.gz")]
+    images = [*derivatives.glob("sub-*/func/*_bold.*"), *derivatives.glob("sub-*/ses-*/func/*_bold.*")]
     images.sort(key=lambda path: natural(path.relative_to(derivatives).as_posix()))
-    known = [(path, entities_of(path.name)) for path in images if path.name.endswith("_desc-preproc_bold.nii.gz")]
+    known = [(path, entities_of(path.name)) for path in images if path.name.endswith((VOLUMES, SURFACES, CIFTI))]
     fitting = [
         (path, entities)
         for path, entities in known
         if entities.get("task") == task
         and entities.get("space") == space
-        and (resolution is None or entities.get("res") == resolution)
+        and entities.get("desc", "preproc") == "preproc"
+        and (resolution is None or resolution in (entities.get("res"), entities.get("den")))
     ]
     if not fitting:
         _explain_nothing(derivatives, known, task, space, resolution)
-    runs: dict[str, list[BidsRun]] = {}
-    first: dict[tuple[tuple[str, str], ...], Path] = {}
+    found: dict[tuple[tuple[str, str], ...], dict[str, tuple[Path, dict[str, str]]]] = {}
     for path, entities in fitting:
         _check_folder(path, path.relative_to(derivatives).parts[:-1], entities)
         recorded = {key: value for key, value in entities.items() if key not in _DERIVED}
-        twin = first.setdefault(identity_of(recorded), path)
-        if twin is not path:
+        sides = found.setdefault(identity_of(recorded), {})
+        side = entities.get("hemi", "") if path.name.endswith(SURFACES) else ""
+        twin = sides.get(side) or (next(iter(sides.values())) if sides and "" in (side, *sides) else None)
+        if twin is not None:
             raise UserError(
-                f"{path.parent}: two images of one run: {twin.name} and {path.name}",
+                f"{path.parent}: two images of one run: {twin[0].name} and {path.name}",
                 hint="name one with `dataset.resolution`, or take the other out of the folder",
             )
-        runs.setdefault(f"sub-{entities['sub']}", []).append(BidsRun(f"sub-{entities['sub']}", path, recorded))
+        sides[side] = (path, recorded)
+    runs: dict[str, list[BidsRun]] = {}
+    for sides in found.values():
+        path, recorded = next(iter(sides.values()))
+        if path.name.endswith(SURFACES) and tuple(sides) != HEMISPHERES:
+            raise UserError(f"{path}: a run on the surface is two files, hemi-L and hemi-R; the other is not there")
+        right = sides["R"][0] if "R" in sides else None
+        runs.setdefault(f"sub-{recorded['sub']}", []).append(BidsRun(f"sub-{recorded['sub']}", path, recorded, right))
     return runs
 
 
@@ -152,16 +175,18 @@ def _explain_nothing(
 ) -> None:
     wanted = {"task": task, "space": space} | ({"res": resolution} if resolution is not None else {})
     for key, value in wanted.items():
-        found = {entities[key] for _, entities in known if key in entities}
+        found = {
+            entities[one] for _, entities in known for one in (key, "den" if key == "res" else key) if one in entities
+        }
         if value not in found:
             setting = "resolution" if key == "res" else key
             raise UserError(
-                f"dataset.{setting}: no *_desc-preproc_bold.nii.gz of {key} '{value}' in {derivatives}"
+                f"dataset.{setting}: no preprocessed image ({_READ}) of {key} '{value}' in {derivatives}"
                 f"{did_you_mean(value, found)}",
-                hint=f"found: {one_of(found) or 'no preprocessed image'}",
+                hint=f"found: {one_of(found) or ('none' if known else 'no preprocessed image')}",
             )
     raise UserError(
-        f"{derivatives}: no *_desc-preproc_bold.nii.gz has "
+        f"{derivatives}: no preprocessed image ({_READ}) has "
         f"{' and '.join(f'{key}-{value}' for key, value in wanted.items())} together"
     )
 
@@ -205,112 +230,6 @@ def events_file(root: Path, run: BidsRun) -> Path:
         ):
             raise UserError(f"{first.parent}: two tables of events of one run: {first.name} and {other.name}")
     return first
-
-
-@dataclass(frozen=True)
-class Timing:
-    """When the volumes of a run were measured.
-
-    Attributes
-    ----------
-    t_r : float
-        Seconds.
-    start : float
-        Seconds from the start of each repetition to the slice that volumes were brought to.
-    n_volumes : int
-    sidecars : list of Path
-    notes : list of str
-    """
-
-    t_r: float
-    start: float
-    n_volumes: int
-    sidecars: list[Path] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-def read_timing(root: Path, run: BidsRun) -> Timing:
-    """Return the repetition time, on which sidecars and header must agree, and the reference of slice timing.
-
-    The derivative's sidecar, the nearest sidecar of the raw data set and the image's header must agree.
-
-    Raises
-    ------
-    UserError
-        If nothing says the repetition time, two places say different ones, or a number is none of seconds.
-    """
-    image = open_image(run.bold)
-    if len(image.shape) != 4 or image.shape[3] < 2:
-        raise UserError(f"{run.bold}: shape {image.shape}; a run has four axes and several volumes")
-    sidecar = run.bold.with_name(run.bold.name.removesuffix(".nii.gz") + ".json")
-    derived = _read_json(sidecar) if sidecar.is_file() else {}
-    said: list[tuple[Path, float]] = []
-    sidecars = [sidecar] if sidecar.is_file() else []
-    if "RepetitionTime" in derived:
-        said.append((sidecar, _seconds(derived["RepetitionTime"], sidecar, "RepetitionTime", _T_R_RANGE)))
-    for path in inherited(root, run, "_bold.json"):
-        sidecars.append(path)
-        facts = _read_json(path)
-        if "RepetitionTime" in facts:
-            said.append((path, _seconds(facts["RepetitionTime"], path, "RepetitionTime", _T_R_RANGE)))
-            break  # of the raw data set's own, the nearest holds
-    header = _header_t_r(image, run.bold)
-    if header is not None:
-        said.append((run.bold, header))
-    notes = [] if sidecars else [f"{run.name}: no sidecar; the repetition time is that of the image header"]
-    if not said:
-        raise UserError(
-            f"{run.bold}: no sidecar says RepetitionTime and the header has none",
-            hint=f'put {sidecar.name} beside it: {{"RepetitionTime": 2.0}}',
-        )
-    for path, value in said[1:]:
-        if abs(value - said[0][1]) > 1e-3:
-            raise UserError(
-                f"{path}: repetition time {value:g} s, but {said[0][0]} says {said[0][1]:g} s",
-                hint="correct the wrong one; every later step depends on it",
-            )
-    start = 0.0
-    if derived.get("SliceTimingCorrected", True) and "StartTime" in derived:
-        start = _seconds(derived["StartTime"], sidecar, "StartTime", (0.0, said[0][1]))
-    return Timing(said[0][1], start, int(image.shape[3]), sidecars, notes)
-
-
-def _header_t_r(image: Any, path: Path) -> float | None:
-    """Return the repetition time of a header; None when it was never set (0, or 1 without a unit)."""
-    value, unit = float(image.header.get_zooms()[3]), image.header.get_xyzt_units()[1]
-    if value <= 0 or (unit not in _UNITS and value == 1.0):
-        return None
-    seconds = value * _UNITS.get(unit, 1.0)
-    low, high = _T_R_RANGE
-    if not low <= seconds <= high:
-        raise UserError(
-            f"{path}: the header gives {value:g} {unit if unit in _UNITS else 'without a unit'} as repetition time, "
-            f"which is {seconds:g} s; recordings have {low:g} to {high:g} s",
-            hint="the unit is wrong: image.header.set_xyzt_units('mm', 'sec') and set_zooms((..., seconds))",
-        )
-    return seconds
-
-
-def _seconds(value: Any, path: Path, name: str, allowed: tuple[float, float]) -> float:
-    low, high = allowed
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise UserError(
-            f"{path}: {name} is {value!r}; it is a number of seconds from {low:g} to {high:g}",
-            hint="BIDS counts in seconds, not milliseconds"
-            if isinstance(value, (int, float)) and value > high
-            else None,
-        )
-    return float(value)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}  not JSON: {error.msg}") from None
-    if not isinstance(facts, dict):
-        raise UserError(f"{path}: a sidecar is a JSON object")
-    return facts
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ import numpy as np
 
 from brainbench.core.digests import canonical_json, digest, digest_array
 from brainbench.core.errors import UserError
-from brainbench.data.recordings.base import RecordingDataset, compare_montage
-from brainbench.data.recordings.matching import check_amplitudes, spread
 from brainbench.decoders.base import TrialContext, TrialDecoder
 from brainbench.evaluation.certificate import Certificate
 from brainbench.evaluation.trials.certificate import trial_certificate
@@ -27,6 +25,8 @@ from brainbench.evaluation.trials.scores import Predictions
 from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import PIPELINES, Evaluation, PipelineSettings
+from brainbench.recordings.base import RecordingDataset, compare_montage
+from brainbench.recordings.matching import check_amplitudes, spread
 from brainbench.studies.opened import Opened
 
 

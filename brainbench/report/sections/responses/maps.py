@@ -38,10 +38,10 @@ def draw(page: Page) -> dict[str, Any] | None:
             background = page.root / entry["background"] if entry["background"] else None
             title = f"{subject}: {encoder} {layer}, {page.title_of(metric)}"
             file = page.root / entry["file"]
-            figure = None  # grayordinates are drawn by Connectome Workbench
+            figure = None  # grayordinates and other meshes are drawn by Connectome Workbench
             if entry["space"] == "volume":
                 figure = brain_map(file, background, title, page.mark)
-            elif entry["space"] != "cifti":
+            elif entry["space"] == "fsaverage5":
                 figure = surface_map(file, title, page.mark)
             shown.append({"title": title, "file": entry["file"], "figure": page.save(figure, f"map_{subject}", title)})
     return {"maps": shown} if shown else None

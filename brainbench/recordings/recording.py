@@ -10,7 +10,7 @@ import numpy as np
 
 from brainbench.core.digests import digest, digest_array
 from brainbench.data.account import RunUse
-from brainbench.data.recordings.matching import positions_of
+from brainbench.recordings.matching import positions_of
 
 if TYPE_CHECKING:
     import mne

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial import cKDTree
 
-from brainbench.data.recordings.recording import Recording
 from brainbench.evaluation.trials.content import fingerprints, reach
+from brainbench.recordings.recording import Recording
 
 
 def repeated_events(recordings: Sequence[Recording], tmin: float, tmax: float) -> list[dict[str, np.ndarray]]:

@@ -11,12 +11,12 @@ from typing import Any
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import Context
-from brainbench.data.recordings.base import RecordingDataset
-from brainbench.data.recordings.channels import set_types
-from brainbench.data.recordings.events import annotated_events, channel_events, named_events
-from brainbench.data.recordings.reading import read_raw, require_mne
-from brainbench.data.recordings.recording import Recording
 from brainbench.recipes.datasets import MoabbSettings
+from brainbench.recordings.base import RecordingDataset
+from brainbench.recordings.channels import set_types
+from brainbench.recordings.events import annotated_events, channel_events, named_events
+from brainbench.recordings.reading import read_raw, require_mne
+from brainbench.recordings.recording import Recording
 
 
 class Moabb(RecordingDataset):

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.recordings.matching import plain_name
-from brainbench.data.recordings.units import header_text, mend_units
+from brainbench.recordings.matching import plain_name
+from brainbench.recordings.units import header_text, mend_units
 
 if TYPE_CHECKING:
     import mne

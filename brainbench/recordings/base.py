@@ -18,15 +18,15 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.data.account import RunUse
 from brainbench.data.base import Dataset, Responses, Stimuli
-from brainbench.data.recordings.channels import apply_projectors, choose_channels, judge_bad, listed, of_kind
-from brainbench.data.recordings.cutting import cut
-from brainbench.data.recordings.events import Events, keep_stretches, one_per_sample
-from brainbench.data.recordings.matching import check_amplitudes, pick_as_trained, rename_as, spread
-from brainbench.data.recordings.quality import check_signal
-from brainbench.data.recordings.reading import set_montage
-from brainbench.data.recordings.recording import LeftOut, NewRecording, Recording, Trials, as_trials, counted
-from brainbench.data.recordings.repeats import repeated_events
 from brainbench.recipes.datasets import RecordingSettings
+from brainbench.recordings.channels import apply_projectors, choose_channels, judge_bad, listed, of_kind
+from brainbench.recordings.cutting import cut
+from brainbench.recordings.events import Events, keep_stretches, one_per_sample
+from brainbench.recordings.matching import check_amplitudes, pick_as_trained, rename_as, spread
+from brainbench.recordings.quality import check_signal
+from brainbench.recordings.reading import set_montage
+from brainbench.recordings.recording import LeftOut, NewRecording, Recording, Trials, as_trials, counted
+from brainbench.recordings.repeats import repeated_events
 
 if TYPE_CHECKING:
     import mne
@@ -307,7 +307,7 @@ class RecordingDataset(Dataset):
 
     def _signals(self, subject: str) -> tuple[Stimuli, Responses]:
         """Return trials as stimuli, and the band power of a later part of each as responses; both are kept."""
-        from brainbench.data.recordings.pairing import pair_signals
+        from brainbench.recordings.pairing import pair_signals
 
         if subject not in self._paired:
             self._paired[subject] = pair_signals(self, subject)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import Context
-from brainbench.data.recordings.base import RecordingDataset, relative
-from brainbench.data.recordings.channels import set_types
-from brainbench.data.recordings.events import annotated_events, named_events
-from brainbench.data.recordings.reading import read_raw, require_mne
-from brainbench.data.recordings.recording import Recording
 from brainbench.recipes.datasets import PhysionetMiSettings
+from brainbench.recordings.base import RecordingDataset, relative
+from brainbench.recordings.channels import set_types
+from brainbench.recordings.events import annotated_events, named_events
+from brainbench.recordings.reading import read_raw, require_mne
+from brainbench.recordings.recording import Recording
 
 INNER = Path("MNE-eegbci-data/files/eegmmidb/1.0.0")
 _SIDES = {"T1": "left_fist", "T2": "right_fist"}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.data.recordings.events import onsets_of
-from brainbench.data.recordings.recording import METADATA, LeftOut, Recording, counted
 from brainbench.recipes.datasets import RecordingSettings
+from brainbench.recordings.events import onsets_of
+from brainbench.recordings.recording import METADATA, LeftOut, Recording, counted
 
 if TYPE_CHECKING:
     import mne

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.data.recordings.channels import names_of
+from brainbench.recordings.channels import names_of
 
 LARGEST_VOLT = 0.05
 """Electrodes on or in a head vary by far less; a larger spread means microvolts that were taken for volts."""

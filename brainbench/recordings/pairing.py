@@ -14,11 +14,11 @@ import numpy as np
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Responses, Stimuli
-from brainbench.data.recordings.power import electrode_groups, log_band_power
 from brainbench.recipes.datasets import RecordingSettings
+from brainbench.recordings.power import electrode_groups, log_band_power
 
 if TYPE_CHECKING:
-    from brainbench.data.recordings.base import RecordingDataset
+    from brainbench.recordings.base import RecordingDataset
 
 
 def filter_reach(sfreq: float, band: list[float] | None, method: str) -> float | None:

@@ -11,12 +11,12 @@ import pandas as pd
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import Context
-from brainbench.data.recordings.base import RecordingDataset
-from brainbench.data.recordings.channels import of_kind, set_types
-from brainbench.data.recordings.events import Events, annotated_events, channel_events, check_names, named_events
-from brainbench.data.recordings.reading import files_of, read_raw, require_mne
-from brainbench.data.recordings.recording import Recording
 from brainbench.recipes.datasets import EegFolderSettings
+from brainbench.recordings.base import RecordingDataset
+from brainbench.recordings.channels import of_kind, set_types
+from brainbench.recordings.events import Events, annotated_events, channel_events, check_names, named_events
+from brainbench.recordings.reading import files_of, read_raw, require_mne
+from brainbench.recordings.recording import Recording
 
 if TYPE_CHECKING:
     import mne

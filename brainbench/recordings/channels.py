@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.recordings.recording import LeftOut, counted
 from brainbench.recipes.datasets import RecordingSettings
+from brainbench.recordings.recording import LeftOut, counted
 
 if TYPE_CHECKING:
     import mne
