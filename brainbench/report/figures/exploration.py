@@ -1,47 +1,21 @@
-"""The section of a report on explored regions: response against scale, the gallery, and what other regions do."""
+"""Figures of explored regions: response against scale, the gallery, and what other regions do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures import COLOURS, INK, _clean, _figure
+from brainbench.report.figures.drawing import COLOURS, GREY, INK, clean, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Save = Callable[["Figure | None", str, str], "dict[str, str] | None"]
-GREY = "#7b8794"
-
-
-def exploration_sections(root: Path, facts: dict[str, Any], mark: str, save: Save) -> list[dict[str, Any]]:
-    """Return everything the template shows, an entry per participant and target."""
-    files = {(e["subject"], e["target"]): e["file"] for e in facts["pictures"] if e["what"] == "exploration"}
-    shown = []
-    for item in facts["findings"]["exploration"]:
-        title = f"{item['subject']}: {item['target']}"
-        name = f"explore_{item['subject']}_{item['target'].replace(' ', '')}"
-        with np.load(root / files[item["subject"], item["target"]], allow_pickle=False) as stored:
-            rows = {row: stored[row][: item["n_gallery"]] for row in stored.files}
-        shown.append(
-            {
-                **item,
-                "title": title,
-                "gallery": save(gallery(rows, mark), f"{name}_images", f"images of {title}"),
-                "scales": save(scales(item, mark), f"{name}_scales", f"predicted response against scale, {title}"),
-                "regions": save(regions(item, mark), f"{name}_regions", f"predicted responses of all regions, {title}"),
-            }
-        )
-    return shown
 
 
 def gallery(rows: dict[str, np.ndarray], mark: str = "") -> Figure:
     """Draw rows of images: the best stimuli, unguided ones, guided ones by scale, facets."""
     n = max(len(images) for images in rows.values())
-    figure = _figure(2.0 + 0.85 * n, 0.4 + 0.88 * len(rows), mark)
+    figure = new_figure(2.0 + 0.85 * n, 0.4 + 0.88 * len(rows), mark)
     grid = figure.subplots(len(rows), n, squeeze=False)
     for i, (name, images) in enumerate(rows.items()):
         for j in range(n):
@@ -59,7 +33,7 @@ def gallery(rows: dict[str, np.ndarray], mark: str = "") -> Figure:
 
 def scales(item: dict[str, Any], mark: str = "") -> Figure:
     """Draw the response against the scale of guidance, as guide and judges read it, and its trace over steps."""
-    figure = _figure(7.4, 3.2 + 0.16 * len(item["readers"]), mark)
+    figure = new_figure(7.4, 3.2 + 0.16 * len(item["readers"]), mark)
     left, right = figure.subplots(1, 2)
     guided = [step for step in item["steps"] if step["stage"] == "guided"]
     line = [next(step for step in item["steps"] if step["stage"] == "unguided"), *guided]
@@ -83,8 +57,8 @@ def scales(item: dict[str, Any], mark: str = "") -> Figure:
     right.set_xlabel("step", fontsize=8, color=INK)
     right.set_ylabel("response to the image as it stands", fontsize=8, color=INK)
     right.legend(fontsize=7, frameon=False, loc="upper left")
-    _clean(left)
-    _clean(right)
+    clean(left)
+    clean(right)
     return figure
 
 
@@ -92,7 +66,7 @@ def regions(item: dict[str, Any], mark: str = "") -> Figure:
     """Draw the predicted responses of all regions to unguided and to guided images."""
     best = next(step for step in item["steps"] if step["row"] == item["best"] and step["stage"] == "guided")
     plain = next(step for step in item["steps"] if step["stage"] == "unguided")
-    figure = _figure(4.6, 0.9 + 0.3 * len(item["rois"]), mark)
+    figure = new_figure(4.6, 0.9 + 0.3 * len(item["rois"]), mark)
     axes = figure.subplots()
     for y, roi in enumerate(item["rois"]):
         own = roi in (item["roi"], item["minus"])
@@ -103,5 +77,5 @@ def regions(item: dict[str, Any], mark: str = "") -> Figure:
     axes.set_ylim(len(item["rois"]) - 0.5, -0.5)
     axes.set_xlabel(f"predicted response (sd of stimuli); guided at {item['best']}", fontsize=8, color=INK)
     axes.legend(fontsize=7, frameon=False)
-    _clean(axes)
+    clean(axes)
     return figure

@@ -1,44 +1,24 @@
-"""Figures of the report; matplotlib's object interface, colours that survive colour blindness and print."""
+"""Figures of layers, regions and participants."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.tables import LEVEL, Matrix, name_of
+from brainbench.report.figures.drawing import COLOURS, INK, MAX_CELLS_WITH_TEXT, clean, new_figure
+from brainbench.report.tables import LEVEL, Matrix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-"""Okabe and Ito's palette."""
-INK = "#1f2933"
-MAX_CELLS_WITH_TEXT = 160
 
-
-def _figure(width: float, height: float, mark: str) -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
-    if mark:
-        figure.supxlabel(mark, x=0.995, ha="right", fontsize=7, color="#b42318", weight="bold")
-    return figure
-
-
-def _clean(axes: Any) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#9aa5b1")
-    axes.tick_params(colors=INK, labelsize=8)
-
-
-def heat_map(table: Matrix, metric: str, mark: str = "") -> Figure:
+def heat_map(table: Matrix, title: str, mark: str = "") -> Figure:
     """Draw layers x ROIs, controls below the models, ceilings on top; a dot marks q < .05."""
     has_ceiling = np.isfinite(table.ceiling).any()
     n_rows, n_rois = table.value.shape
-    figure = _figure(min(11.0, 2.6 + 0.62 * n_rois), min(16.0, 1.3 + 0.27 * n_rows + 0.35 * has_ceiling), mark)
+    figure = new_figure(min(11.0, 2.6 + 0.62 * n_rois), min(16.0, 1.3 + 0.27 * n_rows + 0.35 * has_ceiling), mark)
     axes = figure.subplots()
     limit = float(np.nanmax(np.abs(table.value), initial=1e-3))
     shown = table.value
@@ -68,17 +48,17 @@ def heat_map(table: Matrix, metric: str, mark: str = "") -> Figure:
     for spine in axes.spines.values():
         spine.set_visible(False)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=25)
-    bar.set_label(name_of(metric), fontsize=8)
+    bar.set_label(title, fontsize=8)
     bar.ax.tick_params(labelsize=7)
     return figure
 
 
-def depth_curves(table: Matrix, metric: str, mark: str = "", truth: Mapping[str, Any] | None = None) -> Figure:
+def depth_curves(table: Matrix, title: str, mark: str = "", truth: Mapping[str, Any] | None = None) -> Figure:
     """Draw score against relative depth for every ROI, with ceiling and controls; bands are confidence."""
     n = len(table.rois)
     columns = min(3, n)
     lines = int(np.ceil(n / columns))
-    figure = _figure(3.3 * columns + 0.4, 2.35 * lines + 0.5, mark)
+    figure = new_figure(3.3 * columns + 0.4, 2.35 * lines + 0.5, mark)
     panels = np.atleast_1d(figure.subplots(lines, columns, sharey=True, squeeze=False)).ravel()
     encoders = list(dict.fromkeys(row.encoder for row in table.rows))
     for panel in panels[n:]:
@@ -119,11 +99,11 @@ def depth_curves(table: Matrix, metric: str, mark: str = "", truth: Mapping[str,
         axes.axhline(0, color="#cbd2d9", linewidth=0.8, zorder=0)
         axes.set_title(roi, fontsize=9, color=INK, loc="left")
         axes.set_xlim(-0.03, 1.03)
-        _clean(axes)
+        clean(axes)
         if j >= n - columns:
             axes.set_xlabel("relative depth", fontsize=8)
         if j % columns == 0:
-            axes.set_ylabel(name_of(metric), fontsize=8)
+            axes.set_ylabel(title, fontsize=8)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(5, len(labels)), fontsize=8, frameon=False)
     return figure
@@ -138,7 +118,7 @@ def best_layers(
         mine = [entry for entry in entries if entry["roi"] == roi]
         for entry in mine:
             share[i] += [entry["share"].get(layer, 0.0) / len(mine) for layer in layers]
-    figure = _figure(min(11.0, 2.2 + 0.55 * len(layers)), min(14.0, 1.2 + 0.3 * len(rois)), mark)
+    figure = new_figure(min(11.0, 2.2 + 0.55 * len(layers)), min(14.0, 1.2 + 0.3 * len(rois)), mark)
     axes = figure.subplots()
     image = axes.imshow(share, aspect="auto", cmap="Greens", vmin=0, vmax=1)
     if share.size <= MAX_CELLS_WITH_TEXT:
@@ -156,9 +136,9 @@ def best_layers(
     return figure
 
 
-def participants(values: Mapping[str, Mapping[str, float]], rois: Sequence[str], metric: str, mark: str = "") -> Figure:
+def participants(values: Mapping[str, Mapping[str, float]], rois: Sequence[str], title: str, mark: str = "") -> Figure:
     """Draw every participant's score per ROI; the bar is their mean."""
-    figure = _figure(min(10.0, 2.0 + 0.9 * len(rois)), 2.9, mark)
+    figure = new_figure(min(10.0, 2.0 + 0.9 * len(rois)), 2.9, mark)
     axes = figure.subplots()
     for j, roi in enumerate(rois):
         points = np.array([value for value in values.get(roi, {}).values() if np.isfinite(value)])
@@ -169,85 +149,6 @@ def participants(values: Mapping[str, Mapping[str, float]], rois: Sequence[str],
         axes.plot([j - 0.26, j + 0.26], [points.mean()] * 2, color=COLOURS[1], linewidth=2)
     axes.axhline(0, color="#cbd2d9", linewidth=0.8)
     axes.set_xticks(range(len(rois)), rois, fontsize=8, rotation=0 if len(rois) < 9 else 60)
-    axes.set_ylabel(name_of(metric), fontsize=8)
-    _clean(axes)
+    axes.set_ylabel(title, fontsize=8)
+    clean(axes)
     return figure
-
-
-def confusion(labels: Sequence[str], counts: np.ndarray, mark: str = "") -> Figure:
-    """Draw a confusion matrix, rows true, as shares of each true label."""
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = 1.6 + 0.42 * len(labels)
-    figure = _figure(size + 0.8, size, mark)
-    axes = figure.subplots()
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for (i, j), value in np.ndenumerate(share):
-        if counts[i, j]:
-            axes.text(
-                j, i, f"{counts[i, j]:.0f}", ha="center", va="center", fontsize=7, color="white" if value > 0.6 else INK
-            )
-    axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right", fontsize=7.5)
-    axes.set_yticks(range(len(labels)), labels, fontsize=7.5)
-    axes.set_xlabel("predicted", fontsize=8)
-    axes.set_ylabel("true", fontsize=8)
-    figure.colorbar(image, ax=axes, shrink=0.7, aspect=20).ax.tick_params(labelsize=7)
-    return figure
-
-
-def brain_map(image: Path, background: Path | None, title: str, mark: str = "") -> Figure | None:
-    """Draw a volume map on its background with nilearn; None where nilearn is not installed."""
-    try:
-        import nibabel
-        from nilearn import plotting
-    except ImportError:
-        return None
-    volume: Any = nibabel.load(image)
-    data = np.asarray(volume.dataobj)
-    # nilearn reads the brackets of a path as a pattern: it is given images.
-    behind: Any = None if background is None else nibabel.load(background)
-    limit = float(np.nanmax(np.abs(data), initial=1e-3)) or 1e-3
-    from matplotlib.figure import Figure
-
-    # nilearn lays out its own axes.
-    figure = Figure(figsize=(8.4, 2.5), dpi=110, facecolor="white")
-    # A recording of one slice has no other axis to cut through.
-    flat = min(volume.shape[:3]) == 1
-    plotting.plot_stat_map(
-        volume, bg_img=behind, figure=figure, colorbar=True, vmax=limit,
-        display_mode="z" if flat else "ortho", cut_coords=1 if flat else None, threshold=1e-6, annotate=not flat,
-        cmap="RdBu_r", black_bg=False, draw_cross=False,
-    )  # fmt: skip
-    _label_map(figure, title, mark)
-    return figure
-
-
-def surface_map(image: Path, title: str, mark: str = "") -> Figure | None:
-    """Draw a map on fsaverage5 (both hemispheres from outside and inside); None where nilearn is not installed."""
-    try:
-        import nibabel
-        from nilearn import datasets, plotting
-    except ImportError:
-        return None
-    from matplotlib.figure import Figure
-
-    gifti: Any = nibabel.load(image)
-    left, right = (np.asarray(array.data) for array in gifti.darrays[:2])
-    limit = float(np.nanmax(np.abs(np.concatenate([left, right])), initial=1e-3)) or 1e-3
-    mesh = datasets.fetch_surf_fsaverage("fsaverage5")  # comes with nilearn
-    figure = Figure(figsize=(8.4, 2.4), dpi=110, facecolor="white")
-    views = [("left", "lateral"), ("left", "medial"), ("right", "medial"), ("right", "lateral")]
-    for index, (side, view) in enumerate(views):
-        axes = figure.add_subplot(1, len(views), index + 1, projection="3d")
-        plotting.plot_surf_stat_map(
-            mesh[f"infl_{side}"], left if side == "left" else right, hemi=side, view=view, bg_map=mesh[f"sulc_{side}"],
-            axes=axes, figure=figure, colorbar=index == len(views) - 1, vmax=limit, threshold=1e-6, cmap="RdBu_r",
-            engine="matplotlib",
-        )  # fmt: skip
-    _label_map(figure, title, mark)
-    return figure
-
-
-def _label_map(figure: Figure, title: str, mark: str) -> None:
-    if mark:
-        figure.text(0.995, 0.01, mark, ha="right", va="bottom", fontsize=7, color="#b42318", weight="bold")
-    figure.text(0.01, 0.97, title, ha="left", va="top", fontsize=8, color=INK)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures import COLOURS, INK, _clean, _figure
+from brainbench.report.figures.drawing import COLOURS, INK, clean, new_figure
 from brainbench.report.tables import LEVEL, MEAN
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def accuracies(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark
     chance : float
     """
     subjects = [str(name) for name in dict.fromkeys(rows["subject"])]
-    figure = _figure(min(12.0, 2.6 + len(subjects) * (0.5 + 0.16 * len(pipelines))), 3.3, mark)
+    figure = new_figure(min(12.0, 2.6 + len(subjects) * (0.5 + 0.16 * len(pipelines))), 3.3, mark)
     axes = figure.subplots()
     width = 0.76 / max(1, len(pipelines))
     for j, subject in enumerate(subjects):
@@ -53,14 +53,14 @@ def accuracies(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark
     axes.set_xticks(range(len(subjects)), subjects, fontsize=8, rotation=0 if len(subjects) < 12 else 60)
     axes.set_ylabel("accuracy", fontsize=8)
     axes.set_ylim(*_accuracy_limits(chance))
-    _clean(axes)
+    clean(axes)
     figure.legend(loc="outside right upper", fontsize=7.5, frameon=False)
     return figure
 
 
 def differences(rows: pd.DataFrame, mark: str = "") -> Figure:
     """Draw differences of accuracy with their intervals, a line per pair of pipelines."""
-    figure = _figure(6.4, min(9.0, 0.9 + 0.24 * len(rows)), mark)
+    figure = new_figure(6.4, min(9.0, 0.9 + 0.24 * len(rows)), mark)
     axes = figure.subplots()
     numbers = rows[["value", "ci_low", "ci_high", "q"]].to_numpy(dtype=float)
     for place, (value, low, high, q) in enumerate(numbers):
@@ -71,13 +71,13 @@ def differences(rows: pd.DataFrame, mark: str = "") -> Figure:
     axes.set_yticks(range(len(rows)), rows["pipeline"], fontsize=7.5)
     axes.invert_yaxis()
     axes.set_xlabel("difference of accuracy", fontsize=8)
-    _clean(axes)
+    clean(axes)
     return figure
 
 
 def few_shot(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark: str = "") -> Figure:
     """Draw accuracy against trials per class of the new participant: thin lines participants, thick ones their mean."""
-    figure = _figure(6.6, 3.2, mark)
+    figure = new_figure(6.6, 3.2, mark)
     axes = figure.subplots()
     shots = rows["scheme"].str.rsplit("-", n=1).str[-1].astype(int)
     for k, name in enumerate(pipelines):
@@ -93,7 +93,7 @@ def few_shot(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark: 
     axes.set_xlabel("trials per class of the new participant in training", fontsize=8)
     axes.set_ylabel("accuracy", fontsize=8)
     axes.set_xticks(sorted(set(shots)))
-    _clean(axes)
+    clean(axes)
     figure.legend(loc="outside right upper", fontsize=7.5, frameon=False)
     return figure
 
@@ -115,7 +115,7 @@ def by_window(
     subjects = [str(name) for name in dict.fromkeys(rows["subject"])]
     columns = min(3, len(subjects))
     lines = -(-len(subjects) // columns)
-    figure = _figure(2.9 * columns + 0.5, 2.2 * lines + 0.5, mark)
+    figure = new_figure(2.9 * columns + 0.5, 2.2 * lines + 0.5, mark)
     panels = np.ravel(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False))
     middle = np.array([(part["low"] + part["high"]) / 2 for part in parts])
     names = [part["name"] for part in parts]
@@ -135,7 +135,7 @@ def by_window(
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.plot(trial, [0.015, 0.015], color=COLOURS[1], linewidth=3, transform=axes.get_xaxis_transform())
         axes.set_title(subject, fontsize=8.5, color=INK)
-        _clean(axes)
+        clean(axes)
     for axes in panels[len(subjects) :]:
         axes.set_visible(False)
     panels[0].set_ylim(*_accuracy_limits(chance))
@@ -147,7 +147,7 @@ def by_window(
 def by_band(rows: pd.DataFrame, parts: Sequence[dict[str, Any]], chance: float, mark: str = "") -> Figure:
     """Draw accuracy of every frequency band: a group of marks per band, one participant each; filled q < .05."""
     subjects = [str(name) for name in dict.fromkeys(rows["subject"])]
-    figure = _figure(min(11.0, 2.4 + len(parts) * (0.55 + 0.13 * len(subjects))), 3.0, mark)
+    figure = new_figure(min(11.0, 2.4 + len(parts) * (0.55 + 0.13 * len(subjects))), 3.0, mark)
     axes = figure.subplots()
     width = 0.7 / max(1, len(subjects))
     for j, part in enumerate(parts):
@@ -173,7 +173,7 @@ def by_band(rows: pd.DataFrame, parts: Sequence[dict[str, Any]], chance: float, 
     )  # fmt: skip
     axes.set_ylabel("accuracy", fontsize=8)
     axes.set_ylim(*_accuracy_limits(chance))
-    _clean(axes)
+    clean(axes)
     figure.legend(loc="outside right upper", fontsize=7.5, frameon=False)
     return figure
 
@@ -189,7 +189,7 @@ def reliability(entry: dict[str, Any], mark: str = "") -> Figure:
     ----------
     entry : {edges, count, confidence, right}
     """
-    figure = _figure(2.7, 2.6, mark)
+    figure = new_figure(2.7, 2.6, mark)
     axes = figure.subplots()
     count = np.array(entry["count"], dtype=float)
     filled = count > 0
@@ -205,14 +205,14 @@ def reliability(entry: dict[str, Any], mark: str = "") -> Figure:
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel("probability of the decision", fontsize=8)
     axes.set_ylabel("share that was right", fontsize=8)
-    _clean(axes)
+    clean(axes)
     return figure
 
 
 def attention(matrix: np.ndarray, names: Sequence[str], mark: str = "") -> Figure:
     """Draw who attends to whom: rows ask, columns answer."""
     side = min(6.4, 2.2 + 0.09 * len(names))
-    figure = _figure(side + 0.9, side, mark)
+    figure = new_figure(side + 0.9, side, mark)
     axes = figure.subplots()
     image = axes.imshow(matrix * len(names), cmap="viridis")
     small = 8 if len(names) <= 24 else 4.6
@@ -251,7 +251,7 @@ def topographies(
         mne.channels.make_dig_montage(dict(zip(names, positions, strict=True)), coord_frame="head"), verbose="ERROR"
     )
     titles = [f"pattern {number}" for number in range(1, len(patterns) + 1)] if titles is None else titles
-    figure = _figure(1.75 * len(patterns) + 0.3, 2.0, mark)
+    figure = new_figure(1.75 * len(patterns) + 0.3, 2.0, mark)
     panels: Any = figure.subplots(1, len(patterns), squeeze=False)[0]
     for axes, pattern, title in zip(panels, patterns, titles, strict=True):
         limit = float(np.abs(pattern).max()) or 1.0

@@ -7,28 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures import COLOURS, INK, _clean, _figure
-from brainbench.report.tables import name_of
+from brainbench.report.figures.drawing import COLOURS, INK, clean, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def ladder(
-    table: Sequence[Mapping[str, Any]], metrics: Sequence[str], chances: Mapping[str, float | None], mark: str = ""
-) -> Figure:
-    """Draw every rung's score with its interval over images, a panel per metric; what was predicted stands out."""
+def ladder(table: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]], mark: str = "") -> Figure:
+    """Draw every rung's score with its interval over images, a panel per metric; what was predicted stands out.
+
+    Parameters
+    ----------
+    table : sequence of {words, predicted, cells}
+    metrics : sequence of {name, title, chance}
+    mark : str
+    """
     columns = min(3, len(metrics))
     lines = int(np.ceil(len(metrics) / columns))
-    figure = _figure(2.2 + 2.5 * columns, 0.9 + (0.24 * len(table) + 0.6) * lines, mark)
+    figure = new_figure(2.2 + 2.5 * columns, 0.9 + (0.24 * len(table) + 0.6) * lines, mark)
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
     for panel in panels[len(metrics) :]:
         panel.set_visible(False)
     for axes, metric in zip(panels, metrics, strict=False):
-        if chances.get(metric) is not None:
-            axes.axvline(chances[metric], color="#9aa5b1", linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
+        if metric["chance"] is not None:
+            axes.axvline(metric["chance"], color="#9aa5b1", linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
         for y, rung in enumerate(table):
-            cell = rung["cells"].get(metric)
+            cell = rung["cells"].get(metric["name"])
             if cell is None or not np.isfinite(cell["value"]):
                 continue
             colour = COLOURS[0] if rung["predicted"] else "#7b8794"
@@ -39,8 +43,8 @@ def ladder(
                 axes.plot(cell["null_95"], y, "|", color=COLOURS[1], markersize=11, markeredgewidth=1.6)
         axes.set_yticks(range(len(table)), [rung["words"] for rung in table], fontsize=8)
         axes.set_ylim(len(table) - 0.5, -0.5)
-        axes.set_title(name_of(metric), fontsize=8.5, color=INK, loc="left")
-        _clean(axes)
+        axes.set_title(metric["title"], fontsize=8.5, color=INK, loc="left")
+        clean(axes)
     return figure
 
 
@@ -54,7 +58,7 @@ def gallery(
 ) -> Figure:
     """Draw images side by side, a row per reconstruction: the original, the stages, the rungs of the ladder."""
     n_rows, n_columns = len(places), len(pictures)
-    figure = _figure(1.5 + 1.05 * n_columns, 0.7 + 1.08 * n_rows, mark)
+    figure = new_figure(1.5 + 1.05 * n_columns, 0.7 + 1.08 * n_rows, mark)
     grid = figure.subplots(n_rows, n_columns, squeeze=False)
     for j, (name, images) in enumerate(pictures.items()):
         for i in range(n_rows):
