@@ -229,6 +229,10 @@ class EegEncoder(NetworkEncoder):
     def _find_taps(self) -> tuple[list[Tap], dict[str, int | None]]:
         """Return the taps in the order they run, and the axis of time of each: the one that grows with the trial."""
         n_times = int(self._shape[1])
+        try:
+            self._untrained.check_trials(int(self._shape[0]), n_times, self._n_outputs)
+        except UserError as error:
+            raise UserError(f"encoder '{self.name}': {error.message}", hint=error.hint) from error
         short, long = self._look(n_times), self._look(2 * n_times)
         left_out = [name for name, values in short.items() if len(values) > 1 or len(values[0]) != 2]
         if left_out:

@@ -206,7 +206,7 @@ class FolderSettings(DatasetSettings):
 class BidsSettings(DatasetSettings):
     """A BIDS-derivatives folder as fMRIPrep leaves it, or GLMsingle outputs beside it."""
 
-    built_by = "brainbench.data.layouts.bids:Bids"
+    built_by = "brainbench.data.layouts.bids.dataset:Bids"
     name: Literal["bids"] = "bids"
     task: str = Field(pattern=r"^[A-Za-z0-9+]+$")
     """Task label."""

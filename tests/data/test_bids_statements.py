@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from brainbench.core.errors import UserError
 from brainbench.core.order import natural
 from brainbench.data.check import check_dataset
-from brainbench.data.layouts.bids_files import agree, entities_of, find_runs, identity_of, read_events
+from brainbench.data.layouts.bids.files import agree, entities_of, find_runs, identity_of, read_events
 from tests.data.bids_folder import INSIDE, write_bids
 from tests.data.test_bids import open_bids
 
@@ -155,6 +155,56 @@ def test_confounds_have_a_row_for_every_volume(own):
     ):
         open_bids(own)
     open_bids(own, confounds=[])
+
+
+def confound(column, rows, value):
+    def change(table):
+        table[column] = table[column].astype(object)
+        table.loc[rows, column] = value
+
+    return change
+
+
+ALL_ROWS = list(range(120))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (confound("trans_x", [0], "n/a"), r"run-2\S+timeseries.tsv:2  column 'trans_x': no value"),
+        (confound("rot_z", [0, 1, 50], "n/a"), r"tsv:3  column 'rot_z': no value\n\S+tsv:52  column 'rot_z': no value"),
+        (confound("csf", ALL_ROWS, "n/a"), r"timeseries.tsv  column 'csf': no value in any row"),
+        (confound("trans_x", ALL_ROWS, 0.0), r"column 'trans_x' is the same in every volume that is kept"),
+        (confound("rot_x", [5], "inf"), r"tsv:7  column 'rot_x': 'inf' is no finite number"),
+        (confound("rot_x", [5], "oops"), r"tsv:7  column 'rot_x': 'oops' is no finite number"),
+        (lambda table: table.pop("rot_z"), r"nilearn's load_confounds refuses .*rot_z"),
+        (
+            lambda table: table.__setitem__("trans_z", table["trans_x"] * 3),
+            r"tsv: trans_z can be computed from other",
+        ),
+    ],
+)
+def test_confounds_that_cannot_be_used_are_named(own, change, message):
+    path = next(derived(own).glob("*run-2_desc-confounds_timeseries.tsv"))
+    table = pd.read_csv(path, sep="\t")
+    change(table)
+    table.to_csv(path, sep="\t", index=False)
+    with pytest.raises(UserError, match=re.compile(message, re.DOTALL)):
+        open_bids(own, confounds=["motion", "wm_csf"]).responses("sub-01")
+
+
+def test_the_first_volume_of_a_derivative_has_no_value_by_nature(own):
+    path = next(derived(own).glob("*run-2_desc-confounds_timeseries.tsv"))
+    table = pd.read_csv(path, sep="\t")
+    for name in list(table)[:6]:
+        table[f"{name}_derivative1"] = table[name].diff()
+    table.to_csv(path, sep="\t", index=False, na_rep="n/a")
+    first = next(derived(own).glob("*run-1_desc-confounds_timeseries.tsv"))
+    other = pd.read_csv(first, sep="\t")
+    for name in list(other)[:6]:
+        other[f"{name}_derivative1"] = other[name].diff()
+    other.to_csv(first, sep="\t", index=False, na_rep="n/a")
+    assert np.isfinite(open_bids(own, motion="derivatives").responses("sub-01").data).all()
 
 
 def test_moments_and_stays_are_not_mixed(own):

@@ -12,8 +12,8 @@ import pytest
 
 from brainbench.core.errors import UserError
 from brainbench.data.check import check_dataset
-from brainbench.data.layouts.bids_betas import first_level
-from brainbench.data.layouts.bids_places import VoxelPlace
+from brainbench.data.layouts.bids.betas import first_level
+from brainbench.data.layouts.bids.places import VoxelPlace
 from tests.data.bids_folder import (
     AFFINE,
     INSIDE,

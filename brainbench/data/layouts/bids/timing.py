@@ -14,7 +14,7 @@ from nibabel.gifti import GiftiImage
 from brainbench.core.errors import UserError
 from brainbench.data.cifti import series_of
 from brainbench.data.images import open_image
-from brainbench.data.layouts.bids_files import CIFTI, SURFACES, BidsRun, inherited
+from brainbench.data.layouts.bids.files import CIFTI, SURFACES, BidsRun, inherited
 from brainbench.data.tables import read_text
 
 _UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}

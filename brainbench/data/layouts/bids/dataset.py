@@ -15,10 +15,11 @@ from brainbench.data.account import RunUse
 from brainbench.data.array_cache import cached_arrays
 from brainbench.data.base import Context, Dataset, Responses, Stimuli
 from brainbench.data.images import SubsetMasker, label_table_of, with_all, without_empty
-from brainbench.data.layouts.bids_betas import OpenRun, check_durations, chosen_confounds, first_level
-from brainbench.data.layouts.bids_files import VOLUMES, BidsRun, events_file, find_runs, read_events
-from brainbench.data.layouts.bids_places import Place, place_of
-from brainbench.data.layouts.bids_timing import read_timing
+from brainbench.data.layouts.bids.betas import OpenRun, check_durations, first_level
+from brainbench.data.layouts.bids.confounds import chosen_confounds
+from brainbench.data.layouts.bids.files import VOLUMES, BidsRun, events_file, find_runs, read_events
+from brainbench.data.layouts.bids.places import Place, place_of
+from brainbench.data.layouts.bids.timing import read_timing
 from brainbench.data.layouts.matrices import absent_columns, flat_columns
 from brainbench.data.stimulus_files import read_stimuli
 from brainbench.data.surfaces import HEMISPHERES

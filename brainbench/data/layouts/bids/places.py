@@ -23,8 +23,8 @@ from brainbench.data.images import (
     read_mask,
     read_volumes,
 )
-from brainbench.data.layouts.bids_betas import by_target, in_mask, load_glmsingle
-from brainbench.data.layouts.bids_files import CIFTI, SURFACES, VOLUMES, BidsRun
+from brainbench.data.layouts.bids.betas import by_target, in_mask, load_glmsingle
+from brainbench.data.layouts.bids.files import CIFTI, SURFACES, VOLUMES, BidsRun
 from brainbench.data.layouts.matrices import absent_columns
 from brainbench.data.surfaces import HEMISPHERES, Surface, SurfaceMasker, read_surface, read_surface_rois
 from brainbench.recipes.datasets import BidsSettings

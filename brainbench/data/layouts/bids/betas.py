@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.data.layouts.bids_files import PEAK_S, BidsRun, Events
-from brainbench.data.layouts.bids_timing import Timing
+from brainbench.data.layouts.bids.confounds import check_independent, chosen_confounds
+from brainbench.data.layouts.bids.files import PEAK_S, BidsRun, Events
+from brainbench.data.layouts.bids.timing import Timing
 from brainbench.data.layouts.matrices import absent_columns, as_float, check_finite, flat_columns, load_npy
 from brainbench.data.tables import Problems
 from brainbench.recipes.datasets import BidsSettings
@@ -89,6 +90,7 @@ def first_level(run: OpenRun, series: np.ndarray, settings: BidsSettings) -> np.
     _check_measured(run, table, sample_mask, settings)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*events with null duration")  # `Bids` says so in the report
+        warnings.filterwarnings("ignore", message=r"Matrix is singular")  # refused below, with its cause
         design = make_first_level_design_matrix(
             timing.start + timing.t_r * np.arange(timing.n_volumes),
             table,
@@ -103,6 +105,8 @@ def first_level(run: OpenRun, series: np.ndarray, settings: BidsSettings) -> np.
     wanted = sorted(set(names))
     rank = int(np.linalg.matrix_rank(matrix))
     if rank < matrix.shape[1]:
+        others = design.columns.difference(wanted, sort=False)
+        check_independent(design.iloc[kept][others], run.files, confounds)
         raise UserError(
             f"{events.path}: {len(wanted)} regressors cannot be told apart from each other or from confounds "
             f"(rank {rank} of {matrix.shape[1]})",
@@ -146,32 +150,6 @@ def _check_measured(run: OpenRun, table: Any, kept: np.ndarray | None, settings:
                     events.lines[at],
                 )
     problems.finish("write n/a in the stimulus column of such an event to leave it out")
-
-
-def chosen_confounds(run: BidsRun, settings: BidsSettings) -> tuple[Any, Any]:
-    """Return confounds and sample mask as nilearn's ``load_confounds`` chooses them."""
-    if not settings.confounds:
-        return None, None
-    from nilearn.interfaces.fmriprep import load_confounds
-
-    run.confounds()  # names the table that is missing
-    options: dict[str, Any] = {}
-    if "motion" in settings.confounds:
-        options["motion"] = settings.motion
-    if "wm_csf" in settings.confounds:
-        options["wm_csf"] = "basic"
-    if "global_signal" in settings.confounds:
-        options["global_signal"] = "basic"
-    if "compcor" in settings.confounds:
-        options |= {"compcor": "anat_combined", "n_compcor": settings.n_compcor}
-    try:
-        images = str(run.bold) if run.right is None else [str(path) for path in run.images]
-        return load_confounds(images, strategy=tuple(settings.confounds), **options)
-    except (ValueError, KeyError, TypeError) as error:  # TypeError: a column holds text
-        raise UserError(
-            f"{run.confounds()}: nilearn's load_confounds refuses `dataset.confounds` {settings.confounds}: "
-            f"{str(error).strip().splitlines()[0]}"
-        ) from error
 
 
 def load_glmsingle(path: Path) -> np.ndarray:
