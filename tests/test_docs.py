@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +72,12 @@ def environment(tmp_path_factory):
     return dict(os.environ, BRAINBENCH_CACHE=str(cache), COLUMNS="120", PYTHONPATH=str(ROOT))
 
 
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """Return the folder where all pages' commands run, as they would for one reader: a run that is there goes on."""
+    return tmp_path_factory.mktemp("desk")
+
+
 def workshop(tmp_path: Path) -> Path:
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     return tmp_path
@@ -100,18 +105,16 @@ def left_to(line: str) -> str | None:
 
 
 @pytest.mark.parametrize("page", pages_with("bash"))
-def test_brainbench_lines_run(page, tmp_path, tmp_path_factory, environment, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_brainbench_lines_run(page, desk, environment, monkeypatch, capsys):
+    monkeypatch.chdir(desk)
     for name in ("BRAINBENCH_CACHE", "COLUMNS"):
         monkeypatch.setenv(name, environment[name])
     for line in commands_of_shell(page):
         if left_to(line) is not None:
             continue
-        if ran_before(line, tmp_path):
-            continue
         for place, make in MADE.items():
             if place in line:
-                here = tmp_path / place.removeprefix("/data/")
+                here = desk / place.removeprefix("/data/")
                 if not here.exists():
                     make(here)
                 line = line.replace(place, str(here))
@@ -119,21 +122,6 @@ def test_brainbench_lines_run(page, tmp_path, tmp_path_factory, environment, mon
             main(shlex.split(line, comments=True)[1:])
         said = capsys.readouterr()
         assert ended.value.code in (0, None), f"{line}\n{said.err[-2000:]}"
-        if line.startswith("brainbench run "):
-            RAN[OUT.sub("", line)] = next(tmp_path.glob("runs/*"))
-
-
-OUT = re.compile(r" --out (\S+)")
-RAN: dict[str, Path] = {}
-"""A run that was printed -> its folder, so that no page runs it again."""
-
-
-def ran_before(line: str, here: Path) -> bool:
-    """Return whether another page ran a line; its folder is then copied to where this line wants it."""
-    done, out = RAN.get(OUT.sub("", line)), OUT.search(line)
-    if done is not None and out is not None:
-        shutil.copytree(done, here / out[1])
-    return done is not None
 
 
 def commands_of_shell(page: Path) -> list[str]:
