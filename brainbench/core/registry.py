@@ -78,7 +78,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self.names()
+        return name in self._entries or name in self.built_in or name in self._points()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
