@@ -141,10 +141,9 @@ def run(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Rebuild the report of a run folder."""
-    from brainbench.commands.run import open_run
-    from brainbench.report import write_report
+    from brainbench.commands.run import open_run, rebuild_report
 
-    typer.echo(str(write_report(open_run(folder).path)))
+    typer.echo(str(rebuild_report(open_run(folder).path)))
 
 
 @app.command()
@@ -241,6 +240,30 @@ def audit(
         recipe, settings=how, overrides=_overrides(settings, jobs=jobs), out=out, cache=cache, quiet=False
     )
     typer.echo(render(found))
+
+
+@app.command()
+def calibrate(
+    recipe: RecipeArgument,
+    settings: SetOption = None,
+    sets: Annotated[
+        int | None, typer.Option(help="Null data sets [default: as many as give 200 null participants].")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Draw one set, if none was, and say how long all take.")] = False,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="DIR", help="Folder [default: runs/<recipe>-calibration].")
+    ] = None,
+    cache: CacheOption = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Run a recipe on null participants of its own design and count false positives, coverage, and ceilings."""
+    from brainbench.commands.calibrate import calibrate_recipe, plan_calibration
+
+    found = (plan_calibration if plan else calibrate_recipe)(
+        recipe, sets=sets, overrides=_overrides(settings, jobs=jobs, device=device), out=out, cache=cache, quiet=False
+    )
+    typer.echo("\n".join(found.lines))
 
 
 @app.command()

@@ -59,7 +59,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return enter
 
     def _points(self) -> dict[str, EntryPoint]:
-        return {} if self._group is None else {point.name: point for point in entry_points(group=self._group)}
+        return {} if self._group is None else {point.name: point for point in installed(self._group)}
 
     def names(self) -> list[str]:
         """Return every name, sorted; imports nothing."""
