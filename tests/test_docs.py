@@ -44,6 +44,12 @@ def environment(tmp_path_factory):
     return dict(os.environ, BRAINBENCH_CACHE=str(cache), COLUMNS="120", PYTHONPATH=str(ROOT))
 
 
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """Return the folder where all pages' commands run, as they would for one reader: a run that is there goes on."""
+    return tmp_path_factory.mktemp("desk")
+
+
 def workshop(tmp_path: Path) -> Path:
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     return tmp_path
@@ -66,7 +72,7 @@ def test_recipes_are_recipes(page):
 
 
 @pytest.mark.parametrize("page", pages_with("bash"))
-def test_brainbench_lines_run(page, tmp_path, environment):
+def test_brainbench_lines_run(page, desk, environment):
     ran = 0
     for line in "\n".join(blocks(page, "bash")).splitlines():
         words = shlex.split(line, comments=True)
@@ -76,7 +82,7 @@ def test_brainbench_lines_run(page, tmp_path, environment):
         if any(part in line for part in ELSEWHERE):  # `test_every_printed_command_is_understood` looks at it
             continue
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
+            command, cwd=desk, env=environment, capture_output=True, text=True, check=False, timeout=300
         )
         assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
         ran += 1
