@@ -146,17 +146,13 @@ def refit_null(
             most_refitted=most_refitted, seed=seed,
         )  # fmt: skip
     degree = 2 if form is None else 4
-    draws = np.full((len(exchange), len(masks)), scores.mean())
-    left = np.stack([scores[:, one].mean(axis=1) for one in inside], axis=1) - scores.mean()
+    shrink = np.array([mean_power(Y[:, m], degree, seed) / mean_power(Y[:, sampled[one]], degree, seed)
+                       for m, one in zip(masks, inside, strict=True)])  # fmt: skip
+    k = np.sqrt(np.minimum(shrink, 1.0))
+    mean = float(scores.mean())
+    draws = mean + k * (np.stack([scores[:, one].mean(axis=1) for one in inside], axis=1) - mean)
     if form is not None:
-        whole, of_sample = np.split(
-            _of_grams(Y, form, exchange, [*masks, *(_among(sampled[one], Y) for one in inside)]), 2, axis=1
-        )
-        draws += whole
-        left -= of_sample
-    for index, (mask, one) in enumerate(zip(masks, inside, strict=True)):
-        shrink = mean_power(Y[:, mask], degree, seed) / mean_power(Y[:, sampled[one]], degree, seed)
-        draws[:, index] += np.sqrt(min(shrink, 1.0)) * left[:, index]
+        draws += _of_grams(Y, form, exchange, masks, [sampled[one] for one in inside], k)
     return Null(draws, sampled, scores, explained)
 
 
@@ -210,10 +206,29 @@ def _combined_form(
     return (form + form.T) / 2, explained
 
 
-def _of_grams(Y: np.ndarray, form: np.ndarray, exchange: Exchange, masks: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean of a form over the targets of every mask, about its own mean, ``(n_exchanges, n_masks)``."""
+def _of_grams(
+    Y: np.ndarray,
+    form: np.ndarray,
+    exchange: Exchange,
+    masks: np.ndarray,
+    refitted: Sequence[np.ndarray],
+    k: np.ndarray,
+) -> np.ndarray:
+    """Return a form's mean over a region less k times that over its refitted targets, about its own mean.
+
+    ``(n_exchanges, n_regions)``; the difference of two means is one inner product with the difference of two Grams.
+    """
     unit, n_rows = _unit(Y), len(Y)
-    grams = np.stack([(unit[:, mask] @ unit[:, mask].T).ravel() / mask.sum() for mask in masks])
+
+    def gram(columns: np.ndarray) -> np.ndarray:
+        return np.asarray(columns @ columns.T / columns.shape[1]).ravel()
+
+    grams = np.stack(
+        [
+            gram(unit[:, mask]) - np.float32(share) * gram(unit[:, some])
+            for mask, some, share in zip(masks, refitted, k, strict=True)
+        ]
+    )
     found = np.empty((len(exchange), len(masks)))
     moved = np.empty((AT_ONCE, n_rows, n_rows), dtype=np.float32)
     for start in range(0, len(exchange), AT_ONCE):
@@ -224,12 +239,6 @@ def _of_grams(Y: np.ndarray, form: np.ndarray, exchange: Exchange, masks: Sequen
             one[:] = form.take(back, axis=0).take(back, axis=1)
         found[start : start + len(orders)] = moved[: len(orders)].reshape(len(orders), -1) @ grams.T
     return found - found.mean(axis=0)
-
-
-def _among(targets: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    mask = np.zeros(Y.shape[1], dtype=bool)
-    mask[targets] = True
-    return mask
 
 
 def mean_power(Y: np.ndarray, degree: int, seed: int) -> float:
