@@ -1,5 +1,6 @@
 """A recipe from start to end, and everything that can go wrong on the way."""
 
+import csv
 import errno
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -69,6 +71,16 @@ def test_scores_are_long_form_with_ceilings_nulls_and_q(finished):
     r2 = scores[(scores["metric"] == "r2") & (scores["roi"] == "fine") & (scores["fold"] == "all")]
     assert r2.loc[r2["subject"] == "sim-01", "ceiling"].between(0.5, 0.8).all()
     assert not scores.duplicated(["subject", "scheme", "encoder", "layer", "pipeline", "roi", "fold", "metric"]).any()
+
+
+def test_every_score_is_what_it_was(finished):
+    """A change that is to move no score moves none by more than the float32 of stored predictions does."""
+    with open(Path(__file__).with_name("small_scores.csv"), newline="") as handle:
+        was = {name: np.array(values, dtype=float) for name, *values in csv.reader(handle)}
+    now = {path.stem: np.load(path, allow_pickle=False) for path in finished.path.glob("targets/*pearsonr.npy")}
+    assert now.keys() == was.keys() and len(now) == 10
+    for name, values in now.items():
+        np.testing.assert_allclose(values, was[name], rtol=0, atol=1e-6, err_msg=name)
 
 
 def test_the_planted_layers_are_found(finished):
