@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from brainbench.evaluation.exchange import FEW, Exchange
-from brainbench.evaluation.refit import Null
-from brainbench.evaluation.scoring import Scored
+
+if TYPE_CHECKING:  # metrics import the test of geometries, and these import metrics
+    from brainbench.evaluation.refit import Null
+    from brainbench.evaluation.scoring import Scored
 
 MANY = 10_000
 """Distinct exchanges from which a tail may be continued beyond the exchanges that were drawn."""

@@ -128,7 +128,7 @@ class EncodeStudy(Study[EncodeRecipe]):
     def readings(self) -> list[Reading]:
         """Classifiers of a label, under the main scheme."""
         main = [case for case in self.cases if self._is_main(case) and case.rows.subject != GROUP]
-        return [] if self.recipe.decoding is None else plan_readings(self.recipe.decoding, main)
+        return [] if self.recipe.decoding is None else plan_readings(self.recipe, self.recipe.decoding, main)
 
     def _is_main(self, case: Case) -> bool:
         return case.rows.scheme.label == self.recipe.schemes[0].label
@@ -150,7 +150,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         yield Stage("intervals", [unit for unit in [*self.intervals, *self.nested_intervals] if unit is not None])
         yield Stage("geometry (RSA, CKA)", [cell.unit for cell in self.geometry])
         yield Stage("unseen stimuli (2 vs 2)", [cell.unit for cell in self.unseen])
-        yield Stage("decode", [unit for reading in self.readings for unit in reading.units])
+        yield Stage("decode", [unit for reading in self.readings for _, unit in reading.tasks])
 
     # What was found --------------------------------------------------------------------------------------------------
 
@@ -184,7 +184,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         mean_over_subjects(recipe, outcome, self.opened.subjects)
         tests.report_means(outcome)
         if recipe.decoding is not None:
-            report_readings(recipe, recipe.decoding, runner, outcome, self.readings)
+            report_readings(recipe, runner, outcome, self.readings)
 
     def _read(self, unit: Unit | None) -> Mapping[str, np.ndarray]:
         return {} if unit is None else self.runner.read([unit])[0]
