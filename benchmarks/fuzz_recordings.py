@@ -39,8 +39,8 @@ import mne  # noqa: E402
 from benchmarks.recording_files import write_recording  # noqa: E402
 from brainbench.core.errors import UserError  # noqa: E402
 from brainbench.data.base import Context  # noqa: E402
-from brainbench.data.recordings.base import RecordingDataset  # noqa: E402
 from brainbench.recipes.datasets import DATASETS, dataset_settings  # noqa: E402
+from brainbench.recordings.base import RecordingDataset  # noqa: E402
 
 SCALP = ("Fp1", "Fz", "C3", "Cz", "C4", "T7", "T8", "P7", "Pz", "Oz")
 OTHERS = ("HEOG", "EOG left", "ECG", "EMG1", "Trigger", "Marker", "DC01", "GSR", "Resp", "STI 014")

@@ -244,6 +244,30 @@ def audit(
 
 
 @app.command()
+def calibrate(
+    recipe: RecipeArgument,
+    settings: SetOption = None,
+    sets: Annotated[
+        int | None, typer.Option(help="Null data sets [default: as many as give 200 null participants].")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Draw one set, if none was, and say how long all take.")] = False,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="DIR", help="Folder [default: runs/<recipe>-calibration].")
+    ] = None,
+    cache: CacheOption = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Run a recipe on null participants of its own design and count false positives, coverage, and ceilings."""
+    from brainbench.commands.calibrate import calibrate_recipe, plan_calibration
+
+    found = (plan_calibration if plan else calibrate_recipe)(
+        recipe, sets=sets, overrides=_overrides(settings, jobs=jobs, device=device), out=out, cache=cache, quiet=False
+    )
+    typer.echo("\n".join(found.lines))
+
+
+@app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(help="Two or more run folders.")],
     metric: Annotated[str | None, typer.Option(help="Metric to compare [default: the leading one].")] = None,

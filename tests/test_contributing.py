@@ -1,10 +1,22 @@
 """What CONTRIBUTING says of adding something is done here to the letter: in a package of its own, and in brainbench."""
 
 import json
+import re
 
+import pandas as pd
 import pytest
 
-from tests.scratch import copy_brainbench, python, write_package
+from tests.scratch import ROOT, copy_brainbench, python, write_package
+
+
+def files_of(heading):
+    """Return the files that a section of CONTRIBUTING shows, by the name in their first line."""
+    section = re.search(rf"## {heading}\n(.*?)\n## ", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL).group(1)
+    found = re.findall(r"```\w+\n(?:# |<!-- )([\w.]+\.(?:py|html))(?: -->)?\n(.*?)```", section, re.DOTALL)
+    return dict(found)
+
+
+SECTION = files_of("A report section")
 
 ENCODER = '''
     """Mean brightness of an image: one layer of one number."""
@@ -278,7 +290,7 @@ def lab(tmp_path_factory):
         {
             "__init__.py": "", "settings.py": text, "brightness.py": ENCODER, "squares.py": DATASET, "error.py": METRIC,
             "colour.py": CODEC, "power.py": DECODER, "hand.py": HEAD, "near.py": CLASSIFIER,
-            "datasets/squares.yaml": CARD,
+            "datasets/squares.yaml": CARD, **SECTION,
         },
         {
             "brainbench.recipes.encoders": ["brightness = lab.settings:BrightnessSettings"],
@@ -288,6 +300,7 @@ def lab(tmp_path_factory):
             "brainbench.recipes.pipelines": ["power = lab.settings:LogPowerSettings"],
             "brainbench.metrics": ["absolute_error = lab.error:error"],
             "brainbench.classifiers": ["nearest = lab.near:nearest"],
+            "brainbench.sections": ["allowed = lab.allowed"],
         },
     )  # fmt: skip
 
@@ -363,6 +376,34 @@ def test_a_recipe_of_foreign_nouns_runs_to_its_report(lab, tmp_path):
     assert "absolute error on held-out data" in page
 
 
+DRAWN = """
+    import json, shutil
+    from pathlib import Path
+    from matplotlib.figure import Figure
+    from brainbench.report import write_report
+
+    Figure.savefig = lambda figure, buffer, **_: buffer.write(b"drawn")
+    shutil.copytree({frozen!r}, "run")
+    facts = json.loads(Path("run/facts.json").read_text())
+    Path("run/facts.json").write_text(json.dumps(facts | {{"maps": []}}))  # the frozen run has no files of maps
+    print(write_report("run").read_text())
+"""
+
+
+def test_a_section_of_two_files_stands_in_the_report(lab, tmp_path):
+    frozen = ROOT / "tests" / "report" / "frozen" / "encode"
+    said = python(lab, DRAWN.format(frozen=str(frozen)), cwd=tmp_path)
+    assert '<h2 id="what-the-ceiling-allows">What the ceiling allows <span class="tag">simulated</span></h2>' in said
+    assert '<li><a href="#what-the-ceiling-allows">What the ceiling allows</a></li>' in said
+    scores = pd.read_csv(frozen / "scores.csv")
+    rows = scores.query("subject == 'mean' and fold == 'all' and metric == 'pearson_r' and scheme == 'stimulus'")
+    best = rows.query("role == 'model' and roi == 'fine'").sort_values("value").iloc[-1]
+    assert f'<td>fine</td><td>{best["layer"]}</td><td class="n">{best["value"]:.2f}</td>' in said
+    assert (
+        said.index("Layers and regions</a>") < said.index("What the ceiling allows</a>") < said.index("Best layer of")
+    )
+
+
 def test_a_data_set_without_a_card_is_refused_before_any_work(lab, tmp_path):
     import shutil
 
@@ -394,7 +435,7 @@ def insert(path, text, before):
 
 
 def test_nouns_in_brainbench_itself_take_the_files_that_are_named(tmp_path):
-    """An encoder: two files; a data set: two and a card; a metric: one. No other file is touched."""
+    """An encoder: two files; a data set: two and a card; a metric: one; a section: two. No other file is touched."""
     from textwrap import dedent
 
     copy = copy_brainbench(tmp_path / "copy")
@@ -414,6 +455,8 @@ def test_nouns_in_brainbench_itself_take_the_files_that_are_named(tmp_path):
     added = dedent(METRIC).split("\n\n\n", 1)[1] + '\nMETRICS.register("absolute_error")(error)\n'
     with open(house / "evaluation" / "metrics.py", "a") as handle:
         handle.write("\n\n" + added)
+    for name, text in SECTION.items():
+        (house / "report" / "sections" / "responses" / name).write_text(text)
     write_squares(tmp_path / "squares")
     (tmp_path / "mine.yaml").write_text(RECIPE.replace("{name: squares}", "{name: squares, root: squares}"))
     code = """
@@ -433,6 +476,8 @@ def test_nouns_in_brainbench_itself_take_the_files_that_are_named(tmp_path):
         import numpy as np
         images = Stimuli.of([np.full((8, 8, 3), i, dtype=np.uint8) for i in range(5)])
         check_encoder(lambda: open_encoder({"name": "x", "family": "brightness"}), images)
+        from brainbench.report.section import sections
+        assert [one.place for one in sections() if one.name.endswith(".allowed")] == [315.0]
     """
     said = python(copy, code, cwd=tmp_path, package=copy)
     assert str(house) in said and "no problems" in said

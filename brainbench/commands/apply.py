@@ -11,14 +11,14 @@ import pandas as pd
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.files import write_text
-from brainbench.data.recordings.base import RecordingDataset
-from brainbench.data.recordings.cutting import cut, touching
-from brainbench.data.recordings.recording import NewRecording, Recording, Trials, as_trials, counted
 from brainbench.data.tables import read_table
 from brainbench.evaluation.labels import kept_null
 from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.scores import Predictions, Score, score_trials
 from brainbench.recipes.kinds.trials import TrialsRecipe
+from brainbench.recordings.base import RecordingDataset
+from brainbench.recordings.cutting import cut, touching
+from brainbench.recordings.recording import NewRecording, Recording, Trials, as_trials, counted
 from brainbench.runs.units import one_thread_pool
 from brainbench.studies.opened import Opened
 from brainbench.studies.trials.fitted import (

@@ -15,7 +15,6 @@ from brainbench.core.digests import canonical_json, digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.files import write_text
 from brainbench.core.progress import Stages
-from brainbench.data.recordings.base import RecordingDataset
 from brainbench.decoders.base import TrialDecoder
 from brainbench.decoders.probes import NearestNeighbour
 from brainbench.evaluation.splitters import Fold
@@ -25,6 +24,7 @@ from brainbench.features.store import default_cache
 from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import NetworkSettings, PipelineSettings
 from brainbench.recipes.reader import find_recipe, read_recipe
+from brainbench.recordings.base import RecordingDataset
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit

@@ -14,10 +14,10 @@ from brainbench.commands.apply import Applied, Ready, add_probabilities, make_re
 from brainbench.core.errors import UserError
 from brainbench.core.files import write_text
 from brainbench.core.progress import Stages
-from brainbench.data.recordings.cutting import filtered
 from brainbench.decoders.covariance import CovarianceDecoder
 from brainbench.decoders.online import SlidingDecoder
 from brainbench.evaluation.trials.evidence import accuracy_over_time, decide, gather
+from brainbench.recordings.cutting import filtered
 from brainbench.runs.units import one_thread_pool
 from brainbench.studies.trials.trials import recordings_of
 

@@ -36,4 +36,5 @@ def read_facts(folder: Path) -> dict[str, Any]:
         facts |= {"format": FORMAT, "findings": found}
     for name in ("data", "doubts"):  # the table of what was used, and the doubts of the first box, came later
         facts.setdefault(name, [])
+    facts.setdefault("titles", {})  # names of metrics for people
     return facts

@@ -59,7 +59,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return enter
 
     def _points(self) -> dict[str, EntryPoint]:
-        return {} if self._group is None else {point.name: point for point in entry_points(group=self._group)}
+        return {} if self._group is None else {point.name: point for point in installed(self._group)}
 
     def names(self) -> list[str]:
         """Return every name, sorted; imports nothing."""
@@ -78,7 +78,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self.names()
+        return name in self._entries or name in self.built_in or name in self._points()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())

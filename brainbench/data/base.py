@@ -137,7 +137,8 @@ class Responses:
     masker : TargetMasker, optional
         Turns target values into an image, when the data has a space.
     space : str
-        ``"volume"``, ``"fsaverage5"``, ``"cifti"``, ``"roi"`` (targets are ROI means) or ``"none"``.
+        ``"volume"``, ``"fsaverage5"``, ``"surface"`` (another mesh), ``"cifti"``, ``"roi"`` (targets are ROI means)
+        or ``"none"``.
     nuisance : ndarray (n_presentations, n_nuisance), optional
         Regressors of no interest (motion), regressed out inside training folds.
     labels : mapping of str to ndarray (n_presentations,)

@@ -10,7 +10,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.account import shortened
 from brainbench.data.base import Dataset, Responses, Stimuli
 
-SPACES = ("volume", "fsaverage5", "cifti", "roi", "none")
+SPACES = ("volume", "fsaverage5", "surface", "cifti", "roi", "none")
 
 
 def check_dataset(dataset: Dataset, subjects: Sequence[str] | None = None) -> list[str]:

@@ -105,6 +105,28 @@ def read_cifti(path: Path) -> Cifti:
     return Cifti(values, brain, t_r)
 
 
+def layout_of(path: Path) -> Cifti:
+    """Return the grayordinates of a dense file without a row of it."""
+    _, _, brain = _open(path)
+    return Cifti(np.empty((0, len(brain)), dtype=np.float32), brain, None)
+
+
+def series_of(path: Path) -> tuple[int, float | None]:
+    """Return the number of rows of a ``dtseries`` file and the seconds between them.
+
+    Raises
+    ------
+    UserError
+        If it is no series, or one of something else than time.
+    """
+    _, rows, _ = _open(path)
+    if not hasattr(rows, "step"):
+        raise UserError(f"{path}: its rows are no time series")
+    if rows.unit not in _SECONDS:
+        raise UserError(f"{path}: its series counts in {str(rows.unit).lower()}, not in seconds")
+    return len(rows), float(rows.step) * _SECONDS[rows.unit] or None
+
+
 def read_cifti_rois(path: Path, cifti: Cifti, empty: EmptyRois) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return the grayordinates of every label of a ``dlabel`` file, matched by structure and vertex or voxel.
 

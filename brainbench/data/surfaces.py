@@ -43,15 +43,15 @@ class Surface:
 
     @property
     def space(self) -> str:
-        """``fsaverage5`` when both hemispheres have its number of vertices, else ``none``."""
-        return "fsaverage5" if (self.n_left, self.values.shape[1]) == (FSAVERAGE5, 2 * FSAVERAGE5) else "none"
+        """``fsaverage5`` when both hemispheres have its number of vertices, else ``surface``."""
+        return "fsaverage5" if (self.n_left, self.values.shape[1]) == (FSAVERAGE5, 2 * FSAVERAGE5) else "surface"
 
     @property
     def note(self) -> str:
         """What the report says of the mesh."""
         n_right = self.values.shape[1] - self.n_left
         name = "fsaverage5" if self.space == "fsaverage5" else _MESHES.get(self.n_left, "an unknown mesh")
-        drawn = "" if self.space == "fsaverage5" else "; maps are drawn on fsaverage5 only"
+        drawn = "" if self.space == "fsaverage5" else "; maps are written, and drawn on fsaverage5 only"
         return f"{self.n_left} + {n_right} vertices ({name}{drawn})"
 
 

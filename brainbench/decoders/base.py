@@ -70,6 +70,15 @@ class TrialDecoder(ClassifierMixin, BaseEstimator):
         """Return what the decoder is fitted on, computed from each trial alone."""
         return X
 
+    def check_trials(self, n_channels: int, n_times: int, n_classes: int) -> None:
+        """Refuse trials of a shape that it cannot read, before anything is fitted; most read any.
+
+        Raises
+        ------
+        UserError
+            With the shape that it needs.
+        """
+
     @abstractmethod
     def fit_prepared(
         self, prepared: np.ndarray, y: np.ndarray, *, groups: np.ndarray | None = None,

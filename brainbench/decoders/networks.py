@@ -39,6 +39,10 @@ class NetworkDecoder(TrialDecoder):
         """Return float32 microvolts."""
         return microvolts(X)
 
+    def check_trials(self, n_channels: int, n_times: int, n_classes: int) -> None:
+        """Let a new network read two trials of noise; see `TrialDecoder.check_trials`."""
+        self.classifier.check_trials(n_channels, n_times, n_classes)
+
     def fit_prepared(
         self, prepared: np.ndarray, y: np.ndarray, *, groups: np.ndarray | None = None,
         domains: np.ndarray | None = None,

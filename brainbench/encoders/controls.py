@@ -9,9 +9,9 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
-from brainbench.data.recordings.power import log_band_power
 from brainbench.encoders.base import Encoder, Layer, Pool
 from brainbench.encoders.pixels import grey_square
+from brainbench.recordings.power import log_band_power
 
 BATCH = 256
 

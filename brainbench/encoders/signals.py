@@ -22,9 +22,6 @@ from torch import Tensor, nn
 from brainbench.core.errors import UserError
 from brainbench.core.registry import imported
 from brainbench.data.base import Context, Stimuli
-from brainbench.data.recordings.base import RecordingDataset, compare_montage
-from brainbench.data.recordings.reading import READERS
-from brainbench.data.recordings.recording import Trials
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Pool
 from brainbench.encoders.capture import Tap
@@ -40,6 +37,9 @@ from brainbench.networks.weights import seeded
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 from brainbench.recipes.encoders import EegSettings
 from brainbench.recipes.pipelines import NetworkSettings
+from brainbench.recordings.base import RecordingDataset, compare_montage
+from brainbench.recordings.reading import READERS
+from brainbench.recordings.recording import Trials
 
 BATCH = 64
 TINY = 1e-24
@@ -229,6 +229,10 @@ class EegEncoder(NetworkEncoder):
     def _find_taps(self) -> tuple[list[Tap], dict[str, int | None]]:
         """Return the taps in the order they run, and the axis of time of each: the one that grows with the trial."""
         n_times = int(self._shape[1])
+        try:
+            self._untrained.check_trials(int(self._shape[0]), n_times, self._n_outputs)
+        except UserError as error:
+            raise UserError(f"encoder '{self.name}': {error.message}", hint=error.hint) from error
         short, long = self._look(n_times), self._look(2 * n_times)
         left_out = [name for name, values in short.items() if len(values) > 1 or len(values[0]) != 2]
         if left_out:

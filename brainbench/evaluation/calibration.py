@@ -75,6 +75,35 @@ class Rate:
         high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
         return cls(hits / n if n else float("nan"), low, high, n)
 
+    @classmethod
+    def of_clusters(cls, hits: Sequence[float], tests: Sequence[float], confidence: float = CONFIDENCE) -> Rate:
+        """Return the share of tests that come in clusters, such as those of one data set, with its interval.
+
+        The exact interval of as many independent tests as would know the share as well (Korn and Graubard 1998); never
+        of more than there are, and of the clusters alone where the share is 0 or 1.
+
+        Parameters
+        ----------
+        hits, tests : sequence of float, one per cluster
+        confidence : float
+        """
+        from scipy.stats import beta, t
+
+        found, all_tests = np.asarray(hits, dtype=float), np.asarray(tests, dtype=float)
+        n, total = len(found), float(all_tests.sum())
+        if n < 2 or not total:
+            return cls.of(int(found.sum()), int(total), confidence)
+        share = float(found.sum() / total)
+        spread = float(n / (n - 1) * ((found - share * all_tests) ** 2).sum()) / total**2
+        worth = float(n)
+        if spread > 0:
+            known = t.ppf((1 + confidence) / 2, total - 1) / t.ppf((1 + confidence) / 2, n - 1)
+            worth = min(share * (1 - share) / spread * float(known) ** 2, total)
+        tail, hit = (1 - confidence) / 2, share * worth
+        low = float(beta.ppf(tail, hit, worth - hit + 1)) if share > 0 else 0.0
+        high = float(beta.ppf(1 - tail, hit + 1, worth - hit)) if share < 1 else 1.0
+        return cls(share, low, high, int(total))
+
     def __str__(self) -> str:
         return f"{self.share:.3f} [{self.low:.3f}, {self.high:.3f}]"
 

@@ -24,6 +24,11 @@ from brainbench.networks.weights import digest_weights, seeded
 from brainbench.networks.writing import NOT_WRITTEN, plain, save_decoder
 from brainbench.networks.zoo.views import View
 
+_UNREAD = (RuntimeError, ValueError, IndexError, ZeroDivisionError, AssertionError, TypeError)
+"""What torch, braindecode and others raise where a layer gets less than it needs."""
+_LONG = 2048
+"""Samples up to which a length that a network reads is looked for."""
+
 
 @dataclass(frozen=True)
 class _Ready:
@@ -101,12 +106,14 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         self.scale_ = float(ready.trials.std(dtype=np.float64))
         if self.scale_ == 0:
             raise UserError("every sample of every trial is the same: there is nothing to learn from")
-        two = self._inputs((ready.trials[:2] / self.scale_).astype(np.float32))
+        two = (ready.trials[:2] / self.scale_).astype(np.float32)
         with torch_alone(self.threads), torch.random.fork_rng(devices=[]):
             try:  # two trials show what the network makes of this length, before hours of training
-                predict_logits(ready.network, two, "cpu", n_classes=len(self.classes_))
-            except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-                raise self._too_short(error) from error
+                predict_logits(ready.network, self._inputs(two), "cpu", n_classes=len(self.classes_))
+            except UserError:
+                raise
+            except _UNREAD as error:
+                raise self._refusal(error, self.n_chans_, self.n_times_, len(self.classes_)) from error
 
         def run(checkpoint: Path | None, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             trained, held = train_classifier(
@@ -169,8 +176,8 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
         with torch_alone(training.threads), seeded(training.seed):
             try:
                 network = self.build(self.n_chans_, self.n_times_, len(self.classes_))
-            except (RuntimeError, ValueError, IndexError, ZeroDivisionError, AssertionError) as error:
-                raise self._too_short(error) from error
+            except _UNREAD as error:
+                raise self._refusal(error, self.n_chans_, self.n_times_, len(self.classes_)) from error
         return _Ready(trials, codes, kept, network)
 
     def _description(self, ready: _Ready) -> dict[str, Any]:
@@ -188,12 +195,54 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):
             "device": resolve_device(self.device).split(":")[0],
         }
 
-    def _too_short(self, error: Exception) -> UserError:
-        """Return what is said of a network that cannot be built for, or cannot read, trials of this length."""
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+    def check_trials(self, n_chans: int, n_times: int, n_outputs: int) -> None:
+        """Refuse trials that the network cannot be built for or cannot read, before anything is trained.
+
+        Raises
+        ------
+        UserError
+            With the shortest trials that it reads, where longer ones can be read.
+        """
+        error = self._unread(n_chans, n_times, n_outputs)
+        if error is not None:
+            raise self._refusal(error, n_chans, n_times, n_outputs) from error
+
+    def _unread(self, n_chans: int, n_times: int, n_outputs: int) -> Exception | None:
+        """Return what goes wrong when a new network reads two trials of noise; None where nothing does."""
+        noise = np.random.default_rng(0).normal(size=(2, n_chans, n_times)).astype(np.float32)
+        with torch_alone(self.threads), seeded(self.random_state):
+            try:
+                network = self.build(n_chans, n_times, n_outputs)
+                logits = predict_logits(network, self._inputs(noise), "cpu", n_classes=n_outputs)
+            except UserError:
+                raise
+            except _UNREAD as error:
+                return error
+        return None if bool(torch.isfinite(logits).all()) else ValueError("its output is not finite")
+
+    def _refusal(self, error: Exception, n_chans: int, n_times: int, n_outputs: int) -> UserError:
+        """Return what is said of a network that cannot read trials of this length, with the length that it needs."""
+        unread, read = n_times, None  # samples
+        while read is None and unread < _LONG:
+            if self._unread(n_chans, 2 * unread, n_outputs) is None:
+                read = 2 * unread
+            else:
+                unread *= 2
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        if read is None:
+            return UserError(f"the network cannot read trials of {n_chans} channels x {n_times} samples: {reason}")
+        while read - unread > 1:
+            middle = (read + unread) // 2
+            if self._unread(n_chans, middle, n_outputs) is None:
+                read = middle
+            else:
+                unread = middle
+        rate = getattr(self, "sfreq", None)
+        came, least = (
+            f"{n} samples" + (f" ({n / rate:.3g} s at {rate:g} Hz)" if rate else "") for n in (n_times, read)
+        )
         return UserError(
-            f"the network cannot read trials of {self.n_times_} samples and {self.n_chans_} channels, which may be too "
-            f"short for it: {reason[0][:300]}",
+            f"trials of {came} are too short for the network, which reads {least} and more: {reason}",
             hint="longer trials (`tmin`, `tmax`), a higher `sfreq`, or another model",
         )
 

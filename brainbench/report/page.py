@@ -1,44 +1,32 @@
-"""Puts the page together: reads a run folder, draws figures, fills the template, keeps to its size."""
+"""Puts the page together: reads a run folder, lets every section draw, fills the frame, keeps to its size."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
+import re
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.core.facts import read_facts
 from brainbench.core.files import atomic_open, write_text
 from brainbench.core.made import MadeFiles, escaped
 from brainbench.core.tables import read_table
-from brainbench.data.account import RunUse, shortened
-from brainbench.evaluation.decoding import PAIR
-from brainbench.evaluation.metrics import BEST, MEDIAN, metric_of
-from brainbench.report import figures
-from brainbench.report.tables import (
-    ALL,
-    GROUP,
-    LEVEL,
-    MEAN,
-    Matrix,
-    lead_subject,
-    matrix,
-    name_of,
-    number,
-    over_folds,
-)
+from brainbench.evaluation.decoding import classes_of
+from brainbench.evaluation.metrics import metric_of, title_of
+from brainbench.report.section import sections
+from brainbench.report.tables import GROUP, LEVEL, MEAN, Matrix, lead_subject, matrix, number, over_folds
 
 if TYPE_CHECKING:
     import pandas as pd
+    from jinja2 import Environment
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 MAX_BYTES = 5_000_000
-MAX_MAPS = 8
-MAX_PANELS = 24
 NAMES = (
     "subject", "scheme", "encoder", "role", "layer", "pipeline", "roi", "stage", "row", "folds", "stimulus", "fold",
     "metric",
@@ -63,55 +51,59 @@ def write_report(folder: str | Path) -> Path:
     UserError
         If the folder holds no finished tables.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from matplotlib import rc_context
 
-    root = Path(folder)
-    facts, manifest, scores = _read(root)
-    page = _Page(root, facts, scores)
-    environment = Environment(
-        loader=PackageLoader("brainbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["number"] = number
-    environment.filters["metric"] = name_of
+    page = Page(Path(folder))
     with rc_context({"text.parse_math": False}):  # names are drawn as they are written: `$` begins no formula
-        sections = page.sections()
-    text = environment.get_template("report.html").render(
-        facts=facts,
-        manifest=manifest,
-        page=page,
-        recipe=(root / "recipe.yaml").read_text(encoding="utf-8"),
-        **sections,
-    )
+        text = page.html()
     if len(text.encode()) > MAX_BYTES:
         raise RuntimeError(f"the report has {len(text.encode()) / 1e6:.1f} MB; its figures must be made smaller")
-    write_text(root / "report.html", text)
-    return root / "report.html"
+    write_text(page.root / "report.html", text)
+    return page.root / "report.html"
 
 
-def _read(root: Path) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
-    try:
-        facts = read_facts(root)
-        manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
-        scores = read_table(root / "scores.csv", NAMES)  # older runs have fewer columns
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename} is missing: the run has not finished", hint="run its recipe again") from None
-    return facts, manifest, scores
+class Page:
+    """The report of a run, as its sections see it.
 
+    Parameters
+    ----------
+    root : Path
+        The run folder.
 
-class _Page:
-    """Draws what the template shows; sections without data are None."""
+    Attributes
+    ----------
+    facts, findings, manifest : dict
+        ``facts.json``, what it holds for single sections, and ``manifest.json``.
+    scores : DataFrame
+        ``scores.csv``; columns that the run does not have are empty.
+    lead : str
+        Whose scores head the page: the group, else the mean over participants, else the only one.
+    scheme : str
+        Label of the main scheme.
+    mark : str
+        What every figure says below itself: that data are simulated, that weights are untrained.
+    level : float
+        Below which q counts.
+    """
 
-    def __init__(self, root: Path, facts: dict[str, Any], scores: pd.DataFrame) -> None:
+    level = LEVEL
+
+    def __init__(self, root: Path) -> None:
         self.root = root
+        try:
+            self.facts: dict[str, Any] = read_facts(root)
+            self.manifest: dict[str, Any] = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
+            self.scores: pd.DataFrame = read_table(root / "scores.csv", NAMES)  # older runs have fewer columns
+            self.recipe = (root / "recipe.yaml").read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{error.filename} is missing: the run has not finished", hint="run its recipe again"
+            ) from None
+        facts = self.facts
         self.made = MadeFiles(root)
-        self.facts = facts
         self.findings: dict[str, Any] = facts["findings"]
-        self.scores = scores
-        self.lead = lead_subject(scores)
-        main = [scheme for scheme in facts["schemes"] if scheme["main"]]
-        self.scheme: str = main[0]["label"] if main else ""
+        self.lead = lead_subject(self.scores)
+        self.scheme: str = next((scheme["label"] for scheme in facts["schemes"] if scheme["main"]), "")
         self.mark = "simulated: no brain was measured" if facts["simulated"] else ""
         if facts["untrained"]:
             self.mark = "; ".join(filter(None, [self.mark, f"untrained weights: {', '.join(facts['untrained'])}"]))
@@ -123,30 +115,47 @@ class _Page:
             for encoder in facts["encoders"]
             for layer in encoder["layers"]
         ]
+        self.contents: list[tuple[str, str]] = []
+        """Title and anchor of every heading so far."""
         self._bytes = 0
 
-    def sections(self) -> dict[str, Any]:
-        """Return everything the template asks for."""
-        return {
-            "overview": self.overview(),
-            "unique": self.of_metric("unique_r2", self.lead),
-            "further": self.further(),
-            "unseen": self.table_of("two_vs_two"),
-            "geometry": [item for metric in ("rsa", "cka") if (item := self.of_metric(metric, self.lead))],
-            "best": self.best(),
-            "decoding": None if "trials" in self.findings else self.decoding(),
-            "trials": self.trials(),
-            "images": self.images(),
-            "exploration": self.exploration(),
-            "participants": self.participants(),
-            "used": shortened(RunUse(**row) for row in self.facts["data"]),
-            "maps": self.maps(),
-            "medians": self.medians(),
-            "who": {GROUP: "the mean response over participants", MEAN: "the mean over participants"}.get(
-                self.lead, self.lead
-            ),
-            "level": LEVEL,
-        }
+    @property
+    def who(self) -> str:
+        """Whose scores head the page, in words."""
+        words = {GROUP: "the mean response over participants", MEAN: "the mean over participants"}
+        return words.get(self.lead, self.lead)
+
+    @property
+    def truth(self) -> dict[str, Any]:
+        """What was planted in each region of simulated participants."""
+        found: dict[str, Any] = self.facts["dataset"]["truth"].get("rois", {})
+        return found
+
+    def title_of(self, metric: str) -> str:
+        """Return a metric's name for people: as the run calls it, else as brainbench does."""
+        pair = classes_of(metric)
+        if pair is not None:
+            return " vs ".join(pair)
+        return str(self.facts["titles"].get(metric) or title_of(metric))
+
+    def over_folds(self, metric: str, scheme: str | None = None, subject: str | None = None) -> pd.DataFrame:
+        """Return the rows over folds of one metric."""
+        return over_folds(self.scores, metric=metric, scheme=scheme, subject=subject)
+
+    def matrix(self, metric: str, subject: str, scheme: str | None = None) -> Matrix | None:
+        """Return the layer x ROI table of one metric and subject."""
+        rows = self.over_folds(metric, scheme, subject)
+        return matrix(rows[rows["encoder"] != ""], self.layers, self.rois)
+
+    def heat_map(self, metric: str, subject: str) -> dict[str, str] | None:
+        """Draw the layer x ROI table of a metric that has no scheme of its own; None where there is none."""
+        from brainbench.report.figures.layers import heat_map
+
+        table = self.matrix(metric, subject)
+        if table is None:
+            return None
+        title = self.title_of(metric)
+        return self.save(heat_map(table, title, self.mark), metric, f"{title} by layer and region")
 
     def save(self, figure: Figure | None, name: str, alt: str) -> dict[str, str] | None:
         """Write a figure as a PNG file and return it for the page; too much for the page stays a file."""
@@ -163,218 +172,45 @@ class _Page:
             return {"src": "", "alt": alt, "file": file}
         return {"src": "data:image/png;base64," + base64.b64encode(data).decode(), "alt": alt, "file": ""}
 
-    def matrix(self, metric: str, subject: str, scheme: str | None = None) -> Matrix | None:
-        """Return the layer x ROI table of one metric and subject."""
-        rows = over_folds(self.scores, metric=metric, scheme=scheme, subject=subject)
-        return matrix(rows[rows["encoder"] != ""], self.layers, self.rois)
+    def heading(self, title: str) -> Markup:
+        """Return the heading of a section, and enter it into the contents."""
+        anchor = re.sub(r"\W+", "-", title.lower()).strip("-") or "section"
+        taken = {known for _, known in self.contents}
+        numbered = (f"{anchor}-{number}" for number in range(2, len(taken) + 3))
+        anchor = anchor if anchor not in taken else next(one for one in numbered if one not in taken)
+        self.contents.append((title, anchor))
+        return self._parts.heading(title, anchor)
 
-    def overview(self) -> dict[str, Any] | None:
-        """Heat map and depth curves of the leading metric."""
-        metric = self.facts["metric"]
-        table = self.matrix(metric, self.lead, self.scheme)
-        if table is None:
-            return None
-        truth = self.facts["dataset"]["truth"].get("rois", {})
-        return {
-            "metric": metric,
-            "heat": self.save(
-                figures.heat_map(table, metric, self.mark),
-                "layer_by_roi",
-                f"{name_of(metric)} of every layer and region",
-            ),
-            "curves": self.save(
-                figures.depth_curves(table, metric, self.mark, truth),
-                "depth_curves",
-                f"{name_of(metric)} against depth",
-            ),
-            "table": table,
-            "planted": bool(truth),
-        }
+    def picture(self, figure: dict[str, str] | None, caption: str = "", wide: bool = False) -> Markup:
+        """Return a saved figure with its caption; nothing where there is no figure."""
+        return self._parts.picture(figure, caption, wide)
 
-    def of_metric(self, metric: str, subject: str) -> dict[str, Any] | None:
-        """Heat map of another metric, for the subject that heads the page."""
-        table = self.matrix(metric, subject)
-        if table is None:
-            return None
-        return {
-            "metric": metric,
-            "heat": self.save(
-                figures.heat_map(table, metric, self.mark), metric, f"{name_of(metric)} by layer and region"
-            ),
-            "table": table,
-        }
-
-    def table_of(self, metric: str) -> list[dict[str, Any]] | None:
-        """Rows of a metric that has few, for a plain table."""
-        rows = over_folds(self.scores, metric=metric)
-        return rows.to_dict("records") if len(rows) else None  # type: ignore[return-value]
-
-    def medians(self) -> list[dict[str, Any]]:
-        """Median scores with their null, where regions have many targets."""
-        rows = over_folds(self.scores, metric=f"{MEDIAN}{self.facts['metric']}")
-        rows = rows[(rows["n_targets"] > 20) & ~rows["subject"].isin([MEAN])]
-        return rows.to_dict("records") if len(rows) <= 60 else []  # type: ignore[return-value]
-
-    def further(self) -> list[dict[str, Any]]:
-        """Return the other schemes, each with its own heat map."""
+    def html(self) -> str:
+        """Let every section that applies draw, and return the whole page."""
         shown = []
-        for scheme in self.facts["schemes"]:
-            if scheme["main"]:
-                continue
-            table = self.matrix(self.facts["metric"], self.lead, scheme["label"])
-            if table is not None:
-                mark = (
-                    self.mark if scheme["certificate"]["ok"] else "; ".join(filter(None, [self.mark, "leaking scheme"]))
-                )
-                name = f"layer_by_roi_{scheme['label'].replace('+', '_')}"
-                alt = f"scores with {scheme['label']} held out"
-                shown.append(
-                    {
-                        "scheme": scheme,
-                        "heat": self.save(figures.heat_map(table, self.facts["metric"], mark), name, alt),
-                    }
-                )
-        return shown
+        for section in sections():
+            try:
+                values = section.draw(self) if section.applies(self.facts) else None
+                if values is not None:
+                    template = self._environment.from_string(section.template.read_text(encoding="utf-8"))
+                    shown.append(template.render(values))
+            except Exception as error:
+                error.add_note(f"while the section {section.name} of {self.root / 'report.html'} was drawn")
+                raise
+        return self._environment.get_template("page.html").render(sections=shown)
 
-    def best(self) -> list[dict[str, Any]]:
-        """Best layers per encoder with more than one layer: of the group, or of all participants."""
-        shown = []
-        for encoder in self.facts["encoders"]:
-            entries = [
-                entry for entry in self.findings.get("best_layer", [])
-                if entry["encoder"] == encoder["name"] and entry["scheme"] == self.scheme
-                and (entry["subject"] == self.lead or self.lead == MEAN)
-            ]  # fmt: skip
-            if not entries:
-                continue
-            names = [layer["name"] for layer in encoder["layers"]]
-            figure = figures.best_layers(
-                entries, names, [roi for roi in self.rois if any(e["roi"] == roi for e in entries)], self.mark
-            )
-            truth = self.facts["dataset"]["truth"].get("rois", {})
-            shown.append(
-                {
-                    "encoder": encoder["name"],
-                    "figure": self.save(figure, f"best_layer_{encoder['name']}", f"best layer of {encoder['name']}"),
-                    "entries": [
-                        {
-                            **entry,
-                            "planted": truth[entry["roi"]]["layer"]
-                            if truth.get(entry["roi"], {}).get("encoder") == encoder["name"]
-                            else None,
-                        }
-                        for entry in entries
-                    ],
-                }
-            )
-        return shown
+    @cached_property
+    def _environment(self) -> Environment:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    def decoding(self) -> dict[str, Any] | None:
-        """Accuracies, pairs and confusion matrices."""
-        rows = over_folds(self.scores, metric="accuracy")
-        if not len(rows):
-            return None
-        pairs = self.scores[(self.scores["fold"] == ALL) & self.scores["metric"].str.startswith(PAIR)]
-        matrices, confusion = [], self.findings.get("confusion", [])
-        for index, entry in enumerate(confusion[:MAX_MAPS]):
-            figure = figures.confusion(entry["labels"], np.array(entry["counts"]), self.mark)
-            title = f"{entry['subject']}, {entry['roi']}, {entry['pipeline']}"
-            matrices.append(
-                {"title": title, "figure": self.save(figure, f"confusion_{index + 1}", f"confusion, {title}")}
-            )
-        return {
-            "rows": rows.to_dict("records"),
-            "pairs": pairs[pairs["subject"] == self.lead].to_dict("records"),
-            "matrices": matrices,
-            "chance": self.facts.get("chance", {}).get("accuracy") if confusion else None,
-        }
+        environment = Environment(
+            loader=PackageLoader("brainbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+            lstrip_blocks=True,
+        )  # fmt: skip
+        environment.filters |= {"number": number, "metric": self.title_of}
+        environment.globals |= {"page": self, "facts": self.facts, "heading": self.heading, "picture": self.picture}
+        return environment
 
-    def trials(self) -> dict[str, Any] | None:
-        """Sections of a recipe that decodes trials."""
-        if "trials" not in self.findings:
-            return None
-        from brainbench.report.trials import trial_sections
-
-        return trial_sections(self.facts, self.scores, self.scheme, self.mark, self.save)
-
-    def images(self) -> dict[str, Any] | None:
-        """Sections of a recipe that reconstructs."""
-        if "reconstruction" not in self.findings:
-            return None
-        from brainbench.report.images import image_sections
-
-        return image_sections(self.root, self.facts, self.scores, self.mark, self.save)
-
-    def exploration(self) -> list[dict[str, Any]] | None:
-        """Sections of a recipe that explores regions."""
-        if "exploration" not in self.findings:
-            return None
-        from brainbench.report.exploration import exploration_sections
-
-        return exploration_sections(self.root, self.facts, self.mark, self.save)
-
-    def participants(self) -> dict[str, Any] | None:
-        """Each participant's best model layer per region, who is above chance, and a panel each."""
-        names = [subject["subject"] for subject in self.facts["subjects"] if subject["subject"] not in (GROUP, MEAN)]
-        metric = self.facts["metric"]
-        rows = over_folds(self.scores, metric=metric, scheme=self.scheme)
-        rows = rows[rows["subject"].isin(names) & (rows["role"] == "model")]
-        if len(names) < 2 or not len(rows):
-            return None
-        best = rows.sort_values("value", ascending=self.toward > 0).groupby(["subject", "roi"]).tail(1)
-        values: dict[str, dict[str, float]] = {}
-        above: dict[str, list[str]] = {name: [] for name in names}
-        for row in best.itertuples():
-            values.setdefault(str(row.roi), {})[str(row.subject)] = float(row.value)  # type: ignore[arg-type]
-        # One test a region: over all layers of a model.
-        tested = over_folds(self.scores, metric=BEST + metric, scheme=self.scheme)
-        tested = tested[tested["subject"].isin(names) & (tested["role"] == "model")]
-        for row in tested[(tested["q"] < LEVEL) & (self.toward * tested["value"] > 0)].itertuples():
-            if str(row.roi) not in above[str(row.subject)]:
-                above[str(row.subject)].append(str(row.roi))
-        panels = []
-        if len(names) <= MAX_PANELS:
-            for name in names:
-                table = self.matrix(metric, name, self.scheme)
-                if table is not None:
-                    figure = figures.heat_map(table, metric, self.mark)
-                    panels.append(
-                        {"name": name, "figure": self.save(figure, f"layer_by_roi_{name}", f"scores of {name}")}
-                    )
-        return {
-            "figure": self.save(
-                figures.participants(values, [roi for roi in self.rois if roi in values], metric, self.mark),
-                "participants", "best model layer of every participant",
-            ),
-            "above": above,
-            "panels": panels,
-        }  # fmt: skip
-
-    def maps(self) -> list[dict[str, Any]]:
-        """Return maps of the best model layer of every participant."""
-        metric = self.facts["metric"]
-        rows = over_folds(self.scores, metric=metric, scheme=self.scheme)
-        rows = rows[rows["role"] == "model"]
-        shown: list[dict[str, Any]] = []
-        for subject in dict.fromkeys(entry["subject"] for entry in self.facts["maps"]):
-            mine = rows[rows["subject"] == subject]
-            means = mine.groupby(["encoder", "layer"], sort=False)["value"].mean()
-            if not len(means):
-                continue
-            encoder, layer = (self.toward * means).idxmax()
-            for entry in self.facts["maps"]:
-                chosen = (entry["subject"], entry["scheme"], entry["encoder"], entry["layer"], entry["metric"])
-                if chosen != (subject, self.scheme, encoder, layer, metric) or len(shown) >= MAX_MAPS:
-                    continue
-                background = self.root / entry["background"] if entry["background"] else None
-                title = f"{subject}: {encoder} {layer}, {name_of(metric)}"
-                file = self.root / entry["file"]
-                figure = None  # grayordinates are drawn by Connectome Workbench
-                if entry["space"] == "volume":
-                    figure = figures.brain_map(file, background, title, self.mark)
-                elif entry["space"] != "cifti":
-                    figure = figures.surface_map(file, title, self.mark)
-                shown.append(
-                    {"title": title, "file": entry["file"], "figure": self.save(figure, f"map_{subject}", title)}
-                )
-        return shown
+    @cached_property
+    def _parts(self) -> Any:
+        return self._environment.get_template("parts.html").module

@@ -8,23 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.evaluation.decoding import classes_of
-from brainbench.evaluation.metrics import metric_of, title_of
+from brainbench.evaluation.metrics import metric_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 GROUP, MEAN, ALL = "group", "mean", "all"
 LEVEL = 0.05
-NAMES = {
-    "pixcorr": "PixCorr",
-    "ssim_2d": "SSIM (2-D)",
-    "ssim_columns": "SSIM (columns)",
-    "two_way_pixels": "two-way, pixels",
-    "two_way_pixels_within": "two-way, pixels, within a label",
-    "two_way_efficientnet_lite0": "two-way, EfficientNet-Lite0",
-    "two_way_efficientnet_lite0_within": "two-way, EfficientNet-Lite0, within a label",
-}
 
 
 @dataclass(frozen=True)
@@ -58,14 +48,6 @@ class Matrix:
     def n_models(self) -> int:
         """Number of rows that are models."""
         return sum(row.role == "model" for row in self.rows)
-
-
-def name_of(metric: str) -> str:
-    """Return a metric's name for people."""
-    pair = classes_of(metric)
-    if pair is not None:
-        return " vs ".join(pair)
-    return NAMES.get(metric) or title_of(metric)
 
 
 def number(value: Any, digits: int = 2) -> str:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Generic
 from brainbench.core.progress import Stages
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Encoder, Pool
+from brainbench.evaluation.metrics import title_of
 from brainbench.features.store import FeatureStore
 from brainbench.recipes.kinds import Recipe
 from brainbench.runs.engines import Runner
@@ -132,6 +133,10 @@ class Study(ABC, Generic[R]):
     @abstractmethod
     def lead(self) -> str:
         """Metric that heads the report."""
+
+    def title_of(self, metric: str) -> str:
+        """Return what people call a metric of ``scores.csv``."""
+        return title_of(metric)
 
     @abstractmethod
     def question(self) -> str:

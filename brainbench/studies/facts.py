@@ -7,6 +7,7 @@ from typing import Any
 from brainbench.core.facts import FORMAT
 from brainbench.data.cards import load_card
 from brainbench.evaluation.certificate import LEAK
+from brainbench.evaluation.decoding import classes_of
 from brainbench.studies.base import Study
 from brainbench.studies.opened import OpenEncoder
 from brainbench.studies.outcome import Outcome
@@ -16,6 +17,7 @@ def describe(study: Study[Any], outcome: Outcome) -> dict[str, Any]:
     """Return the facts of a finished run."""
     recipe, opened = study.recipe, study.opened
     card = load_card(recipe.dataset.name)
+    metrics = list(dict.fromkeys(row["metric"] for row in outcome.rows))
     return {
         "format": FORMAT,
         "kind": recipe.kind,
@@ -51,7 +53,8 @@ def describe(study: Study[Any], outcome: Outcome) -> dict[str, Any]:
             for entry in opened.encoders
         ],
         "metric": study.lead,
-        "metrics": list(dict.fromkeys(row["metric"] for row in outcome.rows)),
+        "metrics": metrics,
+        "titles": {name: study.title_of(name) for name in metrics if classes_of(name) is None},
         "chance": outcome.chance,
         "claims": study.claims(outcome),
         "doubts": [*leaks(outcome), *outcome.doubts],

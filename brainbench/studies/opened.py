@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from brainbench.core.errors import UserError
 from brainbench.data.base import Context, Dataset, choose_subjects
 from brainbench.data.cards import load_card
-from brainbench.data.recordings.reading import READERS
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Encoder, Layer, open_encoder
 from brainbench.encoders.selfcheck import CHECKS, remembered_in
@@ -18,6 +17,7 @@ from brainbench.features.store import NETWORKS, FeatureStore
 from brainbench.recipes.datasets import DATASETS
 from brainbench.recipes.encoders import EncoderSettings, RecordedSettings
 from brainbench.recipes.kinds import Recipe
+from brainbench.recordings.reading import READERS
 
 if TYPE_CHECKING:
     from brainbench.reconstruction.base import Codec, Generator

@@ -75,6 +75,8 @@ class Outcome:
     """Chance level of metrics where it is not 0: the highest of the participants'."""
     own_chance: dict[tuple[str, str], float] = field(default_factory=dict)
     """(metric, subject) -> what the best constant guess reaches under the class rates of that subject's test rows."""
+    failed_ceilings: dict[int, float] = field(default_factory=dict)
+    """Number of a row -> the ceiling that was taken away from it."""
     image_files: list[ImageFile] = field(default_factory=list)
     """Reconstructed images and galleries."""
     picture_files: list[dict[str, Any]] = field(default_factory=list)
@@ -139,7 +141,7 @@ class Outcome:
         is divided by it, and a warning says so.
         """
         said: set[str] = set()
-        for row in self.rows:
+        for number, row in enumerate(self.rows):
             ceiling, low = row.get("ceiling"), row.get("ceiling_low")
             if ceiling is None or row["fold"] != ALL:
                 continue
@@ -148,7 +150,7 @@ class Outcome:
             if low is not None and (low <= 0 or above):
                 interval = f"{ceiling:.2f} [{low:.2f}, {row['ceiling_high']:.2f}]"
                 reason = "its interval reaches 0" if low <= 0 else "a score above chance lies above it"
-                row["ceiling"] = None
+                row["ceiling"], self.failed_ceilings[number] = None, ceiling
                 if where not in said:  # once for all layers and metrics
                     said.add(where)
                     self.warn(

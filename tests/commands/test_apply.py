@@ -13,7 +13,7 @@ from brainbench.cli import main
 from brainbench.commands.apply import apply_run
 from brainbench.commands.stream import StreamSettings, stream_run
 from brainbench.core.errors import UserError
-from brainbench.data.recordings.matching import check_positions
+from brainbench.recordings.matching import check_positions
 from brainbench.studies.trials.decoding import pipeline_units
 from brainbench.studies.trials.fitted import open_decode_run
 from brainbench.studies.trials.trials import open_trials

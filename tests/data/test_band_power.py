@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from brainbench.core.errors import UserError
-from brainbench.data.recordings.power import electrode_groups, log_band_power
 from brainbench.recipes.reader import parse_recipe
+from brainbench.recordings.power import electrode_groups, log_band_power
 from tests.data.test_trials import folder, write_folder
 
 pytest.importorskip("mne")

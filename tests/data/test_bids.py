@@ -7,7 +7,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
 from brainbench.recipes.datasets import DATASETS, dataset_settings
-from tests.data.bids_folder import write_bids
+from tests.data.bids_folder import INSIDE, write_bids
 
 
 def open_bids(root, cache=None, **settings):
@@ -71,7 +71,7 @@ def test_glmsingle_betas_are_read_in_the_order_of_runs_and_onsets(folder, tmp_pa
     ours = open_bids(root, tmp_path)
     responses = ours.responses("sub-01")
     volume = np.zeros((5, 4, 3, 24), np.float32)
-    volume[np.asarray(ours._mask("sub-01").dataobj) > 0] = responses.data.T
+    volume[INSIDE] = responses.data.T
     (root / "glm").mkdir(exist_ok=True)
     np.save(root / "glm" / "sub-01.npy", volume)
     read = open_bids(root, betas="glmsingle", glmsingle="glm/{subject}.npy").responses("sub-01")

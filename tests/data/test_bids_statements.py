@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from brainbench.core.errors import UserError
 from brainbench.core.order import natural
 from brainbench.data.check import check_dataset
-from brainbench.data.layouts.bids_files import agree, entities_of, find_runs, identity_of, read_events
-from tests.data.bids_folder import write_bids
+from brainbench.data.layouts.bids.files import agree, entities_of, find_runs, identity_of, read_events
+from tests.data.bids_folder import INSIDE, write_bids
 from tests.data.test_bids import open_bids
 
 
@@ -157,6 +157,56 @@ def test_confounds_have_a_row_for_every_volume(own):
     open_bids(own, confounds=[])
 
 
+def confound(column, rows, value):
+    def change(table):
+        table[column] = table[column].astype(object)
+        table.loc[rows, column] = value
+
+    return change
+
+
+ALL_ROWS = list(range(120))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (confound("trans_x", [0], "n/a"), r"run-2\S+timeseries.tsv:2  column 'trans_x': no value"),
+        (confound("rot_z", [0, 1, 50], "n/a"), r"tsv:3  column 'rot_z': no value\n\S+tsv:52  column 'rot_z': no value"),
+        (confound("csf", ALL_ROWS, "n/a"), r"timeseries.tsv  column 'csf': no value in any row"),
+        (confound("trans_x", ALL_ROWS, 0.0), r"column 'trans_x' is the same in every volume that is kept"),
+        (confound("rot_x", [5], "inf"), r"tsv:7  column 'rot_x': 'inf' is no finite number"),
+        (confound("rot_x", [5], "oops"), r"tsv:7  column 'rot_x': 'oops' is no finite number"),
+        (lambda table: table.pop("rot_z"), r"nilearn's load_confounds refuses .*rot_z"),
+        (
+            lambda table: table.__setitem__("trans_z", table["trans_x"] * 3),
+            r"tsv: trans_z can be computed from other",
+        ),
+    ],
+)
+def test_confounds_that_cannot_be_used_are_named(own, change, message):
+    path = next(derived(own).glob("*run-2_desc-confounds_timeseries.tsv"))
+    table = pd.read_csv(path, sep="\t")
+    change(table)
+    table.to_csv(path, sep="\t", index=False)
+    with pytest.raises(UserError, match=re.compile(message, re.DOTALL)):
+        open_bids(own, confounds=["motion", "wm_csf"]).responses("sub-01")
+
+
+def test_the_first_volume_of_a_derivative_has_no_value_by_nature(own):
+    path = next(derived(own).glob("*run-2_desc-confounds_timeseries.tsv"))
+    table = pd.read_csv(path, sep="\t")
+    for name in list(table)[:6]:
+        table[f"{name}_derivative1"] = table[name].diff()
+    table.to_csv(path, sep="\t", index=False, na_rep="n/a")
+    first = next(derived(own).glob("*run-1_desc-confounds_timeseries.tsv"))
+    other = pd.read_csv(first, sep="\t")
+    for name in list(other)[:6]:
+        other[f"{name}_derivative1"] = other[name].diff()
+    other.to_csv(first, sep="\t", index=False, na_rep="n/a")
+    assert np.isfinite(open_bids(own, motion="derivatives").responses("sub-01").data).all()
+
+
 def test_moments_and_stays_are_not_mixed(own):
     """nilearn's regressor of an event of 0 s is tens of times lower than that of 2 s, and lower with a shorter TR."""
     from nilearn.glm.first_level import compute_regressor
@@ -196,7 +246,6 @@ def test_events_whose_response_is_scrubbed_are_refused_with_their_line(own):
 
 
 def test_voxels_that_were_not_estimated_are_counted(own):
-    inside = np.asarray(open_bids(own)._mask("sub-01").dataobj) > 0
     betas = np.random.default_rng(0).normal(size=(5, 4, 3, 16)).astype(np.float32)
     betas[2] = np.nan
     betas[3, 0, 0] = 1.5
@@ -204,7 +253,7 @@ def test_voxels_that_were_not_estimated_are_counted(own):
     np.save(own / "glm" / "sub-01.npy", betas)
     options = {"betas": "glmsingle", "glmsingle": "glm/{subject}.npy"}
     responses = open_bids(own, **options, atlas="atlas.nii.gz").responses("sub-01")
-    assert responses.n_targets == inside.sum() - 13
+    assert responses.n_targets == INSIDE.sum() - 13
     assert [(row.left_out, row.why) for row in responses.account[-2:]] == [
         ("12 of 59 voxels of the mask", "not estimated: NaN in every beta"),
         ("1 of 59 voxels of the mask", "never change"),

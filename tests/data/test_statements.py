@@ -14,15 +14,15 @@ from benchmarks.fuzz_recordings import mutated_recording
 from benchmarks.recording_files import write_brainvision, write_edf, write_recording
 from brainbench.core.errors import UserError
 from brainbench.data.fetch import check
-from brainbench.data.recordings.channels import role_by_name, role_by_values
-from brainbench.data.recordings.events import onsets_of
-from brainbench.data.recordings.matching import plain_name
-from brainbench.data.recordings.reading import files_of, read_raw
-from brainbench.data.recordings.units import volts
 from brainbench.decoders.covariance import check_rank, trial_covariances
 from brainbench.evaluation.trials.certificate import trial_certificate
 from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.splitters import TrialRows
+from brainbench.recordings.channels import role_by_name, role_by_values
+from brainbench.recordings.events import onsets_of
+from brainbench.recordings.matching import plain_name
+from brainbench.recordings.reading import files_of, read_raw
+from brainbench.recordings.units import volts
 from brainbench.studies.trials.trials import check_alike
 from tests.data.test_trials import CHANNELS, SFREQ, folder, make_raw, write_folder
 
@@ -403,7 +403,7 @@ def test_data_check_of_chosen_subjects(tmp_path):
 
 
 def test_heads_that_moved_between_runs_are_measured():
-    from brainbench.data.recordings.base import head_moves
+    from brainbench.recordings.base import head_moves
 
     infos = []
     for shift in (0.0, 0.003, 0.012):

@@ -36,10 +36,10 @@ def root(tmp_path_factory):
     return path
 
 
-def encoder(root, decoder=EEGNET, **settings):
+def encoder(root, decoder=EEGNET, tmax=2.0, **settings):
     recordings = {
         "name": "eeg-folder", "root": str(root), "recordings": "other.csv", "events": "other_events.csv", "tmin": 0.0,
-        "tmax": 2.0,
+        "tmax": tmax,
     }  # fmt: skip
     return open_encoder(
         {"name": "net", "family": "eeg", "decoder": decoder, "trained_on": recordings, **settings}, device="cpu"
@@ -53,6 +53,11 @@ def signals(root):
 @pytest.mark.parametrize("weights", ["trained", "random"])
 def test_the_contract(root, weights):
     check_encoder(lambda: encoder(root, weights=weights), signals(root))
+
+
+def test_trials_that_are_too_short_for_the_network(root):
+    with pytest.raises(UserError, match=r"encoder 'net': trials of 20 samples .* reads 27 samples"):
+        encoder(root, tmax=0.2)
 
 
 def test_the_contract_of_the_control(root):

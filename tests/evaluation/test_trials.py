@@ -127,6 +127,15 @@ def test_a_label_that_is_constant_within_runs_is_a_leak_where_runs_are_shared():
     assert trial_certificate(list(TrialSplitter("leave-one-run-out").split(groups=rows)), rows).ok
 
 
+def test_a_label_that_is_constant_within_sessions_is_a_leak_where_sessions_are_shared():
+    rows = make_rows(subjects=1, sessions=4, runs=2)
+    object.__setattr__(rows, "label", np.where(np.isin(rows.session, ["0", "2"]), "left", "right"))
+    certificate = trial_certificate(list(TrialSplitter("leave-one-run-out").split(groups=rows)), rows)
+    assert not certificate.ok
+    assert any("constant within every session and sessions are shared" in finding for finding in certificate.findings)
+    assert trial_certificate(list(TrialSplitter("leave-one-session-out").split(groups=rows)), rows).ok
+
+
 def guess(n=60, n_classes=2, folds=3, seed=0, skill=1.0):
     rng = np.random.default_rng(seed)
     y = rng.integers(0, n_classes, n)

@@ -184,6 +184,36 @@ def test_what_is_missing_or_wrong_is_said_before_training():
         mvcnet().set_params(cros_view=1)
 
 
+@pytest.mark.parametrize(
+    ("decoder", "least"),
+    [
+        (lambda: NetworkClassifier("braindecode.EEGNet", sfreq=80.0), 27),
+        (lambda: NetworkClassifier("braindecode.ShallowFBCSPNet", sfreq=80.0), 99),
+        (lambda: NetworkClassifier("braindecode.EEGConformer", sfreq=80.0), 99),
+        (lambda: NetworkClassifier("braindecode.FBLightConvNet", sfreq=128.0), 250),
+        (DECODERS["ifnet"], 40),
+        (mvcnet, 40),
+        (lambda: rbtransformer(filtering="zero_phase"), 34),
+    ],
+)
+def test_the_shortest_trials_that_a_network_reads_are_named(decoder, least):
+    pytest.importorskip("braindecode")
+    decoder().check_trials(6, least, 2)
+    for n_times in (least - 1, least // 3):
+        with pytest.raises(UserError, match=rf"reads {least} samples|pooling window of {least}"):
+            decoder().check_trials(6, n_times, 2)
+    X, y = trials(times=least - 1)
+    with pytest.raises(UserError, match=rf"trials of {least - 1} samples"):
+        decoder().fit(X, y)
+
+
+def test_a_network_that_reads_no_length_says_why():
+    with pytest.raises(UserError, match=r"cannot read trials of 6 channels x 160 samples: .*mat1 and mat2"):
+        NetworkClassifier(lambda n_chans, n_outputs: nn.Sequential(nn.Flatten(), nn.Linear(7, 2))).check_trials(
+            6, 160, 2
+        )
+
+
 def test_a_fit_that_fails_leaves_no_old_weights():
     X, y = trials()
     decoder = DECODERS["ifnet"]().set_params(n_epochs=1).fit(X, y)

@@ -5,11 +5,15 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 import brainbench as bb
+from brainbench.core.errors import UserError
 from brainbench.report import write_report
+from brainbench.report.section import sections
 from tests.studies.recipes import SMALL, write_recipe
 
 
@@ -110,3 +114,30 @@ def test_names_are_drawn_as_they_are_written(run, tmp_path):
     write_report(copy)
     assert html.escape(name) in (copy / "report.html").read_text()
     assert (copy / "figures" / "layer_by_roi.png").read_bytes() != before
+
+
+def test_every_heading_stands_in_the_contents_once(run, page):
+    text = run.report.read_text()
+    anchors = re.findall(r'<h2 id="([^"]+)"', text)
+    assert len(anchors) == len(set(anchors)) == text.count("<h2") > 5
+    assert [one.removeprefix("#") for one in page.addresses if one.startswith("#")] == anchors
+
+
+def test_no_two_sections_stand_in_one_place():
+    places = [section.place for section in sections()]
+    assert len(places) > 25 and places == sorted(set(places))
+    folder = Path(write_report.__code__.co_filename).parent / "sections"
+    assert {section.template for section in sections() if folder in section.template.parents} == set(
+        folder.rglob("*.html")
+    )
+
+
+def test_a_section_that_is_none_is_named(monkeypatch, tmp_path):
+    (tmp_path / "bare.py").write_text("PLACE = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("mine", "bare", "brainbench.sections")
+    monkeypatch.setattr("brainbench.report.section.installed", lambda group: (point,))
+    for missing in ("bare.html is missing", "has no attribute 'applies'"):
+        with pytest.raises(UserError, match=f"'mine' of brainbench.sections leads to bare.*{missing}"):
+            sections.__wrapped__()
+        (tmp_path / "bare.html").write_text("nothing")

@@ -10,7 +10,7 @@ pytest.importorskip("mne")
 
 RECIPE = """
 kind: decode
-dataset: {{name: eeg-folder, root: {root}, tmin: 0.0, tmax: 2.0{dataset}}}
+dataset: {{name: eeg-folder, root: {root}, tmin: 0.0{dataset}}}
 pipelines: [{{name: first, decoder: csp_lda}}{pipelines}]
 evaluate: [{{scheme: {scheme}}}]
 {more}
@@ -20,6 +20,7 @@ evaluate: [{{scheme: {scheme}}}]
 def refused(folder, capsys, *, dataset="", pipelines="", scheme="leave-one-run-out", more=""):
     """Run a recipe on a folder, and return what was said; nothing may have been computed."""
     recipe = folder / "x.yaml"
+    dataset = dataset if "tmax" in dataset else f"{dataset}, tmax: 2.0"
     recipe.write_text(RECIPE.format(root=folder, dataset=dataset, pipelines=pipelines, scheme=scheme, more=more))
     with pytest.raises(SystemExit) as ended:
         main(["run", str(recipe), "--out", str(folder / "run"), "--cache", str(folder / "cache")])
@@ -68,6 +69,41 @@ def test_unfit_signals(tmp_path, capsys, options, message):
 def test_mistaken_recipes(tmp_path, capsys, recipe, message):
     write_folder(tmp_path)
     assert message in refused(tmp_path, capsys, **recipe)
+
+
+def relabel(root, of_run):
+    events = pd.read_csv(root / "events.csv")
+    runs = events["path"].str.extract(r"_(\d)_raw")[0].astype(int)
+    events.assign(label=[of_run[run] for run in runs]).to_csv(root / "events.csv", index=False)
+
+
+def test_a_label_that_is_the_run_is_refused_or_named(tmp_path, capsys):
+    """Two runs, a label each: held out, a run leaves none of its label; shared, whatever a run has is decoded."""
+    write_folder(tmp_path)
+    relabel(tmp_path, ["left", "right"])
+    said = refused(tmp_path, capsys)
+    assert "s1, leave-one-run-out: training of fold 1 has no trial of 'left'" in said
+    recipe = tmp_path / "x.yaml"
+    recipe.write_text(recipe.read_text().replace("leave-one-run-out", "k-fold, n_splits: 2"))
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(recipe), "--out", str(tmp_path / "run"), "--set", "significance.n_permutations=19"])
+    assert ended.value.code == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "LEAK: the label is constant within every run and runs are shared" in said
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [
+        ("braindecode, model: EEGNet", "reads 27 samples (0.27 s at 100 Hz) and more"),
+        ("braindecode, model: ShallowFBCSPNet", "reads 99 samples (0.99 s at 100 Hz) and more"),
+        ("mvcnet", "trials of 21 samples are shorter than one pooling window of 50"),
+    ],
+)
+def test_networks_on_windows_that_are_too_short(tmp_path, capsys, pipeline, message):
+    write_folder(tmp_path)
+    said = refused(tmp_path, capsys, dataset=", tmax: 0.2", pipelines=f", {{name: n, decoder: {pipeline}}}")
+    assert "pipeline 'n', s1: trials of 21 samples" in said and message in said
 
 
 def test_no_events(tmp_path, capsys):

@@ -68,5 +68,6 @@ def test_it_is_planned_run_and_reported(package):
     page = (package / "run" / "report.html").read_text()
     assert "How reliable are the regions of 2 simulated participants?" in page
     assert "V1 (sim-01) is reliable to 0." in page
+    assert "Scores of regions" in page and '<td>sim-01</td><td>V1</td><td>reliability</td><td class="n">0.' in page
     left = command(package, "plan", "recipe.yaml", "--out", "run")
     assert "(finished)" in left.stdout and "4 done, 0 to compute" in left.stdout

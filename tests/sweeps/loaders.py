@@ -13,7 +13,7 @@ import pandas as pd
 
 from brainbench.data.base import Context, Dataset
 from brainbench.recipes.datasets import DATASETS, dataset_settings
-from tests.data.bids_folder import write_bids
+from tests.data.bids_folder import write_bids, write_dlabel, write_labels
 from tests.data.bold5000_copy import write_bold5000
 from tests.data.folders import SURFACES, VOLUMES, write_story, write_surfaces, write_trials, write_volumes
 from tests.data.nsd_copy import write_nsd
@@ -184,6 +184,18 @@ def write_miyawaki(root: Path) -> None:
 _BIDS = {"name": "bids", "task": "read", "modality": "text", "confounds": ["motion"], "atlas": "atlas.nii.gz"}
 
 
+def write_bids_surfaces(root: Path) -> None:
+    """Two runs on the surface, with labels."""
+    write_bids(root, n_runs=2, form="surface")
+    write_labels(root)
+
+
+def write_bids_cifti(root: Path) -> None:
+    """Two runs of grayordinates, with labels."""
+    write_bids(root, n_runs=2, form="cifti")
+    write_dlabel(root / "areas.dlabel.nii")
+
+
 def write_haxby_of_nilearn(root: Path) -> None:
     """One image of two runs, a table of labels and two masks."""
     rng = np.random.default_rng(0)
@@ -228,6 +240,12 @@ _LABELS = {
 }
 _LISTS = {"repeated_stimuli_113_list.txt[order of lines]": "the test set has no order"}
 
+_UNUSED = {
+    "events.tsv[order of rows]": "events are put in order by their onsets",
+    "confounds_timeseries.tsv[csf": "not among the confounds asked for",
+    "confounds_timeseries.tsv[white_matter": "not among the confounds asked for",
+}
+
 LOADERS: dict[str, Loader] = {
     "folder": Loader(
         write_trials_with_all,
@@ -251,12 +269,17 @@ LOADERS: dict[str, Loader] = {
     "bids": Loader(
         lambda root: write_bids(root, n_runs=2),
         _BIDS,
-        {
-            **_LABELS,
-            "events.tsv[order of rows]": "events are put in order by their onsets",
-            "confounds_timeseries.tsv[csf": "not among the confounds asked for",
-            "confounds_timeseries.tsv[white_matter": "not among the confounds asked for",
-        },
+        {**_LABELS, **_UNUSED},
+    ),
+    "bids surfaces": Loader(
+        write_bids_surfaces,
+        {**_BIDS, "space": "fsaverage5", "atlas": "{hemi}.label.gii"},
+        _UNUSED,
+    ),
+    "bids cifti": Loader(
+        write_bids_cifti,
+        {**_BIDS, "space": "fsLR", "atlas": "areas.dlabel.nii", "confounds": []},
+        {**_UNUSED, "dlabel.nii[value": "the middle of the labels is a vertex without a response"},
     ),
     "bids glmsingle": Loader(
         write_glmsingle,

@@ -114,8 +114,8 @@ class SubjectFiles:
         path = self.path("responses")
         if path.name.endswith(".gii"):
             surface = read_surface(self.pair("responses"))
-            drawn = SurfaceMasker(surface.n_left) if surface.space == "fsaverage5" else None
-            return Targets(surface.values, masker=drawn, surface=surface, space=surface.space, notes=[surface.note])
+            masker = SurfaceMasker(surface.n_left)
+            return Targets(surface.values, masker=masker, surface=surface, space=surface.space, notes=[surface.note])
         if is_cifti(path):
             cifti = read_cifti(path)
             return Targets(

@@ -57,22 +57,23 @@ def trial_certificate(splits: Sequence[Fold], rows: TrialRows) -> Certificate:
             f"{what}s are shared by training and test in {count} of {n} folds"
         )  # fmt: skip
         found.findings.append(f"{what.capitalize()}s: {text}.")
-    _constant_labels(found, rows, shared["runs"])
+    for what, values in (("run", rows.runs), ("session", rows.sessions), ("subject", rows.subject)):
+        _constant_labels(found, what, values, rows.label, shared[f"{what}s"])
     return found
 
 
-def _constant_labels(found: Certificate, rows: TrialRows, shared_runs: int) -> None:
-    runs = np.unique(rows.runs)
-    constant = all(len(np.unique(rows.label[rows.runs == run])) == 1 for run in runs)
-    if len(runs) < 2 or not constant:
+def _constant_labels(found: Certificate, what: str, values: np.ndarray, label: np.ndarray, n_shared: int) -> None:
+    """Say where a label goes with runs, sessions or subjects, and refuse to trust it where training knows them."""
+    names = np.unique(values)
+    if len(names) < 2 or not all(len(np.unique(label[values == name])) == 1 for name in names):
         return
-    if shared_runs:
+    if n_shared:
         found.ok = False
         found.findings.append(
-            f"{LEAK} the label is constant within every run and runs are shared: a score can rise with no brain in it, "
-            "from what the trials of a run have in common."
+            f"{LEAK} the label is constant within every {what} and {what}s are shared: a score can rise with no brain "
+            f"in it, from what the trials of a {what} have in common."
         )
-    else:
+    elif what == "run":
         found.findings.append("The label is constant within every run: labels cannot be permuted within runs.")
 
 

@@ -97,6 +97,11 @@ class Recipe(Section):
         """Return `recipe` if it is of this kind, else None."""
         return recipe if isinstance(recipe, cls) else None
 
+    @property
+    def null_answers(self) -> bool | None:
+        """Whether null participants answer to stimuli, alike in all showings; None where none can be drawn."""
+        return None
+
     def science(self) -> dict[str, Any]:
         """Return every setting that can change a result, with its resolved default."""
         return self.model_dump(mode="json", exclude={"execution"})

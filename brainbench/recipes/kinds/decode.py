@@ -25,3 +25,8 @@ class DecodeRecipe(ResponseRecipe):
     """What the recipe does."""
     decoding: Decoding
     """What is decoded, and with which classifiers."""
+
+    @property
+    def null_answers(self) -> bool:
+        """No: a label of the stimuli could be read from answers to the stimuli."""
+        return False

@@ -113,3 +113,9 @@ class EncodeRecipe(ResponseRecipe):
         elif unknown := [name for name in over if name not in names]:
             raise ValueError(f"`unique.over` names unknown encoders {unknown}; known: {names}")
         return self
+
+    @property
+    def null_answers(self) -> bool:
+        """Whether all that is tested says "about other stimuli": then answers to stimuli are no effect."""
+        whole = self.significance.null in ("auto", "stimulus")
+        return whole and all("stimulus" in scheme.hold_out for scheme in self.schemes)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
-from brainbench.reconstruction.metrics import METRICS
-from brainbench.report.tables import name_of
+from brainbench.reconstruction.metrics import METRICS, WITHIN, title_of
 from brainbench.studies.outcome import Outcome
-from brainbench.studies.reconstruct.ladder import WITHIN
 from brainbench.studies.words import number, probability
 
 Row = dict[str, Any]
@@ -100,5 +98,5 @@ def _value(row: Row) -> str:
 def words_of(metric: str, recipe: ReconstructRecipe) -> str:
     """Return a metric's name for people."""
     if metric.endswith(WITHIN):
-        return f"{name_of(metric.removesuffix(WITHIN))} among images of one {recipe.identify_within}"
-    return name_of(metric)
+        return f"{title_of(metric.removesuffix(WITHIN))} among images of one {recipe.identify_within}"
+    return title_of(metric)

@@ -8,11 +8,11 @@ import numpy as np
 
 from brainbench.core.made import escaped
 from brainbench.reconstruction.images import stimulus_images
-from brainbench.reconstruction.metrics import METRICS
+from brainbench.reconstruction.metrics import METRICS, WITHIN
 from brainbench.runs.engines import Runner
 from brainbench.studies.outcome import ImageFile, Outcome
 from brainbench.studies.reconstruct.claims import lead_metric
-from brainbench.studies.reconstruct.ladder import WITHIN, Item, Judge
+from brainbench.studies.reconstruct.ladder import Item, Judge
 from brainbench.studies.reconstruct.reconstruction import Reconstruction
 
 SHOWN = (("final", "predicted"), ("low_level", "predicted"), ("final", "oracle"), ("codec", "codec"))

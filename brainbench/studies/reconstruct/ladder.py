@@ -18,7 +18,7 @@ from brainbench.evaluation.labels import learned_from, widened
 from brainbench.reconstruction.base import Images
 from brainbench.reconstruction.identification import correlations, two_way, two_way_shares
 from brainbench.reconstruction.images import stimulus_images
-from brainbench.reconstruction.metrics import METRICS, ImageScore, ImageScorer, bootstrap_interval
+from brainbench.reconstruction.metrics import METRICS, WITHIN, ImageScore, ImageScorer, bootstrap_interval
 from brainbench.reconstruction.resizing import resized, with_channels
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
@@ -30,8 +30,6 @@ N_SHUFFLES = 20
 """Re-dealt truths that the rung `shuffled` is a mean over."""
 MAX_SIZE = 425
 """Side in pixels at which images are scored at most: that of the images that NSD's participants saw."""
-WITHIN = "_within"
-"""Ending of identification among images of one label only."""
 
 
 @dataclass(frozen=True)

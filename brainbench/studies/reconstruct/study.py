@@ -15,6 +15,7 @@ from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
 from brainbench.reconstruction.base import Condition, Progress
 from brainbench.reconstruction.cards import load_weights_card
 from brainbench.reconstruction.metrics import METRICS
+from brainbench.reconstruction.metrics import title_of as image_title
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.base import FeatureSet, Stage, Study, distinct_stimuli, generators_trained
@@ -202,6 +203,10 @@ class ReconstructStudy(Study[ReconstructRecipe]):
     def lead(self) -> str:
         """The first of the recipe's metrics."""
         return self.recipe.metrics[0]
+
+    def title_of(self, metric: str) -> str:
+        """Return the name of a metric of images for people."""
+        return image_title(metric)
 
     def question(self) -> str:
         """Return whose images were sought, and what training never saw."""

@@ -10,7 +10,6 @@ import numpy as np
 
 from brainbench.core.digests import canonical_json
 from brainbench.core.errors import UserError
-from brainbench.data.recordings.base import RecordingDataset
 from brainbench.evaluation.trials.scores import (
     METRICS,
     TrialScores,
@@ -21,6 +20,7 @@ from brainbench.evaluation.trials.scores import (
 )
 from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import PipelineSettings
+from brainbench.recordings.base import RecordingDataset
 from brainbench.runs.units import Unit
 from brainbench.studies.cases.across import MEAN
 from brainbench.studies.opened import Opened

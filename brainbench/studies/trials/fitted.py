@@ -13,10 +13,6 @@ import numpy as np
 
 from brainbench.core.digests import SCHEMA, canonical_json, digest, digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.recordings.base import RecordingDataset
-from brainbench.data.recordings.cutting import filtered
-from brainbench.data.recordings.matching import check_positions, check_rate, check_scale, spread
-from brainbench.data.recordings.recording import NewRecording
 from brainbench.decoders.base import TrialDecoder
 from brainbench.decoders.files import CannotBeWritten, load_fitted, save_fitted
 from brainbench.evaluation.trials.content import reach, repeated
@@ -25,6 +21,10 @@ from brainbench.features.store import default_cache
 from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import PipelineSettings
 from brainbench.recipes.reader import parse_recipe
+from brainbench.recordings.base import RecordingDataset
+from brainbench.recordings.cutting import filtered
+from brainbench.recordings.matching import check_positions, check_rate, check_scale, spread
+from brainbench.recordings.recording import NewRecording
 from brainbench.runs.folder import FINISHED, Run
 from brainbench.runs.units import one_thread_pool
 from brainbench.studies.opened import Opened, open_all

@@ -14,13 +14,13 @@ from typing import Any, Literal
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.data.recordings.base import RecordingDataset
-from brainbench.data.recordings.pairing import filter_reach
-from brainbench.data.recordings.recording import Trials
 from brainbench.decoders.base import TrialDecoder
 from brainbench.evaluation.trials.scores import TrialScores, score_trials
 from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import BandResolved, PipelineSettings, TimeResolved
+from brainbench.recordings.base import RecordingDataset
+from brainbench.recordings.pairing import filter_reach
+from brainbench.recordings.recording import Trials
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.opened import Opened

@@ -17,8 +17,6 @@ import numpy as np
 
 from brainbench.core.digests import canonical_json, digest, digest_array
 from brainbench.core.errors import UserError
-from brainbench.data.recordings.base import RecordingDataset, compare_montage
-from brainbench.data.recordings.matching import check_amplitudes, spread
 from brainbench.decoders.base import TrialContext, TrialDecoder
 from brainbench.evaluation.certificate import Certificate
 from brainbench.evaluation.trials.certificate import trial_certificate
@@ -27,6 +25,8 @@ from brainbench.evaluation.trials.scores import Predictions
 from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import PIPELINES, Evaluation, PipelineSettings
+from brainbench.recordings.base import RecordingDataset, compare_montage
+from brainbench.recordings.matching import check_amplitudes, spread
 from brainbench.studies.opened import Opened
 
 
@@ -151,6 +151,7 @@ def open_trials(opened: Opened[TrialsRecipe]) -> tuple[list[Member], list[Case]]
     members = [open_member(opened, subject) for subject in opened.subjects]
     if any(evaluation.across_subjects for evaluation in recipe.evaluate):
         check_alike(members)
+    checked: set[tuple[str, tuple[int, ...]]] = set()
     for member in members:
         for settings in recipe.pipelines:
             decoder = make_decoder(settings, member, recipe)
@@ -160,6 +161,14 @@ def open_trials(opened: Opened[TrialsRecipe]) -> tuple[list[Member], list[Case]]
                         f"pipeline '{settings.name}': a band up to {band[1]:g} Hz needs more than {2 * band[1]:g} "
                         f"samples per second; {member.subject} has {member.info['sfreq']:g}"
                     )
+            shape = (len(member.info["ch_names"]), member.n_times, len(np.unique(member.rows.label)))
+            if (settings.name, shape) not in checked:
+                try:
+                    decoder.check_trials(*shape)
+                except UserError as error:
+                    where = f"pipeline '{settings.name}', {member.subject}"
+                    raise UserError(f"{where}: {error.message}", hint=error.hint) from error
+                checked.add((settings.name, shape))
     return members, [case for evaluation in recipe.evaluate for case in _cases(evaluation, members, recipe)]
 
 

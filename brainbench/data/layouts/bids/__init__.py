@@ -1,0 +1,1 @@
+"""A BIDS-derivatives folder: its files, what they say of time, confounds, betas, and where targets lie."""

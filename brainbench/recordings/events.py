@@ -1,0 +1,223 @@
+"""Events of a recording: which marks of a file start a trial, when, and which only say something of the recording.
+
+Times are seconds from the first sample that the file holds, whatever number that sample has and whether the file says
+when it was measured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.recordings.recording import LeftOut, counted
+
+if TYPE_CHECKING:
+    import mne
+
+_BAD = re.compile(r"(comment/)?bad", re.IGNORECASE)  # BrainVision files have a kind before every description
+_BAD_PREFIX = re.compile(r"^(comment/)?bad[ _]*", re.IGNORECASE)
+_BREAK = re.compile(r"edge|boundary|new segment|lostsamples", re.IGNORECASE)
+_REMARK = re.compile(r"comment|syncstatus|recording (starts?|ends?|stops?|paused|resumed)", re.IGNORECASE)
+"""Beginnings of descriptions that no task writes: bad stretches, interruptions, and remarks of people or machines."""
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events in order of time.
+
+    Parameters
+    ----------
+    onsets : float ndarray (n_events,)
+        Seconds from the first sample.
+    labels : str ndarray (n_events,)
+        As the file writes them.
+    left_out : list of LeftOut
+    said : list of str
+    """
+
+    onsets: np.ndarray
+    labels: np.ndarray
+    left_out: list[LeftOut] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+
+def onsets_of(raw: mne.io.BaseRaw) -> np.ndarray:
+    """Return when a recording's annotations begin, in seconds from its first sample, ``(n_annotations,)``.
+
+    MNE counts annotations from the measurement's start, or from sample 0 where the date is unknown: either way the
+    first sample of the file stands at `first_time`.
+    """
+    return np.asarray(raw.annotations.onset, dtype=float) - raw.first_time
+
+
+def annotated_events(raw: mne.io.BaseRaw, named: Sequence[str] = ()) -> Events:
+    """Return the annotations that can be events; those `named` are, whatever they are called."""
+    text = np.array([str(mark) for mark in raw.annotations.description], dtype=str)
+    aside = np.array([_is_no_event(mark) and mark not in named for mark in text], dtype=bool)
+    left_out = []
+    remarks = Counter(mark for mark in text[aside] if _REMARK.match(mark) and not _BAD.match(mark))
+    if remarks:
+        left_out.append(
+            LeftOut(
+                counted(sum(remarks.values()), "annotation"),
+                f"remarks, no events: {_some(list(remarks))} (`labels` naming them makes them events)",
+            )
+        )
+    return Events(onsets_of(raw)[~aside], text[~aside], left_out)
+
+
+def channel_events(raw: mne.io.BaseRaw, where: str, channel: str | None = None) -> Events:
+    """Return the events that a stim channel holds, labelled with their codes.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+    where : str
+        File, for messages.
+    channel : str, optional
+        Its name; without it MNE's choice among those of kind stim.
+
+    Raises
+    ------
+    UserError
+        If there is no such channel.
+    """
+    import mne
+
+    if channel is not None and channel not in raw.ch_names:
+        raise UserError(f"{where}: dataset.stim_channel: no channel '{channel}'{did_you_mean(channel, raw.ch_names)}")
+    stim = [raw.ch_names[i] for i in mne.pick_types(raw.info, meg=False, stim=True, exclude=[])]
+    if channel is None and not stim:
+        raise UserError(
+            f"{where}: no channel of kind stim",
+            hint="`dataset.stim_channel` names the channel that holds the codes",
+        )
+    found = mne.find_events(raw, stim_channel=channel, shortest_event=1, verbose="ERROR")
+    name = channel or _some(stim)
+    for other in stim if channel is None and not len(found) else []:  # MNE's choice may be idle, and another not
+        found, name = mne.find_events(raw, stim_channel=other, shortest_event=1, verbose="ERROR"), other
+        if len(found):
+            break
+    return Events(
+        (found[:, 0] - raw.first_samp) / raw.info["sfreq"],
+        found[:, 2].astype(str),
+        said=[f"{counted(len(found), 'event')} from the stim channel {name}"],
+    )
+
+
+def named_events(events: Events, labels: Mapping[str, str] | None, why: str = "not named in `labels`") -> Events:
+    """Return the events that are asked for, called as they shall be called; all of them where none is named."""
+    if labels is None:
+        return events
+    keep = np.isin(events.labels, list(labels))
+    left = list(events.left_out)
+    if not keep.all():
+        others = Counter(events.labels[~keep].tolist())
+        left.append(LeftOut(counted(sum(others.values()), "event"), f"{why}: {_some(sorted(others))}"))
+    renamed = np.array([labels[label] for label in events.labels[keep].tolist()], dtype=str)
+    return Events(events.onsets[keep], renamed, left, events.said)
+
+
+def one_per_sample(events: Events, sfreq: float, where: str) -> Events:
+    """Return events in order of time, of which no two stand at one sample.
+
+    The same label twice is one event, which is counted.
+
+    Raises
+    ------
+    UserError
+        If a sample has events of two classes: nothing says which one the trial is of.
+    """
+    order = np.argsort(events.onsets, kind="stable")
+    onsets, labels = events.onsets[order], events.labels[order]
+    sample = np.round(onsets * sfreq).astype(int)
+    again = np.flatnonzero(np.diff(sample) == 0) + 1
+    both = [at for at in again if labels[at] != labels[at - 1]]
+    if both:
+        one, other = labels[both[0] - 1], labels[both[0]]
+        raise UserError(
+            f"{where}: '{one}' and '{other}' stand at the same sample, {onsets[both[0]]:g} s"
+            + (f" ({len(both)} times such a pair)" if len(both) > 1 else ""),
+            hint="`dataset.labels` names the events that start a trial; two classes at once cannot be mended",
+        )
+    if not len(again):
+        return Events(onsets, labels, events.left_out, events.said)
+    keep = np.delete(np.arange(len(onsets)), again)
+    left = LeftOut(counted(len(again), "event"), "the same label a second time at the same sample")
+    return Events(onsets[keep], labels[keep], [*events.left_out, left], events.said)
+
+
+def keep_stretches(raw: mne.io.BaseRaw, choice: str) -> None:
+    """Leave on a recording only what trials and filters heed, in place: bad stretches, and where it was interrupted.
+
+    An interruption is written as MNE writes it, so that no trial spans it and no filter runs across it. EEGLAB gives it
+    the length of what was cut away; in the samples that remain it has none.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+    choice : {"leave_out", "keep"}
+        `keep` takes bad stretches for good; filters still stop at interruptions.
+    """
+    import mne
+
+    sfreq = raw.info["sfreq"]
+    onset, duration, text = [], [], []
+    breaks: set[int] = set()
+    for start, mark in zip(onsets_of(raw), raw.annotations, strict=True):
+        name = str(mark["description"])
+        if _BREAK.match(_BAD_PREFIX.sub("", name)):
+            breaks.add(round(start * sfreq))
+        elif _BAD.match(name) and choice == "leave_out":
+            onset.append(start)
+            duration.append(float(mark["duration"]))
+            text.append(re.sub("^comment/", "", name, flags=re.IGNORECASE))
+    inside = sorted(sample for sample in breaks if 0 < sample < raw.n_times)  # else the beginning or end of the file
+    for kind in ("EDGE boundary", *(["BAD boundary"] if choice == "leave_out" else [])):
+        onset += [sample / sfreq for sample in inside]
+        duration += [0.0] * len(inside)
+        text += [kind] * len(inside)
+    raw.set_annotations(mne.Annotations(onset, duration, text, orig_time=None), verbose="ERROR")
+
+
+def check_names(labels: Mapping[str, str] | None, seen: set[str], found: set[str], who: str) -> list[str]:
+    """Return what is said of names in `labels` that meet no event of a subject.
+
+    Parameters
+    ----------
+    labels : mapping of str to str or None
+        Name in the files -> class.
+    seen : set of str
+        Names that the subject's files have.
+    found : set of str
+        Classes that have events.
+    who : str
+        The subject, for messages.
+
+    Raises
+    ------
+    UserError
+        If a class has no event at all, with the nearest name that is there.
+    """
+    missing = [name for name in labels or {} if name not in seen]
+    lost = [name for name in missing if (labels or {})[name] not in found]
+    if lost:
+        raise UserError(
+            f"{who}: dataset.labels: no event is called '{lost[0]}'{did_you_mean(lost[0], seen)}",
+            hint=f"events: {one_of(repr(name) for name in seen)}" if seen else "the recordings have no events",
+        )
+    return [f"dataset.labels: '{name}' meets no event of {who}" for name in missing]
+
+
+def _is_no_event(mark: str) -> bool:
+    return any(pattern.match(mark) for pattern in (_BAD, _BREAK, _REMARK))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

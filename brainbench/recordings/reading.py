@@ -1,0 +1,193 @@
+"""Reads one recording with MNE; a damaged or unknown file is one clear message."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.recordings.matching import plain_name
+from brainbench.recordings.units import header_text, mend_units
+
+if TYPE_CHECKING:
+    import mne
+
+READERS = {
+    ".edf": "read_raw_edf",
+    ".bdf": "read_raw_bdf",
+    ".gdf": "read_raw_gdf",
+    ".vhdr": "read_raw_brainvision",
+    ".set": "read_raw_eeglab",
+    ".fif": "read_raw_fif",
+}
+"""File ending -> reader of `mne.io`."""
+
+_TRUNCATED = ("does not match the file size", "number of records", "truncated", "unexpected end", "incomplete")
+
+
+def require_mne() -> None:
+    """Refuse with the way to install when MNE is not there."""
+    try:
+        import mne  # noqa: F401
+    except ImportError:
+        raise UserError("recordings need MNE", hint='pip install "brainbench[eeg]"') from None
+
+
+def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
+    """Return a recording in memory, in volts as MNE keeps it, and what is said of it: units mended, marks lost.
+
+    It is read whole: MNE brings channels of several rates to the highest one, which goes wrong for single stretches.
+
+    Raises
+    ------
+    UserError
+        If the file is not there, has no reader, is damaged, holds epochs, or fewer samples than its header says.
+    """
+    require_mne()
+    import mne
+
+    ending = path.suffix.lower()
+    if ending not in READERS:
+        raise UserError(f"{path}: no reader for '{ending or path.name}'", hint=f"known: {one_of(READERS)}")
+    if not path.is_file():
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")]) if path.parent.is_dir() else ""
+        raise UserError(f"{path} does not exist{near}")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            raw: mne.io.BaseRaw = getattr(mne.io, READERS[ending])(path, preload=True, verbose="WARNING")
+            said = [*mend_units(raw, path), *_slower_channels(raw, path)]
+        except MemoryError:
+            raise UserError(f"{path}: does not fit into memory") from None
+        except Exception as error:  # readers raise whatever the damaged bytes lead them to
+            _refuse_epochs(path, error)
+            reason = str(error).strip().splitlines()
+            raise UserError(
+                f"{path}: not a readable {ending[1:].upper()} file"
+                f" ({type(error).__name__}{': ' + reason[0][:300] if reason else ''})",
+                hint="compare its size with the source's, and open it with the program that wrote it",
+            ) from error
+    for warning in caught:
+        text = str(warning.message)
+        if any(part in text.lower() for part in _TRUNCATED):
+            raise UserError(
+                f"{path}: the file is cut short or damaged ({text.splitlines()[0]})",
+                hint="copy it again from its source",
+            )
+        omitted = re.search(r"omitted (\d+) annotation", text.lower())
+        if omitted:
+            said.append(f"{omitted[1]} annotations lie outside of the samples: the file may be cut short")
+    return raw, said
+
+
+def _slower_channels(raw: mne.io.BaseRaw, path: Path) -> list[str]:
+    """Return what is said of EDF channels that were recorded at a lower rate than the one they are read at."""
+    if path.suffix.lower() not in (".edf", ".bdf"):
+        return []
+    extras = raw._raw_extras[0]
+    counts = list(extras["n_samps"])
+    if len(counts) != len(raw.ch_names):
+        return []
+    slower: dict[int, list[str]] = {}
+    for name, count in zip(raw.ch_names, counts, strict=True):
+        if count < max(counts):
+            slower.setdefault(int(count), []).append(name)
+    return [
+        f"{', '.join(names)} recorded at {raw.info['sfreq'] * count / max(counts):g} Hz, read at {raw.info['sfreq']:g}"
+        for count, names in slower.items()
+    ]
+
+
+def _refuse_epochs(path: Path, error: Exception) -> None:
+    """Say so where a file that cannot be read as a recording holds epochs."""
+    import mne
+
+    try:
+        if path.suffix.lower() == ".fif":
+            n = len(mne.read_epochs(path, preload=False, verbose="ERROR"))
+        elif path.suffix.lower() == ".set":
+            n = len(mne.io.read_epochs_eeglab(path, verbose="ERROR"))
+        else:
+            return
+    except Exception:  # it is damaged, then, as the first error says
+        return
+    raise UserError(
+        f"{path}: holds {n} epochs, not a continuous recording",
+        hint="filters need the continuous recording that the epochs were cut from: name that file",
+    ) from error
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return every file that a recording is read from, the named one first.
+
+    The reader says it: parts of a split FIF file, data and markers that a BrainVision header names, the data that an
+    EEGLAB file names.
+    """
+    if not path.is_file():
+        return [path]
+    stat = path.stat()
+    return [path, *_companions(path, stat.st_size, stat.st_mtime_ns)]
+
+
+@lru_cache(maxsize=4096)
+def _companions(path: Path, size: int, mtime_ns: int) -> tuple[Path, ...]:
+    """Return the files beside one of this size and time; FIF and EEGLAB files must be opened to know."""
+    import mne
+
+    ending = path.suffix.lower()
+    found: list[Path] = []
+    if ending == ".vhdr":
+        for key in ("DataFile", "MarkerFile"):
+            match = re.search(rf"^{key}=(.*)$", header_text(path), re.MULTILINE)
+            if match and match[1].strip():
+                found.append(path.with_name(match[1].strip().replace("$b", path.stem)))
+    elif ending in (".fif", ".set"):
+        reader = getattr(mne.io, READERS[ending])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                found = [Path(name) for name in reader(path, preload=False, verbose="ERROR").filenames if name]
+            except Exception:  # what is wrong with it is said when it is read
+                found = []
+    return tuple(file for file in found if file.is_file() and not file.samefile(path))
+
+
+def set_montage(raw: mne.io.BaseRaw, name: str, where: str, ignore: Sequence[str] = ()) -> None:
+    """Give channels the positions of one of MNE's montages, in place; those in `ignore` may go without.
+
+    Names that differ from the montage's by dots, case, spaces or age (T3 is T7) find their place.
+
+    Raises
+    ------
+    UserError
+        If there is no such montage, or a channel has no position in it: positions are not invented.
+    """
+    import mne
+
+    known = mne.channels.get_builtin_montages()
+    renamed = {"standard_1005": "colin27_1005", "standard_1020": "colin27_1020"}  # from MNE 1.13 on
+    chosen = renamed.get(name, name) if renamed.get(name, name) in known else name
+    if chosen not in known:
+        raise UserError(f"{where}: no montage '{name}'{did_you_mean(name, known)}", hint=f"known: {one_of(known)}")
+    montage = mne.channels.make_standard_montage(chosen)
+    eeg = [raw.ch_names[i] for i in mne.pick_types(raw.info, eeg=True, exclude=[])]
+    places = {place.lower(): place for place in montage.ch_names}
+    plain = {plain_name(place): place for place in reversed(montage.ch_names)}
+    place_of = {channel: places.get(channel.lower()) or plain.get(plain_name(channel)) for channel in eeg}
+    without = [channel for channel in eeg if place_of[channel] is None and channel not in ignore]
+    if without:
+        raise UserError(
+            f"{where}: {len(without)} channel{'s' * (len(without) > 1)} without a position in montage '{name}': "
+            f"{', '.join(without[:8])}{did_you_mean(without[0], montage.ch_names)}",
+            hint="exclude them, rename them, or take another montage",
+        )
+    positions = montage.get_positions()["ch_pos"]
+    own = {channel: positions[place] for channel, place in place_of.items() if place is not None}
+    head = {point: montage.get_positions()[point] for point in ("nasion", "lpa", "rpa")}
+    frame = montage.get_positions()["coord_frame"]
+    digitised = mne.channels.make_dig_montage(own, coord_frame=frame, **head)
+    raw.set_montage(digitised, on_missing="ignore", verbose="ERROR")

@@ -1,0 +1,1 @@
+"""Figures of the report, each drawn from plain values."""

@@ -1,0 +1,81 @@
+"""Figures of explored regions: response against scale, the gallery, and what other regions do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainbench.report.figures.drawing import COLOURS, GREY, INK, clean, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def gallery(rows: dict[str, np.ndarray], mark: str = "") -> Figure:
+    """Draw rows of images: the best stimuli, unguided ones, guided ones by scale, facets."""
+    n = max(len(images) for images in rows.values())
+    figure = new_figure(2.0 + 0.85 * n, 0.4 + 0.88 * len(rows), mark)
+    grid = figure.subplots(len(rows), n, squeeze=False)
+    for i, (name, images) in enumerate(rows.items()):
+        for j in range(n):
+            axes = grid[i, j]
+            axes.set_xticks([])
+            axes.set_yticks([])
+            for spine in axes.spines.values():
+                spine.set_visible(False)
+            if j < len(images):
+                image = images[j]
+                axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+        grid[i, 0].set_ylabel(name.replace(": ", "\n"), fontsize=7.5, rotation=0, ha="right", va="center", color=INK)
+    return figure
+
+
+def scales(item: dict[str, Any], mark: str = "") -> Figure:
+    """Draw the response against the scale of guidance, as guide and judges read it, and its trace over steps."""
+    figure = new_figure(7.4, 3.2 + 0.16 * len(item["readers"]), mark)
+    left, right = figure.subplots(1, 2)
+    guided = [step for step in item["steps"] if step["stage"] == "guided"]
+    line = [next(step for step in item["steps"] if step["stage"] == "unguided"), *guided]
+    places = range(len(line))
+    for index, reader in enumerate(item["readers"]):
+        colour = COLOURS[index % len(COLOURS)]
+        cells = [step["readers"][index] for step in line]
+        label = f"{reader['encoder']} {reader['layer']} {'guides' if index == 0 else 'judges'}"
+        left.plot(
+            places, [cell["mean"] for cell in cells], "o-", color=colour, markersize=4, linewidth=1.3, label=label
+        )
+        left.vlines(places, [c["ci_low"] for c in cells], [c["ci_high"] for c in cells], color=colour, linewidth=1.3)
+    left.axhline(item["high"][0], color=GREY, linewidth=0.9, linestyle=(0, (4, 2)), label="95 % of the stimuli below")
+    left.set_xticks(places, ["unguided", *(f"{step['scale']:g}" for step in guided)], fontsize=8)
+    left.set_xlabel("scale of guidance", fontsize=8, color=INK)
+    left.set_ylabel("predicted response (sd of stimuli)", fontsize=8, color=INK)
+    left.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.22))
+    for index, step in enumerate(guided):
+        shade = 0.35 + 0.65 * (index + 1) / len(guided)
+        right.plot(step["trace"], color=COLOURS[0], alpha=shade, linewidth=1.3, label=step["row"])
+    right.set_xlabel("step", fontsize=8, color=INK)
+    right.set_ylabel("response to the image as it stands", fontsize=8, color=INK)
+    right.legend(fontsize=7, frameon=False, loc="upper left")
+    clean(left)
+    clean(right)
+    return figure
+
+
+def regions(item: dict[str, Any], mark: str = "") -> Figure:
+    """Draw the predicted responses of all regions to unguided and to guided images."""
+    best = next(step for step in item["steps"] if step["row"] == item["best"] and step["stage"] == "guided")
+    plain = next(step for step in item["steps"] if step["stage"] == "unguided")
+    figure = new_figure(4.6, 0.9 + 0.3 * len(item["rois"]), mark)
+    axes = figure.subplots()
+    for y, roi in enumerate(item["rois"]):
+        own = roi in (item["roi"], item["minus"])
+        axes.plot([plain["rois"][roi], best["rois"][roi]], [y, y], color="#cbd2d9", linewidth=1.5, zorder=0)
+        axes.plot(plain["rois"][roi], y, "o", color=GREY, markersize=4.5, label="unguided" if y == 0 else None)
+        axes.plot(best["rois"][roi], y, "o", color=COLOURS[0 if own else 1], markersize=6)
+    axes.set_yticks(range(len(item["rois"])), item["rois"], fontsize=8)
+    axes.set_ylim(len(item["rois"]) - 0.5, -0.5)
+    axes.set_xlabel(f"predicted response (sd of stimuli); guided at {item['best']}", fontsize=8, color=INK)
+    axes.legend(fontsize=7, frameon=False)
+    clean(axes)
+    return figure

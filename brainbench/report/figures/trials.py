@@ -1,0 +1,262 @@
+"""Figures of decoded trials: accuracy per participant, few-shot curves, scalp patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainbench.report.figures.drawing import COLOURS, INK, clean, new_figure
+from brainbench.report.tables import LEVEL, MEAN
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+MARKERS = "osD^vPX*<>"
+
+
+def accuracies(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark: str = "") -> Figure:
+    """Draw accuracy per participant and pipeline with intervals; filled marks q < .05, grey is the chance band.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Accuracy over folds of one scheme.
+    pipelines : sequence of str
+    chance : float
+    """
+    subjects = [str(name) for name in dict.fromkeys(rows["subject"])]
+    figure = new_figure(min(12.0, 2.6 + len(subjects) * (0.5 + 0.16 * len(pipelines))), 3.3, mark)
+    axes = figure.subplots()
+    width = 0.76 / max(1, len(pipelines))
+    for j, subject in enumerate(subjects):
+        mine = rows[rows["subject"] == subject]
+        highest = mine["null_95"].max()
+        if np.isfinite(highest):
+            # The band ends where 95 % of permuted labels stay below, for the pipeline with the widest null.
+            axes.fill_between([j - 0.44, j + 0.44], 2 * chance - highest, highest, color="#e4e7eb", linewidth=0)
+        for k, name in enumerate(pipelines):
+            one = mine[mine["pipeline"] == name]
+            if not len(one):
+                continue
+            row = one.iloc[0]
+            x, colour = j + (k - (len(pipelines) - 1) / 2) * width, COLOURS[k % len(COLOURS)]
+            if np.isfinite(row["ci_low"]):
+                axes.plot([x, x], [row["ci_low"], row["ci_high"]], color=colour, linewidth=1.2)
+            axes.plot(
+                x, row["value"], MARKERS[k % len(MARKERS)], color=colour, markersize=5,
+                markerfacecolor=colour if row["q"] < LEVEL else "white", label=name if j == 0 else None,
+            )  # fmt: skip
+    axes.axhline(chance, color="#7b8794", linewidth=1, linestyle="--")
+    axes.set_xticks(range(len(subjects)), subjects, fontsize=8, rotation=0 if len(subjects) < 12 else 60)
+    axes.set_ylabel("accuracy", fontsize=8)
+    axes.set_ylim(*_accuracy_limits(chance))
+    clean(axes)
+    figure.legend(loc="outside right upper", fontsize=7.5, frameon=False)
+    return figure
+
+
+def differences(rows: pd.DataFrame, mark: str = "") -> Figure:
+    """Draw differences of accuracy with their intervals, a line per pair of pipelines."""
+    figure = new_figure(6.4, min(9.0, 0.9 + 0.24 * len(rows)), mark)
+    axes = figure.subplots()
+    numbers = rows[["value", "ci_low", "ci_high", "q"]].to_numpy(dtype=float)
+    for place, (value, low, high, q) in enumerate(numbers):
+        colour = COLOURS[0] if q < LEVEL else "#7b8794"
+        axes.plot([low, high], [place, place], color=colour, linewidth=1.4)
+        axes.plot(value, place, "o", color=colour, markersize=4)
+    axes.axvline(0, color="#9aa5b1", linewidth=0.9, linestyle="--")
+    axes.set_yticks(range(len(rows)), rows["pipeline"], fontsize=7.5)
+    axes.invert_yaxis()
+    axes.set_xlabel("difference of accuracy", fontsize=8)
+    clean(axes)
+    return figure
+
+
+def few_shot(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark: str = "") -> Figure:
+    """Draw accuracy against trials per class of the new participant: thin lines participants, thick ones their mean."""
+    figure = new_figure(6.6, 3.2, mark)
+    axes = figure.subplots()
+    shots = rows["scheme"].str.rsplit("-", n=1).str[-1].astype(int)
+    for k, name in enumerate(pipelines):
+        colour = COLOURS[k % len(COLOURS)]
+        mine = rows.assign(shots=shots)[rows["pipeline"] == name]
+        for subject, one in mine.groupby("subject", sort=False):
+            one = one.sort_values("shots")
+            if subject == MEAN or mine["subject"].nunique() == 1:
+                axes.plot(one["shots"], one["value"], "o-", color=colour, linewidth=2, markersize=4, label=name)
+            else:
+                axes.plot(one["shots"], one["value"], color=colour, linewidth=0.6, alpha=0.5)
+    axes.axhline(chance, color="#7b8794", linewidth=1, linestyle="--")
+    axes.set_xlabel("trials per class of the new participant in training", fontsize=8)
+    axes.set_ylabel("accuracy", fontsize=8)
+    axes.set_xticks(sorted(set(shots)))
+    clean(axes)
+    figure.legend(loc="outside right upper", fontsize=7.5, frameon=False)
+    return figure
+
+
+def by_window(
+    rows: pd.DataFrame, parts: Sequence[dict[str, Any]], chance: float, trial: Sequence[float], mark: str = ""
+) -> Figure:
+    """Draw accuracy of every window at its middle, a panel per participant; filled marks q < .05.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Accuracy of the windows, participants in order.
+    parts : sequence of {name, low, high}
+    chance : float
+    trial : (start, end)
+        What the other pipelines of the recipe are given, in seconds; it is underlined.
+    """
+    subjects = [str(name) for name in dict.fromkeys(rows["subject"])]
+    columns = min(3, len(subjects))
+    lines = -(-len(subjects) // columns)
+    figure = new_figure(2.9 * columns + 0.5, 2.2 * lines + 0.5, mark)
+    panels = np.ravel(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False))
+    middle = np.array([(part["low"] + part["high"]) / 2 for part in parts])
+    names = [part["name"] for part in parts]
+    for axes, subject in zip(panels, subjects, strict=False):
+        mine = rows[rows["subject"] == subject].drop_duplicates("roi").set_index("roi").reindex(names)
+        value, null = mine["value"].to_numpy(dtype=float), mine["null_95"].to_numpy(dtype=float)
+        axes.fill_between(middle, 2 * chance - null, null, color="#e4e7eb", linewidth=0)
+        axes.fill_between(
+            middle, mine["ci_low"].to_numpy(dtype=float), mine["ci_high"].to_numpy(dtype=float), color=COLOURS[0],
+            alpha=0.15, linewidth=0,
+        )  # fmt: skip
+        axes.plot(middle, value, color=COLOURS[0], linewidth=1.4)
+        sure = mine["q"].to_numpy(dtype=float) < LEVEL
+        axes.plot(middle[~sure], value[~sure], "o", color=COLOURS[0], markerfacecolor="white", markersize=4.5)
+        axes.plot(middle[sure], value[sure], "o", color=COLOURS[0], markersize=4.5)
+        axes.axhline(chance, color="#7b8794", linewidth=1, linestyle="--")
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.plot(trial, [0.015, 0.015], color=COLOURS[1], linewidth=3, transform=axes.get_xaxis_transform())
+        axes.set_title(subject, fontsize=8.5, color=INK)
+        clean(axes)
+    for axes in panels[len(subjects) :]:
+        axes.set_visible(False)
+    panels[0].set_ylim(*_accuracy_limits(chance))
+    figure.supylabel("accuracy", fontsize=8)
+    figure.supxlabel("middle of the window, seconds after the event", fontsize=8)
+    return figure
+
+
+def by_band(rows: pd.DataFrame, parts: Sequence[dict[str, Any]], chance: float, mark: str = "") -> Figure:
+    """Draw accuracy of every frequency band: a group of marks per band, one participant each; filled q < .05."""
+    subjects = [str(name) for name in dict.fromkeys(rows["subject"])]
+    figure = new_figure(min(11.0, 2.4 + len(parts) * (0.55 + 0.13 * len(subjects))), 3.0, mark)
+    axes = figure.subplots()
+    width = 0.7 / max(1, len(subjects))
+    for j, part in enumerate(parts):
+        here = rows[rows["roi"] == part["name"]]
+        highest = here["null_95"].max()
+        if np.isfinite(highest):
+            axes.fill_between([j - 0.42, j + 0.42], 2 * chance - highest, highest, color="#e4e7eb", linewidth=0)
+        for k, subject in enumerate(subjects):
+            one = here[here["subject"] == subject]
+            if not len(one):
+                continue
+            row, colour = one.iloc[0], COLOURS[k % len(COLOURS)]
+            x = j + (k - (len(subjects) - 1) / 2) * width
+            axes.plot([x, x], [row["ci_low"], row["ci_high"]], color=colour, linewidth=1.2)
+            axes.plot(
+                x, row["value"], MARKERS[k % len(MARKERS)], color=colour, markersize=5,
+                markerfacecolor=colour if row["q"] < LEVEL else "white", label=subject if j == 0 else None,
+            )  # fmt: skip
+    axes.axhline(chance, color="#7b8794", linewidth=1, linestyle="--")
+    names = [part["name"].rpartition(" ")[0].rpartition(" ") for part in parts]
+    axes.set_xticks(
+        range(len(parts)), [f"{name.replace('_', ' ')}\n{hz} Hz" for name, _, hz in names], fontsize=8
+    )  # fmt: skip
+    axes.set_ylabel("accuracy", fontsize=8)
+    axes.set_ylim(*_accuracy_limits(chance))
+    clean(axes)
+    figure.legend(loc="outside right upper", fontsize=7.5, frameon=False)
+    return figure
+
+
+def _accuracy_limits(chance: float) -> tuple[float, float]:
+    return max(0.0, chance - 0.35), 1.03
+
+
+def reliability(entry: dict[str, Any], mark: str = "") -> Figure:
+    """Draw how often decisions were right against how sure the decoder was; the size of a mark is its trials.
+
+    Parameters
+    ----------
+    entry : {edges, count, confidence, right}
+    """
+    figure = new_figure(2.7, 2.6, mark)
+    axes = figure.subplots()
+    count = np.array(entry["count"], dtype=float)
+    filled = count > 0
+    n = count[filled]
+    said, right = np.array(entry["confidence"])[filled] / n, np.array(entry["right"])[filled] / n
+    low = entry["edges"][0]
+    axes.plot([low, 1], [low, 1], color="#7b8794", linewidth=1, linestyle="--")
+    spread = np.sqrt(np.maximum(right * (1 - right), 1 / (4 * n)) / n)
+    axes.errorbar(said, right, spread, fmt="none", ecolor="#9aa5b1", elinewidth=1)
+    axes.plot(said, right, color=COLOURS[0], linewidth=1)
+    axes.scatter(said, right, s=12 + 160 * n / n.sum(), color=COLOURS[0], zorder=3)
+    axes.set_xlim(low - 0.03, 1.03)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlabel("probability of the decision", fontsize=8)
+    axes.set_ylabel("share that was right", fontsize=8)
+    clean(axes)
+    return figure
+
+
+def attention(matrix: np.ndarray, names: Sequence[str], mark: str = "") -> Figure:
+    """Draw who attends to whom: rows ask, columns answer."""
+    side = min(6.4, 2.2 + 0.09 * len(names))
+    figure = new_figure(side + 0.9, side, mark)
+    axes = figure.subplots()
+    image = axes.imshow(matrix * len(names), cmap="viridis")
+    small = 8 if len(names) <= 24 else 4.6
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=small)
+    axes.set_yticks(range(len(names)), names, fontsize=small)
+    axes.tick_params(length=0, pad=1)
+    axes.set_xlabel("electrode that answers", fontsize=8)
+    axes.set_ylabel("electrode that asks", fontsize=8)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=25)
+    bar.set_label("attention, times its uniform share", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    return figure
+
+
+def topographies(
+    patterns: np.ndarray, names: Sequence[str], positions: np.ndarray, mark: str = "",
+    titles: Sequence[str] | None = None,
+) -> Figure | None:  # fmt: skip
+    """Draw scalp maps with MNE; None where MNE is not installed.
+
+    Parameters
+    ----------
+    patterns : ndarray (n_patterns, n_channels)
+    names : sequence of str
+    positions : ndarray (n_channels, 3)
+        Metres, head coordinates, as they were recorded.
+    titles : sequence of str, optional
+        One per map; patterns are numbered without it.
+    """
+    try:
+        import mne
+    except ImportError:
+        return None
+    info = mne.create_info(list(names), 1.0, "eeg")
+    info.set_montage(
+        mne.channels.make_dig_montage(dict(zip(names, positions, strict=True)), coord_frame="head"), verbose="ERROR"
+    )
+    titles = [f"pattern {number}" for number in range(1, len(patterns) + 1)] if titles is None else titles
+    figure = new_figure(1.75 * len(patterns) + 0.3, 2.0, mark)
+    panels: Any = figure.subplots(1, len(patterns), squeeze=False)[0]
+    for axes, pattern, title in zip(panels, patterns, titles, strict=True):
+        limit = float(np.abs(pattern).max()) or 1.0
+        mne.viz.plot_topomap(
+            pattern, info, axes=axes, show=False, cmap="RdBu_r", vlim=(-limit, limit), contours=4, sensors=True
+        )
+        axes.set_title(title, fontsize=8, color=INK)
+    return figure

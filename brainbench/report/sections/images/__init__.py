@@ -1,0 +1,1 @@
+"""Sections on reconstructed and explored images."""

@@ -1,0 +1,47 @@
+"""Reconstructed images beside the original: the best, the median, the worst."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainbench.report.figures.images import gallery
+from brainbench.report.sections.images.shared import reconstructs
+
+if TYPE_CHECKING:
+    from brainbench.report.page import Page
+
+PLACE = 110
+MAX_GALLERIES = 4
+HEADINGS = {
+    "final: predicted": "predicted",
+    "low_level: predicted": "first stage",
+    "final: oracle": "oracle",
+    "codec: codec": "codec",
+    "baseline: nearest": "nearest\ntraining image",
+    "baseline: mean": "mean\ntraining image",
+    "baseline: run_mean": "mean of run\n(no brain)",
+}
+applies = reconstructs
+
+
+def draw(page: Page) -> dict[str, Any] | None:
+    """Return a figure per participant and scheme."""
+    shown: list[dict[str, Any]] = []
+    for entry in page.facts["pictures"]:
+        if entry["what"] != "gallery" or len(shown) >= MAX_GALLERIES:
+            continue
+        with np.load(page.root / entry["file"], allow_pickle=False) as stored:
+            pictures = {_heading(name): stored[name] for name in entry["columns"]}
+            places, stimuli, score = stored["place"], stored["stimulus"], stored["score"]
+        figure = gallery(pictures, places, stimuli, score, page.title_of(entry["metric"]), page.mark)
+        title = f"{entry['subject']}, {entry['scheme']} held out"
+        name = f"gallery_{entry['subject']}_{entry['scheme'].replace('+', '_')}"
+        shown.append({"title": title, "metric": entry["metric"], "figure": page.save(figure, name, f"images, {title}")})
+    return {"galleries": shown, "about": page.findings["reconstruction"]} if shown else None
+
+
+def _heading(column: str) -> str:
+    """Return the heading of a gallery's column."""
+    return HEADINGS.get(column, column.partition(": ")[2] or column)

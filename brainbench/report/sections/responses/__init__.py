@@ -1,0 +1,1 @@
+"""Sections on scores of responses and of labels decoded from them."""

@@ -1,0 +1,53 @@
+"""When in the trial, and at which frequencies: accuracy of windows and of bands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from brainbench.report.figures import trials as figures
+from brainbench.report.sections.trials.shared import chance_of, decodes_trials
+from brainbench.report.tables import MEAN
+
+if TYPE_CHECKING:
+    from brainbench.report.page import Page
+
+PLACE = 550
+MAX_PEOPLE = 12
+applies = decodes_trials
+
+
+def draw(page: Page) -> dict[str, Any] | None:
+    """Return the curve over windows and the one over bands, each with its table."""
+    time, band = _parts(page, "time"), _parts(page, "band")
+    return {"time": time, "band": band} if time or band else None
+
+
+def _parts(page: Page, kind: str) -> dict[str, Any] | None:
+    facts = page.findings["trials"].get(kind)
+    if not facts:
+        return None
+    chance = chance_of(page.facts)
+    rows = page.over_folds("accuracy", facts["scheme"])
+    order = {part["name"]: number for number, part in enumerate(facts["parts"])}
+    rows = rows.assign(place=rows["roi"].map(order)).sort_values("place", kind="stable")
+    people = rows[rows["subject"] != MEAN].sort_values("subject", kind="stable")
+    table = [
+        {
+            "name": name,
+            "cells": [
+                {**row, "sure": row["q"] < page.level} for row in people[people["roi"] == name].to_dict("records")
+            ],
+        }
+        for name in order
+    ]
+    shown = people[people["subject"].isin(list(dict.fromkeys(people["subject"]))[:MAX_PEOPLE])]
+    if kind == "time":
+        figure = figures.by_window(shown, facts["parts"], chance, facts["trial"], page.mark)
+    else:
+        figure = figures.by_band(shown, facts["parts"], chance, page.mark)
+    return {
+        **facts,
+        "figure": page.save(figure, f"accuracy_by_{kind}", f"accuracy by {kind}"),
+        "table": table,
+        "people": list(dict.fromkeys(people["subject"])),
+    }

@@ -1,0 +1,29 @@
+"""Scalp patterns of spatial filters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainbench.report.figures.trials import topographies
+from brainbench.report.sections.trials.shared import decodes_trials
+
+if TYPE_CHECKING:
+    from brainbench.report.page import Page
+
+PLACE = 580
+MAX_MAPS = 6
+applies = decodes_trials
+
+
+def draw(page: Page) -> dict[str, Any] | None:
+    """Return maps, none where positions are unknown; None where there is nothing to be drawn."""
+    trials = page.findings["trials"]
+    sensors, shown = trials["sensors"], []
+    for entry in trials["patterns"][:MAX_MAPS] if sensors is not None else []:
+        title = f"{entry['subject']}, {entry['pipeline']}"
+        figure = topographies(np.array(entry["values"]), sensors["names"], np.array(sensors["positions"]), page.mark)
+        name = f"patterns_{entry['subject']}_{entry['pipeline']}"
+        shown.append({"title": title, "figure": page.save(figure, name, f"scalp patterns, {title}")})
+    return {"maps": shown} if shown or sensors is None else None

@@ -1,0 +1,44 @@
+"""What networks look at: gradient times input on the scalp."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainbench.report.figures.trials import topographies
+from brainbench.report.sections.trials.shared import decodes_trials
+
+if TYPE_CHECKING:
+    from brainbench.report.page import Page
+
+PLACE = 560
+MAX_MAPS = 6
+applies = decodes_trials
+
+
+def draw(page: Page) -> dict[str, Any] | None:
+    """Return a map per class and network: participants above chance first, since the others' maps explain noise."""
+    trials = page.findings["trials"]
+    sensors, entries = trials["sensors"], trials.get("relevance") or []
+    if sensors is None or not entries:
+        return None
+    rows = page.over_folds("accuracy", page.scheme).set_index(["subject", "pipeline"])
+    accuracy = {key: rows.loc[key] for key in rows.index}
+    entries = sorted(entries, key=lambda e: not accuracy[e["subject"], e["pipeline"]]["q"] < page.level)
+    shown = []
+    for entry in entries[:MAX_MAPS]:
+        score = accuracy[entry["subject"], entry["pipeline"]]
+        title = f"{entry['subject']}, {entry['pipeline']}"
+        figure = topographies(
+            np.array(entry["values"]), sensors["names"], np.array(sensors["positions"]), page.mark, trials["classes"]
+        )
+        shown.append(
+            {
+                "title": title,
+                "accuracy": score["value"],
+                "sure": bool(score["q"] < page.level),
+                "figure": page.save(figure, f"relevance_{entry['subject']}_{entry['pipeline']}", f"relevance, {title}"),
+            }
+        )
+    return {"maps": shown}

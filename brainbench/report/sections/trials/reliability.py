@@ -1,0 +1,44 @@
+"""Can the probabilities be believed? How often a decision was right against how sure it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainbench.report.figures import trials as figures
+from brainbench.report.sections.trials.shared import decodes_trials
+
+if TYPE_CHECKING:
+    from brainbench.report.page import Page
+
+PLACE = 540
+MAX_CURVES = 12
+applies = decodes_trials
+
+
+def draw(page: Page) -> dict[str, Any] | None:
+    """Return a reliability curve per pipeline over all participants, and each participant's error."""
+    shown = []
+    entries = page.findings["trials"].get("calibration") or []
+    rows = page.over_folds("ece", page.scheme)
+    for pipeline in list(dict.fromkeys(entry["pipeline"] for entry in entries))[:MAX_CURVES]:
+        mine = [entry for entry in entries if entry["pipeline"] == pipeline]
+        summed = {name: np.sum([entry[name] for entry in mine], axis=0) for name in ("count", "confidence", "right")}
+        figure = figures.reliability({"edges": mine[0]["edges"], **summed}, page.mark)
+        said, right = summed["confidence"].sum(), summed["right"].sum()
+        expected = {entry["subject"]: entry["expected"] for entry in mine}
+        errors = [
+            {**row, "expected": expected.get(row["subject"])}
+            for row in rows[rows["pipeline"] == pipeline].to_dict("records")
+        ]
+        shown.append(
+            {
+                "title": pipeline,
+                "figure": page.save(figure, f"reliability_{pipeline}", f"reliability of {pipeline}"),
+                "errors": errors,
+                "said": said / summed["count"].sum(),
+                "right": right / summed["count"].sum(),
+            }
+        )
+    return {"pipelines": shown} if shown else None
