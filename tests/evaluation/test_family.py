@@ -1,7 +1,7 @@
 import numpy as np
 from scipy import stats
 
-from brainbench.evaluation.significance import fdr
+from brainbench.evaluation.family import fdr
 
 
 def test_fdr_against_scipy_with_unknown_values_left_out():
