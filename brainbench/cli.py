@@ -141,10 +141,9 @@ def run(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Rebuild the report of a run folder."""
-    from brainbench.commands.run import open_run
-    from brainbench.report import write_report
+    from brainbench.commands.run import open_run, rebuild_report
 
-    typer.echo(str(write_report(open_run(folder).path)))
+    typer.echo(str(rebuild_report(open_run(folder).path)))
 
 
 @app.command()

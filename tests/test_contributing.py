@@ -17,6 +17,7 @@ def files_of(heading):
 
 
 SECTION = files_of("A report section")
+DIAGNOSTIC = files_of("A diagnostic")
 
 ENCODER = '''
     """Mean brightness of an image: one layer of one number."""
@@ -257,7 +258,11 @@ IMPORTS = """
 RECIPE = """\
 kind: encode
 dataset: {name: squares}
-encoders: [{name: bright, family: brightness, gain: 2.0}, {name: chance, family: random}]
+encoders:
+  - {name: bright, family: brightness, gain: 2.0}
+  - {name: chance, family: random}
+  - {name: vit, family: image, model: test_vit, weights: random, image_size: 32, layers: [blocks.1], role: control}
+lens: {diagnostics: [sinks], stimuli: 8}
 metrics: [absolute_error, pearson_r]
 folds: {n_splits: 3}
 head: {n_alphas: 3, inner_folds: 2}
@@ -290,7 +295,7 @@ def lab(tmp_path_factory):
         {
             "__init__.py": "", "settings.py": text, "brightness.py": ENCODER, "squares.py": DATASET, "error.py": METRIC,
             "colour.py": CODEC, "power.py": DECODER, "hand.py": HEAD, "near.py": CLASSIFIER,
-            "datasets/squares.yaml": CARD, **SECTION,
+            "datasets/squares.yaml": CARD, **SECTION, **DIAGNOSTIC,
         },
         {
             "brainbench.recipes.encoders": ["brightness = lab.settings:BrightnessSettings"],
@@ -301,6 +306,7 @@ def lab(tmp_path_factory):
             "brainbench.metrics": ["absolute_error = lab.error:error"],
             "brainbench.classifiers": ["nearest = lab.near:nearest"],
             "brainbench.sections": ["allowed = lab.allowed"],
+            "brainbench.diagnostics": ["sinks = lab.sinks:diagnostic"],
         },
     )  # fmt: skip
 
@@ -346,9 +352,15 @@ CHECKS = """
     fitted = make_classifier(decoder.classifier).fit([[0.0], [1.0]], ["a", "b"])
     assert list(fitted.predict([[0.9]])) == ["b"]
 
+    from brainbench.lens.check import check_diagnostic
+    from lab.sinks import diagnostic
+
+    check_diagnostic(diagnostic)
+
     assert METRICS["absolute_error"].direction == -1 and "absolute_error" in target_metrics()
     for what, name in (("encoders", "brightness"), ("datasets", "squares"), ("codecs", "mean-colour"),
-                       ("generators", "fade"), ("pipelines", "log_power"), ("metrics", "absolute_error")):
+                       ("generators", "fade"), ("pipelines", "log_power"), ("metrics", "absolute_error"),
+                       ("diagnostics", "sinks")):
         assert name in listing(what), what
 """
 
@@ -374,6 +386,12 @@ def test_a_recipe_of_foreign_nouns_runs_to_its_report(lab, tmp_path):
     assert any("bright channels reaches" in claim for claim in facts["claims"])
     page = (tmp_path / "run" / "report.html").read_text()
     assert "absolute error on held-out data" in page
+    *controls, vit = facts["findings"]["lens"]["encoders"]
+    assert all(one["reason"] for one in controls) and vit["untrained"]
+    (column,) = vit["columns"]
+    shares = [cell["value"] for cell in column["blocks"]]
+    assert len(shares) == 6 and all(0 < share < 1 for share in shares)
+    assert '<th class="n">sink</th>' in page and all(f"{share:.3f}" in page for share in shares)
 
 
 DRAWN = """
@@ -435,7 +453,7 @@ def insert(path, text, before):
 
 
 def test_nouns_in_brainbench_itself_take_the_files_that_are_named(tmp_path):
-    """An encoder: two files; a data set: two and a card; a metric: one; a section: two. No other file is touched."""
+    """Encoder: two files; data set: two and a card; metric: one; section: two; diagnostic: one. No other is touched."""
     from textwrap import dedent
 
     copy = copy_brainbench(tmp_path / "copy")
@@ -457,6 +475,8 @@ def test_nouns_in_brainbench_itself_take_the_files_that_are_named(tmp_path):
         handle.write("\n\n" + added)
     for name, text in SECTION.items():
         (house / "report" / "sections" / "responses" / name).write_text(text)
+    for name, text in DIAGNOSTIC.items():
+        (house / "lens" / "diagnostics" / name).write_text(text)
     write_squares(tmp_path / "squares")
     (tmp_path / "mine.yaml").write_text(RECIPE.replace("{name: squares}", "{name: squares, root: squares}"))
     code = """
@@ -467,8 +487,10 @@ def test_nouns_in_brainbench_itself_take_the_files_that_are_named(tmp_path):
         print(brainbench.__file__)
         recipe = read_recipe("mine.yaml")
         assert recipe.encoders[0].family == "brightness" and recipe.metrics[0] == "absolute_error"
-        for what, name in (("encoders", "brightness"), ("datasets", "squares"), ("metrics", "absolute_error")):
+        for what, name in (("encoders", "brightness"), ("datasets", "squares"), ("metrics", "absolute_error"),
+                           ("diagnostics", "sinks")):
             assert name in listing(what), what
+        assert "arXiv:2309.17453" in listing("diagnostics") and "at pattern" in listing("diagnostics")
         print(check("squares", "squares"))
         from brainbench.encoders import open_encoder
         from brainbench.encoders.check import check_encoder
@@ -478,6 +500,7 @@ def test_nouns_in_brainbench_itself_take_the_files_that_are_named(tmp_path):
         check_encoder(lambda: open_encoder({"name": "x", "family": "brightness"}), images)
         from brainbench.report.section import sections
         assert [one.place for one in sections() if one.name.endswith(".allowed")] == [315.0]
+        assert recipe.lens.diagnostics == ["sinks"]
     """
     said = python(copy, code, cwd=tmp_path, package=copy)
     assert str(house) in said and "no problems" in said

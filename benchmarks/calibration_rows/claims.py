@@ -33,8 +33,8 @@ def unique(seed: int, *, many: int, effect: float = 0.3, n_targets: int = 4, n_r
 
     def predict(Y: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         for small, full in pairs:
-            found = [design.fit(Y, "float32") for design in (small, full)]
-            yield found[0].y_true, *(one.y_pred for one in found)
+            found = [design.refit(Y) for design in (small, full)]
+            yield found[0][0], *(predicted for _, predicted in found)
 
     score, parts = gain_scores("folds"), list(predict(Y))
     base, left = np.zeros_like(Y), np.zeros_like(Y)

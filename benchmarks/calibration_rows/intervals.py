@@ -70,7 +70,7 @@ def left_out(X: np.ndarray, Y: np.ndarray, folds: list[np.ndarray]) -> Jackknife
         return found
 
     region = {"all": np.ones(Y.shape[1], dtype=bool)}
-    return jackknife(METRICS["pearson_r"], predict, [group[test] for test in folds], None, region)
+    return jackknife([METRICS["pearson_r"]], predict, [group[test] for test in folds], None, region)[0]
 
 
 @cache

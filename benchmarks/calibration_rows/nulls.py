@@ -30,8 +30,7 @@ def encode(
 
     def refit(Y: np.ndarray):
         for design in designs:
-            found = design.fit(Y, "float32")
-            yield found.y_true, found.y_pred
+            yield design.refit(Y)
 
     of = np.arange(Y.shape[1]) * n_regions // Y.shape[1]
     score = column_scores("pearson_r", over)
@@ -138,7 +137,7 @@ def _row(name: str, one: Callable[..., list[float]], n_sets: int = 2000, many: i
 ROWS = [
     *(_row(f"encoding, one target, {k} folds", trials, n_splits=k) for k in (5, 2, 10)),
     *(_row(f"encoding, region of 20, {k} folds", trials, many=5, n_targets=20, n_splits=k) for k in (5, 2, 10)),
-    _row("encoding, region of 200, 40 refitted", trials, 1000, 2, n_targets=200, n_refitted=80),
+    _row("encoding, region of 200, 6 refitted", trials, 1000, 2, n_targets=200, n_refitted=N_REFITTED),
     _row("encoding, heavy tails, one target", trials, heavy=True),
     _row("encoding, more features than rows, one target", trials, n_features=300),
     _row("encoding, runs held out, one target", trials, hold_out="run"),

@@ -20,7 +20,7 @@ from brainbench.core.remembered import remembered_digest
 from brainbench.features.store import default_cache
 from brainbench.recipes.kinds import Recipe, kinds
 from brainbench.recipes.reader import find_recipe, read_recipe
-from brainbench.runs.calibrations import calibration_key, keep_calibration
+from brainbench.runs.calibrations import IN_RUN, calibration_key, keep_calibration
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit
@@ -88,7 +88,7 @@ def calibrate_recipe(
     with ready.folder.writing():
         facts = _facts(ready, _draw(ready, ready.units, stages))
         lines = render(facts)
-        write_json(ready.folder / "calibration.json", facts)
+        write_json(ready.folder / IN_RUN, facts)
         write_text(ready.folder / "calibration.txt", "\n".join(lines) + "\n")
     keep_calibration(default_cache(cache), facts)
     return Calibration(facts, lines)
@@ -132,7 +132,7 @@ def _prepare(
     if sets is not None and sets < FEWEST:
         raise UserError(f"--sets {sets}: {FEWEST} or more are needed, to count anything")
     settings = read_recipe(recipe, overrides)
-    answers = settings.null_answers
+    whole, answers = settings, settings.null_answers
     if answers is None:
         raise UserError(
             f"{recipe}: null participants cannot be drawn for {_said(type(settings))}",
@@ -149,7 +149,7 @@ def _prepare(
     with stages.stage("open data and encoders") as advance:
         opened = open_all(settings, cache_folder)
         advance(1)
-    key = calibration_key(settings, [remembered_digest(path, cache_folder) for path in opened.input_files])
+    key = calibration_key(whole, [remembered_digest(path, cache_folder) for path in opened.input_files])
     timing, responses = getattr(settings, "timing", None), getattr(settings, "responses", None)
     drawn = NullDataset(
         opened.dataset, answers=answers, seed=settings.seed,

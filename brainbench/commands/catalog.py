@@ -14,7 +14,7 @@ from brainbench.recipes.encoders import ENCODERS, EncoderSettings, encoder_setti
 
 def listing(what: str | None = None) -> str:
     """Return the names of one kind of thing, a line each with what it is; without a kind what can be listed."""
-    further = {"kinds": _kinds, "metrics": _metrics, "recipes": _recipes}
+    further = {"diagnostics": _diagnostics, "kinds": _kinds, "metrics": _metrics, "recipes": _recipes}
     nouns = catalogues()
     known = [*nouns, *further]
     if what is None:
@@ -37,6 +37,13 @@ def _metrics() -> dict[str, str]:
 
     lines = {name: _first_line(METRICS[name].function.__doc__) for name in METRICS}
     return lines | {name: f"images: {metric.describe()}" for name, metric in IMAGE_METRICS.items()}
+
+
+def _diagnostics() -> dict[str, str]:
+    from brainbench.recipes.lens import DIAGNOSTICS
+
+    found = (DIAGNOSTICS[name] for name in DIAGNOSTICS)
+    return {one.name: f"{one.formula}; at {', '.join(one.sites)}; {one.paper}" for one in found}
 
 
 def _kinds() -> dict[str, str]:

@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from brainbench.core.remembered import forget_digests
 from brainbench.features.store import default_cache
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.reader import read_recipe
+from brainbench.runs.calibrations import bring_calibration, calibration_key
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import FINISHED, Run, RunFolder, describe_input
 from brainbench.runs.identity import default_folder, recipe_digest
@@ -76,6 +77,7 @@ def run(
     Interrupted
         If the user stopped it; everything finished is kept.
     """
+    overrides = list(overrides)
     settings = read_recipe(recipe, overrides)
     folder = RunFolder(out or default_folder(recipe))
     name = recipe_digest(settings)
@@ -89,12 +91,21 @@ def run(
         start = time.time()
         folder.event("run_started", digest=name)
         try:
-            execute(settings, folder, name, Stages(quiet), cache=cache, command=_command())
+            again = ["calibrate", str(recipe), *(word for one in overrides for word in ("--set", one))]
+            execute(settings, folder, name, Stages(quiet), cache=cache, command=_command(), calibrate=again)
         except KeyboardInterrupt:
             folder.event("run_interrupted", digest=name)
             raise Interrupted from None
         folder.event("run_finished", digest=name, seconds=round(time.time() - start, 3))
     return Run(folder.path)
+
+
+def rebuild_report(path: str | os.PathLike[str]) -> Path:
+    """Write the report of a run folder, with the last calibration of its recipe, and return its path."""
+    from brainbench.report import write_report
+
+    bring_calibration(RunFolder(path))
+    return write_report(Path(path))
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
@@ -110,8 +121,12 @@ def execute(
     *,
     cache: str | os.PathLike[str] | None = None,
     command: str = "",
+    calibrate: Sequence[str] = (),
 ) -> None:
-    """Compute everything a recipe asks for into a run folder that this process holds."""
+    """Compute everything a recipe asks for into a run folder that this process holds.
+
+    `command` is what the user typed, `calibrate` what would calibrate the recipe.
+    """
     cache_folder = default_cache(None if cache is None else str(cache))
     with stages.stage("open data and encoders") as advance:
         opened = open_all(recipe, cache_folder)
@@ -130,6 +145,9 @@ def execute(
         "cache": str(cache_folder),
         "inputs": inputs,
     }
+    if recipe.null_answers is not None:
+        key = calibration_key(recipe, [one["sha256"] for one in inputs if "sha256" in one])
+        manifest["calibration"] = {"key": key, "command": shlex.join(["brainbench", *calibrate])}
     runner = Runner(folder, LocalEngine(), stages)
     study = study_of(opened, runner)
     estimate = check_memory(study)
@@ -151,9 +169,7 @@ def execute(
     manifest |= _timings(stages)
     folder.write_manifest(manifest)
     with stages.stage("report") as advance:
-        from brainbench.report import write_report
-
-        write_report(folder.path)
+        rebuild_report(folder.path)
         advance(1)
     folder.write_manifest(manifest | _timings(stages) | {"status": FINISHED})
 

@@ -35,12 +35,15 @@ class Inputs:
         Arguments of the network, on its device.
     mask : Tensor, optional
         bool ``(n, n_tokens)``: the tokens that ``mean`` averages. None where places are counted by the tap alone.
+    special : Tensor, optional
+        bool ``(n, n_tokens)``: tokens that stand for no part of a stimulus, such as class and separator.
     """
 
     n: int
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     mask: Tensor | None = None
+    special: Tensor | None = None
 
 
 class NetworkEncoder(Encoder):
@@ -77,7 +80,7 @@ class NetworkEncoder(Encoder):
         return self.reading.taps
 
     def site(self, block: int, name: Site) -> Tap:
-        """Return one of the seven sites of a block, to read or to edit; see `brainbench.encoders.sites`."""
+        """Return one of the eight sites of a block, to read or to edit; see `brainbench.encoders.sites`."""
         return site(self.network, self.taps, block, name)
 
     def run(

@@ -1,4 +1,4 @@
-"""Places of a network as data: where blocks begin and end, and seven sites of a block, by family of architectures.
+"""Places of a network as data: where blocks begin and end, and eight sites of a block, by family of architectures.
 
 | site | shape | what it is |
 |---|---|---|
@@ -6,6 +6,7 @@
 | `pattern` | (n, heads, T, T) | attention after the softmax |
 | `z` | (n, T, heads, d/heads) | what the heads give, before their projection |
 | `attn_out` | (n, T, d) | what attention adds |
+| `resid_mid` | (n, T, d) | the stream that the MLP adds to |
 | `mlp_act` | (n, T, f) | hidden units, after the nonlinearity and after gating |
 | `mlp_out` | (n, T, d) | what the MLP adds |
 | `resid_post` | (n, T, d) | what the block gives |
@@ -27,7 +28,7 @@ from brainbench.encoders.capture import Tap
 if TYPE_CHECKING:
     import torch
 
-Site = Literal["resid_pre", "pattern", "z", "attn_out", "mlp_act", "mlp_out", "resid_post"]
+Site = Literal["resid_pre", "pattern", "z", "attn_out", "resid_mid", "mlp_act", "mlp_out", "resid_post"]
 SITES: tuple[Site, ...] = get_args(Site)
 
 
@@ -45,6 +46,9 @@ class Family:
         Below a block: the projection that attention ends with; its input is `z`.
     mlp : str
         Below a block: the projection the MLP ends with; its input is `mlp_act`.
+    middle : str
+        Below a block: the norm between attention and MLP. Its input is `resid_mid`; with ``post`` its output is; with
+        ``parallel`` there is none, and `resid_mid` is what the block is given.
     pattern : str
         Below a block: the module that computes the attention, or (timm) the module that the pattern passes through.
     attn_out, mlp_out : str
@@ -60,6 +64,7 @@ class Family:
     block: str
     attention: str = ""
     mlp: str = ""
+    middle: str = ""
     pattern: str = ""
     attn_out: str = ""
     mlp_out: str = ""
@@ -69,17 +74,19 @@ class Family:
 
 # fmt: off
 FAMILIES: tuple[Family, ...] = (
-    Family("timm ViT, DeiT", r"blocks\.\d+", "attn.proj", "mlp.fc2", "attn.attn_drop", "ls1", "ls2", norm="pre"),
+    Family(
+        "timm ViT, DeiT", r"blocks\.\d+", "attn.proj", "mlp.fc2", "norm2", "attn.attn_drop", "ls1", "ls2", norm="pre"
+    ),
     Family("timm BEiT, EVA, Mixer and relatives; stages of EfficientNet and MobileNet", r"blocks\.\d+"),
     Family("ConvNeXt, NFNet, ResNetV2, MaxViT, PVT, LeViT, FastViT", r"stages\.\d+"),
     Family("ResNet and its relatives", r"layer\d+"),
     Family(
-        "BERT, RoBERTa, ELECTRA", r"encoder\.layer\.\d+", "attention.output.dense", "output.dense", "attention.self",
-        norm="post",
+        "BERT, RoBERTa, ELECTRA", r"encoder\.layer\.\d+", "attention.output.dense", "output.dense",
+        "attention.output", "attention.self", norm="post",
     ),
     Family(
-        "DINOv2", r"encoder\.layer\.\d+", "attention.o_proj", "mlp.fc2", "attention", "layer_scale1", "layer_scale2",
-        norm="pre",
+        "DINOv2", r"encoder\.layer\.\d+", "attention.o_proj", "mlp.fc2", "norm2", "attention", "layer_scale1",
+        "layer_scale2", norm="pre",
     ),
     Family("MPNet, DeBERTa, ConvBERT, Longformer, FNet", r"encoder\.layer\.\d+"),
     # SqueezeBERT calls `layer.forward`, past the hooks of its blocks; what ends a block is a module that is called.
@@ -87,23 +94,40 @@ FAMILIES: tuple[Family, ...] = (
     Family("ALBERT: one block, every pass of it", r"encoder\.albert_layer_groups\.\d+\.albert_layers\.\d+"),
     Family("XLM, FlauBERT", r"layer_norm2\.\d+", first="attentions.0"),
     Family("XLNet", r"layer\.\d+"),
-    Family("DistilBERT", r"transformer\.layer\.\d+", "attention.out_lin", "ffn.lin2", "attention", norm="post"),
-    Family("GPT-2", r"h\.\d+", "attn.c_proj", "mlp.c_proj", "attn", norm="pre"),
+    Family(
+        "DistilBERT", r"transformer\.layer\.\d+", "attention.out_lin", "ffn.lin2", "sa_layer_norm", "attention",
+        norm="post",
+    ),
+    Family("GPT-2", r"h\.\d+", "attn.c_proj", "mlp.c_proj", "ln_2", "attn", norm="pre"),
     Family("BLOOM, Falcon, CTRL, GPT-Neo", r"h\.\d+"),
     Family(
-        "Gemma 2 and 3", r"layers\.\d+", "self_attn.o_proj", "mlp.down_proj", "self_attn", "post_attention_layernorm",
+        "Gemma 2 and 3", r"layers\.\d+", "self_attn.o_proj", "mlp.down_proj", "pre_feedforward_layernorm",
+        "self_attn", "post_attention_layernorm", "post_feedforward_layernorm", norm="pre",
+    ),
+    Family(
+        "OLMo 2", r"layers\.\d+", "self_attn.o_proj", "mlp.down_proj", "mlp", "self_attn", "post_attention_layernorm",
         "post_feedforward_layernorm", norm="pre",
     ),
     Family(
-        "Llama, Mistral, Qwen, SmolLM2", r"layers\.\d+", "self_attn.o_proj", "mlp.down_proj", "self_attn", norm="pre"
+        "Llama, Mistral, Qwen, SmolLM2", r"layers\.\d+", "self_attn.o_proj", "mlp.down_proj",
+        "post_attention_layernorm", "self_attn", norm="pre",
     ),
-    Family("transformers ViT", r"layers\.\d+", "attention.o_proj", "mlp.fc2", "attention", norm="pre"),
+    # Without a norm between: Cohere's blocks give attention and MLP the same stream.
+    Family(
+        "Cohere", r"layers\.\d+", "self_attn.o_proj", "mlp.down_proj", pattern="self_attn", norm="parallel"
+    ),
+    Family(
+        "transformers ViT", r"layers\.\d+", "attention.o_proj", "mlp.fc2", "layernorm_after", "attention", norm="pre"
+    ),
     Family("Swin stages; ModernBERT, GPT-NeoX; BART's encoder", r"layers\.\d+"),
-    Family("CLIP, SigLIP", r"encoder\.layers\.\d+", "self_attn.out_proj", "mlp.fc2", "self_attn", norm="pre"),
+    Family(
+        "CLIP, SigLIP", r"encoder\.layers\.\d+", "self_attn.out_proj", "mlp.fc2", "layer_norm2", "self_attn",
+        norm="pre",
+    ),
     Family("OPT", r"decoder\.layers\.\d+"),
     Family(
-        "T5's encoder", r"block\.\d+", "layer.0.SelfAttention.o", "layer.1.DenseReluDense.wo", "layer.0.SelfAttention",
-        norm="pre",
+        "T5's encoder", r"block\.\d+", "layer.0.SelfAttention.o", "layer.1.DenseReluDense.wo",
+        "layer.1.layer_norm", "layer.0.SelfAttention", norm="pre",
     ),
     Family("RegNet", r"s\d+"),
     Family("DenseNet", r"features\.denseblock\d+"),
@@ -122,7 +146,9 @@ def family_of(model: torch.nn.Module, blocks: Sequence[str]) -> Family | None:
     names = {name for name, _ in model.named_modules()}
     for family in FAMILIES:
         below = [
-            part for part in (family.attention, family.mlp, family.pattern, family.attn_out, family.mlp_out) if part
+            part
+            for part in (family.attention, family.mlp, family.middle, family.pattern, family.attn_out, family.mlp_out)
+            if part
         ]
         if all(
             re.fullmatch(family.block, block) and all(f"{block}.{part}" in names for part in below) for block in blocks
@@ -155,10 +181,10 @@ def site(model: torch.nn.Module, taps: Sequence[Tap], block: int, name: Site) ->
     post, depth = taps[block + 1], (block + 0.5) / n_blocks
     if name == "resid_post":
         return Tap(f"{name}.{block}", post.module, "output", post.depth, post.call, post.item, post.layout)
-    if name == "resid_pre":
+    family = family_of(model, [tap.module for tap in taps[1:]])
+    if name == "resid_pre" or (name == "resid_mid" and family is not None and family.norm == "parallel"):
         first = taps[0] if block == 0 else Tap("", post.module, "input", taps[block].depth, post.call)
         return Tap(f"{name}.{block}", first.module, "input", first.depth, first.call, layout=post.layout)
-    family = family_of(model, [tap.module for tap in taps[1:]])
     modules = {} if family is None else _modules(family)
     if name not in modules:
         has = ("resid_pre", *modules, "resid_post")
@@ -172,10 +198,14 @@ def _modules(family: Family) -> dict[str, tuple[str, Literal["input", "output", 
     """Return module and side of every site that a family names below a block."""
     if not family.attention:
         return {}
+    middle: dict[str, tuple[str, Literal["input", "output", "pattern"]]] = {
+        "resid_mid": (family.middle, "output" if family.norm == "post" else "input")
+    }
     return {
         "pattern": (family.pattern, "pattern"),
         "z": (family.attention, "input"),
         "attn_out": (family.attn_out or family.attention, "output"),
+        **(middle if family.middle else {}),
         "mlp_act": (family.mlp, "input"),
         "mlp_out": (family.mlp_out or family.mlp, "output"),
     }

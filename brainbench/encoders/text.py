@@ -21,6 +21,8 @@ from brainbench.networks.pretrained import Loaded, from_pretrained, of_part, qui
 from brainbench.networks.weights import digest_weights, hub, seeded
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from brainbench.recipes.encoders import TextSettings
 
 INSTALLED = "minilm"
@@ -203,7 +205,14 @@ class TextEncoder(NetworkEncoder):
         tokens = self.tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         ).to(self.device)
-        return Inputs(len(texts), kwargs=dict(tokens), mask=tokens["attention_mask"].bool())
+        mask, special = tokens["attention_mask"].bool(), self._special(tokens["input_ids"])
+        return Inputs(len(texts), kwargs=dict(tokens), mask=mask, special=special)
+
+    def _special(self, ids: Tensor) -> Tensor:
+        """Return which tokens stand for no part of a text."""
+        import torch
+
+        return torch.isin(ids, torch.tensor(self.tokenizer.all_special_ids, device=ids.device))
 
     def _words(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
         """Read every word after its context; its own tokens alone are averaged."""
@@ -221,7 +230,8 @@ class TextEncoder(NetworkEncoder):
                 f"encoder '{self.name}': word {rows[row] + 1} ('{windows[row][-1]}') has no token of its own "
                 f"within {self.max_tokens} tokens; take a shorter `context`"
             )
-        return Inputs(len(rows), kwargs=dict(tokens.to(self.device)), mask=torch.from_numpy(own).to(self.device))
+        tokens, mask = tokens.to(self.device), torch.from_numpy(own).to(self.device)
+        return Inputs(len(rows), kwargs=dict(tokens), mask=mask, special=self._special(tokens["input_ids"]))
 
     def _probe(self) -> Probe:
         """Return a short and a long sentence, and the hidden states that transformers gives of them."""

@@ -2,7 +2,8 @@ r"""A null that refits: every exchange of responses is fitted, its penalty chose
 
 Exchanged responses are further targets of the same design, so that a fold's features are factorised once and an
 exchange costs products only. Large regions would still be dear: 8,000 targets x 199 exchanges are 1.6 million fits.
-So only a sample of targets is refitted, and carried to the region as surveys do (regression estimator; Cochran 1977,
+So only a sample of targets is refitted (a dozen where the forms below say most of their scores, more where
+they do not), and carried to the region as surveys do (regression estimator; Cochran 1977,
 chapter 7) with an auxiliary value that is known for every target and exchange at nearly no cost: the scores of a few
 fixed penalties, which are bilinear forms :math:`q = y'P'APy`. Their mean over a region of T targets is
 
@@ -27,8 +28,14 @@ import numpy as np
 from brainbench.evaluation.exchange import Exchange
 from brainbench.evaluation.metrics import METRICS, r2
 
-N_REFITTED = 64
-"""Targets that are refitted, over all regions."""
+N_REFITTED = 12
+"""Targets that are refitted, over all regions and at least one of each, where the forms say most of their scores."""
+
+MOST_REFITTED = 64
+"""Targets that are refitted where they do not."""
+
+ENOUGH = 0.7
+"""Share of the variance of refitted scores that is most of it: in a region's mean the forms' share is larger still."""
 
 MOST_VALUES = 40_000_000
 """Exchanged responses held at once."""
@@ -101,6 +108,7 @@ def refit_null(
     forms: Callable[[], Sequence[np.ndarray]] | None = None,
     base: np.ndarray | None = None,
     n_refitted: int = N_REFITTED,
+    most_refitted: int = MOST_REFITTED,
     seed: int = 0,
 ) -> Null:
     """Draw the null of every region's mean score.
@@ -118,7 +126,8 @@ def refit_null(
         Returns bilinear forms of the responses, ``(n_rows, n_rows)`` each; called where not every target is refitted.
     base : ndarray (n_rows, n_targets), optional
         Added to the exchanged rows: what a smaller model says (Freedman and Lane 1983).
-    n_refitted : int
+    n_refitted, most_refitted : int
+        Targets that are refitted, and those where the forms explain less than `ENOUGH` of the first ones.
     seed : int
         Of the sample of targets.
     """
@@ -131,18 +140,19 @@ def refit_null(
         draws = np.stack([scores[:, one].mean(axis=1) for one in inside], axis=1)
         return Null(draws, sampled, scores, 1.0)
     form, explained = _combined_form(part, exchange, scores, [] if forms is None else forms())
+    if explained < ENOUGH and n_refitted < most_refitted:
+        return refit_null(
+            Y, exchange, predict, score, regions, forms=forms, base=base, n_refitted=most_refitted,
+            most_refitted=most_refitted, seed=seed,
+        )  # fmt: skip
     degree = 2 if form is None else 4
-    draws = np.full((len(exchange), len(masks)), scores.mean())
-    left = np.stack([scores[:, one].mean(axis=1) for one in inside], axis=1) - scores.mean()
+    shrink = np.array([mean_power(Y[:, m], degree, seed) / mean_power(Y[:, sampled[one]], degree, seed)
+                       for m, one in zip(masks, inside, strict=True)])  # fmt: skip
+    k = np.sqrt(np.minimum(shrink, 1.0))
+    mean = float(scores.mean())
+    draws = mean + k * (np.stack([scores[:, one].mean(axis=1) for one in inside], axis=1) - mean)
     if form is not None:
-        whole, of_sample = np.split(
-            _of_grams(Y, form, exchange, [*masks, *(_among(sampled[one], Y) for one in inside)]), 2, axis=1
-        )
-        draws += whole
-        left -= of_sample
-    for index, (mask, one) in enumerate(zip(masks, inside, strict=True)):
-        shrink = mean_power(Y[:, mask], degree, seed) / mean_power(Y[:, sampled[one]], degree, seed)
-        draws[:, index] += np.sqrt(min(shrink, 1.0)) * left[:, index]
+        draws += _of_grams(Y, form, exchange, masks, [sampled[one] for one in inside], k)
     return Null(draws, sampled, scores, explained)
 
 
@@ -196,10 +206,29 @@ def _combined_form(
     return (form + form.T) / 2, explained
 
 
-def _of_grams(Y: np.ndarray, form: np.ndarray, exchange: Exchange, masks: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean of a form over the targets of every mask, about its own mean, ``(n_exchanges, n_masks)``."""
+def _of_grams(
+    Y: np.ndarray,
+    form: np.ndarray,
+    exchange: Exchange,
+    masks: np.ndarray,
+    refitted: Sequence[np.ndarray],
+    k: np.ndarray,
+) -> np.ndarray:
+    """Return a form's mean over a region less k times that over its refitted targets, about its own mean.
+
+    ``(n_exchanges, n_regions)``; the difference of two means is one inner product with the difference of two Grams.
+    """
     unit, n_rows = _unit(Y), len(Y)
-    grams = np.stack([(unit[:, mask] @ unit[:, mask].T).ravel() / mask.sum() for mask in masks])
+
+    def gram(columns: np.ndarray) -> np.ndarray:
+        return np.asarray(columns @ columns.T / columns.shape[1]).ravel()
+
+    grams = np.stack(
+        [
+            gram(unit[:, mask]) - np.float32(share) * gram(unit[:, some])
+            for mask, some, share in zip(masks, refitted, k, strict=True)
+        ]
+    )
     found = np.empty((len(exchange), len(masks)))
     moved = np.empty((AT_ONCE, n_rows, n_rows), dtype=np.float32)
     for start in range(0, len(exchange), AT_ONCE):
@@ -207,15 +236,9 @@ def _of_grams(Y: np.ndarray, form: np.ndarray, exchange: Exchange, masks: Sequen
         for one, order in zip(moved, orders, strict=False):
             # Rows of the responses go to `order`; so the form comes back to the rows as they were.
             back = np.argsort(order)
-            one[:] = form[back[:, None], back]
+            one[:] = form.take(back, axis=0).take(back, axis=1)
         found[start : start + len(orders)] = moved[: len(orders)].reshape(len(orders), -1) @ grams.T
     return found - found.mean(axis=0)
-
-
-def _among(targets: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    mask = np.zeros(Y.shape[1], dtype=bool)
-    mask[targets] = True
-    return mask
 
 
 def mean_power(Y: np.ndarray, degree: int, seed: int) -> float:

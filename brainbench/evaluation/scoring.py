@@ -184,43 +184,29 @@ def score_predictions(
 
 def score_nested(
     y_true: np.ndarray,
-    smaller: Sequence[np.ndarray],
+    small: np.ndarray,
     full: np.ndarray,
     fold: np.ndarray,
     how: Scoring,
     *,
     rois: Mapping[str, np.ndarray],
-    run: np.ndarray,
-    stimulus: np.ndarray,
 ) -> Scored:
-    r"""Score what a full model predicts beyond a smaller one: the difference of their held-out R2.
-
-    With :math:`e = y - \hat y_{small}` and :math:`d = \hat y_{full} - \hat y_{small}` the gain in explained sum of
-    squares is :math:`2 e \cdot d - d \cdot d`.
+    """Score what a full model predicts beyond a smaller one: the difference of their held-out R2.
 
     Parameters
     ----------
     y_true, small, full : ndarray (n_rows, n_targets)
-        Held-out responses and the two models' predictions of them.
-    fold, how, rois, run, stimulus
+        Held-out responses and the two models' predictions of them; of several smaller ones take `best_of`.
+    fold, how, rois
         As in `score_predictions`.
     """
-    y_true = np.asarray(y_true, dtype=np.float64)
+    y_true, small, full = (np.asarray(one, dtype=np.float64) for one in (y_true, small, full))
     names, masks = list(rois), np.stack([np.asarray(mask, dtype=bool) for mask in rois.values()])
     group = _score_groups(fold, how.over)
-    n_groups = len(np.unique(group))
-    total = _totals(y_true, group)
-    small = best_of(y_true, smaller, fold, how)
-    e = y_true - small
-    d = (np.asarray(full, dtype=np.float64) - small) / (total * n_groups)  # carries the division by SS and folds
-    own = (d * (np.asarray(full, dtype=np.float64) - small)).sum(axis=0)
-    gain = 2 * (e * d).sum(axis=0) - own
+    left = ((y_true - small) ** 2 - (y_true - full) ** 2) / _totals(y_true, group)
+    gain = left.sum(axis=0) / len(np.unique(group))
     scored = Scored(names, ["unique_r2"], len(y_true), how.confidence, {"unique_r2": gain}, {})
     scored.roi_values["unique_r2"] = _roi_means(gain, masks)
-    if how.n_draws:
-        weights = row_weights(stimulus, fold=group, block_length=how.block_length, n_draws=how.n_draws, seed=how.seed)
-        per_row = 2 * e * d - d * (np.asarray(full, dtype=np.float64) - small)
-        scored.draws = _roi_means(weights @ per_row, masks)
     return scored
 
 

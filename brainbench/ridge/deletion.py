@@ -41,11 +41,14 @@ class FoldWithout:
         bands: Sequence[slice] = (),
     ) -> None:
         center = X_train.mean(axis=0)
-        self.X_train, self.X_test, self.group = X_train - center, X_test - center, group
+        self.X_train, self.X_test = X_train - center, X_test - center
         self.n_groups, self.bands = n_groups, bands
-        self.members = [np.flatnonzero(group == index) for index in range(n_groups)]
-        self._spectra: dict[bytes, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-        self._operators: dict[tuple[bytes, float], tuple[np.ndarray, np.ndarray]] = {}
+        members = [np.flatnonzero(group == index) for index in range(n_groups)]
+        # Rows of every group side by side, filled up with a row behind the last one, which is zero everywhere.
+        self._rows = np.full((n_groups, max(1, *map(len, members))), len(X_train))
+        for places, rows in zip(self._rows, members, strict=True):
+            places[: len(rows)] = rows
+        self._models: dict[bytes, _Model] = {}
 
     def predict(
         self, y_train: np.ndarray, alphas: np.ndarray, weights: np.ndarray | None = None
@@ -74,45 +77,51 @@ class FoldWithout:
         kinds, kind = np.unique(np.vstack([mixtures, alphas]), axis=1, return_inverse=True)
         for index, one in enumerate(kinds.T):
             targets = np.flatnonzero(kind.ravel() == index)
-            left, shrink = self._spectrum(one[:-1])[0], self._shrinkage(one[:-1], float(one[-1]))
-            to_test, deletion = self._operator(one[:-1], float(one[-1]))
-            mine = y[:, targets]
-            predicted[:, targets] = to_test @ mine
-            residual = mine - left @ (shrink[:, None] * (left.T @ mine))
-            for number, rows in enumerate(self.members):
-                if len(rows):
-                    changes[number][:, targets] = -deletion[:, rows] @ residual[rows]
+            model, mine = self._model(one[:-1]), y[:, targets]
+            predicted[:, targets], changes[..., targets] = model.predict(mine, float(one[-1]))
         return predicted + mean, changes
 
-    def _spectrum(self, mixture: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return left vectors, singular values, and test rows along the right vectors."""
+    def _model(self, mixture: np.ndarray) -> _Model:
         key = mixture.tobytes()
-        if key not in self._spectra:
+        if key not in self._models:
             scale = np.ones(self.X_train.shape[1])
             for band, weight in zip(self.bands, mixture, strict=False):
                 scale[band] = np.sqrt(weight)
-            left, values, right = np.linalg.svd(self.X_train * scale, full_matrices=False)
-            kept = values > 1e-10 * max(float(values.max(initial=0.0)), 1e-300)
-            along = (self.X_test * scale) @ right[kept].T
-            self._spectra[key] = left[:, kept], values[kept], along
-        return self._spectra[key]
+            self._models[key] = _Model(self.X_train * scale, self.X_test * scale, self._rows)
+        return self._models[key]
 
-    def _shrinkage(self, mixture: np.ndarray, alpha: float) -> np.ndarray:
-        values = self._spectrum(mixture)[1]
-        return values**2 / (values**2 + alpha)
 
-    def _operator(self, mixture: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return C without its intercept, and C times the inverse of every group's block of I - H."""
-        key = mixture.tobytes(), alpha
-        if key not in self._operators:
-            left, values, along = self._spectrum(mixture)
-            shrink = self._shrinkage(mixture, alpha)
-            to_test = (along * (shrink / values)) @ left.T
-            n_train = len(left)
-            with_mean, deletion = to_test + 1 / n_train, np.zeros_like(to_test)
-            for rows in self.members:
-                if len(rows):
-                    block = np.eye(len(rows)) - (left[rows] * shrink) @ left[rows].T - 1 / n_train
-                    deletion[:, rows] = np.linalg.solve(block.T, with_mean[:, rows].T).T
-            self._operators[key] = to_test, deletion
-        return self._operators[key]
+class _Model:
+    """One mixture of bands: a decomposition, and the deletion of every group for the penalties that are asked."""
+
+    def __init__(self, X: np.ndarray, X_new: np.ndarray, rows: np.ndarray) -> None:
+        self.rows = rows
+        if X.shape[1] < len(X):
+            values, vectors = np.linalg.eigh(X.T @ X)
+            kept = values > len(values) * np.finfo(float).eps * max(float(values[-1]), 1e-300)
+            self.values, vectors = values[kept], vectors[:, kept]
+            self.left, self.along = X @ (vectors / np.sqrt(self.values)), X_new @ (vectors / np.sqrt(self.values))
+        else:
+            values, left = np.linalg.eigh(X @ X.T)
+            kept = values > len(values) * np.finfo(float).eps * max(float(values[-1]), 1e-300)
+            self.values, self.left = values[kept], left[:, kept]
+            self.along = (X_new @ X.T) @ (self.left / self.values)
+        self._known: dict[float, tuple[np.ndarray, np.ndarray]] = {}
+
+    def predict(self, y: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictions of centred responses with one penalty, and the changes without each group."""
+        inverse, to_test = self._deletion(alpha)
+        shrunk = (self.values / (self.values + alpha))[:, None] * (self.left.T @ y)
+        residual = np.concatenate([y - self.left @ shrunk, np.zeros((1, y.shape[1]))])
+        return self.along @ shrunk, -to_test @ (inverse @ residual[self.rows])
+
+    def _deletion(self, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inverse of every group's block of I - H, and C of every group's rows, intercept included."""
+        if alpha not in self._known:
+            n_train, shrink = len(self.left), self.values / (self.values + alpha)
+            padded = np.concatenate([self.left, np.zeros((1, self.left.shape[1]))])[self.rows]
+            there = self.rows < n_train
+            hat = (padded * shrink) @ padded.swapaxes(1, 2) + (there[:, :, None] & there[:, None]) / n_train
+            to_test = (self.along * shrink) @ padded.swapaxes(1, 2) + there[:, None] / n_train
+            self._known[alpha] = np.linalg.inv(np.eye(self.rows.shape[1]) - hat), to_test
+        return self._known[alpha]

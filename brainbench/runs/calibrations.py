@@ -11,9 +11,13 @@ import brainbench
 from brainbench.core.digests import SCHEMA, digest, digest_files
 from brainbench.core.files import read_json, write_json
 from brainbench.recipes.kinds import Recipe
+from brainbench.runs.folder import RunFolder
 
 KEPT = "calibrations"
 """Folder of the cache that keeps the last calibration of every key."""
+
+IN_RUN = "calibration.json"
+"""The file of a run folder that holds the last calibration of its key."""
 
 STATISTICS = ("evaluation", "ridge", "simulation", "studies")
 """Packages whose code decides a rate: a calibration of other code says nothing of this one."""
@@ -41,6 +45,15 @@ def calibration_key(recipe: Recipe, contents: Iterable[str]) -> str:
 def keep_calibration(cache: Path, found: dict[str, Any]) -> None:
     """Keep a finished calibration as the last one of its key."""
     write_json(cache / KEPT / f"{found['key']}.json", found)
+
+
+def bring_calibration(folder: RunFolder) -> None:
+    """Put the last calibration of a run's recipe, data and code into its folder, where there is one."""
+    manifest = folder.manifest
+    key = manifest.get("calibration", {}).get("key")
+    found = None if key is None else last_calibration(Path(manifest["cache"]), key)
+    if found is not None:
+        write_json(folder.made.add(IN_RUN), found)
 
 
 def last_calibration(cache: Path, key: str) -> dict[str, Any] | None:

@@ -8,6 +8,11 @@ from brainbench.runs.units import DamagedUnit
 from brainbench.studies.base import Study
 from brainbench.studies.outcome import Outcome
 
+UNTESTED = (
+    "no score of a participant was tested (`significance.n_permutations: 0`): whether one is above chance is not known"
+)
+"""What is said where a recipe asks for no test."""
+
 
 def compute(study: Study[Any]) -> Outcome:
     """Compute; units whose files turn out to be damaged are computed again, once each."""
@@ -37,6 +42,8 @@ def _compute_once(study: Study[Any]) -> Outcome:
         for remark in features.encoder.remarks(features.stimuli):
             outcome.warn(remark)
     study.gather(outcome)
+    if not study.recipe.significance.n_permutations:
+        outcome.doubt(UNTESTED)
     outcome.correct()
     outcome.hold_ceilings()
     return outcome

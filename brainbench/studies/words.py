@@ -38,6 +38,11 @@ def significant(row: Row) -> bool:
     return q is not None and bool(q < LEVEL)
 
 
+def untested(row: Row) -> bool:
+    """Return whether nothing was tested: there is no q."""
+    return row.get("q") is None
+
+
 def distinct(rows: Sequence[Row], name: str) -> list[str]:
     """Return the values of a column, each once, in order."""
     return list(dict.fromkeys(str(row[name]) for row in rows))

@@ -9,10 +9,11 @@ import pytest
 from brainbench.cli import main
 from brainbench.commands import calibrate
 from brainbench.commands.calibrate import calibrate_recipe, plan_calibration
+from brainbench.core.files import read_json
 from brainbench.evaluation import family
 from brainbench.evaluation.calibration import Rate
 from brainbench.features.store import default_cache
-from brainbench.runs.calibrations import last_calibration
+from brainbench.runs.calibrations import keep_calibration, last_calibration
 from brainbench.studies.calibration import NAMES, NUMBERS, lines_of, verdict_of
 
 TINY = """\
@@ -109,6 +110,24 @@ def test_a_plan_draws_one_set_and_keeps_it(tiny, capsys):
     main_exit(["calibrate", str(tiny), "--plan", "--sets", "6"], 0)
     assert "6, 1 drawn, 5 to draw" in capsys.readouterr().out
     assert not (tiny.parent / "runs/tiny-calibration/calibration.json").exists()
+
+
+def test_reports_cite_the_last_calibration_of_their_recipe(tiny, honest, capsys):
+    main_exit(["run", str(tiny), "--set", "bootstrap.n_draws=0", "--out", "plain", "-q"], 0)
+    asked = "brainbench calibrate"
+    page = (tiny.parent / "plain/report.html").read_text()
+    assert "None was run for this recipe" in page and f"{asked} {tiny} --set bootstrap.n_draws=0" in page
+    main_exit(["run", str(tiny), "--out", "run", "-q"], 0)
+    assert "None was run for this recipe" in (tiny.parent / "run/report.html").read_text()
+    keep_calibration(default_cache(None), honest.facts)
+    for name in ("run", "plain"):
+        main_exit(["report", name], 0)
+    page = (tiny.parent / "run/report.html").read_text()
+    assert "4 null data sets of this design (8 null participants)" in page
+    assert "None was run for this recipe" not in page
+    assert honest.facts["lines"][0]["found"] in page and honest.facts["date"][:10] in page
+    assert "None was run" in (tiny.parent / "plain/report.html").read_text(), "that is another recipe"
+    assert read_json(tiny.parent / "run/calibration.json") == honest.facts
 
 
 def main_exit(arguments, code):

@@ -1,4 +1,4 @@
-"""Seven sites of a block, held against the installed libraries, and what an edit may and may not change."""
+"""Eight sites of a block, held against the installed libraries, and what an edit may and may not change."""
 
 from functools import cache
 
@@ -21,6 +21,8 @@ LLAMA = {**SIZES, **WORDS, "num_key_value_heads": 1}
 TEXT = {
     "bert": ("BertModel", {**SIZES, **WORDS}),
     "clip text": ("CLIPTextModel", {**SIZES, **WORDS, "eos_token_id": 3}),
+    "cohere": ("CohereModel", LLAMA),
+    "olmo2": ("Olmo2Model", LLAMA),
     "distilbert": ("DistilBertModel", {"vocab_size": 50, "dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 24}),
     "gemma3": ("Gemma3TextModel", {**LLAMA, "head_dim": 8}),
     "gpt2": ("GPT2Model", {"vocab_size": 50, "n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 32}),
@@ -36,7 +38,8 @@ VISION = {
     "vit": ("ViTModel", {**SIZES, **PICTURE}),
 }
 POST_NORM = ("bert", "distilbert")
-CAUSAL = ("clip text", "gemma3", "gpt2", "llama", "qwen2", "qwen3")
+MIDDLE = {"bert": "attention.output.LayerNorm", "distilbert": "sa_layer_norm"}
+CAUSAL = ("clip text", "cohere", "gemma3", "gpt2", "llama", "olmo2", "qwen2", "qwen3")
 KINDS = [*TEXT, *VISION, "timm"]
 
 
@@ -102,9 +105,13 @@ def test_sites_are_what_they_are_called(kind):
         assert bool((above == 0).all()) == (kind in CAUSAL)
         added = values["resid_pre"] + values["attn_out"] + values["mlp_out"]
         gap = float((added - values["resid_post"]).abs().max())
+        middle = values["resid_pre"] if kind == "cohere" else values["resid_pre"] + values["attn_out"]
         if kind in POST_NORM:
             assert gap > 0.1
+            norm = network.get_submodule(f"{taps[block + 1].module}.{MIDDLE[kind]}")
+            torch.testing.assert_close(norm(middle), values["resid_mid"], atol=1e-5, rtol=1e-5)
         else:
+            torch.testing.assert_close(middle, values["resid_mid"], atol=1e-5, rtol=1e-5)
             assert gap < 1e-5 * float(added.abs().max())
         assert float(values["attn_out"].abs().max()) > 1e-3 and float(values["mlp_out"].abs().max()) > 1e-3
         # The projections make of `z` and of the hidden units what is read behind them.

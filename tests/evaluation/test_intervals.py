@@ -50,7 +50,7 @@ def test_every_group_is_left_out_of_training_and_test(name, pooled):
 
     parts = [np.arange(40)] if pooled else None
     regions = {"all": np.ones(5, bool), "two": np.arange(5) < 2}
-    found = jackknife(METRICS[name], predict, [group[b] for b in folds], parts, regions, block=2)
+    (found,) = jackknife([METRICS[name]], predict, [group[b] for b in folds], parts, regions, block=2)
     assert found.values[0] == pytest.approx(score(METRICS[name], X, Y, folds, np.ones(40, bool), pooled))
     for left in range(12):
         want = score(METRICS[name], X, Y, folds, group != left, pooled)

@@ -28,8 +28,7 @@ def designs_of(X, folds):
 def refitting(designs):
     def predict(Y):
         for design in designs:
-            found = design.fit(Y, "float32")
-            yield found.y_true, found.y_pred
+            yield design.refit(Y)
 
     return predict
 
@@ -90,10 +89,38 @@ def test_a_sample_of_targets_stands_for_its_region(correlated):
     # Without forms, only how far the targets resemble each other is known.
     bare = refit_null(
         Y, exchange, refitting(designs_of(X, folds_of(n_rows))), column_scores("pearson_r", "folds"), regions,
-        n_refitted=18,
+        n_refitted=18, most_refitted=18,
     )  # fmt: skip
     ratio = bare.regions.std(axis=0) / every.regions.std(axis=0)
     assert (ratio > 0.85).all() and (ratio < 2).all()
+
+
+def test_more_targets_are_refitted_where_the_forms_say_little():
+    rng = np.random.default_rng(6)
+    Y, exchange = rng.normal(size=(20, 40)), make_exchange(20, kind="rows", n_exchanges=30)
+
+    def score(parts):  # of the fourth power, about which a bilinear form says hardly anything
+        return (parts[0][0][:5] ** 4).mean(axis=0)
+
+    null = refit_null(
+        Y, exchange, lambda stacked: iter([(stacked, stacked)]), score, {"all": np.ones(40, dtype=bool)},
+        forms=lambda: [np.eye(20, k=1, dtype=np.float32)], n_refitted=10, most_refitted=30,
+    )  # fmt: skip
+    assert null.explained < 0.7 and len(null.sampled) == 30
+
+
+def test_exchanged_responses_are_fitted_as_responses_are():
+    rng = np.random.default_rng(5)
+    X, Y = rng.normal(size=(60, 30)), rng.normal(size=(60, 50))
+    Y[:, :25] += X[:, :3] @ rng.normal(size=(3, 25))
+    run, settings = np.zeros(60), FoldSettings(alphas=np.logspace(-1, 4, 11))
+    for bands in ([X], [X[:, :10], X[:, 10:]]):
+        for train, test in folds_of(60):
+            design = FoldDesign(bands, train, test, settings, inner_groups=None, run=run)
+            exact, (measured, predicted) = design.fit(Y), design.refit(Y)
+            np.testing.assert_allclose(measured, exact.y_true, atol=1e-6)
+            # Where two penalties are as good, float32 may take the other one.
+            assert np.mean(np.abs(predicted - exact.y_pred).max(axis=0) < 1e-3) > 0.95
 
 
 def test_the_sample_holds_every_region():

@@ -1,6 +1,8 @@
 import pytest
 
+from brainbench.commands.run import run
 from brainbench.evaluation.metrics import METRICS
+from brainbench.studies.compute import UNTESTED
 from brainbench.studies.encode.claims import _against_controls
 
 
@@ -24,3 +26,29 @@ def test_nothing_is_said_of_an_interval_that_is_not_there(interval, said):
         "mean", [row("model", 0.6, **interval), row("control", 0.24)], METRICS["pearson_r"], {}
     )
     assert said in sentence
+
+
+SILENT = """\
+kind: encode
+dataset:
+  {name: simulated, n_subjects: 2, n_stimuli: 30, n_runs: 2, n_repeats: 2, rois: [{roi: silent, n_voxels: 2}],
+   images: drawings}
+encoders: [{name: small, family: pixels, role: model, image_size: 4}, {name: pixels, family: pixels, image_size: 3}]
+folds: {n_splits: 2}
+head: {n_alphas: 3, inner_folds: 2}
+unique: {over: controls}
+significance: {n_permutations: 0}
+bootstrap: {n_draws: 0}
+"""
+
+
+def test_what_was_not_tested_is_said_first_and_is_not_called_chance(tmp_path):
+    """Scores without a test were "not above chance", with no warning."""
+    (tmp_path / "untested.yaml").write_text(SILENT)
+    found = run(tmp_path / "untested.yaml", out=tmp_path / "run")
+    assert found.warnings[0] == UNTESTED
+    claims = " ".join(found.facts["claims"])
+    assert "which was not tested" in claims and "above chance" not in claims
+    assert "whether small explains variance beyond the controls was not tested" in claims
+    page = found.report.read_text()
+    assert page.count(UNTESTED.split(" (")[0]) == 1 and "not above chance in any region" not in page

@@ -25,7 +25,7 @@ def haxby(tmp_path_factory):
     out = tmp_path_factory.mktemp("haxby")
     return bb.run(
         "haxby-categories",
-        overrides=[f"dataset.root={root / 'haxby2001'}", "zero_shot.n_shuffles=200", "significance.n_permutations=200"],
+        overrides=[f"dataset.root={root / 'haxby2001'}", "zero_shot.n_shuffles=99", "significance.n_permutations=99"],
         out=out / "run",
         cache=out / "cache",
     )
@@ -58,7 +58,7 @@ def test_haxby_semantics_is_claimed_only_on_unseen_categories(haxby, real_data):
 def test_miyawaki_beats_its_null_and_shows_the_leaking_score_as_such(tmp_path, real_data):
     run = bb.run(
         "miyawaki-encoding",
-        overrides=[f"dataset.root={real_data / 'miyawaki2008'}", "significance.n_permutations=200"],
+        overrides=[f"dataset.root={real_data / 'miyawaki2008'}", "significance.n_permutations=99"],
         out=tmp_path / "run",
         cache=tmp_path / "cache",
     )
@@ -86,7 +86,7 @@ def test_alice_is_held_against_its_controls(tmp_path, real_data):
             f"dataset.root={real_data / 'alice'}",
             "dataset.subjects=[s18, s22, s26, s30, s35, s36]",
             "encoders[0].layers=[embeddings, encoder.layer.1]",
-            "significance.n_permutations=200",
+            "significance.n_permutations=99",
         ],
         out=tmp_path / "run",
         cache=tmp_path / "cache",

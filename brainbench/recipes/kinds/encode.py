@@ -12,6 +12,7 @@ from brainbench.recipes.base import Section, choice
 from brainbench.recipes.datasets import RecordingSettings, dataset_settings
 from brainbench.recipes.encoders import EegSettings
 from brainbench.recipes.kinds.base import ResponseRecipe
+from brainbench.recipes.lens import Lens
 from brainbench.recipes.parts import Ceiling, Decoding, Encoders, Head, Reduction, Timing, distinct_names
 
 
@@ -79,6 +80,8 @@ class EncodeRecipe(ResponseRecipe):
     """Leave-two-stimuli-out 2 vs 2 test."""
     decoding: Decoding | None = None
     """Decoding of a label from the responses, beside the encoding models."""
+    lens: Lens | None = None
+    """Diagnostics of the networks themselves, beside depth."""
 
     @model_validator(mode="after")
     def _signals(self) -> Self:

@@ -28,6 +28,9 @@ N_SAMPLES = 32
 FEW_TARGETS = 256
 """With fewer targets, looking for a basis takes longer than it saves."""
 
+SEARCH = 1e9
+"""Multiplications that looking for bins takes the time of, as a multiple of what it saves."""
+
 SMALLEST_SIZE = 1e-3
 """Directions count as no shorter than this."""
 
@@ -74,6 +77,7 @@ def filter_basis(
     *,
     tolerance: float,
     n_targets: int,
+    n_rows: int = 1000,
     relative: bool = False,
 ) -> FilterBasis:
     """Return the cheapest basis that reproduces every filter to a tolerance.
@@ -90,6 +94,8 @@ def filter_basis(
         Largest error of a filter times the size of its direction.
     n_targets : int
         How many targets it will serve; for `FEW_TARGETS` the filters themselves are their basis.
+    n_rows : int
+        Rows that each function predicts; where all products are few, directions stay in one bin.
     relative : bool
         Scale every filter to a largest value of 1 first: for scores that do not see the scale of predictions, and
         would otherwise depend on rounding where a large penalty shrinks everything.
@@ -102,15 +108,22 @@ def filter_basis(
     if len(values) < 2 or len(alphas) < 3 or n_targets < FEW_TARGETS:
         return direct
     sized = filters * sizes
-    bins = _best_bins(values, sized, tolerance)
+    found = _in_bins(filters, sized, sizes, [slice(0, len(values))], tolerance)
+    if found.rank * len(values) * n_rows * n_targets > SEARCH:
+        found = _in_bins(filters, sized, sizes, _best_bins(values, sized, tolerance), tolerance)
+    return found if _cost(found) < _cost(direct) else direct
+
+
+def _in_bins(
+    filters: np.ndarray, sized: np.ndarray, sizes: np.ndarray, bins: list[slice], tolerance: float
+) -> FilterBasis:
     functions, weights = [], []
     for columns in bins:
         left, size, right = np.linalg.svd(sized[:, columns], full_matrices=False)
         rank = _rank(left, size, right, sized[:, columns], tolerance)
         functions.append(right[:rank] / sizes[columns])
         weights.append(left[:, :rank] * size[:rank])
-    found = FilterBasis(filters, bins, functions, np.concatenate(weights, axis=1))
-    return found if _cost(found) < _cost(direct) else direct
+    return FilterBasis(filters, bins, functions, np.concatenate(weights, axis=1))
 
 
 def _cost(basis: FilterBasis) -> float:

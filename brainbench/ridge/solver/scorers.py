@@ -50,10 +50,18 @@ class FoldScores:
         In units of the scaled features.
     scoring : {"r2", "pearsonr"}
     n_targets : int
+    tolerance : float, optional
+        Largest error of a filter, where less precision is asked than `TOLERANCE` gives.
     """
 
     def __init__(
-        self, features: Features, spectrum: Spectrum, alphas: np.ndarray, scoring: str, n_targets: int
+        self,
+        features: Features,
+        spectrum: Spectrum,
+        alphas: np.ndarray,
+        scoring: str,
+        n_targets: int,
+        tolerance: float | None = None,
     ) -> None:
         self.xp = xp = features.xp
         self.spectrum, self.scoring, self.dtype = spectrum, scoring, features.dtype
@@ -65,11 +73,12 @@ class FoldScores:
             Z = Z - Z.mean(0)
         squares = (Z**2).sum(0)
         sizes = np.sqrt(xp.to_numpy(squares) * spectrum.n_train / self.n_test)
-        tolerance = min(TOLERANCE, TOLERANCE_PER_ROOT_ROW * self.n_test**0.5)
+        tolerance = tolerance or min(TOLERANCE, TOLERANCE_PER_ROOT_ROW * self.n_test**0.5)
         tolerance *= 1.0 if features.fit_intercept else WITHOUT_INTERCEPT
         basis = filter_basis(
-            spectrum.values, alphas, sizes, tolerance=tolerance, n_targets=n_targets, relative=scoring == "pearsonr"
-        )
+            spectrum.values, alphas, sizes, tolerance=tolerance, n_targets=n_targets, n_rows=self.n_test,
+            relative=scoring == "pearsonr",
+        )  # fmt: skip
         # Inner products of predictions need the test rows only up to a rotation.
         rotated = xp.triangle(Z) if Z.shape[0] > Z.shape[1] else Z
         self.factors = _factors(xp, rotated, basis, self.dtype)

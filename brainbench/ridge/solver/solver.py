@@ -93,6 +93,8 @@ class Solver:
     weights : ndarray (n_bands,), optional
     X_new : array (n_new, n_features), optional
         Rows to predict, raw.
+    tolerance : float, optional
+        Of the filters, where scores may be coarser than usual.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Solver:
         n_targets: int,
         weights: np.ndarray | None = None,
         X_new: Array | None = None,
+        tolerance: float | None = None,
     ) -> None:
         self.features = features
         self._order, self._offered = features.xp.asarray(descending(alphas)), features.xp.asarray(alphas)
@@ -121,7 +124,9 @@ class Solver:
             missing = [] if self.scorers else folds
             spectra = list(features.spectra([*missing, *([] if narrow else [every])], smallest, weights))
             whole = narrow or spectra.pop()
-            self.scorers = self.scorers or [FoldScores(features, one, alphas, scoring, n_targets) for one in spectra]
+            self.scorers = self.scorers or [
+                FoldScores(features, one, alphas, scoring, n_targets, tolerance) for one in spectra
+            ]
         self.fit = Fit(features, whole)
         self._needs_cross = whole.difference or any(scorer.needs_cross for scorer in self.scorers)
         self._new = features.project(whole, features.X[:0] if X_new is None else X_new)
@@ -142,6 +147,10 @@ class Solver:
         for scorer in self.scorers[1:]:
             total += scorer(block)
         return (total / len(self.scorers)).T
+
+    def predict(self, block: Block, alphas: Array) -> Array:
+        """Return predictions of the new rows ``(n_new, n_targets)``, a penalty per target."""
+        return self._new @ self.fit.shrunk(block, alphas) + block.mean
 
     def solve(self, block: Block, out: Outputs) -> None:
         """Score, choose and fit a block of targets, and write its columns of the results."""

@@ -11,7 +11,7 @@ from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.studies.cases.across import lead_subject
 from brainbench.studies.cases.labels import reading_claims
 from brainbench.studies.outcome import ALL, Outcome
-from brainbench.studies.words import Row, distinct, number, probability, significant
+from brainbench.studies.words import Row, distinct, number, probability, significant, untested
 
 
 def encoding_claims(recipe: EncodeRecipe, outcome: Outcome) -> list[str]:
@@ -43,8 +43,10 @@ def _unique(subject: str, rows: Sequence[Row]) -> list[str]:
             detail = f"best {best['layer']}: unique R2 {number(best['value'])}"
             if best.get("ci_low") is not None:
                 detail += f", interval {number(best['ci_low'], 2)} to {number(best['ci_high'], 2)}"
-            detail += f", q {probability(best.get('q'))}"
-            if not above:
+            detail += "" if untested(best) else f", q {probability(best.get('q'))}"
+            if all(map(untested, layers)):
+                text = f"whether {encoder} explains variance beyond the controls was not tested"
+            elif not above:
                 text = f"no {encoder} layer explains variance beyond the controls"
             else:
                 text = f"{len(above)} of {len(layers)} {encoder} layers explain variance that the controls do not"
@@ -76,7 +78,9 @@ def _against_controls(
         test = tests.get((best["encoder"], roi), best)
         text += f" (q {probability(test.get('q'))} over its layers)" if test.get("q") is not None else ""
         beyond_chance = metric.chance is None or good(best) > metric.direction * metric.chance
-        if not significant(test) or not beyond_chance:
+        if untested(test):
+            text += ", which was not tested"
+        elif not significant(test) or not beyond_chance:
             text += ", which is not above chance" if metric.direction > 0 else ", which is no better than chance"
         if controls:
             rival = max(controls, key=good)

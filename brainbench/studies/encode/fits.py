@@ -213,14 +213,9 @@ def nested_unit(recipe: EncodeRecipe, folder: RunFolder, small: Sequence[Fits], 
     def compute() -> dict[str, np.ndarray]:
         both = gather(full, folder)
         smaller = [gather(one, folder)["y_pred"] for one in small]
-        scored = score_nested(
-            both["y_true"], smaller, both["y_pred"], both["fold"], how,
-            rois=case.responses.rois,
-            run=case.rows.run[both["row"]],
-            stimulus=case.rows.stimulus[both["row"]],
-        )  # fmt: skip
-        models = [*(one.sources for one in small), full.sources]
         best = best_of(both["y_true"], smaller, both["fold"], how)
+        scored = score_nested(both["y_true"], best, both["y_pred"], both["fold"], how, rois=case.responses.rois)
+        models = [*(one.sources for one in small), full.sources]
         return {
             **scored.to_arrays(), **nested_null(recipe, case, fold_settings(recipe, case), models, both, best)
         }  # fmt: skip

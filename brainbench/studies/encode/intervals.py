@@ -42,15 +42,17 @@ def interval_unit(recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits, small
         full = Refits(recipe, folder, fit, group)
         of_tests = [group[test] for _, test in case.split.folds]
         parts = None if case.split.over == "folds" else [np.arange(sum(map(len, of_tests)))]
+        metrics = [METRICS[name] for name in names]
+        left_out = jackknife(metrics, full, of_tests, parts, case.responses.rois)
+        if smaller:
+            best = BestOf([Refits(recipe, folder, one, group) for one in smaller], pooled=parts is not None)
+            rival = jackknife(metrics, best, of_tests, parts, case.responses.rois)
+            left_out = [one - other for one, other in zip(left_out, rival, strict=True)]
         found: dict[str, np.ndarray] = {}
-        for name in names:
-            left_out = jackknife(METRICS[name], full, of_tests, parts, case.responses.rois)
-            if smaller:
-                best = BestOf([Refits(recipe, folder, one, group) for one in smaller], pooled=parts is not None)
-                left_out = left_out - jackknife(METRICS[name], best, of_tests, parts, case.responses.rois)
-            bounded = not smaller and METRICS[name].power == 1
-            low, high = left_out.interval(recipe.bootstrap.confidence, correlation=bounded)
-            found |= {f"low/{name}": low, f"high/{name}": high}
+        for metric, one in zip(metrics, left_out, strict=True):
+            bounded = not smaller and metric.power == 1
+            low, high = one.interval(recipe.bootstrap.confidence, correlation=bounded)
+            found |= {f"low/{metric.name}": low, f"high/{metric.name}": high}
         return found
 
     key = {

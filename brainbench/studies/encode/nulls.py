@@ -75,8 +75,7 @@ def layer_null(
 
     def predict(Y: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         for design in designs:
-            found = design.fit(Y, "float32")
-            yield found.y_true, found.y_pred
+            yield design.refit(Y)
 
     def forms() -> list[np.ndarray]:
         return [np.add.reduce([design.form(alpha, n_rows) for design in designs]) for alpha in FORM_ALPHAS]
@@ -117,12 +116,12 @@ def nested_null(
 
     def predict(Y: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         for of_fold in zip(*all_designs, strict=True):
-            found = [design.fit(Y, "float32") for design in of_fold]
-            yield found[0].y_true, *(one.y_pred for one in found)
+            found = [design.refit(Y) for design in of_fold]
+            yield found[0][0], *(predicted for _, predicted in found)
 
     return refit_null(
         left, exchange_of(recipe, case), predict, gain_scores(case.split.over), case.responses.rois, base=base,
-        n_refitted=N_REFITTED_NESTED, seed=recipe.seed,
+        n_refitted=N_REFITTED_NESTED, most_refitted=N_REFITTED_NESTED, seed=recipe.seed,
     ).to_arrays()  # fmt: skip
 
 

@@ -33,6 +33,7 @@ from brainbench.studies.encode.fits import (
     score_unit,
 )
 from brainbench.studies.encode.intervals import interval_unit
+from brainbench.studies.encode.lens import LensStudy
 from brainbench.studies.encode.nulls import fill_layer
 from brainbench.studies.encode.similarity import geometry_cells, report_geometry
 from brainbench.studies.encode.tested import Tests
@@ -130,6 +131,12 @@ class EncodeStudy(Study[EncodeRecipe]):
         main = [case for case in self.cases if self._is_main(case) and case.rows.subject != GROUP]
         return [] if self.recipe.decoding is None else plan_readings(self.recipe, self.recipe.decoding, main)
 
+    @cached_property
+    def lens(self) -> LensStudy | None:
+        """Diagnostics of the networks."""
+        settings = self.recipe.lens
+        return None if settings is None else LensStudy(self.opened, settings)
+
     def _is_main(self, case: Case) -> bool:
         return case.rows.scheme.label == self.recipe.schemes[0].label
 
@@ -151,6 +158,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         yield Stage("geometry (RSA, CKA)", [cell.unit for cell in self.geometry])
         yield Stage("unseen stimuli (2 vs 2)", [cell.unit for cell in self.unseen])
         yield Stage("decode", [unit for reading in self.readings for _, unit in reading.tasks])
+        yield Stage("lens", [] if self.lens is None else self.lens.units)
 
     # What was found --------------------------------------------------------------------------------------------------
 
@@ -185,6 +193,8 @@ class EncodeStudy(Study[EncodeRecipe]):
         tests.report_means(outcome)
         if recipe.decoding is not None:
             report_readings(recipe, runner, outcome, self.readings)
+        if self.lens is not None:
+            self.lens.report(runner, outcome)
 
     def _read(self, unit: Unit | None) -> Mapping[str, np.ndarray]:
         return {} if unit is None else self.runner.read([unit])[0]
@@ -218,7 +228,8 @@ class EncodeStudy(Study[EncodeRecipe]):
         networks = [entry for entry in encoders if entry.settings.has_network]
         if networks:
             parts["libraries"] += TORCH_MB
-            parts["networks"] = sum(network_mb(entry.encoder) for entry in networks) + BATCH_MB
+            passes = 1 if self.lens is None else max(1, min(jobs_of(recipe), len(self.lens.units)))
+            parts["networks"] = sum(network_mb(entry.encoder) for entry in networks) + passes * BATCH_MB
         widest = max((layer.width or 1000 for entry in encoders for layer in entry.layers), default=1)
         width = widest if recipe.reduction.method == "none" else min(widest, recipe.reduction.n_components)
         side = min(rows, width)

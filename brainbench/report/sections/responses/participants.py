@@ -50,6 +50,6 @@ def draw(page: Page) -> dict[str, Any] | None:
     drawn = participants(values, [roi for roi in page.rois if roi in values], title, page.mark)
     return {
         "figure": page.save(drawn, "participants", "best model layer of every participant"),
-        "above": above,
+        "above": {name: rois for name, rois in above.items() if name in set(tested["subject"])},
         "panels": panels,
     }

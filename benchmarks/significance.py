@@ -1,0 +1,247 @@
+"""What the significance stage costs, and whether its p values are those of brute force.
+
+    python benchmarks/significance.py [--part recipes|fit|agreement ...] [--against PYTHON] [--alice ROOT] [--only NAME]
+
+``recipes``: CPU of null, p, intervals and ceilings in whole recipes, with this build and that of `--against`: runs with
+and without them (``significance.n_permutations: 0``, ``bootstrap.n_draws: 0``, ``ceiling.method: none``), in folders of
+their own and one feature store a build; the stage is the difference. ``fit``: one layer's null against one fit of
+the layer, 1,000 rows x 8,000 targets, as recipes fit it. ``agreement``: p of the shipped null (199 exchanges and the
+tail) against 10,000 exchanges that are all fitted, for 300 targets and 30 regions. CPU seconds of one thread are
+printed; exit code 1 where a bound is not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+import numpy as np  # noqa: E402
+
+from brainbench.evaluation.exchange import Exchange, make_exchange  # noqa: E402
+from brainbench.evaluation.family import p_of_draws, p_of_targets  # noqa: E402
+from brainbench.evaluation.refit import FORM_ALPHAS, Null, column_scores, refit_null  # noqa: E402
+from brainbench.evaluation.splitters import make_splitter  # noqa: E402
+from brainbench.ridge.encoding import FoldDesign, FoldSettings  # noqa: E402
+
+HERE = Path(__file__).parent
+ALPHAS = np.logspace(-3, 5, 17)
+"""As recipes have them by default."""
+
+WIDE = """\
+kind: encode
+dataset:
+  name: simulated
+  design: images
+  n_subjects: 1
+  n_stimuli: 300
+  n_repeats: 2
+  n_runs: 6
+  rois:
+    - {roi: a, encoder: pixels, layer: pixels, n_voxels: 2500, ceiling: 0.7}
+    - {roi: b, encoder: pixels, layer: pixels, n_voxels: 2500, ceiling: 0.5}
+    - {roi: c, n_voxels: 2500}
+    - {roi: d, n_voxels: 2500}
+hold_out: [stimulus]
+folds: {n_splits: 5}
+encoders:
+  - {name: pixels, family: pixels, image_size: 16}
+"""
+NOTHING = ("significance.n_permutations=0", "bootstrap.n_draws=0", "ceiling.method=none")
+MOST_OF_A_FIT = 3.0
+
+
+def recipes(folder: Path) -> dict[str, tuple[Path, tuple[str, ...]]]:
+    """Return name -> recipe and settings."""
+    wide = folder / "wide.yaml"
+    layers = "".join(f"  - {{name: random{k}, family: random, width: 384, seed: {k}}}\n" for k in range(11))
+    wide.write_text(WIDE + layers)
+    shipped = HERE.parent / "recipes"
+    return {
+        "quickstart": (shipped / "quickstart.yaml", ()),
+        "300 stimuli x 10,000 voxels x 12 layers": (wide, ()),
+        "alice-language, 2 listeners": (shipped / "alice-language.yaml", ("dataset.subjects=[S01, S04]",)),
+    }
+
+
+def cpu_of(python: str, recipe: Path, settings: tuple[str, ...], out: Path, cache: Path) -> float:
+    """Run a recipe and return its CPU seconds."""
+    options = [part for setting in settings for part in ("--set", setting)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [python, "-m", "brainbench", "run", str(recipe), "--out", str(out), "--cache", str(cache), "--jobs", "1",
+         "--device", "cpu", "--quiet", *options],
+        cwd=out.parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"{recipe.name} with {python}: {done.stderr[-2000:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def part_recipes(against: str | None, alice: str | None, only: str) -> bool:
+    """Print the CPU of the stage for every recipe; return whether none takes more than the other build's."""
+    good = True
+    print("| recipe | build | all | without | significance stage | ratio |\n|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for title, (recipe, settings) in recipes(folder).items():
+            if only not in title or ("alice" in title and not alice):
+                continue
+            settings += (f"dataset.root={alice}",) if "alice" in title else ()
+            stages = []
+            for number, python in enumerate([against, sys.executable] if against else [sys.executable]):
+                cache = folder / f"cache{number}"
+                runs = [
+                    cpu_of(python, recipe, (*settings, *extra), folder / f"{recipe.stem}-{number}-{turn}", cache)
+                    for turn, extra in enumerate((NOTHING, NOTHING, ()))  # the first one fills the feature store
+                ]
+                stages.append(runs[2] - runs[1])
+                ratio = stages[-1] / stages[0]
+                build = "this" if python == sys.executable else "other"
+                print(
+                    f"| {title} | {build} | {runs[2]:.1f} | {runs[1]:.1f} | {stages[-1]:.1f} | {ratio:.2f} |",
+                    flush=True,
+                )
+            good &= stages[-1] <= stages[0]
+    print("the stage takes no more than the other build's:", "yes" if good else "NO")
+    return good
+
+
+def designs_of(X: np.ndarray, seed: int) -> list[FoldDesign]:
+    """Return five folds of a design of trials."""
+    n_rows, stimulus = len(X), np.arange(len(X))
+    folds = make_splitter(["stimulus"], n_splits=5, seed=seed).split(X, stimulus=stimulus)
+    settings = FoldSettings(alphas=ALPHAS)
+    return [
+        FoldDesign([X], train, test, settings, inner_groups=stimulus[train], run=np.zeros(n_rows))
+        for train, test in folds
+    ]
+
+
+def null_of(
+    Y: np.ndarray, exchange: Exchange, designs: list[FoldDesign], regions: dict[str, np.ndarray], **settings: int
+) -> Null:
+    """Return the null as recipes draw it."""
+
+    def predict(stacked: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for design in designs:
+            yield design.refit(stacked)
+
+    def forms() -> list[np.ndarray]:
+        return [np.add.reduce([design.form(alpha, len(Y)) for design in designs]) for alpha in FORM_ALPHAS]
+
+    score = column_scores("pearson_r", "folds")
+    return refit_null(Y, exchange, predict, score, regions, forms=forms, **settings)
+
+
+def observed_of(Y: np.ndarray, designs: list[FoldDesign]) -> np.ndarray:
+    """Return the score of every target."""
+    parts = [(found.y_true, found.y_pred) for found in (design.fit(Y) for design in designs)]
+    return column_scores("pearson_r", "folds")(parts)
+
+
+def part_fit() -> bool:
+    """Hold the null of a layer against its fit."""
+    rng = np.random.default_rng(0)
+    n_rows, n_targets, good = 1000, 8000, True
+    for width in (300, 768, 2000):
+        X = rng.normal(size=(n_rows, width)) * np.linspace(2, 0.05, width)
+        Y = rng.normal(size=(n_rows, n_targets)) + 0.3 * X[:, :10] @ rng.normal(size=(10, n_targets))
+        start = time.process_time()
+        designs = designs_of(X, 0)
+        observed_of(Y, designs)
+        fit = time.process_time() - start
+        regions = {str(k): np.arange(n_targets) * 4 // n_targets == k for k in range(4)}
+        exchange = make_exchange(n_rows, kind="rows", n_exchanges=199)
+        start = time.process_time()
+        found = null_of(Y, exchange, designs_of(X, 0), regions)
+        null = time.process_time() - start
+        good &= null <= MOST_OF_A_FIT * fit
+        print(
+            f"1,000 rows x {width} features -> 8,000 targets: fit {fit:.1f} CPU s, null {null:.1f}, ratio "
+            f"{null / fit:.2f} (at most {MOST_OF_A_FIT}); {len(found.sampled)} targets refitted, forms explain "
+            f"{found.explained:.3f}",
+            flush=True,
+        )
+    return good
+
+
+AGREE = 0.9
+"""Share of regions, or targets, that agree: of those that are right, .95 do."""
+
+NOISE = ("white", "AR(1) .5", "heavy-tailed")
+LEVELS = (0.2, 0.05, 0.01, 0.001)
+N_EXACT, N_TARGETS, N_REGIONS, N_ROWS = 10_000, 300, 30, 120
+
+
+def noise_of(kind: str, rng: np.random.Generator) -> np.ndarray:
+    """Return responses; ten targets of a region share half of their variance."""
+    shared = np.repeat(rng.normal(size=(N_ROWS + 100, N_REGIONS)), N_TARGETS // N_REGIONS, axis=1)
+    noise = shared + rng.normal(size=(N_ROWS + 100, N_TARGETS))
+    if kind.startswith("AR"):
+        from scipy.signal import lfilter
+
+        noise = lfilter([1.0], [1.0, -0.5], noise, axis=0)
+    return (np.sign(noise) * np.abs(noise) ** 3 if kind.startswith("heavy") else noise)[100:]
+
+
+def part_agreement() -> bool:
+    """Ask the shipped null for the p of scores that brute force gives a level; return whether nine in ten agree."""
+    good = True
+    print("| responses | of | p by brute force | within two errors | p as shipped: median, 5 % to 95 % |")
+    print("|---|---|---|---|---|")
+    for number, kind in enumerate(NOISE):
+        rng = np.random.default_rng([7, number])
+        X = rng.normal(size=(N_ROWS, 60)) * np.linspace(2, 0.1, 60)
+        Y, designs = noise_of(kind, rng), designs_of(X, 1)
+        regions = {str(k): np.arange(N_TARGETS) * N_REGIONS // N_TARGETS == k for k in range(N_REGIONS)}
+        many = make_exchange(N_ROWS, kind="rows", n_exchanges=N_EXACT, seed=1)
+        every = null_of(Y, many, designs, regions, n_refitted=N_TARGETS)
+        few = make_exchange(N_ROWS, kind="rows", n_exchanges=199, seed=2)
+        shipped = null_of(Y, few, designs, regions)
+        for level in LEVELS:
+            for_regions, for_targets = (np.quantile(one, 1 - level, axis=0) for one in (every.regions, every.targets))
+            found = {
+                "regions": [p_of_draws(s, d, few) for s, d in zip(for_regions, shipped.regions.T, strict=True)],
+                "targets": list(p_of_targets(for_targets, shipped, few)),
+            }
+            error = np.sqrt(level * (1 - level) * (1 / len(few) + 1 / N_EXACT))
+            for what, p in found.items():
+                within = float(np.mean(np.abs(np.array(p) - level) <= 2 * error))
+                good &= within >= AGREE
+                median, low, high = np.quantile(p, [0.5, 0.05, 0.95])
+                print(
+                    f"| {kind} | {len(p)} {what} | {level} | {within:.2f} | {median:.4f}, {low:.4f} to {high:.4f} |",
+                    flush=True,
+                )
+    return good
+
+
+def main() -> int:
+    """Print what was asked for; return 1 where a bound is not kept."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", nargs="*", choices=("recipes", "fit", "agreement"), default=["recipes", "fit"])
+    parser.add_argument("--against", help="Python of the other build, by default none")
+    parser.add_argument("--alice", help="root of the data set of alice-language")
+    parser.add_argument("--only", default="", help="recipes whose title holds this")
+    args = parser.parse_args()
+    parts = {
+        "recipes": lambda: part_recipes(args.against, args.alice, args.only),
+        "fit": part_fit,
+        "agreement": part_agreement,
+    }
+    return 0 if all([parts[part]() for part in args.part]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

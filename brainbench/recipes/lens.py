@@ -1,0 +1,40 @@
+"""Settings of the lens: which diagnostics of the networks are drawn beside depth."""
+
+from __future__ import annotations
+
+import pkgutil
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from brainbench.core.registry import Registry
+from brainbench.recipes.base import Section, choice
+from brainbench.recipes.parts import distinct_names
+
+ROOM = "lens.diagnostics"
+"""Where diagnostics stand, below the package: every module there is one."""
+
+
+def _built_in() -> dict[str, str]:
+    folder = Path(__file__).parents[1].joinpath(*ROOM.split("."))
+    return {one.name: f"brainbench.{ROOM}.{one.name}:diagnostic" for one in pkgutil.iter_modules([str(folder)])}
+
+
+DIAGNOSTICS: Registry[Any] = Registry("diagnostic", _built_in(), entry_point_group="brainbench.diagnostics")
+"""Every diagnostic by name (`brainbench.lens.base.Diagnostic`), imported when it is asked for."""
+
+
+class Lens(Section):
+    """What the networks themselves do, block by block."""
+
+    diagnostics: list[Annotated[str, choice(DIAGNOSTICS.names)]] = Field(["stream"], min_length=1)
+    """What is computed (`brainbench list diagnostics`)."""
+    stimuli: int = Field(200, ge=2)
+    """Stimuli of the first participant that are looked at, drawn by the seed."""
+
+    @field_validator("diagnostics")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        distinct_names(value, "diagnostic")
+        return value

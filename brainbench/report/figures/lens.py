@@ -1,0 +1,54 @@
+"""Figures of the lens: columns of diagnostics against depth, beside the scores of regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainbench.report.figures.drawing import COLOURS, clean, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MARKERS = "os^Dv<>Ph"
+
+
+def against_depth(
+    panels: Mapping[str, Sequence[Mapping[str, Any]]],
+    scores: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    axis: str,
+    mark: str = "",
+) -> Figure:
+    """Draw a panel per kind of number, and one of the scores of regions at the same depths.
+
+    Parameters
+    ----------
+    panels : mapping of str to sequence of {title, depth, value, low, high}
+        What is drawn along y, and its lines; arrays over blocks, NaN where there is no number.
+    scores : mapping of str to (depth, value)
+        Of every region; none where the encoder was not scored.
+    axis : str
+        What the scores are.
+    """
+    n = len(panels) + bool(scores)
+    figure = new_figure(3.5 * n + 0.3, 2.9, mark)
+    axes = figure.subplots(1, n, squeeze=False)[0]
+    for ax, (title, lines) in zip(axes, panels.items(), strict=False):
+        for index, line in enumerate(lines):
+            colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+            ax.fill_between(line["depth"], line["low"], line["high"], color=colour, alpha=0.16, linewidth=0)
+            ax.plot(line["depth"], line["value"], f"{marker}-", color=colour, markersize=3.2, linewidth=1.3,
+                    label=line["title"])  # fmt: skip
+        ax.set_title(title, fontsize=8, loc="left")
+    for index, (roi, (depth, value)) in enumerate(scores.items()):
+        axes[-1].plot(depth, value, "o-", color=COLOURS[index % len(COLOURS)], markersize=3.2, linewidth=1.3, label=roi)
+        axes[-1].set_title(f"{axis}, by region", fontsize=8, loc="left")
+    for ax in axes:
+        ax.axhline(0, color="#cbd2d9", linewidth=0.8, zorder=0)
+        ax.set_xlim(-0.03, 1.03)
+        ax.set_xlabel("relative depth", fontsize=8)
+        ax.legend(fontsize=7, frameon=False)
+        clean(ax)
+    return figure

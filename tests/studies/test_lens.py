@@ -1,0 +1,82 @@
+"""The `lens` section: planned, computed once, reported beside depth; what has no network says why it is empty."""
+
+import pytest
+
+import brainbench as bb
+from brainbench.core.errors import UserError
+from brainbench.recipes.reader import parse_recipe
+
+RECIPE = """\
+kind: encode
+title: Inside small networks
+seed: 1
+dataset:
+  name: simulated
+  images: drawings
+  n_subjects: 1
+  n_stimuli: 24
+  n_runs: 2
+  rois: [{roi: stripes, prefers: stripes, n_voxels: 4}]
+folds: {n_splits: 2}
+encoders:
+  - {name: vit, family: image, model: test_vit, weights: random, image_size: 32, layers: ["blocks.0", "blocks.5"]}
+  - {name: resnet, family: image, model: resnet18, weights: random, image_size: 32, layers: [layer1]}
+  - {name: pixels, family: pixels, image_size: 8}
+head: {n_alphas: 3, inner_folds: 2}
+lens: {diagnostics: [stream], stimuli: 10}
+ceiling: {method: none}
+significance: {n_permutations: 19}
+bootstrap: {n_draws: 20}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lens")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    places = {"out": folder / "run", "cache": folder / "cache"}
+    before = bb.plan(folder / "recipe.yaml", **places).units["lens"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", lambda figure, buffer, **_: buffer.write(b"drawn"))
+        done = bb.run(folder / "recipe.yaml", **places)
+    after = bb.plan(folder / "recipe.yaml", **places).units["lens"]
+    assert (before, after) == ((2, 2), (2, 0))  # all, missing: the same units are described again
+    other = bb.plan(folder / "recipe.yaml", overrides=["lens.stimuli=9"], **places).units["lens"]
+    assert other == (2, 2) and "lens" not in bb.plan(folder / "recipe.yaml", overrides=["lens=null"], **places).units
+    return done
+
+
+def test_networks_are_looked_into(run):
+    found = run.facts["findings"]["lens"]
+    vit, resnet, pixels = found["encoders"]
+    assert found["stimuli"] == 10 and [one["name"] for one in found["diagnostics"]] == ["stream"]
+    assert vit["untrained"] and vit["blocks"] == [f"blocks.{i}" for i in range(6)] and vit["depth"][0] == 0.5 / 6
+    assert [one["column"] for one in vit["columns"]] == [
+        "r_attn", "r_mlp", "r_layer", "cos_attn", "cos_mlp", "cos_layer"
+    ]  # fmt: skip
+    for column in vit["columns"]:
+        assert not column["reason"] and len(column["blocks"]) == 6
+        for cell in column["blocks"]:
+            assert cell["low"] <= cell["value"] <= cell["high"] and cell["n"] == 10
+    assert all("'attn_out' is not known for ResNet" in one["reason"] and not one["blocks"] for one in resnet["columns"])
+    assert pixels["reason"] == "it is no network: there is nothing to look into" and not pixels["columns"]
+
+
+def test_the_section_shows_every_column(run):
+    page = run.report.read_text()
+    section = page[page.index('<h2 id="inside-the-networks"') :]
+    section = section[: section.index("</section>")]
+    assert "over 10 stimuli of sim-01" in section and '<span class="tag">simulated</span>' in section
+    assert '<h3>vit <span class="tag">untrained</span></h3>' in section and "arXiv:2505.13898" in section
+    columns = run.facts["findings"]["lens"]["encoders"][0]["columns"]
+    for column in columns:
+        assert f'<th class="n">{column["column"]}</th>' in section
+        assert f"{column['blocks'][3]['value']:.3f}".replace("-", "\N{MINUS SIGN}") in section
+    assert "Nothing: it is no network" in section and "Left empty: r_attn, r_mlp" in section
+
+
+def test_an_unknown_name_is_met_with_the_nearest():
+    with pytest.raises(UserError, match=r"'strem'.*did you mean 'stream'"):
+        parse_recipe(RECIPE.replace("[stream]", "[strem]"), "recipe.yaml")
+    with pytest.raises(UserError, match="diagnostic 'stream' is given twice"):
+        parse_recipe(RECIPE.replace("[stream]", "[stream, stream]"), "recipe.yaml")
