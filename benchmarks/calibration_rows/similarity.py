@@ -5,9 +5,8 @@ from functools import partial
 import numpy as np
 
 from brainbench.evaluation.calibration import Row
-from brainbench.evaluation.exchange import make_exchange
 from brainbench.evaluation.family import p_of_draws
-from brainbench.evaluation.labels import widened
+from brainbench.evaluation.labels import exchange_labels, widened
 from brainbench.evaluation.similarity import geometry_test
 from brainbench.evaluation.splitters import make_splitter
 from brainbench.evaluation.zero_shot import leave_two_out_2v2
@@ -37,13 +36,18 @@ def identified(seed: int, *, what: str, n_rows: int = 60) -> float:
     """Return the p of images predicted from responses that know nothing of them, folds of images held out."""
     rng = np.random.default_rng(seed)
     X, images = rng.normal(size=(n_rows, 30)), rng.normal(size=(n_rows, 12)) @ rng.normal(size=(12, 40))
-    predicted = np.empty_like(images)
-    for train, test in make_splitter(["stimulus"], n_splits=5, seed=seed % 2**31).split(X, stimulus=np.arange(n_rows)):
+    predicted, fold = np.empty_like(images), np.empty(n_rows, dtype=int)
+    folds = make_splitter(["stimulus"], n_splits=5, seed=seed % 2**31).split(X, stimulus=np.arange(n_rows))
+    for number, (train, test) in enumerate(folds):
+        fold[test] = number
         head = RidgeCV(alphas=np.logspace(0, 4, 5), cv=4, store_coef=False)
         predicted[test] = head.fit_then_predict(X[train], images[train], X[test])
     R = correlations(images, predicted)
     scores = R if what == "pixcorr" else two_way_shares(R)
-    exchange = make_exchange(n_rows, kind="stimulus", stimulus=np.arange(n_rows), n_exchanges=199, seed=seed % 2**31)
+    names = np.arange(n_rows)
+    exchange = exchange_labels(
+        names, kind="stimulus", stimulus=names, within=fold, n_exchanges=199, seed=seed % 2**31
+    )  # fmt: skip
     draws = scores[exchange.orders, np.arange(n_rows)].mean(axis=1)
     return p_of_draws(float(np.diag(scores).mean()), widened(draws), exchange)
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.evaluation.exchange import Exchange, make_exchange
+from brainbench.evaluation.exchange import Exchange
 from brainbench.evaluation.family import p_of_draws
-from brainbench.evaluation.labels import learned_from, widened
+from brainbench.evaluation.labels import exchange_labels, learned_from, widened
 from brainbench.reconstruction.base import Images
 from brainbench.reconstruction.identification import correlations, two_way, two_way_shares
 from brainbench.reconstruction.images import stimulus_images
@@ -126,17 +126,23 @@ class Judge:
     def exchange(self) -> Exchange | None:
         """Orders of the test rows under the scheme's null; None where nothing can be exchanged.
 
-        Truths change places among all rows that the null exchanges, whichever fold they are tested in.
+        Truths change places within folds: predictions resemble the mean of the truths that trained them, so that a
+        truth of another fold, which did, is more like them than their own, which did not. Where folds are too small
+        for that, they change places over folds, and p is too large rather than too small.
         """
-        one = self.one
-        n = max(N_SHUFFLES, one.recipe.significance.n_permutations)
-        try:
-            return make_exchange(
-                len(self.rows), kind=one.case.split.null, run=one.case.rows.run[self.rows], stimulus=self.stimulus,
-                n_exchanges=n, seed=one.recipe.seed,
-            )  # fmt: skip
-        except ValueError:
-            return None
+        one, n = self.one, max(N_SHUFFLES, self.one.recipe.significance.n_permutations)
+        fold = np.zeros(len(one.case.rows), dtype=int)
+        for number, (_, test) in enumerate(one.case.split.folds):
+            fold[test] = number
+        for within in (fold[self.rows], None):
+            try:
+                return exchange_labels(
+                    self.stimulus, kind=one.case.split.null, run=one.case.rows.run[self.rows], within=within,
+                    stimulus=self.stimulus, n_exchanges=n, seed=one.recipe.seed,
+                )  # fmt: skip
+            except ValueError:
+                continue
+        return None
 
     @cached_property
     def learned(self) -> bool:
