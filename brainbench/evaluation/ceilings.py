@@ -50,6 +50,11 @@ class Ceiling:
     power: int = 2
     left_out: np.ndarray | None = None
 
+    def shared_with(self, share: np.ndarray) -> Ceiling:
+        """Return shares of variance (power 2) of responses of which only `share`, ``(n_targets,)``, was looked at."""
+        left_out = None if self.left_out is None else self.left_out * share
+        return Ceiling(self.values * share, 2, left_out)
+
     @property
     def targets(self) -> np.ndarray:
         """Ceiling of every target in r, in [0, 1]."""
@@ -102,6 +107,37 @@ def _drawn_together(values: np.ndarray, noise: float) -> np.ndarray:
         return values
     mean = values.mean()
     return np.asarray(mean + np.sqrt(max(1 - noise / spread, 0.0)) * (values - mean))
+
+
+def without_offsets(data: np.ndarray, stimulus: np.ndarray, run: np.ndarray) -> np.ndarray:
+    """Return responses without the offsets of runs, ``(n_presentations, n_targets)``.
+
+    Where stimuli meet several runs, offsets move their means less than the halves of their showings, which would count
+    them as noise. What the same stimuli differ by from run to run is taken out, and so are the means of runs that
+    share no stimulus with others. Where no stimulus meets two runs, nothing tells an offset from what stimuli do.
+
+    Parameters
+    ----------
+    data : ndarray (n_presentations, n_targets)
+    stimulus : int ndarray (n_presentations,)
+    run : ndarray (n_presentations,)
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    names, runs = (np.unique(one, return_inverse=True)[1] for one in (stimulus, run))
+    offsets = np.eye(int(runs.max()) + 1)[runs]
+    counts = np.bincount(names)
+    met = np.zeros((len(counts), offsets.shape[1]))
+    np.add.at(met, names, offsets)
+    n_parts, part = connected_components(met.T @ met, directed=False)
+    if n_parts == offsets.shape[1]:
+        return data
+    within = offsets - (met / counts[:, None])[names]
+    moved = np.linalg.pinv(within.T @ within, rcond=1e-8, hermitian=True) @ (within.T @ data)
+    parts = np.eye(n_parts)[part[runs]]
+    level = parts.T @ (data - moved[runs]) / parts.sum(axis=0)[:, None]
+    moved += (level - level.mean(axis=0))[part]
+    return np.asarray(data - moved.astype(data.dtype)[runs])
 
 
 @dataclass(frozen=True)
