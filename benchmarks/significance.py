@@ -181,7 +181,7 @@ AGREE = 0.9
 
 NOISE = ("white", "AR(1) .5", "heavy-tailed")
 LEVELS = (0.2, 0.05, 0.01, 0.001)
-N_EXACT, N_TARGETS, N_REGIONS, N_ROWS = 10_000, 300, 30, 120
+N_EXACT, N_TARGETS, N_REGIONS, N_ROWS = 10_000, 300, 30, 60
 
 
 def noise_of(kind: str, rng: np.random.Generator) -> np.ndarray:
@@ -202,7 +202,7 @@ def part_agreement() -> bool:
     print("|---|---|---|---|---|")
     for number, kind in enumerate(NOISE):
         rng = np.random.default_rng([7, number])
-        X = rng.normal(size=(N_ROWS, 60)) * np.linspace(2, 0.1, 60)
+        X = rng.normal(size=(N_ROWS, 30)) * np.linspace(2, 0.1, 30)
         Y, designs = noise_of(kind, rng), designs_of(X, 1)
         regions = {str(k): np.arange(N_TARGETS) * N_REGIONS // N_TARGETS == k for k in range(N_REGIONS)}
         many = make_exchange(N_ROWS, kind="rows", n_exchanges=N_EXACT, seed=1)
