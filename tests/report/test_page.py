@@ -13,6 +13,7 @@ import pytest
 import brainbench as bb
 from brainbench.core.errors import UserError
 from brainbench.report import write_report
+from brainbench.report.figures.drawing import new_figure
 from brainbench.report.section import sections
 from tests.studies.recipes import SMALL, write_recipe
 
@@ -141,3 +142,14 @@ def test_a_section_that_is_none_is_named(monkeypatch, tmp_path):
         with pytest.raises(UserError, match=f"'mine' of brainbench.sections leads to bare.*{missing}"):
             sections.__wrapped__()
         (tmp_path / "bare.html").write_text("nothing")
+
+
+@pytest.mark.parametrize("width", [1.8, 2.7, 6.0])
+def test_a_mark_is_never_cut(width):
+    mark = "simulated: no brain was measured; untrained weights: a_network, another, a_third_with_a_long_name"
+    figure = new_figure(width, 3.0, mark)
+    figure.subplots()
+    figure.draw_without_rendering()
+    box, whole = figure._supxlabel.get_window_extent(), figure.bbox
+    assert box.x0 >= whole.x0 and box.x1 <= whole.x1 and box.y0 >= whole.y0
+    assert figure._supxlabel.get_text().replace("\n", " ") == mark

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 INK = "#1f2933"
 GREY = "#7b8794"
 MAX_CELLS_WITH_TEXT = 160
+MARK_CHARACTERS = 14
+"""Of the mark, in an inch: a mark that is longer than its figure takes several lines, it is never cut."""
 
 
 def new_figure(width: float, height: float, mark: str) -> Figure:
@@ -20,7 +23,8 @@ def new_figure(width: float, height: float, mark: str) -> Figure:
 
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
     if mark:
-        figure.supxlabel(mark, x=0.995, ha="right", fontsize=7, color="#b42318", weight="bold")
+        text = fill(mark, max(20, int(width * MARK_CHARACTERS)))
+        figure.supxlabel(text, x=0.995, ha="right", fontsize=7, color="#b42318", weight="bold")
     return figure
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.drawing import INK
+from brainbench.report.figures.drawing import INK, MARK_CHARACTERS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,5 +69,6 @@ def surface_map(image: Path, title: str, mark: str = "") -> Figure | None:
 
 def _label_map(figure: Figure, title: str, mark: str) -> None:
     if mark:
-        figure.text(0.995, 0.01, mark, ha="right", va="bottom", fontsize=7, color="#b42318", weight="bold")
+        text = fill(mark, int(figure.get_figwidth() * MARK_CHARACTERS))
+        figure.text(0.995, 0.01, text, ha="right", va="bottom", fontsize=7, color="#b42318", weight="bold")
     figure.text(0.01, 0.97, title, ha="left", va="top", fontsize=8, color=INK)
