@@ -31,6 +31,9 @@ from brainbench.evaluation.metrics import Metric, Parts
 N_GROUPS = 30
 """Groups of rows that are left out, where the folds allow as many."""
 
+TARGETS_AT_ONCE = 256
+"""Targets whose changes are held at once."""
+
 FEWEST_UNITS = 10
 """Units (stimuli, runs, blocks) below which no interval is given."""
 
@@ -126,7 +129,7 @@ def jackknife(
     parts: Parts | None,
     regions: Mapping[str, np.ndarray],
     *,
-    block: int = 256,
+    block: int = TARGETS_AT_ONCE,
 ) -> list[Jackknife]:
     """Leave every group out of training and test, and score again, by every metric.
 
