@@ -17,6 +17,9 @@ import numpy as np
 N_GROUPS = 20
 """Groups of stimuli, or stretches of time, that the jackknife leaves out."""
 
+AT_ONCE = 256
+"""Targets whose halves are averaged at once: about a cache."""
+
 
 @dataclass(frozen=True)
 class RegionCeiling:
@@ -206,17 +209,19 @@ def split_half(data: np.ndarray, stimulus: np.ndarray, *, n_splits: int = 100, s
     rows = [np.flatnonzero(inverse == index) for index in repeated]
     halves = np.array([len(one) // 2 for one in rows])
     group = np.random.default_rng([seed, 41]).permutation(len(rows)) % min(N_GROUPS, len(rows))
-    data = np.asarray(data, dtype=np.float64)
-    data = data - data.mean(axis=0)
     starts, weights = np.concatenate([[0], np.cumsum(halves)]), np.repeat(1 / halves, halves)
-    total = np.zeros((int(group.max()) + 2, data.shape[1]))
+    averages = []
     for _ in range(n_splits):
         order = [rng.permutation(one) for one in rows]
-        means = []
         for side in (0, 1):
             taken = np.concatenate([one[side * h : (side + 1) * h] for one, h in zip(order, halves, strict=True)])
-            means.append(sparse.csr_matrix((weights, taken, starts), shape=(len(rows), len(data))) @ data)
-        total += _correlations(means[0], means[1], group)
+            averages.append(sparse.csr_matrix((weights, taken, starts), shape=(len(rows), len(data))))
+    total = np.zeros((int(group.max()) + 2, data.shape[1]))
+    for start in range(0, data.shape[1], AT_ONCE):
+        some = np.asarray(data[:, start : start + AT_ONCE], dtype=np.float64)
+        some = some - some.mean(axis=0)
+        for first, second in zip(averages[::2], averages[1::2], strict=True):
+            total[:, start : start + AT_ONCE] += _correlations(first @ some, second @ some, group)
     r, length = total / n_splits, 1 / float(np.mean(1 / halves))
     single = _spearman_brown(r, 1 / length)
     return Reliability(single[0], single[1:])
