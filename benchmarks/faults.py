@@ -1,12 +1,13 @@
 """Faults: runs that are killed, files that are damaged or exchanged, full disks; scores stay byte for byte.
 
-    python benchmarks/faults.py --part kills corruptions disks --seed 1 --data ../shared/data
+    python benchmarks/faults.py --part kills corruptions disks readonly together --seed 1 --data ../shared/data
 
 ``kills`` ends runs of every kind with SIGKILL at random moments until each has been killed so many times, and resumes
 them. ``corruptions`` changes, cuts, exchanges or removes one file of a finished run or its cache and runs it again.
-``disks`` runs on file systems that are too small, in growing sizes (it must be allowed to mount one). A file that
-somebody put beside brainbench's must be there at the end. No page is drawn. Exit code 1 if a table differs or something
-was lost.
+``disks`` runs on file systems that are too small, in growing sizes; ``readonly`` with a run folder, a cache, or both
+that cannot be written (both must be allowed to mount). ``together`` starts two processes on one run folder, or on one
+cache. A file that somebody put beside brainbench's must be there at the end. No page is drawn. Exit code 1 if a table
+differs or something was lost.
 """
 
 from __future__ import annotations
@@ -62,9 +63,10 @@ RUNS: dict[str, tuple[str, str | None]] = {
 class Job:
     """One recipe with a run folder and a cache of its own, run in child processes."""
 
-    def __init__(self, name: str, folder: Path, data: Path) -> None:
+    def __init__(self, name: str, folder: Path, data: Path, cache: Path | None = None) -> None:
         text, root = RUNS[name]
         self.folder = folder
+        self.cache = folder / "cache" if cache is None else cache
         self.overrides = [] if root is None else [f"dataset.root={(data / root).resolve()}"]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "recipe.yaml").write_text(text, encoding="utf-8")
@@ -91,7 +93,7 @@ class Job:
             page.start()  # drawing takes most of a small run and holds nothing that a later run reads
             bb.run(
                 self.folder / "recipe.yaml", overrides=self.overrides, out=self.folder / "run",
-                cache=self.folder / "cache",
+                cache=self.cache,
             )  # fmt: skip
             code = 0
         except UserError as error:
@@ -245,12 +247,84 @@ def disks(rng: random.Random, n: int, data: Path, work: Path) -> list[str]:
     return wrong
 
 
+def readonly(rng: random.Random, n: int, data: Path, work: Path) -> list[str]:
+    """Run where the run folder, the cache or both cannot be written: a message or the same scores, then to the end."""
+    reference = Job("encode", work / "whole", data)
+    assert reference.finish() == 0
+    wrong, ends = [], []
+    for what in (("run",), ("cache",), ("run", "cache")):
+        for filled in (False, True):  # with and without what an earlier run left
+            place = work / f"{'-'.join(what)}-{filled}"
+            job = Job("encode", place, data)
+            for name in what:
+                (place / name).mkdir()
+                if subprocess.run(["mount", "-t", "tmpfs", "none", str(place / name)], capture_output=True).returncode:
+                    print("readonly: left out: no file system can be mounted here")
+                    return wrong
+            try:
+                if filled:
+                    assert job.finish() == 0
+                    (place / "run" / "report.html").unlink()  # it has not finished, then
+                for name in what:
+                    subprocess.run(["mount", "-o", "remount,ro", str(place / name)], check=True)
+                before = _content(place)
+                code = job.finish()
+                label = f"{' and '.join(what)} of {'a finished run' if filled else 'nothing'}"
+                ends.append(f"{label}: {'finished' if code == 0 else 'refused' if code == 2 else f'exit code {code}'}")
+                if code not in (0, 2) or (code == 0 and job.scores != reference.scores):
+                    wrong.append(f"read-only {label}: exit code {code}, or other scores")
+                lost = [path for path, text in before.items() if _content(place).get(path) != text and "run" in what]
+                if lost and code == 2:
+                    wrong.append(f"read-only {label}: {lost[0]} was changed")
+                for name in what:
+                    subprocess.run(["mount", "-o", "remount,rw", str(place / name)], check=True)
+                if job.finish() != 0 or job.scores != reference.scores:
+                    wrong.append(f"read-only {label}: did not continue when it could be written")
+            finally:
+                for name in what:
+                    subprocess.run(["umount", str(place / name)], check=False)
+    print(f"readonly: {', '.join(ends)}", flush=True)
+    return wrong
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in ("message.txt", "recipe.yaml"))
+    return {str(path): path.read_bytes() for path in files}
+
+
+def together(rng: random.Random, n: int, data: Path, work: Path) -> list[str]:
+    """Start two processes a moment apart on one run folder, or on two run folders and one cache."""
+    reference = Job("encode", work / "whole", data)
+    start = time.monotonic()
+    assert reference.finish() == 0
+    seconds = time.monotonic() - start
+    wrong, ends = [], Counter[str]()
+    for number in range(n):
+        one = Job("encode", work / f"{number}-one", data)
+        other = one if number % 2 else Job("encode", work / f"{number}-other", data, one.cache)
+        first = one.start()
+        time.sleep(rng.uniform(0.0, 0.8) * seconds)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in (first, other.start())]
+        where = "one run folder" if other is one else "one cache"
+        ends[f"{where}: exit codes {codes[0]} and {codes[1]}"] += 1
+        again = [job.finish() for job in {id(one): one, id(other): other}.values() if 2 in codes]
+        if not {0} <= {*codes} <= {0, 2} or any(again):
+            wrong.append(f"{where}: exit codes {codes}, then {again}")
+        elif any(job.scores != reference.scores for job in (one, other)):
+            wrong.append(f"{where}: other scores")
+        wrong += [f"{where}: half-written files stay" for job in (one, other) if list(job.folder.rglob(".tmp-*"))]
+    print(f"together: {', '.join(f'{count} x {what}' for what, count in ends.items())}", flush=True)
+    return wrong
+
+
 PARTS: dict[str, tuple[Callable[[random.Random, int, Path, Path], list[str]], int]] = {
     "kills": (kills, 9),
     "corruptions": (corruptions, 200),
     "disks": (disks, 8),
+    "readonly": (readonly, 1),
+    "together": (together, 10),
 }
-"""Part -> function, and how many times: kills of each kind, damaged files, sizes."""
+"""Part -> function, and how many times: kills of each kind, damaged files, sizes, pairs of processes."""
 
 
 def main() -> None:

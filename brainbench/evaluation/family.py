@@ -46,17 +46,21 @@ def p_of_draws(observed: float, draws: np.ndarray, exchange: Exchange) -> float:
 
 
 def _pearson_tail(observed: float, draws: np.ndarray) -> float | None:
-    from scipy import stats
+    from scipy import special, stats
 
-    spread = float(draws.std(ddof=1))
+    n, spread = len(draws), float(draws.std(ddof=1))
     if not spread > 1e-12:
         return None
-    law = stats.pearson3(float(stats.skew(draws)), loc=float(draws.mean()), scale=spread)
-    if stats.kstest(draws, law.cdf).pvalue < 0.05:
+    unit = np.sort(draws - draws.mean()) / spread
+    skew = float((unit**3).mean() / (unit**2).mean() ** 1.5)
+    law, ranks = stats.pearson3.cdf(unit, skew), np.arange(n)
+    apart = max(float((law - ranks / n).max()), float(((ranks + 1) / n - law).max()))
+    if special.kolmogorov(np.sqrt(n) * apart) < 0.05:
         return None
     # With t instead of the normal law a spread known from n draws is paid for.
-    z = stats.norm.isf(max(float(law.sf(observed)), 1e-300))
-    return max(float(stats.t.sf(z / np.sqrt(1 + 1 / len(draws)), len(draws) - 1)), SMALLEST)
+    beyond = float(stats.pearson3.sf((observed - draws.mean()) / spread, skew))
+    z = special.ndtri_exp(np.log(max(beyond, 1e-300)))
+    return max(float(special.stdtr(n - 1, z / np.sqrt(1 + 1 / n))), SMALLEST)
 
 
 def p_over_layers(

@@ -282,6 +282,14 @@ def test_a_control_character_is_named_with_its_place(ch):
         parse_recipe(GOOD.replace("a test", f"a {ch} test"), "test.yaml")
 
 
+@pytest.mark.parametrize("seed", [2**32, 2**64])
+def test_seeds_are_those_that_every_library_takes(seed):
+    text = write_template("encode")
+    assert parse_recipe(text, "x.yaml", [f"seed={2**32 - 1}"]).seed == 2**32 - 1
+    with pytest.raises(UserError, match=rf"seed  input should be less than 4294967296, got {seed}"):
+        parse_recipe(text, "x.yaml", [f"seed={seed}"])
+
+
 @pytest.mark.parametrize("kind", ["[a]", "{a: 1}", "null", "1e999", "!!binary YQ=="])
 def test_a_kind_of_a_wrong_type_is_one_problem(kind):
     with pytest.raises(RecipeError, match="is not one of"):

@@ -4,10 +4,12 @@ import shutil
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 import brainbench as bb
+from brainbench.core.errors import UserError
 from tests.data.bids_folder import write_bids
 from tests.data.folders import SURFACES, VOLUMES, write_story, write_surfaces, write_trials, write_volumes
 from tests.sweeps.loaders import write_cifti
@@ -71,6 +73,20 @@ def test_derivatives_of_fmriprep(tmp_path):
     assert list((done.path / "maps").glob("*.nii.gz"))
 
 
+@pytest.mark.parametrize(
+    ("form", "space", "ending"), [("surface", "fsaverage5", ".gii"), ("cifti", "fsLR", ".dscalar.nii")]
+)
+def test_derivatives_on_the_cortex_give_maps_that_are_not_drawn(tmp_path, form, space, ending):
+    write_bids(tmp_path / "data", form=form)
+    dataset = {"name": "bids", "task": "read", "modality": "text", "confounds": ["motion"], "space": space}
+    encoders = [{"name": "random", "family": "random", "width": 16, "role": "model"}]
+    done = run(tmp_path, dataset, encoders, hold_out=["run"])
+    maps = sorted((done.path / "maps").iterdir())
+    assert maps and all(path.name.endswith(ending) for path in maps)
+    nibabel.load(maps[0])
+    assert not list(done.path.glob("figures/map_*"))
+
+
 def test_pictures_that_are_all_alike_are_said_to_explain_nothing(tmp_path):
     write_trials(tmp_path / "data")
     for index in range(1, 6):
@@ -91,3 +107,20 @@ def test_grayordinates_give_maps_in_their_own_format(tmp_path):
         "CIFTI_STRUCTURE_CORTEX_LEFT", "CIFTI_STRUCTURE_CORTEX_RIGHT", "CIFTI_STRUCTURE_THALAMUS_LEFT",
     }  # fmt: skip
     assert "open it in Connectome Workbench" in done.report.read_text()
+
+
+@pytest.mark.parametrize("n_stimuli", [2, 3])
+def test_two_stimuli_are_too_few_to_hold_one_out(tmp_path, n_stimuli):
+    write_trials(tmp_path / "data")
+    stimuli = pd.read_csv(tmp_path / "data" / "stimuli.csv").iloc[:n_stimuli]
+    stimuli.to_csv(tmp_path / "data" / "stimuli.csv", index=False)
+    for subject in ("sub-01", "sub-02"):
+        folder = tmp_path / "data" / subject
+        design = pd.read_csv(folder / "design.csv")
+        shown = design["stimulus"].isin(stimuli["id"]).to_numpy()
+        design[shown].to_csv(folder / "design.csv", index=False)
+        np.save(folder / "responses.npy", np.load(folder / "responses.npy")[shown])
+    dataset = {"name": "folder", "root": str(tmp_path / "data")}
+    pixels = [{"name": "pixels", "family": "pixels", "image_size": 4, "role": "model"}]
+    with pytest.raises(UserError, match=rf"training of fold \d has 1 of {n_stimuli} rows; a model needs two or more"):
+        run(tmp_path, dataset, pixels, hold_out=["stimulus"], folds={"n_splits": 2})

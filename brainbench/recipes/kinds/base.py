@@ -56,7 +56,7 @@ class Recipe(Section):
     """What the recipe does."""
     title: str = ""
     """One line that heads the report."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     """Seed of everything random."""
     dataset: AnyDataset
     """Which data."""

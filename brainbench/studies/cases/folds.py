@@ -135,6 +135,13 @@ def split_rows(rows: Rows, features: Features, recipe: Recipe) -> Split:
         folds = list(splitter.split(rows.Y, stimulus=rows.stimulus, run=rows.run))
     except ValueError as error:
         raise UserError(f"{rows.subject}, hold_out {list(scheme.hold_out)}: {error}") from error
+    for number, (train, _) in enumerate(folds, start=1):
+        if len(train) < 2:
+            raise UserError(
+                f"{rows.subject}, hold_out {list(scheme.hold_out)}: training of fold {number} has {len(train)} of "
+                f"{len(rows)} rows; a model needs two or more",
+                hint="more stimuli, or a scheme that holds out less",
+            )
     certificate = certify(rows, folds, responses, stimuli)
     # Repeats of one stimulus are predicted alike: a fold of one stimulus, however often shown, correlates with nothing.
     shown = np.arange(len(rows)) if continuous is not None else rows.stimulus
