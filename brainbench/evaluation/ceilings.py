@@ -17,6 +17,9 @@ import numpy as np
 N_GROUPS = 20
 """Groups of stimuli, or stretches of time, that the jackknife leaves out."""
 
+AT_ONCE = 256
+"""Targets whose halves are averaged at once: about a cache."""
+
 
 @dataclass(frozen=True)
 class RegionCeiling:
@@ -49,6 +52,11 @@ class Ceiling:
     values: np.ndarray
     power: int = 2
     left_out: np.ndarray | None = None
+
+    def shared_with(self, share: np.ndarray) -> Ceiling:
+        """Return shares of variance (power 2) of responses of which only `share`, ``(n_targets,)``, was looked at."""
+        left_out = None if self.left_out is None else self.left_out * share
+        return Ceiling(self.values * share, 2, left_out)
 
     @property
     def targets(self) -> np.ndarray:
@@ -102,6 +110,37 @@ def _drawn_together(values: np.ndarray, noise: float) -> np.ndarray:
         return values
     mean = values.mean()
     return np.asarray(mean + np.sqrt(max(1 - noise / spread, 0.0)) * (values - mean))
+
+
+def without_offsets(data: np.ndarray, stimulus: np.ndarray, run: np.ndarray) -> np.ndarray:
+    """Return responses without the offsets of runs, ``(n_presentations, n_targets)``.
+
+    Where stimuli meet several runs, offsets move their means less than the halves of their showings, which would count
+    them as noise. What the same stimuli differ by from run to run is taken out, and so are the means of runs that
+    share no stimulus with others. Where no stimulus meets two runs, nothing tells an offset from what stimuli do.
+
+    Parameters
+    ----------
+    data : ndarray (n_presentations, n_targets)
+    stimulus : int ndarray (n_presentations,)
+    run : ndarray (n_presentations,)
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    names, runs = (np.unique(one, return_inverse=True)[1] for one in (stimulus, run))
+    offsets = np.eye(int(runs.max()) + 1)[runs]
+    counts = np.bincount(names)
+    met = np.zeros((len(counts), offsets.shape[1]))
+    np.add.at(met, names, offsets)
+    n_parts, part = connected_components(met.T @ met, directed=False)
+    if n_parts == offsets.shape[1]:
+        return data
+    within = offsets - (met / counts[:, None])[names]
+    moved = np.linalg.pinv(within.T @ within, rcond=1e-8, hermitian=True) @ (within.T @ data)
+    parts = np.eye(n_parts)[part[runs]]
+    level = parts.T @ (data - moved[runs]) / parts.sum(axis=0)[:, None]
+    moved += (level - level.mean(axis=0))[part]
+    return np.asarray(data - moved.astype(data.dtype)[runs])
 
 
 @dataclass(frozen=True)
@@ -170,17 +209,19 @@ def split_half(data: np.ndarray, stimulus: np.ndarray, *, n_splits: int = 100, s
     rows = [np.flatnonzero(inverse == index) for index in repeated]
     halves = np.array([len(one) // 2 for one in rows])
     group = np.random.default_rng([seed, 41]).permutation(len(rows)) % min(N_GROUPS, len(rows))
-    data = np.asarray(data, dtype=np.float64)
-    data = data - data.mean(axis=0)
     starts, weights = np.concatenate([[0], np.cumsum(halves)]), np.repeat(1 / halves, halves)
-    total = np.zeros((int(group.max()) + 2, data.shape[1]))
+    averages = []
     for _ in range(n_splits):
         order = [rng.permutation(one) for one in rows]
-        means = []
         for side in (0, 1):
             taken = np.concatenate([one[side * h : (side + 1) * h] for one, h in zip(order, halves, strict=True)])
-            means.append(sparse.csr_matrix((weights, taken, starts), shape=(len(rows), len(data))) @ data)
-        total += _correlations(means[0], means[1], group)
+            averages.append(sparse.csr_matrix((weights, taken, starts), shape=(len(rows), len(data))))
+    total = np.zeros((int(group.max()) + 2, data.shape[1]))
+    for start in range(0, data.shape[1], AT_ONCE):
+        some = np.asarray(data[:, start : start + AT_ONCE], dtype=np.float64)
+        some = some - some.mean(axis=0)
+        for first, second in zip(averages[::2], averages[1::2], strict=True):
+            total[:, start : start + AT_ONCE] += _correlations(first @ some, second @ some, group)
     r, length = total / n_splits, 1 / float(np.mean(1 / halves))
     single = _spearman_brown(r, 1 / length)
     return Reliability(single[0], single[1:])

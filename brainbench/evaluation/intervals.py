@@ -31,6 +31,9 @@ from brainbench.evaluation.metrics import Metric, Parts
 N_GROUPS = 30
 """Groups of rows that are left out, where the folds allow as many."""
 
+TARGETS_AT_ONCE = 256
+"""Targets whose changes are held at once."""
+
 FEWEST_UNITS = 10
 """Units (stimuli, runs, blocks) below which no interval is given."""
 
@@ -126,7 +129,7 @@ def jackknife(
     parts: Parts | None,
     regions: Mapping[str, np.ndarray],
     *,
-    block: int = 256,
+    block: int = TARGETS_AT_ONCE,
 ) -> list[Jackknife]:
     """Leave every group out of training and test, and score again, by every metric.
 
@@ -167,13 +170,20 @@ def jackknife(
         changes = np.concatenate([fold[2] for fold in folds], axis=1)
         for rows in parts:
             y, p, change, of_part = measured[rows], predicted[rows], changes[:, rows], of_rows[rows]
-            kept = [np.flatnonzero(of_part != g) for g in range(n_groups)]
+            inside = np.unique(of_part)
+            outside = np.setdiff1d(np.arange(n_groups), inside)
+            again = np.tile(y, (1, len(outside)))
+            moved = (p[:, None] + change[outside].swapaxes(0, 1)).reshape(len(rows), -1)
             for metric, out in zip(metrics, found, strict=True):
                 whole = metric.function(y, p)
                 out.values[:] += share @ whole / len(parts)
-                for g, those in enumerate(kept):
+                if len(outside):
+                    scores = metric.function(again, moved).reshape(len(outside), -1)
+                    out.left_out[outside] += scores @ share.T / len(parts)
+                for g in inside:
+                    kept = of_part != g
                     # A part that is one group is left as it is: nothing of it is tested without that group.
-                    score = metric.function(y[those], p[those] + change[g, those]) if len(those) > 2 else whole
+                    score = metric.function(y[kept], p[kept] + change[g][kept]) if kept.sum() > 2 else whole
                     out.left_out[g] += share @ score / len(parts)
                 if metric.slope is not None:
                     out.pairs[:] += _pairs(metric.slope(y, p), change, of_part, share) / len(parts)

@@ -3,6 +3,7 @@ import pytest
 
 from brainbench.evaluation import ceilings
 from brainbench.evaluation.metrics import pearson_r
+from brainbench.simulation import participants
 
 
 def repeated(reliability, n_stimuli=400, repeats=4, seed=0):
@@ -158,3 +159,31 @@ def test_a_ceiling_that_is_given_has_no_interval():
     region = ceilings.Ceiling(np.array([0.8, 0.6, np.nan]), 1).region(np.array([True, True, True]), power=2)
     assert region.value == pytest.approx((0.64 + 0.36) / 2) and region.low is None and not region.failed
     assert ceilings.Ceiling(np.array([np.nan]), 1).region(np.array([True])) is None
+
+
+@pytest.mark.parametrize(("n_runs", "size"), [(3, 1.0), (6, 1.0), (6, 0.0), (10, 0.5)])
+def test_offsets_of_runs_are_no_noise_of_halves(n_runs, size):
+    """With three runs and offsets as large as the signal, halves gave .55 where .70 was planted."""
+    rng = np.random.default_rng(0)
+    signal = rng.standard_normal((200, 40))
+    stimulus, run = participants.showings(200, 3, n_runs, rng)
+    noise = np.sqrt(participants.noise_variance(0.7, 3))
+    data = signal[stimulus] + noise * rng.standard_normal((len(stimulus), 40))
+    data += size * rng.standard_normal((n_runs, 40))[run]
+    clean = ceilings.without_offsets(data, stimulus, run)
+    found = ceilings.split_half(clean, stimulus, n_splits=10).ceiling(3)
+    means = [np.stack([one[stimulus == index].mean(axis=0) for index in range(200)]) for one in (clean, data)]
+    share = means[0].var(axis=0) / means[1].var(axis=0)
+    reached = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(signal.T, means[1].T, strict=True)])
+    assert found.shared_with(share).region(np.ones(40, bool)).value == pytest.approx(reached, abs=0.02)
+
+
+def test_what_repeats_do_not_tell_from_a_run_stays():
+    rng = np.random.default_rng(1)
+    stimulus, run = np.repeat(np.arange(40), 2), np.repeat(["a", "b"], 40)  # every stimulus in one run only
+    data = rng.standard_normal((80, 3))
+    np.testing.assert_allclose(ceilings.without_offsets(data, stimulus, run), data)
+    crossed = np.tile(np.arange(40), 2)
+    offset = np.array([1.0, -2.0, 5.0])
+    clean = ceilings.without_offsets(np.concatenate([data[:40], data[:40] + offset]), crossed, run)
+    np.testing.assert_allclose(clean[:40], clean[40:], atol=1e-9)

@@ -13,7 +13,7 @@ from brainbench.evaluation.ceilings import Ceiling, RegionCeiling
 from brainbench.evaluation.metrics import MEDIAN, metric_of
 from brainbench.features.drift import remove_drift, segments_of
 from brainbench.recipes.kinds.encode import EncodeRecipe
-from brainbench.studies.cases.rows import GROUP, Rows, normalize_runs, zscore
+from brainbench.studies.cases.rows import GROUP, Rows, group_means, normalize_runs, zscore
 
 
 class CeilingBook:
@@ -67,11 +67,16 @@ class CeilingBook:
             return Ceiling(np.asarray(responses.ceiling, dtype=np.float64), 1)
         if method == "split_half":
             assert responses.stimulus is not None
-            data = normalize_runs(responses.data, np.asarray(responses.run, dtype=str), self.recipe.responses)
+            run = np.asarray(responses.run, dtype=str)
+            data = normalize_runs(responses.data, run, self.recipe.responses)
+            clean = ceilings.without_offsets(data, responses.stimulus, run)
             found = ceilings.split_half(
-                data, responses.stimulus, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed
-            )
-            return found.ceiling(1 / float(np.mean(1 / rows.n_averaged)))
+                clean, responses.stimulus, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed
+            ).ceiling(1 / float(np.mean(1 / rows.n_averaged)))
+            if "run" in rows.scheme.hold_out:  # the rows of a test fold are of one run
+                return found
+            kept, scored = (np.var(one, axis=0) for one in (group_means(clean, rows.group, rows.n_averaged), rows.Y))
+            return found.shared_with(kept / np.where(scored > 0, scored, np.inf))
         stack = np.stack([self._clean(member) for member in self.members])
         if responses.subject == GROUP:
             return ceilings.group_split_half(stack, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed)

@@ -10,7 +10,8 @@ import numpy as np
 
 from brainbench.data.base import Responses
 from brainbench.encoders.base import Layer
-from brainbench.evaluation.refit import Null
+from brainbench.evaluation.intervals import N_GROUPS, TARGETS_AT_ONCE
+from brainbench.evaluation.refit import MOST_REFITTED, MOST_VALUES, Null
 from brainbench.evaluation.scoring import Scored
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.units import Unit
@@ -34,7 +35,7 @@ from brainbench.studies.encode.fits import (
 )
 from brainbench.studies.encode.intervals import interval_unit
 from brainbench.studies.encode.lens import LensStudy
-from brainbench.studies.encode.nulls import fill_layer
+from brainbench.studies.encode.nulls import fill_layer, n_exchanges
 from brainbench.studies.encode.similarity import geometry_cells, report_geometry
 from brainbench.studies.encode.tested import Tests
 from brainbench.studies.encode.zero_shot import report_unseen, unseen_cells
@@ -129,7 +130,7 @@ class EncodeStudy(Study[EncodeRecipe]):
     def readings(self) -> list[Reading]:
         """Classifiers of a label, under the main scheme."""
         main = [case for case in self.cases if self._is_main(case) and case.rows.subject != GROUP]
-        return [] if self.recipe.decoding is None else plan_readings(self.recipe.decoding, main)
+        return [] if self.recipe.decoding is None else plan_readings(self.recipe, self.recipe.decoding, main)
 
     @cached_property
     def lens(self) -> LensStudy | None:
@@ -157,7 +158,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         yield Stage("intervals", [unit for unit in [*self.intervals, *self.nested_intervals] if unit is not None])
         yield Stage("geometry (RSA, CKA)", [cell.unit for cell in self.geometry])
         yield Stage("unseen stimuli (2 vs 2)", [cell.unit for cell in self.unseen])
-        yield Stage("decode", [unit for reading in self.readings for unit in reading.units])
+        yield Stage("decode", [unit for reading in self.readings for _, unit in reading.tasks])
         yield Stage("lens", [] if self.lens is None else self.lens.units)
 
     # What was found --------------------------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         mean_over_subjects(recipe, outcome, self.opened.subjects)
         tests.report_means(outcome)
         if recipe.decoding is not None:
-            report_readings(recipe, recipe.decoding, runner, outcome, self.readings)
+            report_readings(recipe, runner, outcome, self.readings)
         if self.lens is not None:
             self.lens.report(runner, outcome)
 
@@ -221,7 +222,7 @@ class EncodeStudy(Study[EncodeRecipe]):
     # Size ------------------------------------------------------------------------------------------------------------
 
     def memory(self) -> dict[str, float]:
-        """Estimate responses, networks, and the larger of fit and permutations of the units at once."""
+        """Estimate responses, networks, and the largest of fit, exchanges and intervals of the units at once."""
         recipe, encoders = self.recipe, self.opened.encoders
         parts = held_responses(recipe, self.members)
         rows, targets = largest(self.members)
@@ -236,9 +237,11 @@ class EncodeStudy(Study[EncodeRecipe]):
         features = megabytes((rows, widest), 4) + 3 * megabytes((rows, width), 8)
         solve = 4 * megabytes((side, side), 8) + 2 * megabytes((rows, side), 8)
         predictions = 3 * megabytes((rows, targets), 8)
-        draws = recipe.significance.n_permutations + 3 * recipe.bootstrap.n_draws
-        permutations = megabytes((draws, targets), 8)
-        unit = max(features + solve + predictions, permutations + predictions) + BLOCK_MB
+        # Counted copies; benchmarks hold the sum against measured peaks.
+        refitted = min(MOST_VALUES, rows * n_exchanges(recipe) * min(MOST_REFITTED, targets))
+        scores = megabytes((3 * recipe.bootstrap.n_draws, targets), 8) + 3 * predictions + 4 * megabytes((refitted,), 4)
+        intervals = 5 * megabytes((N_GROUPS, rows, min(TARGETS_AT_ONCE, targets)), 8) if recipe.bootstrap.n_draws else 0
+        unit = max(features + solve + predictions, scores, intervals) + BLOCK_MB
         return {**parts, "units at once": jobs_of(recipe) * unit}
 
     def disk(self) -> float:
