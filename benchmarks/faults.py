@@ -13,6 +13,7 @@ differs or something was lost.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import secrets
@@ -97,8 +98,9 @@ class Job:
             )  # fmt: skip
             code = 0
         except UserError as error:
-            (self.folder / "message.txt").write_text(str(error))
             code = 2
+            with contextlib.suppress(OSError):  # the disk may be full
+                (self.folder / "message.txt").write_text(str(error))
         except BaseException:
             traceback.print_exc()
         finally:
