@@ -1,53 +1,127 @@
-"""P values of decoded trials: labels that the signals know nothing of, runs held out, LDA."""
+"""P values of decoded labels that the responses know nothing of: voxels and trials, runs held out."""
 
 from functools import partial
 
 import numpy as np
 
+from brainbench.decoders.base import TrialDecoder
+from brainbench.decoders.classifiers import make_classifier
+from brainbench.decoders.covariance import CspLda, FbcspLda, Fgmdm, TangentLr
+from brainbench.decoders.exchanged import predict_exchanged
 from brainbench.evaluation.calibration import Row
 from brainbench.evaluation.decoding import score_labels
+from brainbench.evaluation.labels import LabelNull, exchange_labels, kept_null
 from brainbench.evaluation.trials.scores import Predictions, score_trials
 
+N_EXCHANGES = 199
 
-def held_out_probability(rng: np.random.Generator, y: np.ndarray, run: np.ndarray, n_features: int) -> np.ndarray:
-    """Return probabilities of held-out trials ``(n_trials, 2)`` from LDA of features without a signal."""
-    X = rng.normal(size=(len(y), n_features))
-    logit = np.empty(len(y))
-    for one in np.unique(run):
+
+def ties_broken(value: float, draws: np.ndarray, seed: int) -> float:
+    """Return a p that is uniform without an effect, however few values a score has."""
+    above, equal = np.sum(draws > value + 1e-12), np.sum(np.abs(draws - value) <= 1e-12)
+    return float((above + np.random.default_rng([seed, 7]).random() * (equal + 1)) / (len(draws) + 1))
+
+
+def balanced(rng: np.random.Generator, n_runs: int, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and runs, both classes equally often in every run."""
+    y = np.concatenate([rng.permutation(np.arange(n_rows) % 2) for _ in range(n_runs)])
+    return y, np.repeat(np.arange(n_runs), n_rows)
+
+
+def voxels(
+    seed: int, *, classifier: str, fixed: bool = False, broken: bool = False, many: int = 1, n_features: int = 30
+) -> list[float]:
+    """Return the p of accuracies of four runs of ten rows; the data sets of one call share their responses."""
+    rng = np.random.default_rng(seed)
+    drawn = [balanced(rng, 4, 10) for _ in range(many)]
+    run, X = drawn[0][1], rng.normal(size=(40, n_features))
+    settings = {"kind": "within_run", "run": run, "n_exchanges": N_EXCHANGES}
+    exchanges = [exchange_labels(y, **settings, seed=(seed + i) % 2**31) for i, (y, _) in enumerate(drawn)]
+    n = 1 if fixed else N_EXCHANGES + 1
+    labels = np.concatenate(
+        [np.concatenate([y[None], y[one.orders]])[:n] for (y, _), one in zip(drawn, exchanges, strict=True)]
+    )
+    predicted = np.empty_like(labels)
+    for one in range(4):
         train = run != one
-        a, b = (X[train & (y == label)].mean(axis=0) for label in (0, 1))
-        left = X[train] - np.where(y[train, None] == 1, b, a)
-        weights = np.linalg.solve(left.T @ left / (train.sum() - 2) + 1e-3 * np.eye(n_features), b - a)
-        logit[~train] = (X[~train] - (a + b) / 2) @ weights
-    return np.stack([1 / (1 + np.exp(logit)), 1 / (1 + np.exp(-logit))], axis=1)
+        found = predict_exchanged(make_classifier(classifier), X[train], labels[:, train], X[~train])
+        assert found is not None
+        predicted[:, ~train] = found
+    p = []
+    for (y, _), one, again in zip(drawn, exchanges, predicted.reshape(many, n, 40), strict=True):
+        if broken:
+            draws = np.mean(y[one.orders] == again[1:], axis=1)
+            p.append(ties_broken(float(np.mean(y == again[0])), draws, seed))
+            continue
+        null = LabelNull(one, y[one.orders], None if fixed else again[1:], learned=True)
+        p.append(score_labels(y, again[0], run, n_classes=2, null=null, n_draws=0).tested["accuracy"][0])
+    return p
 
 
-def trials(seed: int, *, metric: str, n_features: int = 6) -> float:
-    """Return the p of three runs of fourteen trials, seven of each class."""
+def signals(rng: np.random.Generator, n_trials: int, n_channels: int = 6, n_times: int = 60) -> np.ndarray:
+    """Return noise of correlated channels in volts; trials differ in strength, as they do."""
+    mixing = np.eye(n_channels) + 0.4 * rng.normal(size=(n_channels, n_channels))
+    noise = np.einsum("ij,njt->nit", mixing, rng.normal(size=(n_trials, n_channels, n_times)))
+    return 1e-5 * rng.lognormal(0, 0.3, size=(n_trials, 1, 1)) * noise
+
+
+def trials(seed: int, *, decoder: TrialDecoder, metric: str, broken: bool = False) -> float:
+    """Return the p of a pipeline on three runs of fourteen trials, seven of each class."""
     rng = np.random.default_rng(seed)
-    run = np.repeat(np.arange(3), 14)
-    y = np.concatenate([rng.permutation(np.repeat([0, 1], 7)) for _ in range(3)])
-    predictions = Predictions(np.arange(42), run, held_out_probability(rng, y, run, n_features))
-    return score_trials(y, predictions, run, n_permutations=199, n_draws=0, seed=seed % 2**31).metrics[metric].p
+    y, run = balanced(rng, 3, 14)
+    prepared = decoder.prepare(signals(rng, len(y)))
+    settings = {"kind": "within_run", "run": run, "seed": seed % 2**31}
+    exchange = exchange_labels(y, n_exchanges=N_EXCHANGES, **settings)
+    probability, again = np.empty((len(y), 2)), np.empty((len(y), N_EXCHANGES, 2))
+    for one in range(3):
+        train = run != one
+        probability[~train] = decoder.fit_prepared(prepared[train], y[train]).probability_of(prepared[~train])
+        found = decoder.exchanged(prepared[train], y[exchange.orders][:, train], prepared[~train])
+        again = None if found is None else again
+        if found is not None:
+            again[~train] = found
+    if again is None:
+        null = kept_null(y, learned=True, n_exchanges=N_EXCHANGES, **settings)
+    else:
+        null = LabelNull(exchange, y[exchange.orders], again.transpose(1, 0, 2), learned=True)
+    predictions = Predictions(np.arange(len(y)), run, probability)
+    if not broken:
+        return score_trials(y, predictions, null=null, n_draws=0).metrics[metric].p
+    draws = np.mean(null.labels == null.predicted.argmax(axis=2), axis=1)
+    return ties_broken(float(np.mean(y == probability.argmax(axis=1))), draws, seed)
 
 
-def voxels(seed: int) -> float:
-    """Return the p of accuracy for eight runs of ten rows, runs held out."""
-    rng = np.random.default_rng(seed)
-    run = np.repeat(np.arange(8), 10)
-    y = np.concatenate([rng.permutation(np.repeat([0, 1], 5)) for _ in range(8)])
-    guess = held_out_probability(rng, y, run, 20).argmax(axis=1)
-    return score_labels(
-        y.astype(str), guess.astype(str), run, run=run, n_permutations=199, n_draws=0, seed=seed % 2**31
-    ).p
+class Kept(CspLda):
+    """A pipeline that is not fitted again: what is true of networks."""
+
+    def exchanged(self, *args: object, **more: object) -> None:  # noqa: D102
+        return None
+
+
+def _voxel(name: str, n_sets: int, many: int = 1, promise: str = "discrete p", **settings: object) -> Row:
+    return Row(f"voxel decoding, {name}, 4 runs x 10 rows", promise, partial(voxels, many=many, **settings),
+               n_sets=n_sets, many=many)  # fmt: skip
+
+
+def _trial(name: str, n_sets: int, promise: str = "discrete p", **settings: object) -> Row:
+    return Row(f"{name}, 3 runs x 14 trials", promise, partial(trials, **settings), n_sets=n_sets)
 
 
 ROWS = [
+    _voxel("ridge, accuracy", 2000, 50, classifier="ridge_classifier"),
+    _voxel("ridge, accuracy, ties broken", 2000, 50, "p", classifier="ridge_classifier", broken=True),
+    _voxel("shrinkage LDA, accuracy", 1000, classifier="shrinkage_lda"),
+    _voxel("shrinkage LDA, accuracy, ties broken", 1000, promise="p", classifier="shrinkage_lda", broken=True),
+    _voxel("logistic, accuracy, ties broken", 1000, promise="p", classifier="logistic", broken=True),
+    _voxel("ridge, accuracy, predictions fixed and widened", 2000, 50, classifier="ridge_classifier", fixed=True),
+    _trial("EEG tangent space, ROC-AUC", 1000, "p", decoder=TangentLr(), metric="roc_auc"),
+    _trial("EEG tangent space, accuracy, ties broken", 1000, "p", decoder=TangentLr(), metric="accuracy", broken=True),
+    _trial("EEG CSP + LDA, ROC-AUC", 1000, "p", decoder=CspLda(4), metric="roc_auc"),
+    _trial("EEG FgMDM, ROC-AUC", 1000, "p", decoder=Fgmdm(), metric="roc_auc"),
     *(
-        Row(f"{metric} of LDA, 3 runs x 14 trials", "discrete p", partial(trials, metric=metric))
-        for metric in ("roc_auc", "accuracy", "balanced_accuracy", "kappa")
+        _trial(f"EEG CSP + LDA, {metric}, predictions fixed and widened", 2000, decoder=Kept(4), metric=metric)
+        for metric in ("roc_auc", "accuracy")
     ),
-    Row("roc_auc of LDA with 16 features, 3 runs x 14 trials", "discrete p",
-        partial(trials, metric="roc_auc", n_features=16)),
-    Row("voxel decoding accuracy, 8 runs x 10 rows", "discrete p", voxels),
+    _trial("EEG filter-bank CSP, ROC-AUC, predictions fixed and widened", 1000, decoder=FbcspLda(
+        ((8, 12), (18, 24)), 2, 3), metric="roc_auc"),
 ]  # fmt: skip

@@ -1,11 +1,17 @@
-"""Tests of geometries: conditions are permuted."""
+"""Tests of geometries, of unseen stimuli and of identified images: conditions, or whole images, are exchanged."""
 
 from functools import partial
 
 import numpy as np
 
 from brainbench.evaluation.calibration import Row
+from brainbench.evaluation.family import p_of_draws
+from brainbench.evaluation.labels import exchange_labels, widened
 from brainbench.evaluation.similarity import geometry_test
+from brainbench.evaluation.splitters import make_splitter
+from brainbench.evaluation.zero_shot import leave_two_out_2v2
+from brainbench.reconstruction.identification import correlations, two_way_shares
+from brainbench.ridge.ridge import RidgeCV
 
 
 def geometry(metric: str, seed: int) -> float:
@@ -15,4 +21,42 @@ def geometry(metric: str, seed: int) -> float:
     return geometry_test(x, y, metric=metric, n_permutations=199, seed=seed % 2**31).p
 
 
-ROWS = [Row(f"{metric.upper()} of 24 stimuli", "p", partial(geometry, metric)) for metric in ("rsa", "cka")]
+def unseen(seed: int) -> float:
+    """Return the p of 2 vs 2 on eight stimuli, each once in each of four runs."""
+    rng = np.random.default_rng(seed)
+    stimulus, run = np.tile(np.arange(8), 4), np.repeat(np.arange(4), 8)
+    Y = rng.normal(size=(8, 20))[stimulus] + rng.normal(size=(32, 20))
+    features = rng.normal(size=(8, 12))
+    return leave_two_out_2v2(
+        features, Y, stimulus, run, alphas=np.logspace(-2, 3, 6), n_shuffles=199, seed=seed % 2**31
+    ).p
+
+
+def identified(seed: int, *, what: str, n_rows: int = 60) -> float:
+    """Return the p of images predicted from responses that know nothing of them, folds of images held out."""
+    rng = np.random.default_rng(seed)
+    X, images = rng.normal(size=(n_rows, 30)), rng.normal(size=(n_rows, 12)) @ rng.normal(size=(12, 40))
+    predicted, fold = np.empty_like(images), np.empty(n_rows, dtype=int)
+    folds = make_splitter(["stimulus"], n_splits=5, seed=seed % 2**31).split(X, stimulus=np.arange(n_rows))
+    for number, (train, test) in enumerate(folds):
+        fold[test] = number
+        head = RidgeCV(alphas=np.logspace(0, 4, 5), cv=4, store_coef=False)
+        predicted[test] = head.fit_then_predict(X[train], images[train], X[test])
+    R = correlations(images, predicted)
+    scores = R if what == "pixcorr" else two_way_shares(R)
+    names = np.arange(n_rows)
+    exchange = exchange_labels(
+        names, kind="stimulus", stimulus=names, within=fold, n_exchanges=199, seed=seed % 2**31
+    )  # fmt: skip
+    draws = scores[exchange.orders, np.arange(n_rows)].mean(axis=1)
+    return p_of_draws(float(np.diag(scores).mean()), widened(draws), exchange)
+
+
+ROWS = [
+    *(Row(f"{metric.upper()} of 24 stimuli", "p", partial(geometry, metric)) for metric in ("rsa", "cka")),
+    Row("2 vs 2 of eight unseen stimuli", "discrete p", unseen),
+    *(
+        Row(f"images, {what}, predictions fixed and widened, 60 images", "discrete p", partial(identified, what=what))
+        for what in ("two-way identification", "pixcorr")
+    ),
+]

@@ -12,6 +12,7 @@ import pandas as pd
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.files import write_text
 from brainbench.data.tables import read_table
+from brainbench.evaluation.labels import kept_null
 from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.scores import Predictions, Score, score_trials
 from brainbench.recipes.kinds.trials import TrialsRecipe
@@ -217,12 +218,16 @@ def score_lines(ready: Ready, label: np.ndarray, probability: np.ndarray) -> lis
     y = np.searchsorted(ready.classes, label[known])
     n = int(known.sum())
     predictions = Predictions(np.arange(n), np.zeros(n, dtype=int), probability[known])
-    # One recording is one run and one fold: labels are permuted, and trials resampled, over all of it.
+    several, n_permutations = len(np.unique(y)) > 1, recipe.significance.n_permutations
+    null = None
+    if several and n_permutations:
+        # One recording is one run, and none of it trained: labels are exchanged, and trials resampled, over it all.
+        null = kept_null(y, learned=False, kind="rows", n_exchanges=n_permutations, seed=recipe.seed)
     scores = score_trials(
-        y, predictions, np.zeros(n, dtype=int), n_permutations=recipe.significance.n_permutations,
-        n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence, seed=recipe.seed,
+        y, predictions, null=null, n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence,
+        seed=recipe.seed,
     ).metrics  # fmt: skip
-    if len(np.unique(y)) < 2:
+    if not several:
         return [f"{n} labelled trials, all '{label[known][0]}': {_said('accuracy', scores['accuracy'])}; no ROC-AUC"]
     p = scores["roc_auc"].p
     tested = f", p {p:.3g}" if np.isfinite(p) else ""

@@ -194,7 +194,8 @@ def _that_can() -> list[str]:
 
 def _facts(ready: Prepared, arrays: Sequence[dict[str, Any]]) -> dict[str, Any]:
     numbers = read_numbers(arrays)
-    lines = lines_of(numbers, ready.opened.recipe.bootstrap.confidence)
+    recipe = ready.opened.recipe
+    lines = lines_of(numbers, recipe.bootstrap.confidence, alike=bool(recipe.null_answers))
     return {
         "key": ready.key,
         "recipe": ready.name,

@@ -100,6 +100,29 @@ class TrialDecoder(ClassifierMixin, BaseEstimator):
     def probability_of(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> np.ndarray:
         """Return ``(n_trials, n_classes)`` of prepared trials."""
 
+    def exchanged(
+        self, prepared: np.ndarray, y: np.ndarray, test: np.ndarray, *, domains: np.ndarray | None = None,
+        test_domains: np.ndarray | None = None,
+    ) -> np.ndarray | None:  # fmt: skip
+        """Return probabilities of other trials after fitting to many orders of the labels.
+
+        Parameters
+        ----------
+        prepared : ndarray (n_trials, ...)
+        y : int ndarray (n_orders, n_trials)
+            Classes from 0, every class in every order.
+        test : ndarray (n_test, ...)
+            Prepared trials to be predicted.
+        domains, test_domains : ndarray, optional
+            See `fit_prepared`.
+
+        Returns
+        -------
+        ndarray (n_test, n_orders, n_classes), or None
+            None where fitting is too dear to be done hundreds of times.
+        """
+        return None
+
     def explain(self, prepared: np.ndarray, y: np.ndarray, training: np.ndarray) -> dict[str, np.ndarray]:
         """Return what the fitted decoder looks at in held-out trials, to be drawn and never scored.
 

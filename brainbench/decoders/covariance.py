@@ -11,10 +11,13 @@ import numpy as np
 
 from brainbench.decoders.alignment import Aligner
 from brainbench.decoders.base import TrialContext, TrialDecoder
+from brainbench.decoders.exchanged import csp_lda_exchanged, probabilities_exchanged
 from brainbench.recipes.pipelines import CspLdaSettings, FbcspLdaSettings, FgmdmSettings, TangentLrSettings
 
 MICROVOLT = 1e6
 """Covariances are of microvolts, so that tolerances of iterative means are far from rounding."""
+ORDERS_AT_ONCE = 50
+"""Orders of labels whose spatial filters are held at once."""
 SMALLEST_EIGENVALUE = 1e-10
 """Relative to the largest; below it a covariance has no logarithm worth the name."""
 
@@ -62,6 +65,16 @@ class CovarianceDecoder(TrialDecoder):
         out: np.ndarray = self.model_.predict_proba(self.aligner_.transform(prepared, domains))
         return out
 
+    def exchanged(
+        self, prepared: np.ndarray, y: np.ndarray, test: np.ndarray, *, domains: np.ndarray | None = None,
+        test_domains: np.ndarray | None = None,
+    ) -> np.ndarray | None:  # fmt: skip
+        """Fit to every order; alignment and tangent space know no labels and are fitted once."""
+        self.classes_ = np.unique(y)
+        aligner = Aligner(self.align).fit(prepared, domains)
+        rows, held_out = aligner.transform(prepared, domains), aligner.transform(test, test_domains)
+        return probabilities_exchanged(self._model(), rows, y, held_out)
+
     def _model(self) -> Any:
         raise NotImplementedError
 
@@ -89,6 +102,18 @@ class CspLda(CovarianceDecoder):
         from sklearn.pipeline import make_pipeline
 
         return make_pipeline(CSP(self.n_filters, log=True), LinearDiscriminantAnalysis())
+
+    def exchanged(
+        self, prepared: np.ndarray, y: np.ndarray, test: np.ndarray, *, domains: np.ndarray | None = None,
+        test_domains: np.ndarray | None = None,
+    ) -> np.ndarray | None:  # fmt: skip
+        """Fit to every order, those of two classes all at once; see `TrialDecoder.exchanged`."""
+        if len(np.unique(y)) > 2:
+            return super().exchanged(prepared, y, test, domains=domains, test_domains=test_domains)
+        aligner = Aligner(self.align).fit(prepared, domains)
+        rows, held_out = aligner.transform(prepared, domains), aligner.transform(test, test_domains)
+        parts = np.array_split(y, max(1, len(y) // ORDERS_AT_ONCE))
+        return np.concatenate([csp_lda_exchanged(rows, part, held_out, self.n_filters) for part in parts], axis=1)
 
     @property
     def patterns_(self) -> np.ndarray:
@@ -184,6 +209,13 @@ class FbcspLda(CovarianceDecoder):
         out: np.ndarray = self.model_.predict_proba(self._features(prepared, domains)[:, self.chosen_])
         return out
 
+    def exchanged(
+        self, prepared: np.ndarray, y: np.ndarray, test: np.ndarray, *, domains: np.ndarray | None = None,
+        test_domains: np.ndarray | None = None,
+    ) -> np.ndarray | None:  # fmt: skip
+        """Return None: filters of every band and their information take a minute for two hundred orders."""
+        return None
+
     def _features(self, prepared: np.ndarray, domains: np.ndarray | None) -> np.ndarray:
         parts = [
             filters.transform(aligner.transform(prepared[:, band], domains))
@@ -225,6 +257,15 @@ class Fgmdm(CovarianceDecoder):
     covariance, align : str
         See `CovarianceDecoder`.
     """
+
+    def exchanged(
+        self, prepared: np.ndarray, y: np.ndarray, test: np.ndarray, *, domains: np.ndarray | None = None,
+        test_domains: np.ndarray | None = None,
+    ) -> np.ndarray | None:  # fmt: skip
+        """Fit to every order where there is a closed form; see `TrialDecoder.exchanged`."""
+        if len(np.unique(y)) > 2:
+            return None
+        return super().exchanged(prepared, y, test, domains=domains, test_domains=test_domains)
 
     def _model(self) -> Any:
         if len(self.classes_) > 2:

@@ -1,4 +1,4 @@
-"""Scores of predicted labels: accuracy with confidence and a permutation test, confusion, folds."""
+"""Scores of predicted labels: accuracy with confidence and a test by exchange, confusion, folds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from brainbench.evaluation.bootstrap import row_weights
-from brainbench.evaluation.significance import DECISIONS, permutation_indices, widened
+from brainbench.evaluation.labels import LabelNull, confusions, of_confusion
 
 PAIR = "accuracy_"
 """What the metric of two classes begins with."""
@@ -37,9 +37,9 @@ class DecodingScore:
         Share of rows predicted right; mean over classes of that share.
     ci_low, ci_high : float
         Bootstrap over rows within folds; NaN without draws.
-    p, null_95 : float
-        True labels permuted within runs and folds, predictions fixed, the null widened; NaN without permutations.
-    confusion : int ndarray (n_labels, n_labels)
+    tested : mapping of metric to (p, 95th percentile of the null)
+        Of both accuracies; empty without a null.
+    confusion : int ndarray (n_classes, n_classes)
         Rows are true, columns predicted.
     per_fold : list of (number from 1, accuracy, rows)
     guess : float
@@ -48,13 +48,11 @@ class DecodingScore:
         Among the true labels.
     """
 
-    labels: list[str]
     accuracy: float
     balanced_accuracy: float
     ci_low: float
     ci_high: float
-    p: float
-    null_95: float
+    tested: dict[str, tuple[float, float]]
     confusion: np.ndarray
     per_fold: list[tuple[int, float, int]]
     n_rows: int
@@ -63,12 +61,12 @@ class DecodingScore:
 
 
 def score_labels(
-    y_true: np.ndarray,
-    y_pred: np.ndarray,
+    y: np.ndarray,
+    predicted: np.ndarray,
     fold: np.ndarray,
     *,
-    run: np.ndarray,
-    n_permutations: int = 1000,
+    n_classes: int,
+    null: LabelNull | None = None,
     n_draws: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -77,43 +75,38 @@ def score_labels(
 
     Parameters
     ----------
-    y_true, y_pred : str ndarray (n_rows,)
+    y, predicted : int ndarray (n_rows,)
+        Classes from 0.
     fold : int ndarray (n_rows,)
-    run : ndarray (n_rows,)
-        True labels are permuted within runs, since rows of a run are alike, and within folds, since what is known
-        of other folds was trained on.
+    n_classes : int
+    null : LabelNull, optional
+        Of these rows.
     """
-    from sklearn.metrics import balanced_accuracy_score, confusion_matrix
-
-    labels = [str(name) for name in np.unique(np.concatenate([y_true, y_pred]))]
-    right = (y_true == y_pred).astype(float)
-    p = null_95 = low = high = float("nan")
-    if n_permutations:
-        orders = permutation_indices(
-            len(y_true), null="within_run", run=run, fold=fold, n_permutations=n_permutations, seed=seed
-        )
-        null = widened((y_true[orders] == y_pred).mean(axis=1), len(np.unique(fold)), DECISIONS)
-        p = float((np.sum(null >= right.mean() - 1e-12) + 1) / (n_permutations + 1))
-        null_95 = float(np.quantile(null, 0.95))
+    right = (y == predicted).astype(float)
+    confusion = confusions(y[None], predicted[None], n_classes)[0]
+    tested = {}
+    if null is not None:
+        table = confusions(null.labels, predicted[None] if null.predicted is None else null.predicted, n_classes)
+        for metric in ("accuracy", "balanced_accuracy"):
+            tested[metric] = null.test(float(of_confusion(metric, confusion)), of_confusion(metric, table))
+    low = high = float("nan")
     if n_draws:
         weights = row_weights(np.arange(len(right)), fold=fold, n_draws=n_draws, seed=seed)
         tail = (1 - confidence) / 2
         low, high = (float(v) for v in np.quantile(weights @ right / weights.sum(axis=1), [tail, 1 - tail]))
-    folds = np.unique(fold)
+    counts = confusion.sum(axis=1)
     return DecodingScore(
-        labels=labels,
         accuracy=float(right.mean()),
-        balanced_accuracy=float(balanced_accuracy_score(y_true, y_pred)),
+        balanced_accuracy=float(of_confusion("balanced_accuracy", confusion)),
         ci_low=low,
         ci_high=high,
-        p=p,
-        null_95=null_95,
-        confusion=confusion_matrix(y_true, y_pred, labels=labels),
+        tested=tested,
+        confusion=confusion,
         per_fold=[
             (number, float(right[fold == value].mean()), int(np.sum(fold == value)))
-            for number, value in enumerate(folds, start=1)
+            for number, value in enumerate(np.unique(fold), start=1)
         ],
         n_rows=len(right),
-        guess=float(np.unique(y_true, return_counts=True)[1].max() / len(y_true)),
-        n_classes=len(np.unique(y_true)),
+        guess=float(counts.max() / len(y)),
+        n_classes=int(np.sum(counts > 0)),
     )

@@ -1,14 +1,17 @@
-"""From draws of a null to p values: one for a score, one for a region over all layers, and those of targets."""
+"""From draws of a null to p values: of a score, of a region over all layers, of targets; and from p to q."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from brainbench.evaluation.exchange import FEW, Exchange
-from brainbench.evaluation.refit import Null
-from brainbench.evaluation.scoring import Scored
+
+if TYPE_CHECKING:  # metrics import the test of geometries, and these import metrics
+    from brainbench.evaluation.refit import Null
+    from brainbench.evaluation.scoring import Scored
 
 MANY = 10_000
 """Distinct exchanges from which a tail may be continued beyond the exchanges that were drawn."""
@@ -120,3 +123,15 @@ def fill_p(scored: Scored, null: Null, exchange: Exchange, *, toward: int = 1, p
     scored.roi_p[lead] = np.array([p_of_draws(float(v), d, exchange) for v, d in zip(values, draws.T, strict=True)])
     scored.roi_null_95[lead] = toward * np.quantile(draws, 0.95, axis=0)
     scored.target_p = p_of_targets(scored.targets[lead], null, exchange, toward=toward, pace=pace)
+
+
+def fdr(p: np.ndarray) -> np.ndarray:
+    """Return Benjamini-Hochberg q values; NaN stays NaN and does not count as a test."""
+    from scipy.stats import false_discovery_control
+
+    p = np.asarray(p, dtype=float)
+    q = np.full(p.shape, np.nan)
+    known = np.isfinite(p)
+    if known.any():
+        q[known] = false_discovery_control(p[known])
+    return q

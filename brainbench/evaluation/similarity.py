@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from brainbench.evaluation.exchange import make_exchange
+from brainbench.evaluation.family import p_of_draws
+
 FLAT = 1e-6
 """A pattern whose range is below this share of its largest absolute value has no variance (float32 resolves 1e-7)."""
 
@@ -146,13 +149,11 @@ def geometry_test(x: np.ndarray, y: np.ndarray, *, metric: str, n_permutations: 
     if size <= 0:
         return Geometry(0.0, 1.0, 0.0, n_left_out)
     value = float((a * b).sum()) / size
-    rng = np.random.default_rng([seed, 43])
-    null = np.empty(n_permutations)
-    for index in range(n_permutations):
-        order = rng.permutation(len(b))
-        null[index] = (a * b[np.ix_(order, order)]).sum() / size
-    p = float((np.sum(null >= value - 1e-12) + 1) / (n_permutations + 1))
-    return Geometry(value, p, float(np.quantile(null, 0.95)) if n_permutations else float("nan"), n_left_out)
+    if not n_permutations:
+        return Geometry(value, float("nan"), float("nan"), n_left_out)
+    exchange = make_exchange(len(b), kind="rows", n_exchanges=n_permutations, seed=seed)
+    draws = np.array([(a * b[np.ix_(order, order)]).sum() / size for order in exchange.orders])
+    return Geometry(value, p_of_draws(value, draws, exchange), float(np.quantile(draws, 0.95)), n_left_out)
 
 
 def _gram(x: np.ndarray) -> np.ndarray:

@@ -14,6 +14,9 @@ from itertools import combinations
 
 import numpy as np
 
+from brainbench.evaluation.exchange import make_exchange
+from brainbench.evaluation.family import p_of_draws
+
 _CHUNK_FLOATS = 8_000_000
 """Floats that the work on one chunk of pairs, or on one chunk of shuffles, may hold."""
 
@@ -74,13 +77,13 @@ def leave_two_out_2v2(
         raise ValueError(f"leaving two stimuli out needs five or more, got {n}")
     train_means, tests = _means(np.asarray(responses, dtype=np.float64), stimulus, run, n)
     kernel = _kernel(features)
-    rng = np.random.default_rng([seed, 41])
-    shuffles = np.stack([np.arange(n), *(rng.permutation(n) for _ in range(n_shuffles))])
+    exchange = make_exchange(n, kind="rows", n_exchanges=n_shuffles, seed=seed)
+    shuffles = np.concatenate([np.arange(n)[None], exchange.orders])
     pairs = np.array(list(combinations(range(n), 2)))
     right = _decide(kernel, shuffles, pairs, train_means, tests, alphas)
     accuracy = right.mean(axis=1)
     null = accuracy[1:]
-    p = float((np.sum(null >= accuracy[0] - 1e-12) + 1) / (len(null) + 1))
+    p = p_of_draws(float(accuracy[0]), null, exchange)
     return TwoVersusTwo(float(accuracy[0]), p, float(np.quantile(null, 0.95)), pairs, right[0])
 
 

@@ -57,6 +57,15 @@ def number(value: Any, digits: int = 2) -> str:
     return f"{float(value):.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def how_tested(rows: pd.DataFrame) -> list[str]:
+    """Return a sentence on how the p of accuracies were found, or one for each way with its pipelines."""
+    if "test" not in rows:
+        return []
+    tested = rows[rows["p"].notna() & rows["test"].notna()]
+    ways = {str(text): ", ".join(dict.fromkeys(of["pipeline"])) for text, of in tested.groupby("test", sort=False)}
+    return [f"p{f' of {names}' if len(ways) > 1 else ''}: {text}." for text, names in ways.items()]
+
+
 def lead_subject(scores: pd.DataFrame) -> str:
     """Return whose scores head the page: the group, else the mean over participants, else the only one."""
     present = list(dict.fromkeys(scores["subject"]))

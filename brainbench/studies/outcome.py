@@ -117,7 +117,7 @@ class Outcome:
         participants; those of the group, and of the mean over participants, are families of their own. Of all other
         metrics a family is encoder x layer x region of a subject and scheme.
         """
-        from brainbench.evaluation.significance import fdr
+        from brainbench.evaluation.family import fdr
 
         families: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for row in self.rows:

@@ -2,6 +2,7 @@
 
 import shutil
 
+import nibabel
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
@@ -176,3 +177,18 @@ def test_published_numbers_stand():
     csi1, csi4 = PUBLISHED["CSI1"], PUBLISHED["CSI4"]
     assert (csi1.trials, csi4.trials) == (5254, 3108) and csi1.trials % 37 == csi4.trials % 37 == 0
     assert csi1.voxels["LHPPA"] == 131 and csi1.voxels["RHRSC"] == 143 and csi4.voxels["RHEarlyVis"] == 356
+
+
+def test_voxels_that_a_session_did_not_estimate_are_left_out_and_counted(own):
+    whole = open_bold5000(own.root, **VOLUMES).responses("CSI1")
+    path = sorted(own.root.rglob("CSI1_*ses-02.nii.gz"))[0]
+    image = nibabel.load(path)
+    values = image.get_fdata(dtype=np.float32)
+    inside = np.argwhere(np.asarray(nibabel.load(own.root / "masks" / "CSI1.nii.gz").dataobj) > 0)
+    values[tuple(inside[0])] = np.nan
+    nibabel.save(nibabel.Nifti1Image(values, image.affine), path)
+    responses = open_bold5000(own.root, **VOLUMES).responses("CSI1")
+    np.testing.assert_array_equal(responses.data, whole.data[:, 1:])
+    left = [(row.left_out, row.why) for row in responses.account if row.left_out]
+    assert left == [(f"1 of {whole.n_targets} voxels", "not estimated in every session: NaN")]
+    check_dataset(open_bold5000(own.root, **VOLUMES))

@@ -1,9 +1,12 @@
 """Splitters, certificate and scores of trials, against scikit-learn and hand-made cases."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn import metrics
 
+from brainbench.evaluation.labels import kept_null
 from brainbench.evaluation.trials.certificate import trial_certificate
 from brainbench.evaluation.trials.scores import (
     METRICS,
@@ -143,7 +146,7 @@ def guess(n=60, n_classes=2, folds=3, seed=0, skill=1.0):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_metrics_are_those_of_scikit_learn(n_classes):
     y, predictions = guess(n_classes=n_classes)
-    found = score_trials(y, predictions, np.zeros(len(y)), n_permutations=0, n_draws=0)
+    found = score_trials(y, predictions, n_draws=0)
     assert found.over == "folds"
     by_fold = {metric: [] for metric in METRICS}
     for fold in range(3):
@@ -165,21 +168,30 @@ def test_metrics_are_those_of_scikit_learn(n_classes):
 
 def test_small_folds_are_pooled():
     y, predictions = guess(n=24, folds=4)
-    assert score_trials(y, predictions, np.zeros(24), n_permutations=0, n_draws=0).over == "pooled"
+    assert score_trials(y, predictions, n_draws=0).over == "pooled"
 
 
-def test_p_is_uniform_without_skill_and_small_with_it():
-    p = [
-        score_trials(*guess(seed=seed, skill=0.0), np.zeros(60), n_permutations=99, n_draws=0).metrics["accuracy"].p
-        for seed in range(60)
-    ]
-    assert 0.35 < np.mean(p) < 0.7 and np.mean(np.array(p) <= 0.05) < 0.15
+def test_every_metric_is_tested_by_its_own_draws():
     y, predictions = guess(skill=4.0)
-    skilled = score_trials(y, predictions, np.zeros(60), n_permutations=199, n_draws=200)
+    null = kept_null(y, learned=False, kind="rows", within=predictions.fold, n_exchanges=39)
+    skilled = score_trials(y, predictions, null=null, n_draws=200)
     for metric in METRICS:
         score = skilled.metrics[metric]
-        assert score.p == pytest.approx(1 / 200) and score.ci_low <= score.value <= score.ci_high
+        assert score.p == 1 / 40 and score.ci_low <= score.value <= score.ci_high
         assert score.null_95 < score.ci_low
+    rng = np.random.default_rng(0)
+    again = rng.random((39, 60, 2))
+    fitted = score_trials(y, predictions, null=replace(null, predicted=again, learned=True), n_draws=0)
+    for metric, of in (("roc_auc", metrics.roc_auc_score), ("kappa", metrics.cohen_kappa_score)):
+        draws = [
+            np.mean([of(y[o][f], (p[f, 1] if metric == "roc_auc" else p[f].argmax(1))) for f in folds_of(predictions)])
+            for o, p in zip(null.exchange.orders, again, strict=True)
+        ]
+        assert fitted.metrics[metric].null_95 == pytest.approx(np.quantile(draws, 0.95))
+
+
+def folds_of(predictions):
+    return [np.flatnonzero(predictions.fold == value) for value in np.unique(predictions.fold)]
 
 
 def test_bootstrap_of_the_auc_weights_pairs():
@@ -191,7 +203,7 @@ def test_bootstrap_of_the_auc_weights_pairs():
         metrics.roc_auc_score(np.repeat(y, w.astype(int)), np.repeat(predictions.probability[:, 1], w.astype(int)))
         for w in weights
     ]
-    assert _auc(y[None], weights, predictions.probability) == pytest.approx(expected)
+    assert _auc(y[None], weights, predictions.probability[None]) == pytest.approx(expected)
 
 
 def test_comparisons():
@@ -217,7 +229,7 @@ def test_scores_of_trials_are_the_metrics_of_that_name(n_classes):
     y = np.arange(60) % n_classes
     probability = rng.dirichlet(np.ones(n_classes), size=60)
     # One fold, so that nothing is averaged over folds.
-    scores = score_trials(y, Predictions(np.arange(60), np.zeros(60, int), probability), np.zeros(60, int))
+    scores = score_trials(y, Predictions(np.arange(60), np.zeros(60, int), probability))
     for name in METRICS:
         predicted = probability if name == "roc_auc" else probability.argmax(axis=1)
         assert scores.metrics[name].value == pytest.approx(by_name.METRICS[name].function(y, predicted))

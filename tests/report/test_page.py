@@ -93,26 +93,18 @@ def test_the_leading_numbers_are_those_of_scores_csv(run, page):
     assert f"{mean['value'].iloc[0]:.2f}" in " ".join(page.texts)
 
 
-def test_it_is_rebuilt_from_the_folder_alone(run, tmp_path):
-    import shutil
-
-    copy = tmp_path / "copy"
-    shutil.copytree(run.path, copy)
-    (copy / "report.html").unlink()
-    shutil.rmtree(copy / "units")
-    write_report(copy)
-    assert (copy / "report.html").stat().st_size > 0.5 * run.report.stat().st_size
-
-
-def test_names_are_drawn_as_they_are_written(run, tmp_path):
+def test_it_is_rebuilt_from_the_folder_alone_with_names_as_they_are_written(run, tmp_path):
     """Two dollar signs begin a formula in matplotlib, and a broken one ends in a traceback."""
     name, copy = "$V1 \\frac{$", shutil.copytree(run.path, tmp_path / "run")
     for file, written in (("facts.json", json.dumps(name)[1:-1]), ("scores.csv", name)):
         text = (copy / file).read_text()
         assert "silent" in text
         (copy / file).write_text(text.replace("silent", written))
+    (copy / "report.html").unlink()
+    shutil.rmtree(copy / "units")
     before = (copy / "figures" / "layer_by_roi.png").read_bytes()
     write_report(copy)
+    assert (copy / "report.html").stat().st_size > 0.5 * run.report.stat().st_size
     assert html.escape(name) in (copy / "report.html").read_text()
     assert (copy / "figures" / "layer_by_roi.png").read_bytes() != before
 

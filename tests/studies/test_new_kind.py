@@ -32,42 +32,64 @@ def package(tmp_path_factory) -> Path:
     return folder
 
 
-def command(package: Path, *arguments: str, module: str = "brainbench") -> subprocess.CompletedProcess[str]:
+SHELL = """
+import contextlib, io, json, sys
+from brainbench.cli import main
+said = []
+for line in json.loads(sys.argv[1]):
+    code = 0
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            main(line.split())
+        except SystemExit as end:
+            code = end.code or 0
+    said.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(said))
+"""
+
+
+def started(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(package), str(ROOT)]), OMP_NUM_THREADS="1")
     environment["BRAINBENCH_CACHE"] = str(package / "cache")
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        cwd=package, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, *arguments], cwd=package, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def commands(package: Path, *lines: str) -> list[tuple[int, str, str]]:
+    """Exit code, output and errors of command lines, all in one process: most of their time would be starts."""
+    done = started(package, "-c", SHELL, json.dumps(lines))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def test_its_own_test_passes(package):
-    done = command(package, "-q", "-p", "no:cacheprovider", "test_reliability.py", module="pytest")
+    done = started(package, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_reliability.py")
     assert done.returncode == 0, done.stdout
 
 
 def test_the_command_line_knows_it(package):
-    listed = command(package, "list", "kinds")
-    assert "Say how reliable the responses of every region are." in listed.stdout, listed.stderr
-    template = command(package, "new", "reliability").stdout
-    assert "\n# Random halves of the repeats.\nn_splits: 20\n" in template and "hold_out" not in template
-    (package / "bad.yaml").write_text((package / "recipe.yaml").read_text() + "n_split: 3\n")
-    bad = command(package, "check", "bad.yaml")
-    assert bad.returncode == 2 and "n_split  unknown key; did you mean 'n_splits'?" in bad.stderr
-    (package / "bad.yaml").write_text("kind: reliabilty\n")
-    assert "did you mean 'reliability'?" in command(package, "check", "bad.yaml").stderr
+    (package / "key.yaml").write_text((package / "recipe.yaml").read_text() + "n_split: 3\n")
+    (package / "kind.yaml").write_text("kind: reliabilty\n")
+    listed, template, key, kind = commands(
+        package, "list kinds", "new reliability", "check key.yaml", "check kind.yaml"
+    )
+    assert "Say how reliable the responses of every region are." in listed[1], listed[2]
+    assert "\n# Random halves of the repeats.\nn_splits: 20\n" in template[1] and "hold_out" not in template[1]
+    assert key[0] == 2 and "n_split  unknown key; did you mean 'n_splits'?" in key[2]
+    assert kind[0] == 2 and "did you mean 'reliability'?" in kind[2]
 
 
 def test_it_is_planned_run_and_reported(package):
-    plan = command(package, "plan", "recipe.yaml", "--out", "run")
-    assert "units       reliability: 4, 0 done, 4 to compute" in plan.stdout, plan.stderr
-    done = command(package, "run", "recipe.yaml", "--out", "run")
-    assert done.returncode == 0, done.stderr
+    plan, done, left = commands(
+        package, "plan recipe.yaml --out run", "run recipe.yaml --out run", "plan recipe.yaml --out run"
+    )
+    assert "units       reliability: 4, 0 done, 4 to compute" in plan[1], plan[2]
+    assert done[0] == 0, done[2]
     events = [json.loads(line) for line in (package / "run" / "events.jsonl").read_text().splitlines()]
     assert sum(event["event"] == "unit_done" for event in events) == 4
     page = (package / "run" / "report.html").read_text()
     assert "How reliable are the regions of 2 simulated participants?" in page
     assert "V1 (sim-01) is reliable to 0." in page
     assert "Scores of regions" in page and '<td>sim-01</td><td>V1</td><td>reliability</td><td class="n">0.' in page
-    left = command(package, "plan", "recipe.yaml", "--out", "run")
-    assert "(finished)" in left.stdout and "4 done, 0 to compute" in left.stdout
+    assert "(finished)" in left[1] and "4 done, 0 to compute" in left[1]

@@ -69,7 +69,7 @@ def test_the_ladder_is_ordered(run, metric):
     codec, predicted = value(run, metric, "codec", "codec"), value(run, metric)
     shuffled = value(run, metric, "baseline", "shuffled, low_level")
     assert codec.value > predicted.value > shuffled.value
-    assert predicted.p == 0.01 and predicted.value > predicted.null_95 > shuffled.value
+    assert predicted.p <= 0.01 and predicted.value > predicted.null_95 > shuffled.value
     assert predicted.ci_low < predicted.value < predicted.ci_high
     if metric == "two_way_pixels":
         assert shuffled.value == pytest.approx(0.5, abs=0.05)

@@ -138,7 +138,7 @@ def test_a_changed_setting_is_computed_and_the_rest_is_kept(copied, tmp_path, ca
     again = bb.run(recipe, overrides=["significance.n_permutations=49"], out=tmp_path / "run", cache=cache)
     assert {event["unit"] for event in again.folder.events() if event.get("kind") == "fit"} == fits
     assert again.scores.query("subject != 'mean'")["p"].min() == pytest.approx(1 / 50)
-    assert old.query("subject != 'mean' and metric == 'rsa'")["p"].min() == pytest.approx(1 / 100)
+    assert old.query("subject != 'mean' and metric == 'rsa'")["p"].min() < 1 / 50
     other = bb.run(recipe, overrides=["head.n_alphas=5"], out=tmp_path / "run", cache=cache)
     assert {event["unit"] for event in other.folder.events() if event.get("kind") == "fit"} > fits
     back = bb.run(recipe, out=tmp_path / "run", cache=cache)

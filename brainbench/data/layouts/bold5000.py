@@ -262,7 +262,10 @@ class Bold5000(Dataset):
         if len(data) != len(stimulus):
             raise UserError(f"{subject}: {len(data)} rows of responses, the lists show {len(stimulus)} trials")
         rois = _joined({name: values.shape[1] for name, values in parts.items()}) if masker is None else {}
-        flat = flat_columns(data)
+        absent = np.isnan(data).any(axis=0)  # a voxel that is NaN in one session has no betas there
+        if absent.all():
+            raise UserError(f"{subject}: no voxel of the mask has a beta in every session")
+        flat = flat_columns(data) & ~absent
         self._standardize(subject, data, shown)
         test, known_from = self._test_names(subject)
         in_test = np.array([name in test for name in shown.names])
@@ -275,11 +278,14 @@ class Bold5000(Dataset):
             replace(row, session="" if shown.session is None else row.run.partition("_")[0])
             for row in rows_by_run(subject, shown.run, "trials")
         ]
-        if flat.any():
-            account.append(RunUse(subject, left_out=f"{flat.sum()} of {len(flat)} voxels", why="never change"))
-            data = data[:, ~flat]
-            rois = {name: inside[~flat] for name, inside in rois.items() if inside[~flat].any()}
-            masker = None if masker is None else SubsetMasker(masker, ~flat)
+        for dropped, why in ((absent, "not estimated in every session: NaN"), (flat, "never change")):
+            if dropped.any():
+                account.append(RunUse(subject, left_out=f"{dropped.sum()} of {len(flat)} voxels", why=why))
+        keep = ~(absent | flat)
+        if not keep.all():
+            data = data[:, keep]
+            rois = {name: inside[keep] for name, inside in rois.items() if inside[keep].any()}
+            masker = None if masker is None else SubsetMasker(masker, keep)
         return Responses(
             subject=subject,
             data=data,

@@ -1,8 +1,6 @@
-"""Scores of decoded trials: four metrics with permutation p, bootstrap confidence, and paired tests.
+"""Scores of decoded trials: four metrics with a test by exchange, bootstrap confidence, and paired tests.
 
-Predictions are fixed; true labels are permuted within runs and folds, and trials are resampled within folds. Folds
-learn from each other's labels, which fixed predictions do not show: the null is widened by the most that this can add
-(`brainbench.evaluation.significance.widened`).
+Trials are resampled within folds with predictions kept.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from brainbench.evaluation.bootstrap import row_weights
-from brainbench.evaluation.significance import DECISIONS, permutation_indices, widened
+from brainbench.evaluation.labels import LabelNull, confusions, of_confusion
 
 METRICS = ("accuracy", "balanced_accuracy", "kappa", "roc_auc")
 MIN_TRIALS_PER_FOLD = 10
@@ -30,11 +28,14 @@ class Predictions:
         The trial of each prediction.
     fold : int ndarray (n,)
     probability : ndarray (n, n_classes)
+    exchanged : ndarray (n, n_orders, n_classes), optional
+        The same after fitting to labels in other orders.
     """
 
     row: np.ndarray
     fold: np.ndarray
     probability: np.ndarray
+    exchanged: np.ndarray | None = None
 
 
 @dataclass
@@ -75,9 +76,8 @@ def chance_of(metric: str, counts: np.ndarray) -> float:
 def score_trials(
     y: np.ndarray,
     predictions: Predictions,
-    run: np.ndarray,
     *,
-    n_permutations: int = 1000,
+    null: LabelNull | None = None,
     n_draws: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -89,39 +89,32 @@ def score_trials(
     y : int ndarray (n,)
         Class of each predicted trial, from 0.
     predictions : Predictions
-    run : ndarray (n,)
-        Labels are permuted within runs.
+    null : LabelNull, optional
+        Of these trials, in this order; what it predicts are probabilities.
     """
     fold, probability = predictions.fold, predictions.probability
     n_classes = probability.shape[1]
     parts, over = _parts(y, fold, n_classes)
-    orders = permutation_indices(
-        len(y), null="within_run", run=run, fold=fold, n_permutations=n_permutations, seed=seed
-    )
     weights = row_weights(np.arange(len(y)), fold=fold, n_draws=n_draws, seed=seed)
-    observed = {metric: _over_parts(metric, y[None], None, probability, parts) for metric in METRICS}
-    null = {metric: _over_parts(metric, y[orders], None, probability, parts) for metric in METRICS}
-    for metric in METRICS:
-        null[metric] = widened(null[metric], len(np.unique(fold)), 1.0 if metric == "roc_auc" else DECISIONS)
-    draws = {metric: _over_parts(metric, y[None], weights, probability, parts) for metric in METRICS}
+    observed = {metric: _over_parts(metric, y[None], None, probability[None], parts) for metric in METRICS}
+    draws = {metric: _over_parts(metric, y[None], weights, probability[None], parts) for metric in METRICS}
     scores = {}
     tail = (1 - confidence) / 2
     for metric in METRICS:
         value = float(observed[metric][0])
         score = Score(value)
-        if n_permutations and np.isfinite(value):
-            score.p = float((np.sum(null[metric] >= value - 1e-12) + 1) / (n_permutations + 1))
-            score.null_95 = float(np.quantile(null[metric], 0.95))
+        if null is not None and np.isfinite(value):
+            given = probability[None] if null.predicted is None else null.predicted
+            score.p, score.null_95 = null.test(value, _over_parts(metric, null.labels, None, given, parts))
         known = draws[metric][np.isfinite(draws[metric])]
         if len(known):
             score.ci_low, score.ci_high = (float(v) for v in np.quantile(known, [tail, 1 - tail]))
         for number, value_of_fold in enumerate(np.unique(fold), start=1):
             rows = np.flatnonzero(fold == value_of_fold)
-            alone = _statistic(metric, y[None, rows], None, probability[rows])
+            alone = _statistic(metric, y[None, rows], None, probability[None, rows])
             score.per_fold.append((number, float(alone[0]), len(rows)))
         scores[metric] = score
-    confusion = np.zeros((n_classes, n_classes), dtype=int)
-    np.add.at(confusion, (y, probability.argmax(axis=1)), 1)
+    confusion = confusions(y[None], probability.argmax(axis=1)[None], n_classes)[0]
     return TrialScores(scores, confusion, over, len(y))
 
 
@@ -136,9 +129,9 @@ def _parts(y: np.ndarray, fold: np.ndarray, n_classes: int) -> tuple[list[np.nda
 def _over_parts(
     metric: str, y: np.ndarray, weights: np.ndarray | None, probability: np.ndarray, parts: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Return the mean over parts, one value per permutation (rows of `y`) or draw (rows of `weights`)."""
+    """Return the mean over parts, one value per order (rows of `y`, and of `probability` or one for all) or draw."""
     values = [
-        _statistic(metric, y[:, rows], None if weights is None else weights[:, rows], probability[rows])
+        _statistic(metric, y[:, rows], None if weights is None else weights[:, rows], probability[:, rows])
         for rows in parts
     ]
     stacked: np.ndarray = np.mean(values, axis=0)
@@ -149,39 +142,19 @@ def _statistic(metric: str, y: np.ndarray, weights: np.ndarray | None, probabili
     """Return a metric for many label orders or many weights at once, ``(n_orders,)`` or ``(n_draws,)``."""
     if metric == "roc_auc":
         return _auc(y, weights, probability)
-    n_classes = probability.shape[1]
-    predicted = np.eye(n_classes)[probability.argmax(axis=1)]
+    n_classes = probability.shape[2]
+    predicted = probability.argmax(axis=2)
     if weights is None:
-        table = np.einsum("pnk,nj->pkj", np.eye(n_classes)[y], predicted, optimize=True)
-    else:
-        table = np.einsum("dn,nk,nj->dkj", weights, np.eye(n_classes)[y[0]], predicted, optimize=True)
-    return of_confusion(metric, table)
-
-
-def of_confusion(metric: str, table: np.ndarray) -> np.ndarray:
-    """Return accuracy, balanced accuracy or Cohen's kappa of confusion tables ``(..., true, predicted)``."""
-    total = table.sum(axis=(-2, -1))
-    right = np.trace(table, axis1=-2, axis2=-1)
-    true, predicted = table.sum(axis=-1), table.sum(axis=-2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        if metric == "accuracy":
-            out: np.ndarray = right / total
-        elif metric == "balanced_accuracy":
-            # As in scikit-learn, a class without a trial does not count.
-            out = np.nanmean(np.diagonal(table, axis1=-2, axis2=-1) / np.where(true > 0, true, np.nan), axis=-1)
-        elif metric == "kappa":
-            expected = (true * predicted).sum(axis=-1) / total**2
-            out = (right / total - expected) / (1 - expected)
-        else:
-            raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
-    return out
+        return of_confusion(metric, confusions(y, predicted, n_classes))
+    true, found = np.eye(n_classes)[y[0]], np.eye(n_classes)[predicted[0]]
+    return of_confusion(metric, np.einsum("dn,nk,nj->dkj", weights, true, found, optimize=True))
 
 
 def _auc(y: np.ndarray, weights: np.ndarray | None, probability: np.ndarray) -> np.ndarray:
     """Return the area under the ROC curve: of class 1 for two classes, else the mean of one class against the rest."""
-    n_classes = probability.shape[1]
+    n_classes = probability.shape[2]
     chosen = [1] if n_classes == 2 else range(n_classes)
-    return np.mean([_auc_of(y == k, weights, probability[:, k]) for k in chosen], axis=0)
+    return np.mean([_auc_of(y == k, weights, probability[:, :, k]) for k in chosen], axis=0)
 
 
 def _auc_of(positive: np.ndarray, weights: np.ndarray | None, score: np.ndarray) -> np.ndarray:
@@ -189,13 +162,15 @@ def _auc_of(positive: np.ndarray, weights: np.ndarray | None, score: np.ndarray)
 
     with np.errstate(invalid="ignore", divide="ignore"):
         if weights is None:
-            rank = rankdata(score)
+            rank = rankdata(score, axis=1)
             n_positive = positive.sum(axis=1)
             n_negative = positive.shape[1] - n_positive
-            out: np.ndarray = (positive @ rank - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+            wins_of = (positive * rank).sum(axis=1) - n_positive * (n_positive + 1) / 2
+            out: np.ndarray = wins_of / (n_positive * n_negative)
             return out
         above, below = np.flatnonzero(positive[0]), np.flatnonzero(~positive[0])
-        wins = (score[above, None] > score[None, below]) + 0.5 * (score[above, None] == score[None, below])
+        higher, lower = score[0, above], score[0, below]
+        wins = (higher[:, None] > lower) + 0.5 * (higher[:, None] == lower)
         w_above, w_below = weights[:, above], weights[:, below]
         out = ((w_above @ wins) * w_below).sum(axis=1) / (w_above.sum(axis=1) * w_below.sum(axis=1))
         return out

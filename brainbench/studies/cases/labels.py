@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import combinations
@@ -12,6 +12,7 @@ import numpy as np
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.decoders.classifiers import make_classifier
+from brainbench.decoders.exchanged import predict_exchanged
 from brainbench.evaluation.decoding import DecodingScore, pair_metric, score_labels
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.parts import Decoder, Decoding
@@ -19,6 +20,7 @@ from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.cases.case import Case
 from brainbench.studies.cases.folds import labels_of_rows
+from brainbench.studies.cases.label_tasks import LabelTask
 from brainbench.studies.outcome import ALL, Outcome
 from brainbench.studies.words import number, probability, significant
 
@@ -28,44 +30,43 @@ UNEQUAL = 1.25
 
 @dataclass(frozen=True)
 class Reading:
-    """One classifier on one region of a case: the units of all classes, then of every pair."""
+    """One classifier on one region of a case: the tasks of all classes, then of every pair, with their units."""
 
     case: Case
     decoder: Decoder
     roi: str
-    labels: np.ndarray
-    units: list[Unit]
+    tasks: list[tuple[LabelTask, Unit]]
 
 
-def plan_readings(decoding: Decoding, cases: Iterable[Case]) -> list[Reading]:
+def plan_readings(recipe: Recipe, decoding: Decoding, cases: Iterable[Case]) -> list[Reading]:
     """Return every classifier on every chosen region of every case."""
     found = []
     for case in cases:
         labels = labels_of(case, decoding.label)
+        classes = tuple(str(name) for name in np.unique(labels))
+        pairs = combinations(classes, 2) if decoding.pairwise and len(classes) > 2 else ()
+        tasks = [LabelTask(recipe, case, labels, chosen) for chosen in (classes, *pairs)]
         for decoder in decoding.decoders:
             for roi in choose_rois(case, decoding):
-                units = list(decode_units(case, decoder, roi, labels, decoding))
-                found.append(Reading(case, decoder, roi, labels, units))
+                units = [_unit(task, decoder, roi) for task in tasks]
+                found.append(Reading(case, decoder, roi, list(zip(tasks, units, strict=True))))
     return found
 
 
-def report_readings(
-    recipe: Recipe, decoding: Decoding, runner: Runner, outcome: Outcome, readings: Iterable[Reading]
-) -> None:
+def report_readings(recipe: Recipe, runner: Runner, outcome: Outcome, readings: Iterable[Reading]) -> None:
     """Add the scores of every classifier."""
     for reading in readings:
-        labels, run = reading.labels, reading.case.rows.run
-        classes = np.unique(labels)
-        pairs = [tuple(classes), *(combinations(classes, 2) if decoding.pairwise and len(classes) > 2 else ())]
-        for unit, chosen in zip(reading.units, pairs, strict=True):
+        for index, (task, unit) in enumerate(reading.tasks):
             arrays = runner.read([unit])[0]
+            null, missing = task.null(arrays)
+            if missing:
+                outcome.doubt(f"decoding of {reading.case.rows.subject} is not tested: {missing}")
             score = score_labels(
-                labels[arrays["row"]], arrays["predicted"], arrays["fold"], run=run[arrays["row"]],
-                n_permutations=recipe.significance.n_permutations, n_draws=recipe.bootstrap.n_draws,
+                np.searchsorted(task.classes, task.labels[arrays["row"]]), arrays["predicted"], arrays["fold"],
+                n_classes=len(task.classes), null=null, n_draws=recipe.bootstrap.n_draws,
                 confidence=recipe.bootstrap.confidence, seed=recipe.seed,
             )  # fmt: skip
-            pair = None if len(chosen) == len(classes) else chosen
-            _report(outcome, reading.case, reading.decoder, reading.roi, score, pair)
+            _report(outcome, reading, task, score, None if null is None else null.text, is_pair=index > 0)
 
 
 def labels_of(case: Case, name: str) -> np.ndarray:
@@ -97,84 +98,70 @@ def choose_rois(case: Case, decoding: Decoding) -> list[str]:
     return chosen
 
 
-def decode_units(case: Case, decoder: Decoder, roi: str, labels: np.ndarray, decoding: Decoding) -> Iterator[Unit]:
-    """Yield the unit of all classes, then one per pair."""
+def _unit(task: LabelTask, decoder: Decoder, roi: str) -> Unit:
+    case = task.case
     mask = np.asarray(case.responses.rois[roi])
-    classes = np.unique(labels)
-    pairs = combinations(classes, 2) if decoding.pairwise and len(classes) > 2 else ()
-    for chosen in (tuple(classes), *pairs):
-        rows = np.flatnonzero(np.isin(labels, chosen))
 
-        def compute(rows: np.ndarray = rows) -> dict[str, np.ndarray]:
-            X = np.asarray(case.rows.Y[:, mask], dtype=np.float64)
-            found: dict[str, list[np.ndarray]] = {"row": [], "fold": [], "predicted": []}
-            for index, (train, test) in enumerate(case.split.folds):
-                train, test = np.intersect1d(train, rows), np.intersect1d(test, rows)
-                if not len(test):
-                    continue
-                if len(np.unique(labels[train])) < 2:
-                    raise UserError(f"fold {index + 1} has only one class in training")
-                try:
-                    classifier = make_classifier(decoder.classifier, seed=0).fit(X[train], labels[train])
-                except (ValueError, np.linalg.LinAlgError) as error:
-                    raise UserError(f"fold {index + 1}: {decoder.classifier} cannot be fitted ({error})") from error
-                found["row"].append(test)
-                found["fold"].append(np.full(len(test), index))
-                found["predicted"].append(np.asarray(classifier.predict(X[test]), dtype=str))
-            return {name: np.concatenate(parts) for name, parts in found.items()}
+    def compute() -> dict[str, np.ndarray]:
+        X = np.asarray(case.rows.Y[task.rows][:, mask], dtype=np.float64)
+        found: dict[str, list[np.ndarray]] = {"row": [], "fold": [], "predicted": [], "exchanged": []}
+        for fold, train, test in task.folds:
+            if len(np.unique(task.y[train])) < 2:
+                raise UserError(f"fold {fold + 1} has only one class in training")
+            try:
+                classifier = make_classifier(decoder.classifier, seed=0).fit(X[train], task.y[train])
+                found["predicted"].append(np.asarray(classifier.predict(X[test]), dtype=np.int16))
+                if task.orders is not None:
+                    new = make_classifier(decoder.classifier, seed=0)
+                    again = predict_exchanged(new, X[train], task.orders[:, train], X[test])
+                    found["exchanged"] += [] if again is None else [again.T.astype(np.int16)]
+            except (ValueError, np.linalg.LinAlgError) as error:
+                raise UserError(f"fold {fold + 1}: {decoder.classifier} cannot be fitted ({error})") from error
+            found["row"].append(task.rows[test])
+            found["fold"].append(np.full(len(test), fold))
+        return {name: np.concatenate(parts) for name, parts in found.items() if parts}
 
-        key = {
-            "rows": case.rows.digest,
-            "roi": digest_array(mask),
-            "labels": digest_array(labels),
-            "classes": [str(name) for name in chosen],
-            "classifier": decoder.classifier,
-            "folds": [[digest_array(part) for part in fold] for fold in case.split.folds],
-        }
-        yield Unit("decode", f"{case.rows.subject}, {decoder.name}, {roi}", key, compute)
+    key = {"rows": case.rows.digest, "roi": digest_array(mask), "classifier": decoder.classifier, **task.key()}
+    return Unit("decode", f"{case.rows.subject}, {decoder.name}, {roi}", key, compute)
 
 
 def _report(
-    outcome: Outcome, case: Case, decoder: Decoder, roi: str, score: DecodingScore, pair: tuple[str, ...] | None
+    outcome: Outcome, reading: Reading, task: LabelTask, score: DecodingScore, test: str | None, *, is_pair: bool
 ) -> None:
     """Add the rows of one classifier on one ROI: all classes, or one pair."""
+    case, roi = reading.case, reading.roi
+    subject = case.rows.subject
     common = {
-        "subject": case.rows.subject,
-        "scheme": case.rows.scheme.label,
-        "pipeline": decoder.name,
-        "roi": roi,
+        "subject": subject, "scheme": case.rows.scheme.label, "pipeline": reading.decoder.name, "roi": roi,
         "n_targets": int(np.sum(case.responses.rois[roi])),
-    }
-    if pair is not None:
-        metric = pair_metric(*pair)
-        outcome.guess(metric, case.rows.subject, score.guess)
+    }  # fmt: skip
+
+    def add(metric: str, value: float, of: str, **more: float) -> None:
+        p, null_95 = score.tested.get(of, (None, None))
         outcome.add(
-            **common, fold=ALL, metric=metric, value=score.accuracy, ci_low=score.ci_low, ci_high=score.ci_high,
-            p=score.p, null_95=score.null_95, n_rows=score.n_rows,
+            **common, fold=ALL, metric=metric, value=value, p=p, null_95=null_95, n_rows=score.n_rows,
+            test=None if p is None else test, **more,
         )  # fmt: skip
+
+    metric = pair_metric(*task.classes) if is_pair else "accuracy"
+    outcome.guess(metric, subject, score.guess)
+    add(metric, score.accuracy, "accuracy", ci_low=score.ci_low, ci_high=score.ci_high)
+    if is_pair:
         return
-    outcome.guess("accuracy", case.rows.subject, score.guess)
-    outcome.guess("balanced_accuracy", case.rows.subject, 1 / score.n_classes)
+    outcome.guess("balanced_accuracy", subject, 1 / score.n_classes)
     if score.guess > UNEQUAL / score.n_classes:
         outcome.warn(
-            f"{case.rows.subject}, {roi}: classes are unequal, and guessing the most frequent one is right in "
+            f"{subject}, {roi}: classes are unequal, and guessing the most frequent one is right in "
             f"{score.guess:.0%} of rows: accuracy is held against that, and balanced accuracy says more"
         )
-    outcome.add(
-        **common, fold=ALL, metric="accuracy", value=score.accuracy, ci_low=score.ci_low, ci_high=score.ci_high,
-        p=score.p, null_95=score.null_95, n_rows=score.n_rows,
-    )  # fmt: skip
-    outcome.add(**common, fold=ALL, metric="balanced_accuracy", value=score.balanced_accuracy, n_rows=score.n_rows)
+    add("balanced_accuracy", score.balanced_accuracy, "balanced_accuracy")
     for fold, value, n_rows in score.per_fold:
         outcome.add(**common, fold=str(fold), metric="accuracy", value=value, n_rows=n_rows)
     outcome.note(
         "confusion",
         {
-            "subject": case.rows.subject,
-            "scheme": case.rows.scheme.label,
-            "pipeline": decoder.name,
-            "roi": roi,
-            "labels": score.labels,
+            **{name: common[name] for name in ("subject", "scheme", "pipeline", "roi")},
+            "labels": list(task.classes),
             "counts": score.confusion.tolist(),
         },
     )

@@ -36,17 +36,17 @@ class DecodeStudy(Study[DecodeRecipe]):
     @cached_property
     def readings(self) -> list[Reading]:
         """Every classifier on every region."""
-        return plan_readings(self.recipe.decoding, self.cases)
+        return plan_readings(self.recipe, self.recipe.decoding, self.cases)
 
     def stages(self) -> Iterator[Stage]:
         """Yield the one stage: all classes, then every pair."""
-        yield Stage("decode", [unit for reading in self.readings for unit in reading.units])
+        yield Stage("decode", [unit for reading in self.readings for _, unit in reading.tasks])
 
     def gather(self, outcome: Outcome) -> None:
         """Add the scores of every classifier."""
         for case in self.cases:
             note_case(outcome, case, is_main=True)
-        report_readings(self.recipe, self.recipe.decoding, self.runner, outcome, self.readings)
+        report_readings(self.recipe, self.runner, outcome, self.readings)
 
     @property
     def lead(self) -> str:

@@ -47,6 +47,7 @@ def report_geometry(
     for (subject, roi), (lower, upper) in bounds.items():
         outcome.note("rsa_ceilings", {"subject": subject, "roi": roi, "lower": lower, "upper": upper})
     left_out: dict[tuple[str, str, int, int], set[tuple[str, str]]] = {}
+    n = recipe.significance.n_permutations
     for cell in cells:
         found = runner.read([cell.unit])[0]
         subject = cell.case.rows.subject
@@ -64,6 +65,7 @@ def report_geometry(
                 value=float(found[f"{metric}_value"]), p=float(found[f"{metric}_p"]),
                 null_95=float(found[f"{metric}_null_95"]), ceiling=ceiling,
                 n_targets=int(np.sum(cell.case.responses.rois[cell.roi])), n_rows=n_stimuli - n_left_out,
+                test=f"stimuli exchanged, nothing is fitted ({n})" if n else None,
             )  # fmt: skip
     _say_left_out(outcome, left_out)
 
@@ -133,5 +135,6 @@ def _unit(recipe: EncodeRecipe, case: Case, encoder: str, layer: str, mask: np.n
         "n_permutations": recipe.significance.n_permutations,
         "seed": recipe.seed,
         "without_variance": "left out",
+        "exchange": "rows",
     }
     return Unit("geometry", f"{case.rows.subject}, {encoder}.{layer}", key, compute)

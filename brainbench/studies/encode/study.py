@@ -130,7 +130,7 @@ class EncodeStudy(Study[EncodeRecipe]):
     def readings(self) -> list[Reading]:
         """Classifiers of a label, under the main scheme."""
         main = [case for case in self.cases if self._is_main(case) and case.rows.subject != GROUP]
-        return [] if self.recipe.decoding is None else plan_readings(self.recipe.decoding, main)
+        return [] if self.recipe.decoding is None else plan_readings(self.recipe, self.recipe.decoding, main)
 
     @cached_property
     def lens(self) -> LensStudy | None:
@@ -158,7 +158,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         yield Stage("intervals", [unit for unit in [*self.intervals, *self.nested_intervals] if unit is not None])
         yield Stage("geometry (RSA, CKA)", [cell.unit for cell in self.geometry])
         yield Stage("unseen stimuli (2 vs 2)", [cell.unit for cell in self.unseen])
-        yield Stage("decode", [unit for reading in self.readings for unit in reading.units])
+        yield Stage("decode", [unit for reading in self.readings for _, unit in reading.tasks])
         yield Stage("lens", [] if self.lens is None else self.lens.units)
 
     # What was found --------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         mean_over_subjects(recipe, outcome, self.opened.subjects)
         tests.report_means(outcome)
         if recipe.decoding is not None:
-            report_readings(recipe, recipe.decoding, runner, outcome, self.readings)
+            report_readings(recipe, runner, outcome, self.readings)
         if self.lens is not None:
             self.lens.report(runner, outcome)
 

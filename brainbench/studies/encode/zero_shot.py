@@ -46,6 +46,7 @@ def report_unseen(runner: Runner, outcome: Outcome, cells: Sequence[Cell]) -> No
             layer=cell.layer.name, depth=cell.layer.depth, roi=cell.roi, fold=ALL, metric="two_vs_two",
             value=float(found["accuracy"]), p=float(found["p"]), null_95=float(found["null_95"]),
             n_targets=int(np.sum(cell.case.responses.rois[cell.roi])), n_rows=len(cell.case.rows),
+            test=f"features dealt to other stimuli, all fitted again ({int(found['n_shuffles'])})",
         )  # fmt: skip
 
 
@@ -67,6 +68,7 @@ def _unit(
             "accuracy": np.array(found.accuracy),
             "p": np.array(found.p),
             "null_95": np.array(found.null_95),
+            "n_shuffles": np.array(n_shuffles),
         }
 
     key = {
@@ -75,6 +77,7 @@ def _unit(
         "roi": digest_array(mask),
         "alphas": alphas.tolist(),
         "n_shuffles": n_shuffles,
+        "exchange": "rows",
         "seed": recipe.seed,
     }
     return Unit("zero_shot", f"{case.rows.subject}, {encoder}.{layer}, {roi}", key, compute)

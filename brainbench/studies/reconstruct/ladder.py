@@ -12,7 +12,9 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.evaluation.significance import permutation_indices
+from brainbench.evaluation.exchange import Exchange
+from brainbench.evaluation.family import p_of_draws
+from brainbench.evaluation.labels import exchange_labels, learned_from, widened
 from brainbench.reconstruction.base import Images
 from brainbench.reconstruction.identification import correlations, two_way, two_way_shares
 from brainbench.reconstruction.images import stimulus_images
@@ -120,16 +122,32 @@ class Judge:
                 )  # fmt: skip
             return self._scorer
 
-    def orders(self, n: int) -> np.ndarray:
-        """Return `n` orders of the test rows under the scheme's null, ``(n, n_rows)``.
+    @cached_property
+    def exchange(self) -> Exchange | None:
+        """Orders of the test rows under the scheme's null; None where nothing can be exchanged.
 
-        Truths change places among all rows that the null exchanges, whichever fold they are tested in.
+        Truths change places within folds: predictions resemble the mean of the truths that trained them, so that a
+        truth of another fold, which did, is more like them than their own, which did not. Where folds are too small
+        for that, they change places over folds, and p is too large rather than too small.
         """
-        one = self.one
-        return permutation_indices(
-            len(self.rows), null=one.case.split.null, run=one.case.rows.run[self.rows], stimulus=self.stimulus,
-            n_permutations=n, seed=one.recipe.seed,
-        )  # fmt: skip
+        one, n = self.one, max(N_SHUFFLES, self.one.recipe.significance.n_permutations)
+        fold = np.zeros(len(one.case.rows), dtype=int)
+        for number, (_, test) in enumerate(one.case.split.folds):
+            fold[test] = number
+        for within in (fold[self.rows], None):
+            try:
+                return exchange_labels(
+                    self.stimulus, kind=one.case.split.null, run=one.case.rows.run[self.rows], within=within,
+                    stimulus=self.stimulus, n_exchanges=n, seed=one.recipe.seed,
+                )  # fmt: skip
+            except ValueError:
+                continue
+        return None
+
+    @cached_property
+    def learned(self) -> bool:
+        """Whether test rows train the predictions of others."""
+        return learned_from(self.one.case.split.folds)
 
     # Images ------------------------------------------------------------------------------------------------------
 
@@ -183,7 +201,8 @@ class Judge:
             re-dealt truths; ``metric/null``: (n_permutations,), means over rows, for metrics of similarity matrices.
         """
         n_permutations = self.one.recipe.significance.n_permutations
-        orders = self.orders(max(N_SHUFFLES, n_permutations)) if with_null else np.empty((0, len(self.rows)), int)
+        exchange = self.exchange if with_null else None
+        orders = np.empty((0, len(self.rows)), int) if exchange is None else exchange.orders
         found: dict[str, list[np.ndarray]] = {}
         for sample in range(images.shape[1]):
             for name, values in self._one_sample(images[:, sample], orders, n_permutations).items():
@@ -260,7 +279,8 @@ def score_units(one: Reconstruction, judge: Judge, items: Sequence[Item], runner
             "size": [judge.size, judge.channels],
             "metrics": list(one.recipe.metrics),
             "groups": None if judge.groups is None else digest_array(judge.groups),
-            "null": [one.case.split.null, one.recipe.significance.n_permutations, one.recipe.seed] if null else None,
+            "null": None if not null or judge.exchange is None else digest_array(judge.exchange.orders),
+            "n_permutations": one.recipe.significance.n_permutations if null else 0,
         }
 
         def compute(item: Item = item, null: bool = null) -> dict[str, np.ndarray]:
@@ -282,6 +302,8 @@ def report_item(
     outcome: Outcome, one: Reconstruction, judge: Judge, stage: str, name: str, arrays: dict[str, np.ndarray]
 ) -> None:
     """Add the scores of an item, and of the same images with truths dealt anew."""
+    if judge.exchange is None:
+        outcome.doubt(f"{one.label}: nothing is tested, because no truth can change places with another in this design")
     for key, values in arrays.items():
         metric, _, what = key.partition("/")
         if what == "null":
@@ -311,10 +333,15 @@ def _add(
     low, high = bootstrap_interval(values, judge.stimulus, n_draws=recipe.bootstrap.n_draws, seed=recipe.seed)
     value = float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
     more: dict[str, Any] = {}
-    if null is not None and len(null):
-        better = METRICS[metric.removesuffix(WITHIN)].better
-        beaten = null >= value if better == "higher" else null <= value
-        more = {"p": (int(beaten.sum()) + 1) / (len(null) + 1), "null_95": float(np.quantile(null, 0.95))}
+    if null is not None and len(null) and judge.exchange is not None:
+        toward = 1 if METRICS[metric.removesuffix(WITHIN)].better == "higher" else -1
+        draws = widened(null) if judge.learned else null
+        how = "predictions fixed, the null widened" if judge.learned else "predictions fixed, which knew none of them"
+        more = {
+            "p": p_of_draws(toward * value, toward * draws, judge.exchange),
+            "null_95": float(np.quantile(draws, 0.95)),
+            "test": f"true images exchanged: {judge.exchange.text}; {how} ({len(draws)})",
+        }
     outcome.add(**common, value=value, ci_low=low, ci_high=high, n_rows=int(np.isfinite(values).sum()), **more)
     ids = one.case.features.stimuli.ids
     for stimulus in judge.shown:

@@ -25,6 +25,7 @@ from brainbench.runs.units import Unit
 from brainbench.studies.cases.across import MEAN
 from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import ALL, Outcome
+from brainbench.studies.trials.nulls import digest_orders, fitted_again, refit_orders, trial_null
 from brainbench.studies.trials.trials import (
     Case,
     Member,
@@ -50,11 +51,14 @@ def score_pipeline(
     for member, predictions in by_subject(case, arrays):
         rows = case.rows.take(predictions.row)
         y = np.searchsorted(case.classes, rows.label)
+        null, missing = trial_null(recipe, case, member.subject, y, predictions)
+        if missing:
+            outcome.doubt(missing)
         score = score_trials(
-            y, predictions, rows.runs, n_permutations=recipe.significance.n_permutations,
-            n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence, seed=recipe.seed,
+            y, predictions, null=null, n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence,
+            seed=recipe.seed,
         )  # fmt: skip
-        _report(outcome, case, member, settings, score)
+        _report(outcome, case, member, settings, score, None if null is None else null.text)
         hit = predictions.probability.argmax(axis=1) == y
         # By trial, so that pipelines are compared on the same ones.
         order = np.argsort(predictions.row, kind="stable")
@@ -84,14 +88,15 @@ def _unit(case: Case, settings: PipelineSettings, recipe: TrialsRecipe, store: T
             )
             probability = decoder.probability_of(prepared[test], domains=domains[test])
             seen = decoder.explain(prepared[test], case.rows.label[test], prepared[train])
+            network = decoder.network_key()
+            again = fitted_again(decoder, refit_orders(recipe, case, case.folds), prepared, (train, test), domains)
         except (ValueError, np.linalg.LinAlgError) as error:
             raise UserError(f"fold {index + 1}: {error}") from error
         if not np.isfinite(probability).all():
             raise UserError(f"fold {index + 1}: probabilities are not finite")
-        key = decoder.network_key()
-        named = {} if key is None else {"network": np.array(key)}
+        named = {} if network is None else {"network": np.array(network)}
         # Every class is in every training fold, so columns are the sorted classes.
-        return {"row": test, "probability": probability.astype(np.float64), **seen, **named}
+        return {"row": test, "probability": probability.astype(np.float64), **seen, **named, **again}
 
     key = {
         "trials": case.digests,
@@ -99,6 +104,7 @@ def _unit(case: Case, settings: PipelineSettings, recipe: TrialsRecipe, store: T
         "prepared": canonical_json(preparation_of(settings, decoder)),
         "pipeline": settings.model_dump(mode="json", exclude={"name"}),
         "seed": recipe.seed,
+        "exchanged": digest_orders(recipe, case, case.folds),
         "threads": recipe.execution.threads_per_unit,
         "explained": True,
     }
@@ -134,7 +140,9 @@ def pattern_units(opened: Opened[TrialsRecipe], members: list[Member]) -> list[t
     return found
 
 
-def _report(outcome: Outcome, case: Case, member: Member, settings: PipelineSettings, scored: TrialScores) -> None:
+def _report(
+    outcome: Outcome, case: Case, member: Member, settings: PipelineSettings, scored: TrialScores, test: str | None
+) -> None:
     common = {"subject": member.subject, "scheme": case.label, "pipeline": settings.name}
     n_channels = len(member.info["ch_names"])
     for metric in METRICS:
@@ -142,7 +150,7 @@ def _report(outcome: Outcome, case: Case, member: Member, settings: PipelineSett
         outcome.guess(metric, member.subject, chance_of(metric, scored.confusion.sum(axis=1)))
         outcome.add(
             **common, fold=ALL, metric=metric, value=score.value, ci_low=score.ci_low, ci_high=score.ci_high, p=score.p,
-            null_95=score.null_95, n_targets=n_channels, n_rows=scored.n_trials,
+            null_95=score.null_95, n_targets=n_channels, n_rows=scored.n_trials, test=test,
         )  # fmt: skip
         for fold, value, n_rows in score.per_fold:
             if len(score.per_fold) > 1:
@@ -225,7 +233,8 @@ def note_trials(
                 "note": "",
                 "main": case is cases[0],
                 "certificate": {"ok": True, "findings": [], "counts": {}},
-                "null": "true labels are exchanged within runs and folds; predictions stay",
+                "null": "labels are exchanged within runs and folds; how, and what was fitted again, stands beside "
+                "every score in `scores.csv` (`test`)",
                 "over": "folds",
             },
         )

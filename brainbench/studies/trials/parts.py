@@ -25,6 +25,7 @@ from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import ALL, Outcome
+from brainbench.studies.trials.nulls import digest_orders, fitted_again, refit_orders, trial_null
 from brainbench.studies.trials.trials import Case, Member, by_subject, make_decoder, recordings_of
 
 SHOWN = ("accuracy", "roc_auc")
@@ -195,21 +196,26 @@ def _unit(dataset: RecordingDataset, recipe: TrialsRecipe, case: Case, sweep: Sw
         decoder = make_decoder(settings, case.members[0], recipe)
         try:
             rows, prepared = sweep.prepared(dataset, case, decoder, index)
-            found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-            for number, (train, test) in enumerate(case.folds):
-                fit, held = np.flatnonzero(np.isin(rows, train)), np.flatnonzero(np.isin(rows, test))
-                y, domains = case.rows.label[rows], case.rows.sessions[rows]
-                decoder.fit_prepared(prepared[fit], y[fit], groups=case.groups(rows[fit]), domains=domains[fit])
-                probability = decoder.probability_of(prepared[held], domains=domains[held])
-                found.append((rows[held], np.full(len(held), number), probability))
+            folds = [(train[np.isin(train, rows)], test[np.isin(test, rows)]) for train, test in case.folds]
+            orders = refit_orders(recipe, case, folds)
+            y, domains = case.rows.label[rows], case.rows.sessions[rows]
+            found: list[dict[str, np.ndarray]] = []
+            for number, (train, test) in enumerate(folds):
+                fit, held = np.searchsorted(rows, train), np.searchsorted(rows, test)
+                decoder.fit_prepared(prepared[fit], y[fit], groups=case.groups(train), domains=domains[fit])
+                probability = decoder.probability_of(prepared[held], domains=domains[held]).astype(np.float64)
+                again = fitted_again(
+                    decoder, None if orders is None else orders[:, rows], prepared, (fit, held), domains
+                )
+                found.append({"row": test, "fold": np.full(len(held), number), "probability": probability, **again})
         except (ValueError, np.linalg.LinAlgError) as error:
             raise UserError(f"{who}, {settings.name}, {part.name}: {error}") from error
-        row, fold, probability = (np.concatenate(one) for one in zip(*found, strict=True))
-        return {"row": row, "fold": fold, "probability": probability.astype(np.float64)}
+        return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
     key = {
         "trials": case.digests,
         "rows": [case.fold_digest(number) for number in range(len(case.folds))],
+        "exchanged": digest_orders(recipe, case, case.folds),
         "kind": sweep.kind,
         "part": [part.low, part.high],
         "span": sweep.span,
@@ -226,8 +232,8 @@ def report_sweeps(
     """Add the scores of every part, and what the report says of them."""
     for case, sweep, units in found:
         for part, arrays in zip(sweep.parts, runner.read(units), strict=True):
-            for member, scored in _scored(recipe, case, arrays):
-                _add(outcome, case, sweep, part, member, scored)
+            for member, scored, test in _scored(recipe, case, arrays):
+                _add(outcome, case, sweep, part, member, scored, test)
         first = case.members[0]
         outcome.findings["trials"][sweep.kind] = {
             "scheme": sweep.label(case),
@@ -245,27 +251,30 @@ def _reach(recipe: TrialsRecipe, sweep: Sweep, member: Member) -> float | None:
     return filter_reach(float(member.info["sfreq"]), sweep.settings.band or dataset.band, dataset.filter)
 
 
-def _scored(recipe: TrialsRecipe, case: Case, arrays: dict[str, np.ndarray]) -> Iterator[tuple[Member, TrialScores]]:
+def _scored(
+    recipe: TrialsRecipe, case: Case, arrays: dict[str, np.ndarray]
+) -> Iterator[tuple[Member, TrialScores, str | None]]:
     folds = [
         {name: values[arrays["fold"] == fold] for name, values in arrays.items()} for fold in np.unique(arrays["fold"])
     ]
     for member, predictions in by_subject(case, folds):
-        rows = case.rows.take(predictions.row)
-        y = np.searchsorted(case.classes, rows.label)
-        yield (
-            member,
-            score_trials(
-                y, predictions, rows.runs, n_permutations=recipe.significance.n_permutations,
-                n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence, seed=recipe.seed,
-            ),
+        y = np.searchsorted(case.classes, case.rows.label[predictions.row])
+        null, _ = trial_null(recipe, case, member.subject, y, predictions)
+        scored = score_trials(
+            y, predictions, null=null, n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence,
+            seed=recipe.seed,
         )  # fmt: skip
+        yield member, scored, None if null is None else null.text
 
 
-def _add(outcome: Outcome, case: Case, sweep: Sweep, part: Part, member: Member, scored: TrialScores) -> None:
+def _add(
+    outcome: Outcome, case: Case, sweep: Sweep, part: Part, member: Member, scored: TrialScores,
+    test: str | None,
+) -> None:  # fmt: skip
     for metric in SHOWN:
         score = scored.metrics[metric]
         outcome.add(
             subject=member.subject, scheme=sweep.label(case), pipeline=sweep.settings.name, roi=part.name, fold=ALL,
             metric=metric, value=score.value, ci_low=score.ci_low, ci_high=score.ci_high, p=score.p,
-            null_95=score.null_95, n_targets=len(member.info["ch_names"]), n_rows=scored.n_trials,
+            null_95=score.null_95, n_targets=len(member.info["ch_names"]), n_rows=scored.n_trials, test=test,
         )  # fmt: skip

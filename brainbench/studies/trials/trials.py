@@ -261,5 +261,6 @@ def by_subject(case: Case, arrays: list[dict[str, np.ndarray]]) -> Iterator[tupl
                 row=np.concatenate([one["row"] for one in mine]),
                 fold=np.concatenate([np.full(len(one["row"]), index) for index, one in enumerate(mine)]),
                 probability=np.concatenate([one["probability"] for one in mine]),
+                exchanged=np.concatenate([one["exchanged"] for one in mine]) if "exchanged" in mine[0] else None,
             ),
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from brainbench.evaluation.decoding import PAIR
 from brainbench.report.figures.labels import confusion
-from brainbench.report.tables import ALL
+from brainbench.report.tables import ALL, how_tested
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -39,5 +39,6 @@ def draw(page: Page) -> dict[str, Any] | None:
         "rows": rows.to_dict("records"),
         "pairs": pairs[pairs["subject"] == page.lead].to_dict("records"),
         "matrices": matrices,
+        "tests": how_tested(rows),
         "chance": page.facts.get("chance", {}).get("accuracy") if counted else None,
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures import trials as figures
 from brainbench.report.sections.trials.shared import chance_of, decodes_trials, names_of
-from brainbench.report.tables import MEAN
+from brainbench.report.tables import MEAN, how_tested
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -35,6 +35,7 @@ def draw(page: Page) -> dict[str, Any]:
             {
                 "scheme": scheme,
                 "table": _table(page, label),
+                "tests": how_tested(page.over_folds("accuracy", label)),
                 "figure": page.save(drawn, f"accuracy_{label}", f"accuracy of every participant and pipeline, {label}"),
                 "pairs": page.save(differ, f"differences_{label}", alt),
                 "pairs_over": "participants" if lead else "trials",
