@@ -29,7 +29,11 @@ from brainbench.evaluation.exchange import Exchange
 from brainbench.evaluation.metrics import METRICS, r2
 
 N_REFITTED = 12
-"""Targets that are refitted, over all regions and at least one of each, where the forms say most of their scores."""
+"""Targets that are refitted, over all regions, where the forms say most of their scores."""
+
+OF_EACH = 4
+"""At least so many of every region, as long as these are not more than `MOST_REFITTED`: of heavy-tailed responses one
+target says too little of how wide its region's null is."""
 
 MOST_REFITTED = 64
 """Targets that are refitted where they do not."""
@@ -162,7 +166,7 @@ def sample_targets(masks: np.ndarray, n_refitted: int, seed: int) -> np.ndarray:
     if len(anywhere) <= n_refitted:
         return anywhere
     rng = np.random.default_rng([seed, 13])
-    share = max(1, n_refitted // len(masks))
+    share = max(1, n_refitted // len(masks), min(OF_EACH, MOST_REFITTED // len(masks)))
     chosen = [rng.permutation(np.flatnonzero(mask))[:share] for mask in masks]
     return np.unique(np.concatenate(chosen))
 

@@ -128,6 +128,8 @@ def test_the_sample_holds_every_region():
     masks[0, :90], masks[1, 90:93], masks[2, 5], masks[3, 95:] = True, True, True, True
     chosen = sample_targets(masks, 16, 0)
     assert (masks[:, chosen].any(axis=1)).all() and len(chosen) <= 16
+    five = np.arange(100) // 20 == np.arange(5)[:, None]
+    assert (five[:, sample_targets(five, 12, 0)].sum(axis=1) == 4).all()
     np.testing.assert_array_equal(sample_targets(masks, 99, 0), np.flatnonzero(masks.any(axis=0)))
 
 
