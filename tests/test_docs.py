@@ -75,21 +75,18 @@ def environment(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """Return the folder where all pages' commands run, as they would for one reader: a run that is there goes on."""
-    return tmp_path_factory.mktemp("desk")
-
-
-def workshop(tmp_path: Path) -> Path:
-    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    return tmp_path
+    """Return the folder where all blocks run, as they would for one reader: a run that is there goes on."""
+    folder = tmp_path_factory.mktemp("desk")
+    (folder / "recipes").symlink_to(ROOT / "recipes")
+    return folder
 
 
 @pytest.mark.parametrize("page", pages_with("python"))
-def test_python_blocks_run(page, tmp_path, environment):
+def test_python_blocks_run(page, desk, environment):
     code = "\n".join(blocks(page, "python"))
     done = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning:brainbench", "-c", code],
-        cwd=workshop(tmp_path), env=environment, capture_output=True, text=True, check=False,
+        cwd=desk, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -115,7 +112,7 @@ def test_brainbench_lines_run(page, desk, environment, monkeypatch, capsys):
             continue
         for place, make in MADE.items():
             if place in line:
-                here = desk / place.removeprefix("/data/")
+                here = desk / "made" / place.removeprefix("/data/")
                 if not here.exists():
                     make(here)
                 line = line.replace(place, str(here))
