@@ -168,9 +168,9 @@ def difference(one: Path, other: Path, values: bool, within: float = 0.0) -> str
     a, b = (pd.read_csv(path, dtype=str, keep_default_na=False) for path in (one, other))
     if values:
         columns = [name for name in VALUES if name in a and name in b]
-        # A metric that only one of the builds has, such as the one test over all layers, is no change of a score.
-        shared = set(a["metric"]) & set(b["metric"])
-        a, b = (table.loc[table["metric"].isin(shared), columns].reset_index(drop=True) for table in (a, b))
+        # A metric that is new here, such as the one test over all layers, is no change of a score; one that is lost is.
+        b = b[b["metric"].isin(a["metric"])].reset_index(drop=True)
+        a, b = a[columns], b[columns]
         if a.equals(b):
             return None
     if list(a.columns) != list(b.columns):

@@ -19,7 +19,7 @@ KEPT = "calibrations"
 IN_RUN = "calibration.json"
 """The file of a run folder that holds the last calibration of its key."""
 
-STATISTICS = ("evaluation", "ridge", "simulation", "studies")
+STATISTICS = ("decoders", "evaluation", "ridge", "simulation", "studies")
 """Packages whose code decides a rate: a calibration of other code says nothing of this one."""
 
 

@@ -75,6 +75,19 @@ def test_the_section_shows_every_column(run):
     assert "Nothing: it is no network" in section and "Left empty: r_attn, r_mlp" in section
 
 
+def test_without_draws_there_are_means_and_no_intervals(run):
+    folder = run.path.parent  # its cache holds the features
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", lambda figure, buffer, **_: buffer.write(b"drawn"))
+        overrides = ["bootstrap.n_draws=0", "significance.n_permutations=0"]
+        done = bb.run(folder / "recipe.yaml", overrides=overrides, out=folder / "none", cache=folder / "cache")
+    (vit, *_), (other, *_) = (one.facts["findings"]["lens"]["encoders"] for one in (done, run))
+    for column, before in zip(vit["columns"], other["columns"], strict=True):
+        assert [cell["value"] for cell in column["blocks"]] == [cell["value"] for cell in before["blocks"]]
+        assert all(cell["low"] is None and cell["high"] is None for cell in column["blocks"])
+    assert f"{vit['columns'][0]['blocks'][3]['value']:.3f}</td>" in done.report.read_text()
+
+
 def test_an_unknown_name_is_met_with_the_nearest():
     with pytest.raises(UserError, match=r"'strem'.*did you mean 'stream'"):
         parse_recipe(RECIPE.replace("[stream]", "[strem]"), "recipe.yaml")

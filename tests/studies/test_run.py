@@ -138,7 +138,7 @@ def test_a_changed_setting_is_computed_and_the_rest_is_kept(copied, tmp_path, ca
     again = bb.run(recipe, overrides=["significance.n_permutations=49"], out=tmp_path / "run", cache=cache)
     assert {event["unit"] for event in again.folder.events() if event.get("kind") == "fit"} == fits
     assert again.scores.query("subject != 'mean'")["p"].min() == pytest.approx(1 / 50)
-    assert old.query("subject != 'mean' and metric == 'rsa'")["p"].min() < 1 / 50
+    assert old.query("subject != 'mean' and metric == 'rsa'")["p"].min() <= 1 / 100
     other = bb.run(recipe, overrides=["head.n_alphas=5"], out=tmp_path / "run", cache=cache)
     assert {event["unit"] for event in other.folder.events() if event.get("kind") == "fit"} > fits
     back = bb.run(recipe, out=tmp_path / "run", cache=cache)
@@ -172,9 +172,9 @@ def wait_for(condition, seconds=240):
     return False
 
 
-def start(recipe, out, cache):
+def start(recipe, out, cache, *more):
     return subprocess.Popen(
-        [sys.executable, "-m", "brainbench", "run", str(recipe), "--out", str(out), "--cache", str(cache)],
+        [sys.executable, "-m", "brainbench", "run", str(recipe), "--out", str(out), "--cache", str(cache), *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # A shell starts what runs in its background with interrupts ignored, and children would inherit that.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
@@ -236,10 +236,10 @@ def test_two_processes_on_one_cache_and_one_folder(finished, tmp_path):
     recipe, cache = write_recipe(tmp_path), tmp_path / "cache"
     with pytest.raises(UserError, match="not a run folder"):
         bb.open_run(tmp_path)
-    both = {name: start(recipe, tmp_path / name, cache) for name in ("a", "b")}
+    both = {name: start(recipe, tmp_path / name, cache, "--quiet") for name in ("a", "b")}
     for name, process in both.items():
         printed, _ = process.communicate(timeout=300)
-        assert process.returncode == 0 and printed.strip().endswith(str(tmp_path / name / "report.html"))
+        assert process.returncode == 0 and printed.strip() == str(tmp_path / name / "report.html")
         # As from Python, which made the finished run.
         assert (tmp_path / name / "scores.csv").read_bytes() == (finished.path / "scores.csv").read_bytes()
         assert bb.open_run(tmp_path / name).scores.equals(finished.scores)

@@ -32,7 +32,7 @@ def draw(page: Page) -> dict[str, Any]:
         for one in drawn:
             panels.setdefault(one["axis"], []).append(
                 {"title": one["title"], "depth": entry["depth"]}
-                | {name: [np.nan if cell is None else cell[name] for cell in one["blocks"]]
+                | {name: np.array([None if cell is None else cell[name] for cell in one["blocks"]], dtype=float)
                    for name in ("value", "low", "high")}
             )  # fmt: skip
         figure = None

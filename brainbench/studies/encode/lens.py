@@ -126,10 +126,14 @@ class LensStudy:
         }
 
     def _over_stimuli(self, values: np.ndarray) -> list[dict[str, Any] | None]:
-        """Return mean, interval and number of stimuli of every block; None where no stimulus has a number."""
+        """Return mean, interval and number of stimuli of every block; None where no stimulus has a number.
+
+        An interval without draws is None.
+        """
         recipe = self.opened.recipe
         shown: list[dict[str, Any] | None] = []
         weights = row_weights(np.arange(values.shape[1]), n_draws=recipe.bootstrap.n_draws, seed=recipe.seed)
+        tail = (1 - recipe.bootstrap.confidence) / 2
         for block in values:
             known = np.isfinite(block)
             if not known.any():
@@ -137,9 +141,10 @@ class LensStudy:
                 continue
             drawn = weights[:, known]
             drawn = drawn[drawn.sum(axis=1) > 0]
-            low, high = np.quantile(drawn @ block[known] / drawn.sum(axis=1), [0.025, 0.975])
-            shown.append({"value": float(block[known].mean()), "low": float(low), "high": float(high),
-                          "n": int(known.sum())})  # fmt: skip
+            ends: list[float | None] = [None, None]
+            if len(drawn):
+                ends = np.quantile(drawn @ block[known] / drawn.sum(axis=1), [tail, 1 - tail]).tolist()
+            shown.append({"value": float(block[known].mean()), "low": ends[0], "high": ends[1], "n": int(known.sum())})
         return shown
 
 
