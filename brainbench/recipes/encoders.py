@@ -66,6 +66,17 @@ class TextSettings(EncoderSettings):
     """Which of the tokens of a word, or a sentence, make its vector."""
 
 
+class VectorsSettings(EncoderSettings):
+    """Word vectors of a text file (GloVe, fastText, word2vec): what words mean without context (a control)."""
+
+    built_by = "brainbench.encoders.language.vectors:WordVectors"
+    family: Literal["vectors"] = "vectors"
+    role: Literal["model", "control"] = "control"
+    """A model makes a claim; a control is what the claim is held against."""
+    file: str
+    """Text file with a word and its numbers on every line, such as glove.6B.50d.txt or cc.en.300.vec."""
+
+
 class GaborSettings(EncoderSettings):
     """Gabor pyramid: quadrature energy at several scales and orientations (a V1 baseline)."""
 
