@@ -221,7 +221,8 @@ class BrainTokenizer(nn.Module):
     Notes
     -----
     Signals ``(n, n_channels, n_times)``, places ``(n, n_channels, 6)`` and types ``(n, n_channels)``: see
-    `brainbench.recordings.sensors`. The released network has 5,050,338 parameters and 1.05 M numbers in codebooks.
+    `brainbench.recordings.whole.sensors`. The released network has 5,050,338 parameters, and 1.05 M numbers in
+    codebooks.
     """
 
     def __init__(self, shape: TokenizerShape | None = None, *, phase: Phase = "circular") -> None:
