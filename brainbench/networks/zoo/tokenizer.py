@@ -233,12 +233,7 @@ class BrainTokenizer(nn.Module):
         self.encoder = _Encoder(self.shape)
         self.quantizer = _Quantizer(self.shape)
         self.decoder = _Decoder(self.shape)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Embedding):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+        _begin_with_the_signal(self)
 
     def windows(self, x: Tensor, overlap: float = 0.0) -> Tensor:
         """Return windows ``(n, n_channels, n_windows, window)``; the end is filled with zeros.
@@ -289,6 +284,27 @@ class BrainTokenizer(nn.Module):
         tokens, _, commitment = self.quantizer(latent)
         decoded = self.decoder(tokens, sensors, windows.shape[2]).float()
         return codec_terms(decoded, zscored(windows.float()), self.phase) | {"commitment": commitment}
+
+
+@torch.no_grad()
+def _begin_with_the_signal(network: nn.Module) -> None:
+    """Draw first weights that keep the size of what passes, without biases, and types that hide no positions.
+
+    With torch's own first weights a signal shrinks from layer to layer until biases are all that is left of it: tokens
+    of length one are then nearly the same for every signal, and training stands still for hundreds of steps.
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv1d, nn.ConvTranspose1d, nn.Linear)):
+            weight = module.weight
+            fan_in = weight[0].numel()
+            if isinstance(module, nn.ConvTranspose1d):  # an output meets two steps of the kernel
+                fan_in = 2 * len(weight)
+            drawn = nn.init.normal_(torch.empty_like(weight), std=fan_in**-0.5)
+            module.weight = nn.Parameter(drawn) if isinstance(module, nn.Linear) else drawn
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
 
 
 def zscored(windows: Tensor) -> Tensor:
