@@ -141,7 +141,8 @@ def run(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Rebuild the report of a run folder."""
-    from brainbench.commands.run import open_run, rebuild_report
+    from brainbench.commands.execute import rebuild_report
+    from brainbench.commands.run import open_run
 
     typer.echo(str(rebuild_report(open_run(folder).path)))
 
