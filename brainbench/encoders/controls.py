@@ -16,7 +16,7 @@ from brainbench.recordings.power import log_band_power
 BATCH = 256
 
 
-class _OneLayer(Encoder):
+class OneLayer(Encoder):
     """A control with one layer, computed stimulus by stimulus."""
 
     layer: str
@@ -50,7 +50,7 @@ class _OneLayer(Encoder):
         raise NotImplementedError
 
 
-class Pixels(_OneLayer):
+class Pixels(OneLayer):
     """Grey pixels of a small square version of an image; arrays are used as they are."""
 
     modalities = ("image", "array")
@@ -68,7 +68,7 @@ class Pixels(_OneLayer):
         return np.stack([grey_square(stimuli.load(i), size, stimuli.ids[i]).ravel() for i in rows])
 
 
-class WordRate(_OneLayer):
+class WordRate(OneLayer):
     """One for every word."""
 
     modalities = ("word",)
@@ -83,7 +83,7 @@ class WordRate(_OneLayer):
         return np.ones((len(rows), 1))
 
 
-class InputPower(_OneLayer):
+class InputPower(OneLayer):
     """Log band power of every channel of a signal."""
 
     modalities = ("array",)
@@ -102,7 +102,7 @@ class InputPower(_OneLayer):
         return found.reshape(len(signals), -1)
 
 
-class RandomVectors(_OneLayer):
+class RandomVectors(OneLayer):
     """A Gaussian vector for every distinct content, whatever the order and company it comes in."""
 
     modalities = ("image", "text", "word", "array")
@@ -125,7 +125,7 @@ class RandomVectors(_OneLayer):
         return np.stack(draws)
 
 
-class OneHot(_OneLayer):
+class OneHot(OneLayer):
     """One column per distinct content."""
 
     modalities = ("image", "text", "word", "array")

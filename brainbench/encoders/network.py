@@ -70,6 +70,10 @@ class NetworkEncoder(Encoder):
     def check_stimuli(self, stimuli: Stimuli) -> None:
         """Raise a UserError for stimuli that cannot be read; called before the first batch."""
 
+    def order(self, stimuli: Stimuli) -> np.ndarray:
+        """Return the order in which stimuli are read, int ``(n_stimuli,)``; features come in that of the stimuli."""
+        return np.arange(len(stimuli))
+
     def layers(self) -> list[Layer]:
         """Return the input of the first block and the output of every block."""
         return [Layer(tap.name, tap.depth, tap.width) for tap in self.taps]
@@ -124,7 +128,10 @@ class NetworkEncoder(Encoder):
         self.check_stimuli(stimuli)
         taps = [tap for tap in self.taps if tap.name in set(layers)]
 
-        def forward(rows: range) -> dict[str, np.ndarray]:
+        order = self.order(stimuli)
+
+        def forward(places: range) -> dict[str, np.ndarray]:
+            rows = order[places.start : places.stop].tolist()
             inputs = self.inputs(stimuli, rows)
             with torch.inference_mode():
                 values = self.run(inputs, taps, reduce=lambda value, tap: self.pooled(value, tap, pool, inputs))
@@ -133,11 +140,25 @@ class NetworkEncoder(Encoder):
                     raise UserError(f"encoder '{self.name}': '{name}' gives {len(value)} rows for {inputs.n} stimuli")
             return {tap.name: values[tap.name].cpu().numpy() for tap in taps}
 
-        yield from in_batches(len(stimuli), self.batch_size(), forward)
+        yield from in_order(order, in_batches(len(stimuli), self.batch_size(), forward))
 
     def pooled(self, value: Tensor, tap: Tap, pool: Pool, inputs: Inputs) -> Tensor:
         """Return one vector a stimulus from the value of a tap, ``(n, n_features)``."""
         return pooled(value, tap, pool, inputs.mask)
+
+
+def in_order(order: np.ndarray, batches: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+    """Yield rows that come in `order` in the order of their numbers, as soon as all before them have come."""
+    waiting: list[dict[str, np.ndarray]] = []
+    sent = seen = 0
+    for batch in batches:
+        waiting.append(batch)
+        seen += len(next(iter(batch.values())))
+        rows = order[sent:seen]
+        if rows.max() + 1 == seen:
+            back = np.argsort(rows)
+            yield {name: np.concatenate([one[name] for one in waiting])[back] for name in batch}
+            waiting, sent = [], seen
 
 
 def _of(make: Callable[[Tensor, Tap], Tensor], tap: Tap, value: Tensor) -> Tensor:

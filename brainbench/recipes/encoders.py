@@ -49,7 +49,7 @@ class ImageSettings(EncoderSettings):
 class TextSettings(EncoderSettings):
     """Any transformers text encoder: a hub name, a local folder, or `minilm` (installed package)."""
 
-    built_by = "brainbench.encoders.text:TextEncoder"
+    built_by = "brainbench.encoders.language.text:TextEncoder"
     has_network = True
     family: Literal["text"] = "text"
     model: str = "minilm"
@@ -58,8 +58,23 @@ class TextSettings(EncoderSettings):
     """`random` gives the untrained network."""
     partial_weights: bool = False
     """Accept weights that lack tensors which the layers need; those stay random, and the report names them."""
-    context: int = Field(30, ge=0, le=400)
-    """Words before each word that the model reads along; word stimuli only."""
+    context: Annotated[int, Field(ge=0, le=400)] | Literal["sentence", "stream"] = 30
+    """What is read before each word of a story: so many words, those of its `sentence`, or all that a window holds."""
+    window: int = Field(2048, ge=16)
+    """Tokens of a window of `context: stream`; the model's own length where that is less."""
+    tokens: Literal["mean", "last"] = "mean"
+    """Which of the tokens of a word, or a sentence, make its vector."""
+
+
+class VectorsSettings(EncoderSettings):
+    """Word vectors of a text file (GloVe, fastText, word2vec): what words mean without context (a control)."""
+
+    built_by = "brainbench.encoders.language.vectors:WordVectors"
+    family: Literal["vectors"] = "vectors"
+    role: Literal["model", "control"] = "control"
+    """A model makes a claim; a control is what the claim is held against."""
+    file: str
+    """Text file with a word and its numbers on every line, such as glove.6B.50d.txt or cc.en.300.vec."""
 
 
 class GaborSettings(EncoderSettings):

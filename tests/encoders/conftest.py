@@ -11,3 +11,8 @@ def bert(tmp_path_factory):
 @pytest.fixture(scope="session")
 def gpt2(tmp_path_factory):
     return tiny.write_gpt2(tmp_path_factory.mktemp("gpt2"))
+
+
+@pytest.fixture(scope="session")
+def vectors(tmp_path_factory):
+    return tiny.write_vectors(tmp_path_factory.mktemp("vectors") / "made.4d.txt")

