@@ -85,7 +85,7 @@ def write_movements(root: Path) -> None:
             data = rng.normal(size=(len(names), 160 * 56))
             for onset, kind in zip(onsets, kinds, strict=True):
                 at = slice(int(onset * 160), int((onset + 4) * 160))
-                wave = 3 * np.sin(2 * np.pi * 11 * np.arange(640) / 160)
+                wave = 0.5 * np.sin(2 * np.pi * 11 * np.arange(640) / 160)
                 data[names.index("C3" if kind == "T1" else "C4"), at] += wave
             raw = mne.io.RawArray(1e-5 * data, mne.create_info(names, 160.0, "eeg"), verbose="ERROR")
             raw.set_annotations(mne.Annotations(onsets, 4.0, list(kinds)))
