@@ -6,8 +6,8 @@ import pytest
 
 import brainbench as bb
 from brainbench.core.errors import UserError
-from brainbench.networks import tokens
 from brainbench.networks import training as loop
+from brainbench.networks.tokens import training as tokens
 from brainbench.recipes.reader import parse_recipe
 from brainbench.studies.check import check_study
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.networks.store import NetworkStore
-from brainbench.networks.tokens import MaskedTraining, Person, TokenTraining, usages
+from brainbench.networks.tokens.trained import usages
+from brainbench.networks.tokens.training import MaskedTraining, Person, TokenTraining
 from brainbench.recipes.kinds.pretrain import PretrainRecipe
 from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.whole.segments import Segments, read_segments

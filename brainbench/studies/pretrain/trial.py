@@ -6,16 +6,14 @@ import numpy as np
 import torch
 
 from brainbench.core.errors import UserError
-from brainbench.networks.tokens import (
-    MaskedTraining,
-    Person,
-    TokenTraining,
+from brainbench.networks.tokens.trained import (
     code_counts,
     masked_accuracy,
     reconstruction_r,
     source_topography,
     usages,
 )
+from brainbench.networks.tokens.training import MaskedTraining, Person, TokenTraining
 from brainbench.networks.zoo.tokenizer import pearson
 from brainbench.recordings.whole.segments import Segments
 from brainbench.recordings.whole.sensors import interpolated, normalised, withheld_parts
