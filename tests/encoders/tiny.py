@@ -107,6 +107,24 @@ def write_gpt2(folder):
     return folder
 
 
+def write_vision(kind, folder, **sizes):
+    """Save a network of transformers that sees pictures of 32 pixels as 16 patches, with its processor."""
+    from transformers import AutoConfig, AutoModel, ViTImageProcessor
+
+    small = {
+        "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24, "image_size": 32,
+        "patch_size": 8, **sizes,
+    }  # fmt: skip
+    if kind == "dinov3_vit":
+        small["num_register_tokens"] = 3
+    words = {**small, "vocab_size": 99, "max_position_embeddings": 32, "bos_token_id": 1, "eos_token_id": 2}
+    both = kind in ("clip", "siglip")
+    config = AutoConfig.for_model(kind, **({"vision_config": small, "text_config": words} if both else small))
+    _seeded(AutoModel.from_config, config).save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
 def write_vectors(path):
     """Save vectors of four numbers of most words, as GloVe's files are."""
     names = [*sorted({word for text in SENTENCES for word in text.split()} - {"jumps"}), "do", "n't", "'s", "rabbit"]
