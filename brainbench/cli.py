@@ -141,7 +141,8 @@ def run(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Rebuild the report of a run folder."""
-    from brainbench.commands.run import open_run, rebuild_report
+    from brainbench.commands.execute import rebuild_report
+    from brainbench.commands.run import open_run
 
     typer.echo(str(rebuild_report(open_run(folder).path)))
 
@@ -249,6 +250,10 @@ def calibrate(
     sets: Annotated[
         int | None, typer.Option(help="Null data sets [default: as many as give 200 null participants].")
     ] = None,
+    planted: Annotated[
+        float | None,
+        typer.Option(metavar="R", help="Also plant an effect of this correlation in as many sets, and count it."),
+    ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Draw one set, if none was, and say how long all take.")] = False,
     out: Annotated[
         str | None, typer.Option("--out", metavar="DIR", help="Folder [default: runs/<recipe>-calibration].")
@@ -261,8 +266,9 @@ def calibrate(
     from brainbench.commands.calibrate import calibrate_recipe, plan_calibration
 
     found = (plan_calibration if plan else calibrate_recipe)(
-        recipe, sets=sets, overrides=_overrides(settings, jobs=jobs, device=device), out=out, cache=cache, quiet=False
-    )
+        recipe, sets=sets, planted=planted, overrides=_overrides(settings, jobs=jobs, device=device), out=out,
+        cache=cache, quiet=False,
+    )  # fmt: skip
     typer.echo("\n".join(found.lines))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from brainbench.evaluation import ceilings
 from brainbench.evaluation.bootstrap import subject_mean
-from brainbench.evaluation.calibration import Row
+from brainbench.evaluation.calibration import Promise, Row
 from brainbench.evaluation.intervals import Jackknife, jackknife, jackknife_groups
 from brainbench.evaluation.metrics import METRICS
 from brainbench.ridge.deletion import FoldWithout
@@ -16,19 +16,22 @@ from brainbench.ridge.ridge import RidgeCV
 
 N_ROWS, N_FEATURES, N_FOLDS = 120, 40, 5
 ALPHAS = np.logspace(-1, 4, 11)
-WEIGHTS = np.random.default_rng(99).normal(size=(2 * N_FEATURES, 201))
-N_TRUTH = 2000
-"""Fresh data sets whose mean score is the truth."""
+WEIGHTS = np.random.default_rng(99).normal(size=(N_FEATURES, 201))
+N_TRUTH, SHARED = 5000, 5
+"""Fresh data sets whose mean score is the truth, and how many of them share their features: a fit takes all at once."""
 
 
-def draw(rng: np.random.Generator, n_targets: int, share: float, n_features: int = N_FEATURES) -> tuple:
-    """Return features and responses; `share` of each target's variance is linear in them, targets are correlated."""
-    scale = np.linspace(1.5, 0.5, n_features)
-    X = rng.normal(size=(N_ROWS, n_features)) * scale
-    W = np.sqrt(0.5) * (WEIGHTS[:n_features, :1] + WEIGHTS[:n_features, 1 : n_targets + 1])
+def draw(rng: np.random.Generator, n_targets: int, share: float, many: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Return features, and responses of `many` data sets side by side.
+
+    `share` of each target's variance is linear in the features; the targets of a data set are correlated.
+    """
+    scale = np.linspace(1.5, 0.5, N_FEATURES)
+    X = rng.normal(size=(N_ROWS, N_FEATURES)) * scale
+    W = np.sqrt(0.5) * (WEIGHTS[:, :1] + WEIGHTS[:, 1 : n_targets + 1])
     signal = X @ W / np.sqrt((W**2 * scale[:, None] ** 2).sum(axis=0))
-    noise = np.sqrt(0.5) * (rng.normal(size=(N_ROWS, 1)) + rng.normal(size=(N_ROWS, n_targets)))
-    return X, np.sqrt(share) * signal + np.sqrt(1 - share) * noise
+    noise = np.sqrt(0.5) * (rng.normal(size=(many, N_ROWS, 1)) + rng.normal(size=(many, N_ROWS, n_targets)))
+    return X, np.hstack(np.sqrt(share) * signal + np.sqrt(1 - share) * noise)
 
 
 def folds_of(rng: np.random.Generator) -> list[np.ndarray]:
@@ -47,11 +50,11 @@ def fitted(X: np.ndarray, Y: np.ndarray, folds: list[np.ndarray]) -> tuple[list,
     return designs, predicted
 
 
-def region_score(X: np.ndarray, Y: np.ndarray, folds: list[np.ndarray]) -> float:
-    """Return the region's score as reports print it: mean over folds and targets of Pearson's r."""
+def target_scores(X: np.ndarray, Y: np.ndarray, folds: list[np.ndarray]) -> np.ndarray:
+    """Return every target's score as reports print it: the mean over folds of Pearson's r."""
     _, predicted = fitted(X, Y, folds)
     r = METRICS["pearson_r"].function
-    return float(np.mean([r(Y[test], p) for test, p in zip(folds, predicted, strict=True)]))
+    return np.asarray(np.mean([r(Y[test], p) for test, p in zip(folds, predicted, strict=True)], axis=0))
 
 
 def left_out(X: np.ndarray, Y: np.ndarray, folds: list[np.ndarray]) -> Jackknife:
@@ -73,57 +76,66 @@ def left_out(X: np.ndarray, Y: np.ndarray, folds: list[np.ndarray]) -> Jackknife
     return jackknife([METRICS["pearson_r"]], predict, [group[test] for test in folds], None, region)[0]
 
 
+def seen(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a noisy copy of features: a layer that knows less."""
+    return X + rng.normal(size=X.shape)
+
+
 @cache
-def truth(n_targets: int, share: float, n_features: int = N_FEATURES) -> np.ndarray:
-    """Return scores of fresh data sets; their mean is what intervals are about."""
-    rng = np.random.default_rng([n_targets, int(1000 * share), n_features])
-    return np.array(
-        [
-            region_score(*draw(rng, n_targets, share, n_features), folds_of(rng))
-            for _ in range(N_TRUTH if n_targets < 50 else 500)
-        ]
-    )
+def truth(n_targets: int, share: float, *, difference: bool = False) -> np.ndarray:
+    """Return a region's scores in fresh data sets, less those of a noisy layer: their mean is the truth."""
+    rng, found = np.random.default_rng([n_targets, int(1000 * share), difference]), []
+    for _ in range(N_TRUTH // SHARED):
+        X, Y = draw(rng, n_targets, share, SHARED)
+        folds = folds_of(rng)
+        scores = target_scores(X, Y, folds)
+        if difference:
+            scores = scores - target_scores(seen(X, rng), Y, folds)
+        found.append(scores.reshape(SHARED, n_targets).mean(axis=1))
+    return np.concatenate(found)
 
 
-def covers(n_targets: int, share: float, seed: int) -> float:
-    """Return 1 where the 95 % interval of a region covers its expected score."""
+@cache
+def interval(n_targets: int, share: float, seed: int, *, difference: bool = False) -> tuple[float, float]:
+    """Return the ends of the 95 % interval of a region's score in one data set."""
     rng = np.random.default_rng(seed)
-    low, high = left_out(*draw(rng, n_targets, share), folds_of(rng)).interval(correlation=True)
-    return float(low[0] <= truth(n_targets, share).mean() <= high[0])
+    X, Y = draw(rng, n_targets, share)
+    folds = folds_of(rng)
+    found = left_out(X, Y, folds)
+    if difference:
+        found = found - left_out(seen(X, rng), Y, folds)
+    low, high = found.interval(correlation=not difference)
+    return float(low[0]), float(high[0])
 
 
-def width(n_targets: int, share: float, seed: int) -> float:
+def covers(n_targets: int, share: float, seed: int, **settings: bool) -> float:
+    """Return 1 where the interval covers the expected score."""
+    low, high = interval(n_targets, share, seed, **settings)
+    return float(low <= truth(n_targets, share, **settings).mean() <= high)
+
+
+def width(n_targets: int, share: float, seed: int, **settings: bool) -> float:
     """Return the interval's width as a multiple of the central 95 % range of the score."""
+    low, high = interval(n_targets, share, seed, **settings)
+    return float((high - low) / np.diff(np.quantile(truth(n_targets, share, **settings), [0.025, 0.975]))[0])
+
+
+def covers_means(n_subjects: int, seed: int, *, many: int) -> list[float]:
+    """Return 1 where the interval of a mean over participants covers; they met the same stimuli, and are fitted.
+
+    Participants have weights and an effect of their own; the truth is the mean of 5,000 others who met these stimuli.
+    """
     rng = np.random.default_rng(seed)
-    low, high = left_out(*draw(rng, n_targets, share), folds_of(rng)).interval(correlation=True)
-    return float((high[0] - low[0]) / np.diff(np.quantile(truth(n_targets, share), [0.025, 0.975]))[0])
-
-
-def covers_difference(seed: int) -> float:
-    """Two layers, one a noisy copy of the other: the interval of the difference of their scores."""
-    rng = np.random.default_rng(seed)
-    X, Y = draw(rng, 10, 0.3)
-    other, folds = X + rng.normal(size=X.shape), folds_of(rng)
-    low, high = (left_out(X, Y, folds) - left_out(other, Y, folds)).interval()
-    return float(low[0] <= difference() <= high[0])
-
-
-@cache
-def difference() -> float:
-    """Return the expected difference of the two layers."""
-    rng, found = np.random.default_rng(7), []
-    for _ in range(N_TRUTH):
-        X, Y = draw(rng, 10, 0.3)
-        other, folds = X + rng.normal(size=X.shape), folds_of(rng)
-        found.append(region_score(X, Y, folds) - region_score(other, Y, folds))
-    return float(np.mean(found))
-
-
-def covers_mean(n_subjects: int, seed: int) -> float:
-    """Participants drawn from a population of scores."""
-    values = np.random.default_rng(seed).normal(0.3, 0.1, size=n_subjects)
-    found = subject_mean(values)
-    return float(found.ci_low <= 0.3 <= found.ci_high)
+    n = N_TRUTH + many * n_subjects
+    X = rng.normal(size=(N_ROWS, N_FEATURES))
+    share = rng.uniform(0.0, 0.4, size=n)
+    signal = X @ (rng.normal(size=(N_FEATURES, 1)) + rng.normal(size=(N_FEATURES, n))) / np.sqrt(2 * N_FEATURES)
+    scores = target_scores(
+        X, np.sqrt(share) * signal + np.sqrt(1 - share) * rng.normal(size=(N_ROWS, n)), folds_of(rng)
+    )
+    expected = scores[:N_TRUTH].mean()
+    found = [subject_mean(values) for values in scores[N_TRUTH:].reshape(many, n_subjects)]
+    return [float(one.ci_low <= expected <= one.ci_high) for one in found]
 
 
 def planted_ceiling(planted: float, n_stimuli: int, repeats: tuple[int, ...], seed: int) -> float:
@@ -137,37 +149,43 @@ def planted_ceiling(planted: float, n_stimuli: int, repeats: tuple[int, ...], se
     return found.value - planted
 
 
-SHARES = {0: 0.0, 13: 0.1, 39: 0.3, 65: 0.6}
-"""Expected r in hundredths -> share of variance that gives about it here."""
+SHARES = {".00": 0.0, ".15": 0.1, ".38": 0.3, ".69": 0.64}
+"""Expected r -> share of variance that gives about it here."""
 
 REGIONS = [(n, r, share) for n in (1, 10, 200) for r, share in SHARES.items()]
-CEILINGS = [
-    (planted, n, repeats)
-    for planted in (0.3, 0.5, 0.7, 0.9)
-    for n, repeats in ((100, (2,)), (100, (2, 10)), (100, (2, 40)), (300, (3,)))
-]
+REPEATS = ((100, (2,)), (100, (2, 10)), (100, (2, 40)), (300, (3,)), (100, (40,)))
+CEILINGS = [(planted, *shown) for planted in (0.3, 0.5, 0.7, 0.9) for shown in REPEATS]
+SMALL = [(planted, n, (2,)) for planted in (0.1, 0.3, 0.5, 0.9) for n in (24, 50)] + [(0.1, 100, (2,))]
+"""Designs too small for a promise: their bias is stated."""
 
 
-def _cover(n: int, r: int, share: float) -> Row:
-    return Row(
-        f"interval covers, region of {n}, expected r about .{r:02}", "cover", partial(covers, n, share), n_sets=1000
-    )
+def _cover(n: int, r: str, share: float) -> Row:
+    return Row(f"interval covers, region of {n}, expected r {r}", "cover", partial(covers, n, share), n_sets=1000)
 
 
-def _width(n: int, r: int, share: float) -> Row:
-    name = f"interval's width over the score's range, region of {n}, expected r about .{r:02}"
+def _width(n: int, r: str, share: float) -> Row:
+    name = f"interval's width over the score's range, region of {n}, expected r {r}"
     return Row(name, "value", partial(width, n, share), between=(0.0, 1.3), n_sets=200)
 
 
-def _ceiling(planted: float, n: int, repeats: tuple[int, ...]) -> Row:
+def _ceiling(planted: float, n: int, repeats: tuple[int, ...], promise: Promise = "value") -> Row:
     name = f"ceiling minus planted {planted}, {n} stimuli, shown {' or '.join(map(str, repeats))} times"
-    return Row(name, "value", partial(planted_ceiling, planted, n, repeats), between=(-0.02, 0.02), n_sets=200)
+    return Row(name, promise, partial(planted_ceiling, planted, n, repeats), between=(-0.02, 0.02), n_sets=200)
 
 
+DIFFERENCE = {"difference": True}
 ROWS = [
     *(_cover(*one) for one in REGIONS),
     *(_width(*one) for one in REGIONS),
-    Row("interval of a difference between two layers", "cover", covers_difference, n_sets=1000),
-    *(Row(f"interval of the mean of {n} participants", "cover", partial(covers_mean, n)) for n in (6, 12, 20)),
+    Row("interval of a difference between two layers covers, region of 10", "cover", partial(
+        covers, 10, 0.3, **DIFFERENCE), n_sets=1000),
+    Row("interval's width over the range of a difference between two layers, region of 10", "value", partial(
+        width, 10, 0.3, **DIFFERENCE), between=(0.0, 1.3), n_sets=200),
+    *(
+        Row(f"interval of the mean of {n} participants covers, same stimuli", "cover", partial(
+            covers_means, n, many=50), many=50)
+        for n in (6, 12, 20)
+    ),
     *(_ceiling(*one) for one in CEILINGS),
-]
+    *(_ceiling(*one, promise="stated") for one in SMALL),
+]  # fmt: skip

@@ -24,9 +24,9 @@ from brainbench.runs.calibrations import IN_RUN, calibration_key, keep_calibrati
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit
-from brainbench.simulation.null import NullDataset
-from brainbench.studies.base import study_of
-from brainbench.studies.calibration import lines_of, null_set, read_numbers, verdict_of
+from brainbench.simulation.null import Effect, NullDataset
+from brainbench.studies.base import EffectOf, study_of
+from brainbench.studies.calibration import lines_of, null_set, planted_lines, read_numbers, verdict_of
 from brainbench.studies.opened import Opened, open_all
 
 PARTICIPANTS = 200
@@ -62,11 +62,22 @@ class Prepared:
     folder: RunFolder
     units: list[Unit]
     notes: list[str]
+    planted: Planted | None
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Sets of the same participants who answer to something."""
+
+    size: float
+    effect: EffectOf
+    units: list[Unit]
 
 
 def calibrate_recipe(
-    recipe: str | os.PathLike[str], *, sets: int | None = None, overrides: Iterable[str] = (),
-    out: str | os.PathLike[str] | None = None, cache: str | None = None, quiet: bool = True,
+    recipe: str | os.PathLike[str], *, sets: int | None = None, planted: float | None = None,
+    overrides: Iterable[str] = (), out: str | os.PathLike[str] | None = None, cache: str | None = None,
+    quiet: bool = True,
 ) -> Calibration:  # fmt: skip
     """Take null participants of a recipe's own design through all its stages, and count.
 
@@ -76,6 +87,9 @@ def calibrate_recipe(
     sets : int, optional
         Null data sets, each with as many participants as the recipe has; by default so many that there are 200
         participants.
+    planted : float, optional
+        Correlation of every response, single rows, with a signal that the middle layer of the first model (or the
+        label that is decoded) explains wholly: as many sets again, which tell how often it is found.
     overrides : iterable of str
         ``key.path=value`` settings.
     out : path-like, optional
@@ -84,9 +98,10 @@ def calibrate_recipe(
     quiet : bool
     """
     stages = Stages(quiet)
-    ready = _prepare(recipe, sets, overrides, out, cache, stages)
+    ready = _prepare(recipe, sets, planted, overrides, out, cache, stages)
     with ready.folder.writing():
-        facts = _facts(ready, _draw(ready, ready.units, stages))
+        null = _draw(ready, ready.units, stages)
+        facts = _facts(ready, null, None if ready.planted is None else _draw(ready, ready.planted.units, stages))
         lines = render(facts)
         write_json(ready.folder / IN_RUN, facts)
         write_text(ready.folder / "calibration.txt", "\n".join(lines) + "\n")
@@ -95,22 +110,24 @@ def calibrate_recipe(
 
 
 def plan_calibration(
-    recipe: str | os.PathLike[str], *, sets: int | None = None, overrides: Iterable[str] = (),
-    out: str | os.PathLike[str] | None = None, cache: str | None = None, quiet: bool = True,
+    recipe: str | os.PathLike[str], *, sets: int | None = None, planted: float | None = None,
+    overrides: Iterable[str] = (), out: str | os.PathLike[str] | None = None, cache: str | None = None,
+    quiet: bool = True,
 ) -> Calibration:  # fmt: skip
     """Say what a calibration takes; where no set was drawn yet the first one is, and kept."""
     stages = Stages(quiet)
-    ready = _prepare(recipe, sets, overrides, out, cache, stages)
+    ready = _prepare(recipe, sets, planted, overrides, out, cache, stages)
+    units = [*ready.units, *(() if ready.planted is None else ready.planted.units)]
     with ready.folder.writing():
-        done = [unit for unit in ready.units if ready.folder.has_unit(unit.digest)]
+        done = [unit for unit in units if ready.folder.has_unit(unit.digest)]
         start = time.perf_counter()
-        cpu = [float(one["cpu_seconds"]) for one in _draw(ready, done or ready.units[:1], stages)]
+        cpu = [float(one["cpu_seconds"]) for one in _draw(ready, done or units[:1], stages)]
         elapsed = time.perf_counter() - start
     each, n_done = sum(cpu) / len(cpu), len(done) or 1
-    left = len(ready.units) - n_done
+    left = len(units) - n_done
     lines = [
         *_head(ready),
-        f"null data sets  {len(ready.units)}, {n_done} drawn, {left} to draw in {ready.folder.path}",
+        f"data sets       {len(units)}, {n_done} drawn, {left} to draw in {ready.folder.path}",
         f"time            about {each:.1f} s of CPU a set, {left * each / 60:.1f} min for those that are left",
     ]
     if not done:
@@ -119,8 +136,8 @@ def plan_calibration(
 
 
 def _prepare(
-    recipe: str | os.PathLike[str], sets: int | None, overrides: Iterable[str], out: str | os.PathLike[str] | None,
-    cache: str | None, stages: Stages,
+    recipe: str | os.PathLike[str], sets: int | None, planted: float | None, overrides: Iterable[str],
+    out: str | os.PathLike[str] | None, cache: str | None, stages: Stages,
 ) -> Prepared:  # fmt: skip
     """Open a recipe with null participants in place of its own.
 
@@ -131,6 +148,8 @@ def _prepare(
     """
     if sets is not None and sets < FEWEST:
         raise UserError(f"--sets {sets}: {FEWEST} or more are needed, to count anything")
+    if planted is not None and not 0 < planted < 1:
+        raise UserError(f"--planted {planted:g}: a correlation between 0 and 1 is planted, such as .2")
     settings = read_recipe(recipe, overrides)
     whole, answers = settings, settings.null_answers
     if answers is None:
@@ -151,17 +170,29 @@ def _prepare(
         advance(1)
     key = calibration_key(whole, [remembered_digest(path, cache_folder) for path in opened.input_files])
     timing, responses = getattr(settings, "timing", None), getattr(settings, "responses", None)
-    drawn = NullDataset(
-        opened.dataset, answers=answers, seed=settings.seed,
-        centered=responses is not None and responses.center == "run",
-        high_pass_s=None if timing is None else timing.high_pass_s,
-    )  # fmt: skip
-    opened = replace(opened, dataset=drawn)
+    centered, high_pass_s = responses is not None and responses.center == "run", timing and timing.high_pass_s
+
+    def participants(effect: Effect | None = None) -> Opened[Any]:
+        drawn = NullDataset(
+            opened.dataset, answers=answers, seed=settings.seed, centered=centered, high_pass_s=high_pass_s,
+            effect=effect,
+        )  # fmt: skip
+        return replace(opened, dataset=drawn)
+
     folder = RunFolder(out or Path("runs") / f"{name}-calibration")
-    n_sets = sets or max(FEWEST, ceil(PARTICIPANTS / len(opened.subjects)))
-    check_memory(study_of(opened, Runner(folder, LocalEngine(), Stages(quiet=True))))
-    units = [_unit(opened, key, number, folder) for number in range(n_sets)]
-    return Prepared(name, opened, key, folder, units, notes)
+    n_sets, null = sets or max(FEWEST, ceil(PARTICIPANTS / len(opened.subjects))), participants()
+    study = study_of(null, Runner(folder, LocalEngine(), Stages(quiet=True)))
+    check_memory(study)
+    units = [_unit(null, {"calibration": key, "set": number}, folder) for number in range(n_sets)]
+    found = None
+    if planted is not None:
+        effect = study.effect()
+        if effect is None:
+            raise UserError(f"--planted {planted:g}: {_said(type(settings))} knows of no effect that could be planted")
+        answering = participants(Effect(planted, effect.features))
+        of_set = {"calibration": key, "planted": planted, "in": effect.name}
+        found = Planted(planted, effect, [_unit(answering, of_set | {"set": n}, folder) for n in range(n_sets)])
+    return Prepared(name, null, key, folder, units, notes, found)
 
 
 def _draw(ready: Prepared, units: Sequence[Unit], stages: Stages) -> list[dict[str, Any]]:
@@ -174,11 +205,14 @@ def _draw(ready: Prepared, units: Sequence[Unit], stages: Stages) -> list[dict[s
     return runner.read(units)
 
 
-def _unit(opened: Opened[Any], key: str, number: int, folder: RunFolder) -> Unit:
+def _unit(opened: Opened[Any], key: dict[str, Any], folder: RunFolder) -> Unit:
+    number = key["set"]
+
     def compute() -> dict[str, Any]:
         return null_set(opened, number, folder.path / "sets")
 
-    return Unit("null set", f"null data set {number + 1}", {"calibration": key, "set": number}, compute)
+    kind = "planted" if "planted" in key else "null"
+    return Unit(f"{kind} set", f"{kind} data set {number + 1}", key, compute)
 
 
 def _said(model: type[Recipe]) -> str:
@@ -192,10 +226,19 @@ def _that_can() -> list[str]:
     return [_said(model) for model in models if model.null_answers is not Recipe.null_answers]
 
 
-def _facts(ready: Prepared, arrays: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    numbers = read_numbers(arrays)
-    recipe = ready.opened.recipe
-    lines = lines_of(numbers, recipe.bootstrap.confidence, alike=bool(recipe.null_answers))
+def _facts(
+    ready: Prepared, arrays: Sequence[dict[str, Any]], planted: Sequence[dict[str, Any]] | None
+) -> dict[str, Any]:
+    recipe, notes = ready.opened.recipe, list(ready.notes)
+    confidence = recipe.bootstrap.confidence
+    lines = lines_of(read_numbers(arrays), confidence, alike=bool(recipe.null_answers))
+    if ready.planted is not None and planted is not None:
+        effect = ready.planted.effect
+        lines += planted_lines(read_numbers(planted), confidence, effect.found_by)
+        notes.append(
+            f"planted in {len(planted)} further sets: every response correlates {ready.planted.size:g}, single rows, "
+            f"with what {effect.name} explains wholly"
+        )
     return {
         "key": ready.key,
         "recipe": ready.name,
@@ -203,8 +246,8 @@ def _facts(ready: Prepared, arrays: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "sets": len(arrays),
         "participants": len(arrays) * len(ready.opened.subjects),
-        "cpu_seconds": round(sum(float(one["cpu_seconds"]) for one in arrays), 1),
-        "notes": ready.notes,
+        "cpu_seconds": round(sum(float(one["cpu_seconds"]) for one in [*arrays, *(planted or ())]), 1),
+        "notes": notes,
         "lines": [vars(line) for line in lines],
         "verdict": verdict_of(lines),
     }
@@ -238,5 +281,6 @@ PARTS = {
     "claims": "false discoveries: data sets in which anything is claimed (promised: .05)",
     "intervals": "intervals: how often they cover the expected score, and lie wholly above chance",
     "ceilings": "noise ceilings against those that were drawn",
+    "planted": "a planted effect: how often it is found, and how often intervals cover the expected score",
 }
 """Part of the table -> its title."""

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from brainbench.commands.memory import Estimate, estimate_memory
-from brainbench.core.progress import Stages
-from brainbench.features.store import default_cache
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.parts import Execution
 from brainbench.recipes.reader import read_recipe
-from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.identity import default_folder, recipe_digest
 from brainbench.runs.units import jobs_to_use
-from brainbench.studies.base import all_units, study_of
-from brainbench.studies.opened import open_all
+
+if TYPE_CHECKING:
+    from brainbench.commands.memory import Estimate
+    from brainbench.studies.base import Study
 
 
 @dataclass
@@ -31,7 +31,10 @@ class Plan:
         Nothing is left to do.
     features : list of (encoder, layers asked, layers missing, stimuli)
     units : mapping of kind to (all, missing)
-    memory : Estimate
+    peak_mb, disk_mb : float
+        Memory at its peak, and what is written into the run folder.
+    largest : str
+        What takes most of the memory.
     seconds : float or None
         Expected time for missing units, from the rate of those that are finished here; None when there are none.
     """
@@ -41,7 +44,9 @@ class Plan:
     finished: bool
     features: list[tuple[str, int, int, int]]
     units: dict[str, tuple[int, int]]
-    memory: Estimate
+    peak_mb: float
+    disk_mb: float
+    largest: str
     subjects: list[str]
     seconds: float | None = None
     notes: list[str] = field(default_factory=list)
@@ -52,12 +57,14 @@ class Plan:
         more = " ..." if len(self.subjects) > 8 else ""
         lines.append(f"subjects    {len(self.subjects)}: {', '.join(self.subjects[:8])}{more}")
         for name, asked, missing, n_stimuli in self.features:
-            state = "cached" if not missing else f"{missing} to compute on {n_stimuli} stimuli"
+            state = (
+                "done" if self.finished else "cached" if not missing else f"{missing} to compute on {n_stimuli} stimuli"
+            )
             lines.append(f"features    {name}: {asked} layer{'' if asked == 1 else 's'}, {state}")
         for kind, (total, missing) in self.units.items():
             lines.append(f"units       {kind}: {total}, {total - missing} done, {missing} to compute")
-        lines.append(f"memory      about {self.memory.peak_mb / 1e3:.1f} GB at its peak ({self.memory.largest})")
-        lines.append(f"disk        about {self.memory.disk_mb / 1e3:.2f} GB in the run folder")
+        lines.append(f"memory      about {self.peak_mb / 1e3:.1f} GB at its peak ({self.largest})")
+        lines.append(f"disk        about {self.disk_mb / 1e3:.2f} GB in the run folder")
         unknown = "known once some units have run here, from their rate"
         lines.append(f"time        {unknown if self.seconds is None else 'about ' + _duration(self.seconds)}")
         lines += [f"note        {note}" for note in self.notes]
@@ -73,11 +80,22 @@ def plan(
 ) -> Plan:
     """Return what a recipe would do: units of work, what is cached, memory and time."""
     settings = read_recipe(recipe, overrides)
-    return make_plan(settings, RunFolder(out or default_folder(recipe)), cache=cache)
+    folder = RunFolder(out or default_folder(recipe))
+    record = folder.manifest.get("plan")
+    if record is not None and folder.finished(recipe_digest(settings)):
+        return _finished(settings, folder, record)
+    return make_plan(settings, folder, cache=cache)
 
 
 def make_plan(recipe: Recipe, folder: RunFolder, *, cache: str | os.PathLike[str] | None = None) -> Plan:
     """Return the plan of a recipe without running anything."""
+    from brainbench.commands.memory import estimate_memory
+    from brainbench.core.progress import Stages
+    from brainbench.features.store import default_cache
+    from brainbench.runs.engines import LocalEngine, Runner
+    from brainbench.studies.base import all_units, study_of
+    from brainbench.studies.opened import open_all
+
     opened = open_all(recipe, default_cache(None if cache is None else str(cache)))
     study = study_of(opened, Runner(folder, LocalEngine(), Stages(quiet=True)))
     units: dict[str, tuple[int, int]] = {}
@@ -90,9 +108,40 @@ def make_plan(recipe: Recipe, folder: RunFolder, *, cache: str | os.PathLike[str
         finished=folder.finished(recipe_digest(recipe)),
         features=[(one.name, len(one.layers), one.missing(opened.store), len(one.stimuli)) for one in study.features()],
         units=units,
-        memory=estimate_memory(study),
+        **asdict(estimate_memory(study)),
         subjects=opened.subjects,
         seconds=_expected_seconds(folder, units, recipe.execution),
+    )
+
+
+def make_record(study: Study[Any], asked: Mapping[str, str], estimate: Estimate) -> dict[str, Any]:
+    """Return what the manifest of a finished run keeps, so that its plan opens no data and no network.
+
+    Parameters
+    ----------
+    study : Study
+    asked : mapping of str to str
+        Kind of every unit of the run, by digest.
+    estimate : Estimate
+    """
+    return {
+        "features": [[one.name, len(one.layers), len(one.stimuli)] for one in study.features()],
+        "units": Counter(asked.values()),
+        "subjects": study.opened.subjects,
+        **asdict(estimate),
+    }
+
+
+def _finished(recipe: Recipe, folder: RunFolder, record: dict[str, Any]) -> Plan:
+    """Return the plan of a run that has nothing left to do."""
+    return Plan(
+        recipe=recipe,
+        folder=str(folder.path),
+        finished=True,
+        features=[(name, layers, 0, stimuli) for name, layers, stimuli in record["features"]],
+        units={kind: (total, 0) for kind, total in record["units"].items()},
+        **{name: record[name] for name in ("peak_mb", "disk_mb", "largest", "subjects")},
+        seconds=0.0,
     )
 
 

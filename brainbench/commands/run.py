@@ -1,42 +1,15 @@
-"""Runs a recipe of any kind: opens it, computes its units, and writes tables, maps, facts and the report."""
+"""Runs a recipe of any kind, or finds that it is finished; what computing takes is imported only then."""
 
 from __future__ import annotations
 
 import os
-import platform
-import shlex
-import sys
 import time
-from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
 
-import yaml
-
-from brainbench import __version__
-from brainbench.commands.memory import check_memory
-from brainbench.commands.worker import engine_for
 from brainbench.core.errors import Interrupted
-from brainbench.core.files import write_json, write_text
-from brainbench.core.progress import Stages, peak_memory_mb
-from brainbench.core.remembered import forget_digests
-from brainbench.features.store import default_cache
-from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.reader import read_recipe
-from brainbench.runs.calibrations import bring_calibration, calibration_key
-from brainbench.runs.engines import LocalEngine, Runner
-from brainbench.runs.folder import FINISHED, Run, RunFolder, describe_input
+from brainbench.runs.folder import Run, RunFolder
 from brainbench.runs.identity import default_folder, recipe_digest
-from brainbench.studies.base import study_of
-from brainbench.studies.compute import compute
-from brainbench.studies.facts import describe
-from brainbench.studies.opened import Opened, open_all
-
-PACKAGES = (
-    "numpy", "scipy", "scikit-learn", "pandas", "torch", "timm", "transformers", "nibabel", "nilearn", "mne",
-    "pyriemann", "moabb", "braindecode", "diffusers",
-)  # fmt: skip
 
 
 def run(
@@ -82,9 +55,15 @@ def run(
     folder = RunFolder(out or default_folder(recipe))
     name = recipe_digest(settings)
     if verify:
+        from brainbench.core.remembered import forget_digests
+        from brainbench.features.store import default_cache
+
         forget_digests(default_cache(None if cache is None else str(cache)))
     if folder.finished(name, verify=verify):
         return Run(folder.path)
+    from brainbench.commands.execute import execute, typed
+    from brainbench.core.progress import Stages
+
     with folder.writing():
         if folder.finished(name):  # another process finished it while this one waited
             return Run(folder.path)
@@ -92,7 +71,7 @@ def run(
         folder.event("run_started", digest=name)
         try:
             again = ["calibrate", str(recipe), *(word for one in overrides for word in ("--set", one))]
-            execute(settings, folder, name, Stages(quiet), cache=cache, command=_command(), calibrate=again)
+            execute(settings, folder, name, Stages(quiet), cache=cache, command=typed(), calibrate=again)
         except KeyboardInterrupt:
             folder.event("run_interrupted", digest=name)
             raise Interrupted from None
@@ -100,130 +79,6 @@ def run(
     return Run(folder.path)
 
 
-def rebuild_report(path: str | os.PathLike[str]) -> Path:
-    """Write the report of a run folder, with the last calibration of its recipe, and return its path."""
-    from brainbench.report import write_report
-
-    bring_calibration(RunFolder(path))
-    return write_report(Path(path))
-
-
 def open_run(path: str | os.PathLike[str]) -> Run:
     """Return a run to read."""
     return Run(path)
-
-
-def execute(
-    recipe: Recipe,
-    folder: RunFolder,
-    name: str,
-    stages: Stages,
-    *,
-    cache: str | os.PathLike[str] | None = None,
-    command: str = "",
-    calibrate: Sequence[str] = (),
-) -> None:
-    """Compute everything a recipe asks for into a run folder that this process holds.
-
-    `command` is what the user typed, `calibrate` what would calibrate the recipe.
-    """
-    cache_folder = default_cache(None if cache is None else str(cache))
-    with stages.stage("open data and encoders") as advance:
-        opened = open_all(recipe, cache_folder)
-        advance(1)
-    inputs = _inputs(opened, cache_folder)
-    manifest = {
-        "status": "running",
-        "digest": name,
-        "brainbench": __version__,
-        "python": platform.python_version(),
-        "versions": _versions(),
-        "seed": recipe.seed,
-        "hardware": _hardware(recipe.execution.device),
-        "execution": recipe.execution.model_dump(mode="json"),
-        "command": command,
-        "cache": str(cache_folder),
-        "inputs": inputs,
-    }
-    if recipe.null_answers is not None:
-        key = calibration_key(recipe, [one["sha256"] for one in inputs if "sha256" in one])
-        manifest["calibration"] = {"key": key, "command": shlex.join(["brainbench", *calibrate])}
-    runner = Runner(folder, LocalEngine(), stages)
-    study = study_of(opened, runner)
-    estimate = check_memory(study)
-    manifest["estimated_peak_mb"] = round(estimate.peak_mb, 1)
-    folder.write_manifest(manifest)
-    folder.clear_derived()
-    write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=100))
-
-    runner.engine = engine_for(recipe.execution, folder, cache_folder)  # workers read the recipe that stands there now
-    try:
-        outcome = compute(study)
-    finally:
-        runner.engine.close()
-
-    with stages.stage("tables and maps") as advance:
-        outcome.write(folder)
-        write_json(folder / "facts.json", describe(study, outcome))
-        advance(1)
-    manifest |= _timings(stages)
-    folder.write_manifest(manifest)
-    with stages.stage("report") as advance:
-        rebuild_report(folder.path)
-        advance(1)
-    folder.write_manifest(manifest | _timings(stages) | {"status": FINISHED})
-
-
-def _inputs(opened: Opened[Any], cache: Path) -> list[dict[str, Any]]:
-    """Return what the manifest says of the files read, and of the folders in which further ones would be found."""
-    files = opened.input_files
-    folders = {file.parent for file in files}
-    data = opened.dataset.files()
-    if data:
-        common = Path(os.path.commonpath([file.parent for file in data]))
-        folders |= {folder for file in data for folder in file.parents if folder.is_relative_to(common)}
-    return [describe_input(path, cache) for path in (*sorted(folders), *files)]
-
-
-def _timings(stages: Stages) -> dict[str, Any]:
-    return {
-        "stages": stages.records,
-        "total_seconds": round(sum(record["seconds"] for record in stages.records), 3),
-        "peak_memory_mb": round(peak_memory_mb(), 1),
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _hardware(device: str) -> dict[str, Any]:
-    import psutil
-
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.split(":", 1)[1].strip()
-                break
-    if device == "auto":
-        torch = sys.modules.get("torch")
-        device = "cuda" if torch is not None and torch.cuda.is_available() else "cpu"
-    return {
-        "cpu": name,
-        "cores": os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-        "device": device,
-        "platform": platform.platform(),
-    }
-
-
-def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

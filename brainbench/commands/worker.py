@@ -13,7 +13,6 @@ from brainbench.core.errors import UserError
 from brainbench.core.progress import Stages
 from brainbench.recipes.parts import Execution
 from brainbench.recipes.reader import parse_recipe
-from brainbench.runs.cluster import Task, open_engine
 from brainbench.runs.engines import Engine, LocalEngine, Runner, compute_unit
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, one_thread_pool
@@ -24,6 +23,8 @@ from brainbench.studies.opened import open_all
 def engine_for(execution: Execution, folder: RunFolder, cache: Path) -> Engine:
     """Return the engine of a run whose resolved recipe stands in `folder`."""
     recipe = (folder / "recipe.yaml").read_text(encoding="utf-8")
+    from brainbench.runs.cluster import Task, open_engine  # it takes asyncio along
+
     task: Task = partial(
         compute_remotely, recipe, str(folder.path.resolve()), str(cache.resolve()), execution.threads_per_unit
     )

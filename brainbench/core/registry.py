@@ -14,9 +14,15 @@ T = TypeVar("T")
 
 
 @cache
+def _everything() -> Any:
+    """Return all entry points of this environment: every installed package is looked through once."""
+    return entry_points()
+
+
+@cache
 def installed(group: str) -> tuple[EntryPoint, ...]:
-    """Return the entry points of a group; every installed package is looked through once."""
-    return tuple(entry_points(group=group))
+    """Return the entry points of a group."""
+    return tuple(_everything().select(group=group))
 
 
 def imported(name: str) -> Any:

@@ -15,6 +15,7 @@ from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.pixels import checked_image, square
 from brainbench.encoders.selfcheck import Probe, checked
 from brainbench.networks.devices import automatic_batch, resolve_device
+from brainbench.networks.imported import imported
 from brainbench.networks.weights import (
     digest_weights,
     hub,
@@ -81,8 +82,7 @@ class ImageEncoder(NetworkEncoder):
         self.note = "; ".join(self.reading.said)
 
     def _build(self) -> Any:
-        import timm
-
+        timm = imported("timm")
         settings, model = self.settings, self.settings.model
         on_hub = model.startswith(("hf-hub:", "hf_hub:"))
         if not on_hub and not timm.is_model(model.partition(".")[0]):
@@ -202,7 +202,5 @@ class ImageEncoder(NetworkEncoder):
 
 
 def _fixed_input(model: str) -> bool:
-    import timm
-
-    config = timm.get_pretrained_cfg(model, allow_unregistered=True)
+    config = imported("timm").get_pretrained_cfg(model, allow_unregistered=True)
     return bool(config is not None and config.fixed_input_size)

@@ -16,7 +16,7 @@ import numpy as np
 CONFIDENCE = 0.99
 """Of the exact intervals."""
 
-Promise = Literal["p", "discrete p", "cover", "power", "value"]
+Promise = Literal["p", "discrete p", "cover", "power", "value", "stated"]
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,11 @@ class Row:
     ----------
     name : str
         Seeds are its digest: a new name means new data sets.
-    promise : {"p", "discrete p", "cover", "power", "value"}
+    promise : {"p", "discrete p", "cover", "power", "value", "stated"}
         ``p``: `one` returns a p value of data without an effect. ``discrete p``: the same of a statistic with few
         values, which may reject more rarely than it says. ``cover``: 1 where the interval covers the truth, else 0.
-        ``power``: a p value of data with an effect. ``value``: any number, whose mean is promised.
+        ``power``: a p value of data with an effect. ``value``: any number, whose mean is promised; ``stated``: one
+        whose mean is not.
     one : callable
         Takes a seed and returns the number of one data set, or a list with one number for each of `many`.
     many : int
@@ -116,7 +117,7 @@ class Judged:
     ----------
     text : str
         Rates with their exact intervals.
-    verdict : {"holds", "FAILS", "open"}
+    verdict : {"holds", "FAILS", "open", "stated"}
         ``FAILS``: an interval lies wholly outside what is promised. ``open``: an interval is still too wide, or the
         rate lies outside while its interval does not: continue the row.
     """
@@ -139,11 +140,12 @@ def judge(row: Row, values: Sequence[float]) -> Judged:
     n = len(found)
     if n < 2:
         return Judged("no data sets", "open")
-    if row.promise == "value":
+    if row.promise in ("value", "stated"):
         half = 2.576 * float(found.std(ddof=1)) / np.sqrt(n)
         mean = float(found.mean())
         text = f"mean {mean:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
-        return Judged(text, _verdict(mean, mean - half, mean + half, *row.between))
+        judged = "stated" if row.promise == "stated" else _verdict(mean, mean - half, mean + half, *row.between)
+        return Judged(text, judged)
     if row.promise in ("p", "discrete p"):
         five = Rate.of(int(np.sum(found <= 0.05 + 1e-12)), n)
         one = Rate.of(int(np.sum(found <= 0.01 + 1e-12)), n)

@@ -37,8 +37,9 @@ TARGETS_AT_ONCE = 256
 FEWEST_UNITS = 10
 """Units (stimuli, runs, blocks) below which no interval is given."""
 
-LEAST = 0.25
-"""Least share of the jackknife's variance that is left when interactions are taken out: they are estimates too."""
+LEAST = 0.5
+"""Least share of the jackknife's variance that is left when interactions of pairs are taken out: it counts them twice,
+so that no more than half can be theirs. Estimates of them may be larger by chance; intervals would be too short."""
 
 Predict = Callable[[np.ndarray], Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]]
 """From targets to, fold by fold, measured and predicted rows and the changes ``(n_groups, n_rows, n_targets)``."""

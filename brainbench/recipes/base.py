@@ -14,7 +14,7 @@ class Section(BaseModel):
     """A strict, frozen part of a recipe."""
 
     # Built when something is first validated: nouns of packages, which extend these models, are known only then.
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 @dataclass(frozen=True)

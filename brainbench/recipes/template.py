@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import textwrap
+from functools import cache
+from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
@@ -55,13 +59,13 @@ def write_template(name: str) -> str:
     shared = list(Recipe.model_fields)
     place = shared.index("dataset") + 1
     for field in [*shared[:place], *own, *shared[place:]]:
-        lines += _field(field, model.model_fields[field], model.example.get(field, PydanticUndefined), 0)
+        lines += _field(model, field, model.example.get(field, PydanticUndefined), 0)
     return "\n".join(lines) + "\n"
 
 
-def _field(name: str, field: FieldInfo, example: Any, indent: int) -> list[str]:
-    pad = " " * indent
-    text = (field.description or "").replace("\n", " ")
+def _field(model: type[BaseModel], name: str, example: Any, indent: int) -> list[str]:
+    pad, field = " " * indent, model.model_fields[name]
+    text = descriptions(model).get(name, "").replace("\n", " ")
     choices = [name for one in field.metadata for name in names_of(one)] or _choices(field.annotation)
     if len(choices) > 1:
         text += f" [{' | '.join(choices)}]"
@@ -73,16 +77,16 @@ def _field(name: str, field: FieldInfo, example: Any, indent: int) -> list[str]:
     if sections is not None:
         if isinstance(sections, list):
             lines.append(f"{pad}{name}:")
-            for model, entry in sections:
-                body = _body(model, entry, indent + 4)
+            for section, entry in sections:
+                body = _body(section, entry, indent + 4)
                 first = next(i for i, line in enumerate(body) if not line.lstrip().startswith("#"))
                 lines += [line[2:] if line.startswith("  ") else line for line in body[:first]]
                 lines.append(f"{pad}  - {body[first].lstrip()}")
                 lines += body[first + 1 :]
         else:
-            model, entry = sections
+            section, entry = sections
             lines.append(f"{pad}{name}:")
-            lines += _body(model, entry, indent + 2)
+            lines += _body(section, entry, indent + 2)
     else:
         lines.append(f"{pad}{name}: {_inline(value)}")
     if indent == 0:
@@ -90,11 +94,31 @@ def _field(name: str, field: FieldInfo, example: Any, indent: int) -> list[str]:
     return lines
 
 
+@cache
+def descriptions(model: type[BaseModel]) -> dict[str, str]:
+    """Return what stands below each setting of a model or of those it extends.
+
+    pydantic can keep it on the fields; it then reads every model's source whenever a recipe is read.
+    """
+    found: dict[str, str] = {}
+    for one in reversed(model.__mro__):
+        if not issubclass(one, BaseModel) or one is BaseModel:
+            continue
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(one))).body
+        for field, text in pairwise(getattr(body, "body", ())):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
+                    found[name] = inspect.cleandoc(said)
+                case ast.AnnAssign(target=ast.Name(id=name)), _:
+                    found.pop(name, None)
+    return found
+
+
 def _body(model: type[BaseModel], entry: dict[str, Any], indent: int) -> list[str]:
     lines: list[str] = []
     first = [name for name in ("name", "family", "codec", "decoder") if name in model.model_fields]
     for name in [*first, *[name for name in model.model_fields if name not in first]]:
-        lines += _field(name, model.model_fields[name], entry.get(name, PydanticUndefined), indent)
+        lines += _field(model, name, entry.get(name, PydanticUndefined), indent)
     return lines
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.networks.devices import resolve_device
+from brainbench.networks.imported import imported
 from brainbench.networks.weights import digest_weights, read_weights, seeded
 from brainbench.reconstruction.resizing import resized, with_channels
 
@@ -61,9 +62,8 @@ class Extractor:
 def _alexnet(last: int) -> Callable[[], Any]:
     def build() -> Any:
         from torch import nn
-        from torchvision.models import alexnet
 
-        network: Any = alexnet(weights=None)
+        network: Any = imported("torchvision.models").alexnet(weights=None)
         return nn.Sequential(network.features[: last + 1], nn.Flatten())
 
     return build
@@ -71,10 +71,9 @@ def _alexnet(last: int) -> Callable[[], Any]:
 
 def _without_classifier(model: str, head: str, **options: Any) -> Callable[[], Any]:
     def build() -> Any:
-        import torchvision.models
         from torch import nn
 
-        network: Any = getattr(torchvision.models, model)(weights=None, **options)
+        network: Any = getattr(imported("torchvision.models"), model)(weights=None, **options)
         setattr(network, head, nn.Identity())
         return network
 

@@ -35,6 +35,7 @@ class Engine(ABC):
             if unit.digest in seen:
                 continue
             seen.add(unit.digest)
+            folder.asked[unit.digest] = unit.kind
             if folder.has_unit(unit.digest):
                 folder.record_done(unit.digest, kind=unit.kind, label=unit.label)
             else:

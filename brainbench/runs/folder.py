@@ -49,6 +49,8 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.made = MadeFiles(self.path)
+        self.asked: dict[str, str] = {}
+        """Kind of every unit that this process wanted here, by digest, whether or not it was there."""
         self._lock: IO[str] | None = None
         self._recorded: set[str] | None = None
 

@@ -9,6 +9,9 @@ smooth as they were, and two participants who are drawn with the same G keep wha
   that repeats leave over;
 - in time: drifts slower than the high-pass filter, and an autoregressive process with every target's own coefficients.
 
+An effect of known size may be added (`Effect`): a signal that is linear in given features, with every target's own
+weights the same in all sets, whose correlation with the responses, run means and drifts aside, is what was asked for.
+
 Answers to stimuli are drawn alike for participants who met the same stimuli, time courses for those who met them at the
 same times. What the recording says about features is thereby lost: each drawn row mixes all rows.
 """
@@ -49,10 +52,29 @@ class NullDraw:
     ceiling : ndarray (n_targets,) or None
         The true ceiling of every target, in r, of predicting the mean over a stimulus' showings; None where
         it is not known.
+    spread : ndarray (n_targets,)
+        Standard deviation of what was drawn, run means and drifts aside.
     """
 
     responses: Responses
     ceiling: np.ndarray | None
+    spread: np.ndarray
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What participants answer to, beside what null participants are made of.
+
+    Attributes
+    ----------
+    size : float
+        Correlation, between 0 and 1, of every target with its signal, single rows.
+    features : callable
+        From stimuli and responses to the features of every row, ``(n_rows, n_features)``.
+    """
+
+    size: float
+    features: Callable[[Stimuli, Responses], np.ndarray]
 
 
 class NullDataset(Dataset):
@@ -69,16 +91,21 @@ class NullDataset(Dataset):
         Whether the means of runs will be taken out, so that they lower no ceiling (trial designs).
     high_pass_s : float or None
         Longest period that counts as signal (continuous designs).
+    effect : Effect, optional
+        What is planted; ceilings are not known then.
     """
 
     def __init__(
-        self, real: Dataset, *, answers: bool, seed: int, centered: bool = False, high_pass_s: float | None = None
-    ) -> None:
+        self, real: Dataset, *, answers: bool, seed: int, centered: bool = False, high_pass_s: float | None = None,
+        effect: Effect | None = None,
+    ) -> None:  # fmt: skip
         self.real, self.answers, self.seed, self.centered, self.high_pass_s = real, answers, seed, centered, high_pass_s
+        self.effect = effect
         self.name, self.simulated, self.aligned_targets = real.name, True, real.aligned_targets
         self.number = 0
         self._read: dict[str, Responses] = {}
         self._drawn: dict[str, NullDraw] = {}
+        self._signals: dict[str, np.ndarray] = {}
 
     @classmethod
     def open(cls, settings: Any, root: Path | None, context: Context) -> NullDataset:
@@ -117,8 +144,31 @@ class NullDataset(Dataset):
 
             real, stimuli = self._read[subject], self.real.stimuli(subject)
             draw = _in_time if real.continuous is not None else _trials
-            self._drawn[subject] = draw(self, real, stimuli, rng)
+            self._drawn[subject] = self._planted(draw(self, real, stimuli, rng), subject)
         return self._drawn[subject]
+
+    def _planted(self, draw: NullDraw, subject: str) -> NullDraw:
+        """Add the effect."""
+        if self.effect is None:
+            return draw
+        if subject not in self._signals:
+            self._signals[subject] = self._signal(self.effect, subject)
+        size, responses = self.effect.size, draw.responses
+        data = responses.data + size / np.sqrt(1 - size**2) * draw.spread * self._signals[subject]
+        data = data.astype(responses.data.dtype)
+        planted = replace(responses, data=data, notes=["drawn: an effect was planted"])
+        return replace(draw, responses=planted, ceiling=None)
+
+    def _signal(self, effect: Effect, subject: str) -> np.ndarray:
+        """Return every target's signal, ``(n_rows, n_targets)`` of unit variance, the same in all sets."""
+        real = self._read[subject]
+        X = np.asarray(effect.features(self.real.stimuli(subject), real), dtype=np.float64)
+        if real.continuous is not None:
+            pools = segments_of(np.arange(len(X)), np.asarray(real.run, dtype=str))
+            X = remove_drift(X, pools, real.continuous.t_r, self.high_pass_s)
+        X = _of_unit_variance(X)
+        rng = np.random.default_rng([self.seed, 101, int(digest([subject])[:12], 16)])
+        return _of_unit_variance(X @ rng.standard_normal((X.shape[1], real.n_targets)))
 
 
 Rng = Callable[..., np.random.Generator]
@@ -153,7 +203,8 @@ def _trials(how: NullDataset, real: Responses, stimuli: Stimuli, rng: Rng) -> Nu
     elif not how.answers:
         ceiling = np.zeros(data.shape[1])
     drawn += _Process(parts.noise, pools, 1).draw(parts.variance, rng("noise", real.subject))
-    return NullDraw(_with(real, drawn), ceiling)
+    shared = 0.0 if parts.answers is None or not how.answers else (parts.answers**2).mean(axis=0)
+    return NullDraw(_with(real, drawn), ceiling, np.sqrt(parts.variance + shared))
 
 
 @dataclass(frozen=True)
@@ -204,7 +255,7 @@ def _in_time(how: NullDataset, real: Responses, stimuli: Stimuli, rng: Rng) -> N
         weights = basis.T @ data[rows]
         weights[1:] *= sizes.standard_normal((len(weights) - 1, 1))
         drawn[rows] += basis @ weights
-    return NullDraw(_with(real, drawn), None)
+    return NullDraw(_with(real, drawn), None, clean.std(axis=0))
 
 
 class _Process:
@@ -264,6 +315,13 @@ def _mixed(values: np.ndarray, n_rows: int, rng: np.random.Generator) -> np.ndar
         stop = min(start + AT_ONCE, n_rows)
         mixed[start:stop] = rng.standard_normal((stop - start, len(values)), dtype=np.float32) @ source
     return mixed
+
+
+def _of_unit_variance(values: np.ndarray) -> np.ndarray:
+    """Return columns with mean 0 and variance 1; constant ones become 0."""
+    centered = values - values.mean(axis=0)
+    spread = centered.std(axis=0)
+    return np.asarray(centered / np.where(spread > 1e-9 * np.abs(values).max(initial=1e-300), spread, np.inf))
 
 
 def _with(real: Responses, drawn: np.ndarray) -> Responses:

@@ -9,13 +9,15 @@ refit of the best layer, is decided inside a unit, which reads the units that it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar, Generic
 
+import numpy as np
+
 from brainbench.core.progress import Stages
-from brainbench.data.base import Stimuli
+from brainbench.data.base import Responses, Stimuli
 from brainbench.encoders.base import Encoder, Pool
 from brainbench.evaluation.metrics import title_of
 from brainbench.features.store import FeatureStore
@@ -73,6 +75,25 @@ class FeatureSet:
             store.features(self.encoder, self.stimuli, self.layers, self.pool, progress=show)
 
 
+@dataclass(frozen=True)
+class EffectOf:
+    """What a study's participants may answer to.
+
+    Parameters
+    ----------
+    name : str
+        In words.
+    found_by : str
+        The encoder whose tests look for it; empty where all do.
+    features : callable
+        From stimuli and responses to the features of every presentation, ``(n_presentations, n_features)``.
+    """
+
+    name: str
+    found_by: str
+    features: Callable[[Stimuli, Responses], np.ndarray]
+
+
 class Study(ABC, Generic[R]):
     """Computes recipes of one kind.
 
@@ -112,6 +133,10 @@ class Study(ABC, Generic[R]):
     def features(self) -> Iterable[FeatureSet]:
         """Return what is brought into the feature store before the first unit."""
         return ()
+
+    def effect(self) -> EffectOf | None:
+        """Return what a calibration plants, or None where the kind knows of no effect."""
+        return None
 
     @abstractmethod
     def stages(self) -> Iterator[Stage]:

@@ -51,6 +51,8 @@ MANY = 100
 SLACK = 0.03
 """What coverage may be under its promise: .92 of .95, as everywhere in the house."""
 
+COVERED = ", expected score covered"
+
 WIDE = {0.05: 0.05, 0.01: 0.025}
 """Level -> half the width of an interval beyond which it says too little."""
 
@@ -61,10 +63,10 @@ class Line:
 
     Attributes
     ----------
-    part : {"p", "claims", "intervals", "ceilings"}
+    part : {"p", "claims", "intervals", "ceilings", "planted"}
     name : str
     n : int
-        Tests, data sets, intervals or ceilings.
+        Tests, data sets, intervals or ceilings; of null participants, but for those of ``planted``.
     found : str
         Rates or means with their intervals.
     verdict : {"holds", "below", "open", "FAILS", ""}
@@ -157,13 +159,38 @@ def lines_of(numbers: pd.DataFrame, confidence: float, *, alike: bool = False) -
         Whether participants answer to stimuli alike. A t test over participants is about these stimuli, and says of
         others nothing: its rate is stated then and not judged.
     """
-    over_people = numbers["test"] == T_TEST
-    numbers = numbers.assign(
-        who=np.where(numbers["subject"].isin(TOGETHER), numbers["subject"], "participants"),
-        what=[_what(*row) for row in zip(numbers["metric"], over_people, strict=True)],
-        judged=~over_people if alike else True,
-    )
+    numbers = _named(numbers).assign(judged=(numbers["test"] != T_TEST) if alike else True)
     return [*_of_tests(numbers), *_of_claims(numbers), *_of_intervals(numbers, confidence), *_of_ceilings(numbers)]
+
+
+def planted_lines(numbers: pd.DataFrame, confidence: float, found_by: str) -> list[Line]:
+    """Return how often a planted effect was found, which is stated, and whether intervals cover, which is judged.
+
+    Parameters
+    ----------
+    numbers : DataFrame
+        Of sets with an effect; see `read_numbers`.
+    confidence : float
+    found_by : str
+        The encoder whose tests look for the effect; empty where all do.
+    """
+    numbers = _named(numbers)
+    looked = numbers[numbers["p"].notna() & (numbers["encoder"].eq(found_by) if found_by else True)]
+    found = []
+    for (who, what), rows in _by(looked, "who", "what"):
+        rates = [f"p {level:g}: {_rate(rows['p'] <= level + 1e-12, rows['set'])}" for level in WIDE]
+        claimed = f"   q .05: {_rate(rows['q'] < 0.05, rows['set'])}" if rows["q"].notna().all() else ""
+        found.append(Line("planted", f"{who}: {what}, found", len(rows), "   ".join(rates) + claimed, ""))
+    covered = [line for line in _of_intervals(numbers, confidence) if line.name.endswith(COVERED)]
+    return [*found, *(replace(line, part="planted") for line in covered)]
+
+
+def _named(numbers: pd.DataFrame) -> pd.DataFrame:
+    """Add who a score is of, and what it is called."""
+    return numbers.assign(
+        who=np.where(numbers["subject"].isin(TOGETHER), numbers["subject"], "participants"),
+        what=[_what(*row) for row in zip(numbers["metric"], numbers["test"] == T_TEST, strict=True)],
+    )
 
 
 def verdict_of(lines: Sequence[Line]) -> str:
@@ -224,7 +251,7 @@ def _of_intervals(numbers: pd.DataFrame, confidence: float) -> Iterator[Line]:
         covered = _rate(inside[rows.index], rows["set"])
         wide = covered.high - covered.low > 0.1 or covered.share < confidence - SLACK
         verdict = "FAILS" if covered.high < confidence - SLACK else "open" if wide else "holds"
-        yield Line("intervals", f"{who}: {what}, expected score covered", len(rows), str(covered), verdict)
+        yield Line("intervals", f"{who}: {what}{COVERED}", len(rows), str(covered), verdict)
         record = metric_of(str(rows["metric"].iloc[0]))
         if record is not None and record.chance is not None and record.direction == 1:
             above, most = _rate(rows["ci_low"] > record.chance, rows["set"]), (1 - confidence + SLACK) / 2

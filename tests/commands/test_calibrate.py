@@ -103,6 +103,19 @@ def test_a_planted_effect_is_no_false_positive_and_a_broken_p_is_named(tiny, hon
     assert [line["verdict"] for line in failed] == ["FAILS"]
 
 
+def test_an_effect_is_planted_in_further_sets_and_found(tiny, capsys):
+    found = calibrate_recipe(tiny, sets=2, planted=0.97, out="planted")
+    lines = {line["name"]: line for line in found.facts["lines"] if line["part"] == "planted"}
+    best = lines["participants: best_pearson_r, one test a region over all layers, found"]
+    assert best["n"] == 8 and best["found"].startswith("p 0.05: 1.000")
+    alone = calibrate_recipe(tiny, sets=2, out="planted")
+    assert alone.facts["lines"] == [line for line in found.facts["lines"] if line["part"] != "planted"]
+    assert len(list((tiny.parent / "planted/units").iterdir())) == 4, "null sets are the same, and drawn once"
+    assert "gabor, layer scale.1 explains wholly" in found.facts["notes"][0]
+    main_exit(["calibrate", str(tiny), "--planted", "1.5"], 2)
+    assert "--planted 1.5: a correlation between 0 and 1" in capsys.readouterr().err
+
+
 def test_a_plan_draws_one_set_and_keeps_it(tiny, capsys):
     plan = plan_calibration(tiny)
     assert plan.facts == {} and "100, 1 drawn, 99 to draw" in plan.lines[1]
@@ -183,6 +196,9 @@ def test_decoding_has_no_answers_to_stimuli(tiny):
     found = calibrate_recipe(recipe, sets=6)
     accuracy = next(line for line in found.facts["lines"] if line["name"] == "participants: accuracy")
     assert accuracy["n"] == 12 and accuracy["verdict"] != "FAILS"
+    planted = calibrate_recipe(recipe, sets=2, planted=0.9, overrides=["significance.n_permutations=19"], out="planted")
+    found = next(line for line in planted.facts["lines"] if line["part"] == "planted")
+    assert found["name"] == "participants: accuracy, found" and found["found"].startswith("p 0.05: 1.000")
 
 
 # Rates ---------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from brainbench.data.base import Continuous, Dataset, Responses, Stimuli
-from brainbench.simulation.null import NullDataset, truths
+from brainbench.features.drift import remove_drift, segments_of
+from brainbench.simulation.null import Effect, NullDataset, truths
 
 N_STIMULI, N_REPEATS = 60, 3
 
@@ -179,3 +180,36 @@ def test_single_showings_and_unequal_ones():
     unequal = Responses("a", real.data[rows], once[rows], real.run[rows], real.rois)
     found = [d.responses.data.std() for d in drawn(NullDataset(Made([unequal]), answers=True, seed=0), range(20), "a")]
     assert np.mean(found) == pytest.approx(unequal.data.std(), rel=0.15)
+
+
+@pytest.mark.parametrize("kind", ["trials", "story"])
+def test_an_effect_has_the_correlation_that_was_asked_for(kind):
+    """Measured against the features themselves: what a fit to all features explains, runs and drifts aside."""
+    if kind == "trials":
+        real, answers = trials("a", 0, offsets=2.0), True
+        shown, n = np.random.default_rng(5).normal(size=(N_STIMULI, 6)), N_STIMULI * N_REPEATS
+        features = shown[real.stimulus]
+    else:
+        real, answers, n = story("a", 0, drift=3.0), False, 600
+        features = np.random.default_rng(5).normal(size=(n, 6))
+    settings = {"answers": answers, "seed": 0, "high_pass_s": 128.0}
+    null = NullDataset(Made([real]), **settings)
+    planted = NullDataset(Made([real]), **settings, effect=Effect(0.6, lambda stimuli, responses: features))
+    signals, found = [], []
+    for number in range(40 if kind == "trials" else 8):
+        null.draw(number), planted.draw(number)
+        assert planted.participant("a").ceiling is None
+        without, with_effect = (one.responses("a").data for one in (null, planted))
+        signals.append(with_effect - without)
+        left = (1 - 0.6**2) / 0.6**2 * signals[0].var(axis=0)  # the variance that .6 asks of what is not the signal
+        noise = without - np.stack([without[real.run == run].mean(axis=0) for run in real.run])
+        if kind == "story":
+            noise = remove_drift(noise, segments_of(np.arange(n), real.run), 2.0, 128.0)
+        found.append(noise.var(axis=0) / left)
+    np.testing.assert_allclose(signals[0], signals[1], atol=1e-5)  # weights stay: an expected score is one number
+    # What is taken out with the drifts here was part of the process.
+    assert np.mean(found) == pytest.approx(1.0 if kind == "trials" else 0.93, abs=0.06)
+    design = np.column_stack([np.ones(n), features])
+    if kind == "trials":
+        residual = signals[0] - design @ np.linalg.lstsq(design, signals[0], rcond=None)[0]
+        assert np.abs(residual).max() < 1e-5

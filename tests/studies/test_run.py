@@ -292,7 +292,7 @@ def test_a_corrupt_cache_entry_is_never_served(finished, tmp_path, cache, no_pag
 def test_plan_says_what_is_cached_and_what_is_left(finished, cache, tmp_path):
     recipe = finished.path.parent / "small.yaml"
     text = bb.plan(recipe, out=finished.path, cache=cache).render()
-    assert "(finished)" in text and "gabor: 4 layers, cached" in text and "0 to compute" in text
+    assert "(finished)" in text and "gabor: 4 layers, done" in text and "0 to compute" in text
     new = bb.plan(recipe, out=tmp_path / "new", cache=tmp_path / "empty").render()
     assert "time        about 0 s" in text and "time        known once some units have run here" in new
     assert "GB at its peak" in new and "to compute" in new and "(finished)" not in new

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import ClassVar
 
-from brainbench.data.base import Responses
+import numpy as np
+
+from brainbench.data.base import Responses, Stimuli
 from brainbench.recipes.kinds.decode import DecodeRecipe
-from brainbench.studies.base import Stage, Study
+from brainbench.studies.base import EffectOf, Stage, Study
 from brainbench.studies.cases.across import lead_subject
 from brainbench.studies.cases.case import Case, note_case, open_cases
-from brainbench.studies.cases.labels import Reading, plan_readings, reading_claims, report_readings
+from brainbench.studies.cases.labels import Reading, labels_of, plan_readings, reading_claims, report_readings
 from brainbench.studies.memory import held_responses, jobs_of, largest, megabytes
 from brainbench.studies.outcome import Outcome
 from brainbench.studies.words import joined
@@ -37,6 +39,17 @@ class DecodeStudy(Study[DecodeRecipe]):
     def readings(self) -> list[Reading]:
         """Every classifier on every region."""
         return plan_readings(self.recipe, self.recipe.decoding, self.cases)
+
+    def effect(self) -> EffectOf:
+        """Return the label that is read."""
+        label = self.recipe.decoding.label
+
+        def features(stimuli: Stimuli, responses: Responses) -> np.ndarray:
+            case = next(open_cases(self.opened, stimuli, responses))
+            shown = labels_of(case, label)[case.rows.group]
+            return (shown[:, None] == np.unique(shown)).astype(np.float64)
+
+        return EffectOf(f"the label {label}", "", features)
 
     def stages(self) -> Iterator[Stage]:
         """Yield the one stage: all classes, then every pair."""

@@ -8,17 +8,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from brainbench.data.base import Responses
+from brainbench.data.base import Responses, Stimuli
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.intervals import N_GROUPS, TARGETS_AT_ONCE
 from brainbench.evaluation.refit import MOST_REFITTED, MOST_VALUES, Null
 from brainbench.evaluation.scoring import Scored
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.units import Unit
-from brainbench.studies.base import FeatureSet, Stage, Study, distinct_stimuli
+from brainbench.studies.base import EffectOf, FeatureSet, Stage, Study, distinct_stimuli
 from brainbench.studies.cases.across import best_layers, mean_over_subjects
 from brainbench.studies.cases.case import Case, note_case, open_cases
 from brainbench.studies.cases.ceilings import CeilingBook
+from brainbench.studies.cases.features import Features
 from brainbench.studies.cases.labels import Reading, plan_readings, report_readings
 from brainbench.studies.cases.rows import GROUP, group_responses
 from brainbench.studies.encode.claims import encoding_claims
@@ -149,6 +150,17 @@ class EncodeStudy(Study[EncodeRecipe]):
                 layers = [layer.name for layer in entry.layers]
                 for stimuli in distinct:
                     yield FeatureSet(entry.name, entry.encoder, stimuli, layers, entry.settings.pool)
+
+    def effect(self) -> EffectOf:
+        """Return the middle layer of the first encoder that makes a claim, or of the first of all."""
+        opened = self.opened
+        entry = next((entry for entry in opened.encoders if entry.is_model), opened.encoders[0])
+        layer = entry.layers[len(entry.layers) // 2].name
+
+        def features(stimuli: Stimuli, responses: Responses) -> np.ndarray:
+            return Features(opened, stimuli, responses, self.recipe.timing).rows(entry.name, layer)
+
+        return EffectOf(f"{entry.name}, layer {layer}", entry.name, features)
 
     def stages(self) -> Iterator[Stage]:
         """Yield fits, their scores, then what needs no fit."""

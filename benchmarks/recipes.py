@@ -1,0 +1,124 @@
+"""Whole recipes with two builds of brainbench, side by side: CPU seconds, their ratio, and whether the scores agree.
+
+    python benchmarks/recipes.py --against /path/to/other/venv/bin/python [--only quickstart] [--only start]
+
+Every recipe runs once with each build, each with a cache of its own; then what a user waits for without computing
+anything is timed (`start`). CPU seconds are those of the process and its children, user and system, on one thread.
+Scores are compared as `golden.py --values` does, to 1e-5 of their size or of one. Exit code 1 if a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from golden import Golden, difference, run
+
+CLASSICAL = "[{name: csp_lda, decoder: csp_lda, n_filters: 6}, {name: fbcsp_lda, decoder: fbcsp_lda}, "
+CLASSICAL += "{name: tangent_lr, decoder: tangent_lr}, {name: tangent_lr_scm, decoder: tangent_lr, covariance: scm}, "
+CLASSICAL += "{name: fgmdm, decoder: fgmdm}]"
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A recipe as it ships, and the most CPU time it may take of what the other build took."""
+
+    golden: Golden
+    at_most: float
+
+
+RECIPES = {
+    "quickstart": Whole(Golden("quickstart"), 0.45),
+    "haxby-categories": Whole(Golden("haxby-categories", "haxby2001"), 0.3),
+    "miyawaki-encoding": Whole(Golden("miyawaki-encoding", "miyawaki2008"), 0.45),
+    "eeg-motor-imagery": Whole(Golden("eeg-motor-imagery", "MNE-eegbci-data", [f"pipelines={CLASSICAL}"]), 0.5),
+    "miyawaki-reconstruct": Whole(Golden("miyawaki-reconstruct", "miyawaki2008"), 0.6),
+    "alice-language": Whole(Golden("alice-language", "alice"), 0.1),
+}
+START = {"--help": 0.2, "check quickstart": 0.7, "finished quickstart": 0.7, "plan of finished quickstart": 1.5}
+"""CPU seconds that a command may take which computes nothing."""
+
+
+def command_seconds(python: str, arguments: Sequence[str], folder: Path, repeats: int) -> float:
+    """Return the median CPU seconds of a command, after one run that warms the file cache."""
+    taken = []
+    for _ in range(repeats + 1):
+        before = os.times()
+        subprocess.run(
+            [python, "-m", "brainbench", *arguments],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        after = os.times()
+        taken.append(after.children_user - before.children_user + after.children_system - before.children_system)
+    return statistics.median(taken[1:])
+
+
+def start(pythons: Sequence[str], folder: Path, repeats: int = 5) -> bool:
+    """Print how long each build takes to begin; return whether this one holds every bound."""
+    held = True
+    seconds: dict[str, list[float]] = {name: [] for name in START}
+    for index, python in enumerate(pythons):
+        place = ["--out", str(folder / f"{index}" / "run"), "--cache", str(folder / f"{index}" / "cache")]
+        commands = [["--help"], ["check", "quickstart"], ["run", "quickstart", *place], ["plan", "quickstart", *place]]
+        for name, arguments in zip(START, commands, strict=True):
+            seconds[name].append(
+                command_seconds(python, arguments, folder, repeats if index == len(pythons) - 1 else 2)
+            )
+    for name, bound in START.items():
+        there, here = seconds[name]
+        held &= here <= bound
+        print(
+            f"{name:28} {here:8.2f} s {there:8.2f} s   {here:.2f} <= {bound} s: {_verdict(here <= bound)}", flush=True
+        )
+    return held
+
+
+def _verdict(held: bool) -> str:
+    return "pass" if held else "FAIL"
+
+
+def main() -> None:
+    """Print one line a recipe and a command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--against", required=True, help="the python of an environment with the other build")
+    parser.add_argument("--only", action="append", choices=[*RECIPES, "start"])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the recordings")
+    options = parser.parse_args()
+    held = True
+    print(f"{'':28} {'here':>10} {'there':>10}   target")
+    for name, whole in RECIPES.items():
+        if options.only and name not in options.only:
+            continue
+        golden = whole.golden
+        if golden.data and not (options.data / golden.data).is_dir():
+            print(f"{name:28} left out: {options.data / golden.data} is not there")
+            continue
+        with tempfile.TemporaryDirectory() as place:
+            there, cpu_there = run(options.against, name, golden, Path(place) / "there", options.data.resolve())
+            here, cpu_here = run(sys.executable, name, golden, Path(place) / "here", options.data.resolve())
+            found = difference(there, here, True, 1e-5)
+        ratio = cpu_here / cpu_there
+        held &= ratio <= whole.at_most
+        print(
+            f"{name:28} {cpu_here:8.1f} s {cpu_there:8.1f} s   {ratio:.2f} <= {whole.at_most}: "
+            f"{_verdict(ratio <= whole.at_most)}   scores {'equal' if found is None else 'DIFFER: ' + found}",
+            flush=True,
+        )
+    if not options.only or "start" in options.only:
+        with tempfile.TemporaryDirectory() as place:
+            held &= start([options.against, sys.executable], Path(place))
+    sys.exit(0 if held else 1)
+
+
+if __name__ == "__main__":
+    main()

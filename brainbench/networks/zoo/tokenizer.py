@@ -1,0 +1,324 @@
+"""BrainTokenizer: a codec for any layout of EEG and MEG sensors (arXiv 2505.18185).
+
+A sensor is its place, direction and type; queries for a few latent sources look at all sensors (as an inverse solution
+does), residual codebooks make their tokens discrete, and sensors look at the sources (as a forward solution does) to be
+decoded, whether the encoder saw them or not. Module names are those of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from brainbench.core.errors import UserError
+from brainbench.networks.zoo.codebook import Gradient, ResidualVQ
+from brainbench.networks.zoo.seanet import SEANetDecoder, SEANetEncoder
+
+SENSOR_TYPES = ("eeg", "mag", "grad")
+"""Number of a type: its place here. Axial gradiometers (CTF, KIT) are gradiometers."""
+WITHHELD = 0.25
+"""Share of the sensors that the encoder does not see in training."""
+NOISE = 0.1
+"""Standard deviation of what is added to the encoder's input in training."""
+PHASE_WEIGHT = 0.5
+
+Phase = Literal["circular", "released"]
+
+
+@dataclass(frozen=True)
+class TokenizerShape:
+    """Sizes of a tokenizer; the defaults are those of the released weights.
+
+    Attributes
+    ----------
+    window : int
+        Samples that are read together.
+    n_filters, ratios, kernel, last_kernel
+        Of the temporal codec.
+    width, n_heads, n_sources : int
+    n_levels, n_codes : int
+        Residual codebooks, and codes of each.
+    gradient : {"rotation", "straight"}
+        How gradients pass the codebooks.
+    """
+
+    window: int = 512
+    n_filters: int = 32
+    ratios: tuple[int, ...] = (8, 4, 2)
+    kernel: int = 5
+    last_kernel: int = 5
+    width: int = 256
+    n_heads: int = 4
+    n_sources: int = 16
+    n_levels: int = 4
+    n_codes: int = 512
+    gradient: Gradient = "rotation"
+
+    @property
+    def stride(self) -> int:
+        """Samples of a token."""
+        return int(torch.tensor(self.ratios).prod())
+
+    def describe(self) -> dict[str, object]:
+        """Return all sizes, for a digest."""
+        return {**asdict(self), "ratios": list(self.ratios)}
+
+
+class RMSNorm(nn.RMSNorm):
+    """Root-mean-square norm over the last axis, as the released networks have it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, eps=1e-6)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers, four times as wide between."""
+
+    def __init__(self, width: int, drop_prob: float = 0.0) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.SELU(), nn.Linear(4 * width, width), nn.Dropout(drop_prob)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(..., width)``."""
+        out: Tensor = self.layer(x)
+        return out
+
+
+def heads(x: Tensor, n: int) -> Tensor:
+    """Return ``(..., tokens, width)`` as ``(..., n_heads, tokens, width / n_heads)``."""
+    return x.unflatten(-1, (n, -1)).transpose(-2, -3)
+
+
+class SensorEmbedding(nn.Module):
+    """What a sensor is: place and direction ``(..., 6)`` and type ``(...)``."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.sensor_embedding_layer = nn.Embedding(len(SENSOR_TYPES), width)
+        self.pos_embedding_layer = nn.Sequential(nn.Linear(6, width // 2), nn.SELU(), nn.Linear(width // 2, width))
+        self.aggregate_mlp = FeedForward(width)
+        self.norm = RMSNorm(width)
+
+    def forward(self, place: Tensor, kind: Tensor) -> Tensor:
+        """Return ``(..., width)``."""
+        x = self.pos_embedding_layer(place) + self.sensor_embedding_layer(kind)
+        out: Tensor = self.norm(x + self.aggregate_mlp(x))
+        return out
+
+
+class _Backward(nn.Module):
+    """Sources look at sensors."""
+
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.v = nn.Linear(width, width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, sources: Tensor, key: Tensor, x: Tensor) -> Tensor:
+        n = self.n_heads
+        mixed = F.scaled_dot_product_attention(heads(sources, n), heads(key, n), heads(self.v(x), n))
+        out: Tensor = self.proj(mixed.transpose(-2, -3).flatten(-2))
+        return out
+
+
+class _Encoder(nn.Module):
+    def __init__(self, shape: TokenizerShape) -> None:
+        super().__init__()
+        width = shape.width
+        self.seanet_encoder = SEANetEncoder(
+            width, shape.n_filters, shape.ratios, shape.kernel, shape.last_kernel
+        )  # fmt: skip
+        self.neuros = nn.Parameter(torch.randn(shape.n_sources, width))
+        self.backwardsolution = _Backward(width, shape.n_heads)
+        self.k_proj = nn.Linear(width, width)
+
+    def codec(self, x: Tensor) -> Tensor:
+        """Return tokens ``(n, n_channels, n_tokens, width)`` of windows ``(n, n_channels, n_windows, window)``."""
+        n, channels = x.shape[:2]
+        tokens: Tensor = self.seanet_encoder(x.flatten(0, 2)[:, None])
+        return tokens.transpose(1, 2).reshape(n, channels, -1, tokens.shape[1])
+
+    def forward(self, x: Tensor, sensors: Tensor) -> Tensor:
+        """Return tokens of every source ``(n, n_sources, n_tokens, width)``."""
+        tokens = self.codec(x).transpose(1, 2)
+        key = self.k_proj(tokens + sensors[:, None])
+        queries = self.neuros.expand(*tokens.shape[:2], -1, -1)
+        out: Tensor = self.backwardsolution(queries, key, tokens).transpose(1, 2)
+        return out
+
+    def attention(self, x: Tensor, sensors: Tensor) -> Tensor:
+        """Return how much sources look at sensors ``(n, n_sources, n_channels)``, mean over heads and time."""
+        tokens = self.codec(x).transpose(1, 2)
+        n = self.backwardsolution.n_heads
+        key = heads(self.k_proj(tokens + sensors[:, None]), n)
+        query = heads(self.neuros, n)
+        weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
+        return weights.mean(dim=(1, 2))
+
+
+class _Quantizer(nn.Module):
+    def __init__(self, shape: TokenizerShape) -> None:
+        super().__init__()
+        self.rvq = ResidualVQ(shape.n_levels, shape.n_codes, shape.width, gradient=shape.gradient)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        found: tuple[Tensor, Tensor, Tensor] = self.rvq(F.normalize(x, dim=-1))
+        return found
+
+
+class _Forward(nn.Module):
+    """Sensors look at sources."""
+
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.kv = nn.Linear(width, 2 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, sensors: Tensor, sources: Tensor) -> Tensor:
+        n = self.n_heads
+        key, value = self.kv(sources).chunk(2, dim=-1)
+        mixed = F.scaled_dot_product_attention(heads(sensors, n), heads(key, n), heads(value, n))
+        out: Tensor = self.proj(mixed.transpose(-2, -3).flatten(-2))
+        return out
+
+
+class _Decoder(nn.Module):
+    def __init__(self, shape: TokenizerShape) -> None:
+        super().__init__()
+        self.forwardsolution = _Forward(shape.width, shape.n_heads)
+        self.seanet_decoder = SEANetDecoder(
+            shape.width, shape.n_filters, shape.ratios, shape.kernel, shape.last_kernel
+        )  # fmt: skip
+
+    def forward(self, x: Tensor, sensors: Tensor, windows: int) -> Tensor:
+        """Return ``(n, n_channels, windows, window)`` of the sources' tokens."""
+        n, channels, _ = sensors.shape
+        x = x.transpose(1, 2)
+        at_sensors = self.forwardsolution(sensors[:, None].expand(-1, x.shape[1], -1, -1), x).transpose(1, 2)
+        tokens = at_sensors.reshape(n * channels * windows, -1, x.shape[-1]).transpose(1, 2)
+        out: Tensor = self.seanet_decoder(tokens)
+        return out.reshape(n, channels, windows, -1)
+
+
+class BrainTokenizer(nn.Module):
+    """Turn recordings of any sensors into tokens of latent sources, and back.
+
+    Parameters
+    ----------
+    shape : TokenizerShape
+    phase : {"circular", "released"}
+        Distance of two phases in the objective: the shorter way round, or the released code's plain difference.
+
+    Notes
+    -----
+    Signals ``(n, n_channels, n_times)``, places ``(n, n_channels, 6)`` and types ``(n, n_channels)``: see
+    `brainbench.recordings.sensors`. The released network has 5,050,338 parameters and 1.05 M numbers in codebooks.
+    """
+
+    def __init__(self, shape: TokenizerShape | None = None, *, phase: Phase = "circular") -> None:
+        super().__init__()
+        self.shape = shape or TokenizerShape()
+        self.phase = phase
+        self.sensor_embed = SensorEmbedding(self.shape.width)
+        self.encoder = _Encoder(self.shape)
+        self.quantizer = _Quantizer(self.shape)
+        self.decoder = _Decoder(self.shape)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+
+    def windows(self, x: Tensor, overlap: float = 0.0) -> Tensor:
+        """Return windows ``(n, n_channels, n_windows, window)``; the end is filled with zeros.
+
+        Parameters
+        ----------
+        x : Tensor (n, n_channels, n_times)
+        overlap : float
+            Share of a window that the next one repeats.
+        """
+        window = self.shape.window
+        hop = int(window * (1 - overlap))
+        n = -(-max(0, x.shape[-1] - window) // hop) + 1
+        return F.pad(x, (0, (n - 1) * hop + window - x.shape[-1])).unfold(-1, window, hop)
+
+    def tokenize(self, x: Tensor, place: Tensor, kind: Tensor, overlap: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Return quantised tokens ``(n, n_sources, n_tokens, width)`` and their codes ``(..., n_levels)``."""
+        latent = self.encoder(self.windows(x, overlap), self.sensor_embed(place, kind))
+        tokens, codes, _ = self.quantizer(latent)
+        return tokens, codes
+
+    def reconstruct(self, x: Tensor, place: Tensor, kind: Tensor, seen: Tensor | Sequence[int]) -> Tensor:
+        """Return all sensors ``(n, n_channels, n_windows, window)``, z-scored by window, decoded from `seen` ones."""
+        sensors, windows = self.sensor_embed(place, kind), self.windows(x)
+        tokens, _, _ = self.quantizer(self.encoder(windows[:, seen], sensors[:, seen]))
+        decoded: Tensor = self.decoder(tokens, sensors, windows.shape[2])
+        return decoded
+
+    def topography(self, x: Tensor, place: Tensor, kind: Tensor) -> Tensor:
+        """Return how much every source looks at every sensor ``(n, n_sources, n_channels)``; rows sum to one."""
+        return self.encoder.attention(self.windows(x), self.sensor_embed(place, kind))
+
+    def terms(self, x: Tensor, place: Tensor, kind: Tensor) -> dict[str, Tensor]:
+        """Return the weighted terms of the objective; a quarter of the sensors is withheld and decoded with all.
+
+        Raises
+        ------
+        UserError
+            If there are fewer than two sensors.
+        """
+        if x.shape[1] < 2:
+            raise UserError("the withheld-channel objective needs at least two channels")
+        sensors, windows = self.sensor_embed(place, kind), self.windows(x)
+        order = torch.randperm(x.shape[1], device=x.device)
+        seen = order[max(1, int(WITHHELD * x.shape[1])) :]
+        noisy = windows[:, seen]
+        latent = self.encoder(noisy + NOISE * torch.randn_like(noisy), sensors[:, seen])
+        tokens, _, commitment = self.quantizer(latent)
+        decoded = self.decoder(tokens, sensors, windows.shape[2]).float()
+        return codec_terms(decoded, zscored(windows.float()), self.phase) | {"commitment": commitment}
+
+
+def zscored(windows: Tensor) -> Tensor:
+    """Return windows with mean zero and standard deviation one over the last axis; flat ones are zero."""
+    windows = windows - windows.mean(-1, keepdim=True)
+    return windows / (windows.std(-1, keepdim=True, unbiased=False) + 1e-6)
+
+
+def pearson(a: Tensor, b: Tensor) -> Tensor:
+    """Return correlations over the last axis; 0 where one of the two is flat."""
+    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    return (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp(min=1e-6)
+
+
+def codec_terms(decoded: Tensor, target: Tensor, phase: Phase) -> dict[str, Tensor]:
+    """Return weighted distances of signals: samples, correlation, amplitude and phase of the spectrum.
+
+    Parameters
+    ----------
+    decoded, target : Tensor (..., n_times)
+    phase : {"circular", "released"}
+        With "released" phases of -pi and pi are two pi apart.
+    """
+    taper = torch.hamming_window(target.shape[-1], device=target.device)
+    a, b = (torch.fft.rfft(taper * x, norm="ortho") for x in (decoded, target))
+    apart = a.angle() - b.angle()
+    if phase == "circular":
+        apart = torch.atan2(apart.sin(), apart.cos())
+    return {
+        "samples": (decoded - target).abs().mean(),
+        "correlation": torch.exp(-pearson(decoded, target).mean()),
+        "amplitude": (a.abs() - b.abs()).abs().mean(),
+        "phase": PHASE_WEIGHT * apart.abs().mean(),
+    }
