@@ -300,6 +300,51 @@ def torchvision_verdict(model: str, _folder: Path) -> tuple[str, str]:
     return ("read" if all(right) else "WRONG"), f"{len(found)} taps; {encoder.note}"
 
 
+# Sound ----------------------------------------------------------------------------------------------------------------
+
+
+AUDIO = ("whisper", "wav2vec2", "hubert", "wavlm", "data2vec-audio", "wav2vec2-bert")
+
+
+def audio_verdict(kind: str, folder: Path) -> tuple[str, str]:
+    """Hold a network of sound against hidden states of two seconds of noise."""
+    import transformers
+    from transformers import AutoConfig, AutoModel
+
+    from brainbench.data.base import Stimuli
+    from brainbench.data.sound.recording import Recording
+
+    sizes = _sizes(AutoConfig.for_model(kind)) | {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
+    if kind == "whisper":
+        sizes |= {"max_source_positions": 100, "decoder_start_token_id": 2}
+    elif kind != "wav2vec2-bert":
+        sizes["conv_dim"] = [8] * 7
+    torch.manual_seed(0)
+    AutoModel.from_config(AutoConfig.for_model(kind, **sizes)).save_pretrained(folder)
+    names = {"whisper": "WhisperFeatureExtractor", "wav2vec2-bert": "SeamlessM4TFeatureExtractor"}
+    extractor = getattr(transformers, names.get(kind, "Wav2Vec2FeatureExtractor"))
+    extractor(**({"chunk_length": 2} if kind == "whisper" else {})).save_pretrained(folder)
+    settings = {"name": kind, "family": "audio", "model": str(folder), "window_s": 2, "overlap_s": 0}
+    encoder: Any = open_encoder(settings)
+    noise = np.random.default_rng(0).standard_normal((2, 32_000)).astype(np.float32) / 10
+    taps = list(encoder.features(Stimuli.of_sounds([Recording.of(one, 16_000) for one in noise])).values())
+    states = []
+    for one in noise:
+        inputs = encoder.processor([one], sampling_rate=16_000, return_tensors="pt")
+        with torch.inference_mode():
+            found = encoder.network(**inputs, output_hidden_states=True).hidden_states
+        states.append([state[0].mean(0).numpy() for state in found])
+    expected = [np.stack(each) for each in zip(*states, strict=True)]
+    tap, last = encoder.taps[-1], []
+    for name in ("layer_norm", "encoder.layer_norm"):
+        with contextlib.suppress(AttributeError), torch.inference_mode():
+            norm = encoder.network.get_submodule(name)
+            last.append(
+                np.stack([norm(encoder.run(encoder._inputs([x]), [tap])[tap.name])[0].mean(0).numpy() for x in noise])
+            )
+    return _agree(taps, expected, last), f"{len(taps)} taps; {encoder.note}"
+
+
 # All ------------------------------------------------------------------------------------------------------------------
 
 
@@ -308,10 +353,12 @@ JUDGES = {
     "timm": timm_verdict,
     "vision": vision_verdict,
     "torchvision": torchvision_verdict,
+    "audio": audio_verdict,
 }
 NAMED = (
     *(f"vision:{kind}" for kind in VISION),
     "text:clip", "torchvision:alexnet", "timm:resnet", "timm:vgg",
+    *(f"audio:{kind}" for kind in AUDIO),
     "text:gpt2", "text:llama", "text:qwen3", "text:gpt_neox",
 )  # fmt: skip
 """What users of this field run; none of them may be refused."""
