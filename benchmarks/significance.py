@@ -34,11 +34,12 @@ from brainbench.evaluation.exchange import Exchange, make_exchange  # noqa: E402
 from brainbench.evaluation.family import fill_p, p_of_draws, p_of_targets  # noqa: E402
 from brainbench.evaluation.intervals import jackknife, jackknife_groups  # noqa: E402
 from brainbench.evaluation.metrics import METRICS  # noqa: E402
-from brainbench.evaluation.refit import FORM_ALPHAS, Null, column_scores, refit_null  # noqa: E402
+from brainbench.evaluation.refit import Null, column_scores, refit_null  # noqa: E402
 from brainbench.evaluation.scoring import Scoring, score_predictions  # noqa: E402
 from brainbench.evaluation.splitters import make_splitter  # noqa: E402
 from brainbench.ridge.deletion import FoldWithout  # noqa: E402
 from brainbench.ridge.encoding import FoldDesign, FoldSettings  # noqa: E402
+from brainbench.ridge.fixed import FixedFits  # noqa: E402
 
 HERE = Path(__file__).parent
 ALPHAS = np.logspace(-3, 5, 17)
@@ -138,11 +139,10 @@ def null_of(
         for design in designs:
             yield design.refit(stacked)
 
-    def forms() -> list[np.ndarray]:
-        return [np.add.reduce([design.form(alpha, len(Y)) for design in designs]) for alpha in FORM_ALPHAS]
+    def fixed(alpha: float) -> FixedFits:
+        return FixedFits(designs, alpha, len(Y))
 
-    score = column_scores("pearson_r", "folds")
-    return refit_null(Y, exchange, predict, score, regions, forms=forms, **settings)
+    return refit_null(Y, exchange, predict, column_scores("pearson_r", "folds"), regions, fixed=fixed, **settings)
 
 
 def observed_of(Y: np.ndarray, designs: list[FoldDesign]) -> np.ndarray:
@@ -170,7 +170,7 @@ def part_fit() -> bool:
         good &= null <= MOST_OF_A_FIT * fit
         print(
             f"1,000 rows x {width} features -> 8,000 targets: fit {fit:.1f} CPU s, null {null:.1f}, ratio "
-            f"{null / fit:.2f} (at most {MOST_OF_A_FIT}); {len(found.sampled)} targets refitted, forms explain "
+            f"{null / fit:.2f} (at most {MOST_OF_A_FIT}); {len(found.sampled)} targets drawn, the line explains "
             f"{found.explained:.3f}",
             flush=True,
         )

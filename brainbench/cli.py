@@ -83,14 +83,15 @@ def new(kind: Annotated[str, typer.Argument(help="Kind of recipe (`brainbench li
 
 @app.command()
 def check(recipe: RecipeArgument, settings: SetOption = None) -> None:
-    """Report every problem of a recipe with its line, and what its stimuli alone show, without running anything."""
+    """Report every problem of a recipe with its line, what its stimuli show, and whether networks read its trials."""
     from brainbench.recipes.reader import find_recipe, read_recipe
 
     parsed = read_recipe(recipe, settings or [])
     if parsed.dataset.name != "simulated":
-        from brainbench.commands.check import look_at_stimuli
+        from brainbench.commands.check import look_at_stimuli, try_networks
 
         typer.echo(_warnings(look_at_stimuli(parsed)), err=True, nl=False)
+        try_networks(parsed)
     typer.echo(f"{find_recipe(recipe)}: no problems")
 
 

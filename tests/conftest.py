@@ -45,6 +45,11 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("BRAINBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal long files first."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note which tests read real recordings."""
     if any(name == "real_data" for name, _ in report.user_properties):

@@ -8,6 +8,8 @@ import pytest
 
 from tests.scratch import ROOT, copy_brainbench, python, write_package
 
+pytestmark = pytest.mark.long
+
 
 def files_of(heading):
     """Return the files that a section of CONTRIBUTING shows, by the name in their first line."""

@@ -3,8 +3,6 @@
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,11 +13,14 @@ from brainbench.cli import app, main
 from brainbench.recipes.datasets import dataset_settings
 from brainbench.recipes.kinds import kinds
 from brainbench.recipes.reader import parse_recipe, read_recipe
+from tests import processes
 from tests.data.bids_folder import write_bids
 from tests.data.bold5000_copy import write_bold5000
 from tests.data.folders import write_trials
 from tests.data.nsd_copy import write_nsd
 from tests.data.test_trials import write_folder
+
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -29,7 +30,7 @@ MADE = {
     "/data/bold5000": lambda root: write_bold5000(root),
     "/data/my-study": lambda root: write_bids(root),
     "/data/my-data": lambda root: write_trials(root),
-    "/data/my-recordings": lambda root: (root.mkdir(), write_folder(root)),
+    "/data/my-recordings": lambda root: (root.mkdir(parents=True), write_folder(root)),
 }
 """Folders of the pages that are made here, small; the lines that name one run on it."""
 
@@ -84,10 +85,7 @@ def desk(tmp_path_factory):
 @pytest.mark.parametrize("page", pages_with("python"))
 def test_python_blocks_run(page, desk, environment):
     code = "\n".join(blocks(page, "python"))
-    done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning:brainbench", "-c", code],
-        cwd=desk, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = processes.python(code, cwd=desk, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -17,7 +17,7 @@ from brainbench.ridge.ridge import RidgeCV
 N_ROWS, N_FEATURES, N_FOLDS = 120, 40, 5
 ALPHAS = np.logspace(-1, 4, 11)
 WEIGHTS = np.random.default_rng(99).normal(size=(N_FEATURES, 201))
-N_TRUTH, SHARED = 5000, 5
+N_TRUTH, SHARED = 5000, 25
 """Fresh data sets whose mean score is the truth, and how many of them share their features: a fit takes all at once."""
 
 

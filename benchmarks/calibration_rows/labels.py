@@ -1,6 +1,6 @@
 """P values of decoded labels that the responses know nothing of: voxels and trials, runs held out."""
 
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from brainbench.evaluation.decoding import score_labels
 from brainbench.evaluation.labels import LabelNull, exchange_labels, kept_null
 from brainbench.evaluation.trials.scores import Predictions, score_trials
 
-N_EXCHANGES = 199
+N_EXCHANGES, N_TRUTH = 199, 5000
 
 
 def ties_broken(value: float, draws: np.ndarray, seed: int) -> float:
@@ -91,6 +91,37 @@ def trials(seed: int, *, decoder: TrialDecoder, metric: str, broken: bool = Fals
     return ties_broken(float(np.mean(y == probability.argmax(axis=1))), draws, seed)
 
 
+def voxels_with_effect(rng: np.random.Generator, effect: float, n_runs: int, n_rows: int) -> tuple[np.ndarray, ...]:
+    """Return labels, runs and held-out predictions where one of 30 voxels moves by `effect` SD with the label."""
+    y, run = balanced(rng, n_runs, n_rows)
+    X = rng.normal(size=(len(y), 30))
+    X[:, 0] += effect * (2 * y - 1)
+    predicted = np.empty_like(y)
+    for one in range(n_runs):
+        train = run != one
+        predicted[~train] = make_classifier("ridge_classifier").fit(X[train], y[train]).predict(X[~train])
+    return y, run, predicted
+
+
+@cache
+def accuracies(effect: float, n_runs: int, n_rows: int) -> np.ndarray:
+    """Return accuracies in fresh data sets, whose mean is what intervals are about."""
+    rng, found = np.random.default_rng([int(10 * effect), n_runs]), []
+    for _ in range(N_TRUTH):
+        y, _, predicted = voxels_with_effect(rng, effect, n_runs, n_rows)
+        found.append(np.mean(y == predicted))
+    return np.array(found)
+
+
+def about_accuracy(seed: int, *, what: str, effect: float, n_runs: int, n_rows: int) -> float:
+    """Return whether the interval of an accuracy covers, or its width over the central 95 % range of accuracies."""
+    y, run, predicted = voxels_with_effect(np.random.default_rng(seed), effect, n_runs, n_rows)
+    found, truth = score_labels(y, predicted, run, n_classes=2, seed=seed % 2**31), accuracies(effect, n_runs, n_rows)
+    if what == "covers":
+        return float(found.ci_low <= truth.mean() <= found.ci_high)
+    return float((found.ci_high - found.ci_low) / np.diff(np.quantile(truth, [0.025, 0.975]))[0])
+
+
 class Kept(CspLda):
     """A pipeline that is not fitted again: what is true of networks."""
 
@@ -124,4 +155,10 @@ ROWS = [
     ),
     _trial("EEG filter-bank CSP, ROC-AUC, predictions fixed and widened", 1000, decoder=FbcspLda(
         ((8, 12), (18, 24)), 2, 3), metric="roc_auc"),
+    *(
+        Row(f"interval of accuracy {what}, ridge, {n_runs} runs x {n_rows} rows, effect {effect}", promise, partial(
+            about_accuracy, what=what, effect=effect, n_runs=n_runs, n_rows=n_rows), between=between, n_sets=n_sets)
+        for n_runs, n_rows, effect in ((4, 10, 0.0), (4, 10, 0.6), (4, 10, 1.2), (4, 10, 2.5), (10, 20, 1.2))
+        for what, promise, between, n_sets in (("covers", "cover", (0.92, 1.0), 1000), ("width", "stated", (0, 0), 200))
+    ),
 ]  # fmt: skip

@@ -9,9 +9,10 @@ from scipy.signal import lfilter
 from brainbench.evaluation.calibration import Row
 from brainbench.evaluation.exchange import Exchange, make_exchange, time_exchange
 from brainbench.evaluation.family import p_of_draws, p_over_layers
-from brainbench.evaluation.refit import FORM_ALPHAS, N_REFITTED, Null, column_scores, refit_null
+from brainbench.evaluation.refit import N_REFITTED, Null, column_scores, refit_null
 from brainbench.evaluation.splitters import Fold, make_splitter
 from brainbench.ridge.encoding import FoldDesign, FoldSettings
+from brainbench.ridge.fixed import FixedFits
 
 ALPHAS = np.logspace(-2, 4, 7)
 N_EXCHANGES = 199
@@ -36,8 +37,7 @@ def encode(
     score = column_scores("pearson_r", over)
     null = refit_null(
         Y, exchange, refit, score, {str(i): of == i for i in range(n_regions)},
-        forms=lambda: [sum(design.form(alpha, n_rows) for design in designs) for alpha in FORM_ALPHAS],
-        n_refitted=n_refitted,
+        fixed=lambda alpha: FixedFits(designs, alpha, n_rows), n_refitted=n_refitted,
     )  # fmt: skip
     return score(list(refit(Y))).reshape(n_regions, -1).mean(axis=1), null
 

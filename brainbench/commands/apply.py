@@ -224,8 +224,8 @@ def score_lines(ready: Ready, label: np.ndarray, probability: np.ndarray) -> lis
         # One recording is one run, and none of it trained: labels are exchanged, and trials resampled, over it all.
         null = kept_null(y, learned=False, kind="rows", n_exchanges=n_permutations, seed=recipe.seed)
     scores = score_trials(
-        y, predictions, null=null, n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence,
-        seed=recipe.seed,
+        y, predictions, null=null, learned=False, n_draws=recipe.bootstrap.n_draws,
+        confidence=recipe.bootstrap.confidence, seed=recipe.seed,
     ).metrics  # fmt: skip
     if not several:
         return [f"{n} labelled trials, all '{label[known][0]}': {_said('accuracy', scores['accuracy'])}; no ROC-AUC"]

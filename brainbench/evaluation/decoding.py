@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from brainbench.evaluation.bootstrap import row_weights
-from brainbench.evaluation.labels import LabelNull, confusions, of_confusion
+from brainbench.evaluation.labels import LabelNull, confusions, of_confusion, resampled_interval
 
 PAIR = "accuracy_"
 """What the metric of two classes begins with."""
@@ -36,7 +36,7 @@ class DecodingScore:
     accuracy, balanced_accuracy : float
         Share of rows predicted right; mean over classes of that share.
     ci_low, ci_high : float
-        Bootstrap over rows within folds; NaN without draws.
+        Bootstrap over rows within folds; NaN without draws or without any spread.
     tested : mapping of metric to (p, 95th percentile of the null)
         Of both accuracies; empty without a null.
     confusion : int ndarray (n_classes, n_classes)
@@ -67,6 +67,7 @@ def score_labels(
     *,
     n_classes: int,
     null: LabelNull | None = None,
+    learned: bool = True,
     n_draws: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -81,6 +82,8 @@ def score_labels(
     n_classes : int
     null : LabelNull, optional
         Of these rows.
+    learned : bool
+        Whether these rows trained the predictions of one another: the interval is wider then.
     """
     right = (y == predicted).astype(float)
     confusion = confusions(y[None], predicted[None], n_classes)[0]
@@ -92,8 +95,8 @@ def score_labels(
     low = high = float("nan")
     if n_draws:
         weights = row_weights(np.arange(len(right)), fold=fold, n_draws=n_draws, seed=seed)
-        tail = (1 - confidence) / 2
-        low, high = (float(v) for v in np.quantile(weights @ right / weights.sum(axis=1), [tail, 1 - tail]))
+        draws = weights @ right / weights.sum(axis=1)
+        low, high = resampled_interval(float(right.mean()), draws, learned=learned, confidence=confidence)
     counts = confusion.sum(axis=1)
     return DecodingScore(
         accuracy=float(right.mean()),

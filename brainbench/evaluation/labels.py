@@ -70,6 +70,39 @@ def widened(draws: np.ndarray) -> np.ndarray:
     return out
 
 
+def resampled_interval(
+    value: float, draws: np.ndarray, *, learned: bool, confidence: float, bounds: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float, float]:
+    """Return the central part of a score's draws over resampled held-out rows, predictions kept.
+
+    Where these rows trained the predictions of one another, draws are spread about the score as those of a null are
+    (`widened`): with the effect of single rows on the score, which resampling knows of, that is more than enough.
+
+    Parameters
+    ----------
+    value : float
+        The score.
+    draws : ndarray (n_draws,)
+        Those that are not finite do not exist.
+    learned : bool
+        Whether a row that is resampled trains the prediction of another.
+    confidence : float
+    bounds : (float, float)
+        Of the score.
+
+    Returns
+    -------
+    low, high : float
+        NaN without draws, and without any spread: all rows right say nothing of the next one.
+    """
+    draws = draws[np.isfinite(draws)]
+    if not len(draws) or np.ptp(draws) < 1e-12:
+        return float("nan"), float("nan")
+    tail = (1 - confidence) / 2
+    low, high = value + (WIDER if learned else 1.0) * (np.quantile(draws, [tail, 1 - tail]) - value)
+    return max(float(low), bounds[0]), min(float(high), bounds[1])
+
+
 def learned_from(folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> bool:
     """Return whether a row that is tested in one of ``(train, test)`` trains another."""
     tested = np.concatenate([test for _, test in folds])

@@ -1,27 +1,33 @@
-r"""A null that refits: every exchange of responses is fitted, its penalty chosen, and scored as the data were.
+r"""A null that refits: every exchange of responses is fitted and scored as the data were, and its penalty chosen.
 
 Exchanged responses are further targets of the same design, so that a fold's features are factorised once and an
-exchange costs products only. Large regions would still be dear: 8,000 targets x 199 exchanges are 1.6 million fits.
-So only a sample of targets is refitted (a dozen where the forms below say most of their scores, more where
-they do not), and carried to the region as surveys do (regression estimator; Cochran 1977,
-chapter 7) with an auxiliary value that is known for every target and exchange at nearly no cost: the scores of a few
-fixed penalties, which are bilinear forms :math:`q = y'P'APy`. Their mean over a region of T targets is
+exchange costs products only. Where targets are few, all of them are fitted under every exchange. Large regions would be
+dear: 8,000 targets x 199 exchanges are 1.6 million choices of a penalty. There a draw is carried in three steps, each
+from fewer and dearer fits to more and cheaper ones, as surveys do in several phases (Cochran 1977, chapters 7 and 12):
 
-.. math:: \frac1T \sum_t y_t' P' A P y_t = \langle P'AP, \tfrac1T YY' \rangle ,
+1. A dozen targets, four of each region, are fitted with the choice of their penalty under some of the exchanges. Their
+   scores f are a line in the scores x of the same fits with one penalty for all, :math:`f = a + bx + e`, where that
+   penalty is the one that explains most (as a rule more than .95 of the variance: responses without an effect are
+   all shrunk strongly).
+2. x is found for many targets of each region under every exchange (`brainbench.ridge.fixed`: a product a fold). The
+   region's draw is :math:`a + b \bar x + k \bar e`; where an exchange has no residuals e of its own, those of a fitted
+   one, drawn at random and taken together, stand for them. Where the line explains less than `ENOUGH`, targets are
+   fitted under all exchanges.
+3. Of regions with still more targets the mean of x is carried by its numerator, a bilinear form :math:`q = y'P'APy`
+   whose mean over T targets is one inner product with the region's Gram matrix:
+   :math:`\frac1T \sum_t y_t' P' A P y_t = \langle P'AP, \tfrac1T YY' \rangle`.
 
-one inner product with the region's Gram matrix, however many targets it has. With the regression :math:`f = a + q'b +
-e` of refitted scores on forms, a draw of the region's null is :math:`a + \bar q_R'b + k \bar e_m`, where
-:math:`\bar e_m` is the mean residual of the region's refitted targets. Where all are refitted k is 1 and the draw is
-the refitted mean itself. Else k brings the variance of a mean over m targets to that over all: for a function of even
-degree such as a correlation with one's own prediction, the covariance of two targets is a power series in their squared
-correlation; the forms take its first term, so that what is left over is at most :math:`\rho^4` of the variance of one
-(:math:`\rho^2` without forms), and :math:`k^2` is the ratio of the means of these over pairs.
+Means over m sampled targets vary more than means over all T. For a function of even degree, such as a correlation with
+one's own prediction, the covariance of two targets is a power series in their squared correlation. x and q take its
+first term, so that what they leave over is at most :math:`\rho^4` of the variance of one (:math:`\rho^2` where there is
+neither), and :math:`k^2` is the ratio of the means of these over pairs: of a region's targets, and of its sampled ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -29,26 +35,35 @@ from brainbench.evaluation.exchange import Exchange
 from brainbench.evaluation.metrics import METRICS, r2
 
 N_REFITTED = 12
-"""Targets that are refitted, over all regions, where the forms say most of their scores."""
+"""Targets whose penalty is chosen anew, over all regions; if there are no more, under every exchange."""
 
 OF_EACH = 4
 """At least so many of every region, as long as these are not more than `MOST_REFITTED`: of heavy-tailed responses one
 target says too little of how wide its region's null is."""
 
 MOST_REFITTED = 64
-"""Targets that are refitted where they do not."""
+"""Targets whose penalty is chosen anew where the line explains less than `ENOUGH`."""
 
-ENOUGH = 0.7
-"""Share of the variance of refitted scores that is most of it: in a region's mean the forms' share is larger still."""
+N_FITS = 500
+"""About so many targets x exchanges are fitted for the line."""
+
+FOR_LINE = 20
+"""Exchanges that it is drawn through at least."""
+
+ENOUGH = 0.9
+"""Share of the variance of scores that the line has to explain."""
+
+FIXED_ALPHAS = (1.0, 10.0, 100.0, 1000.0)
+"""Penalties that are tried for the line, where features are scaled to a kernel with a mean diagonal of one."""
+
+N_FIXED, FIXED_OF_EACH, MOST_FIXED = 64, 8, 256
+"""The same as the first three for targets that are fitted with one penalty."""
 
 MOST_VALUES = 40_000_000
-"""Exchanged responses held at once."""
+"""Exchanged responses held at once where penalties are chosen."""
 
-FORM_ALPHAS = (1.0, 10.0, 1000.0)
-"""Penalties of the forms, where features are scaled to a kernel with a mean diagonal of one."""
-
-FOR_WEIGHTS = 30
-"""Exchanges from which the weights of the forms are estimated."""
+CACHED_VALUES = 400_000
+"""Exchanged responses held at once for products."""
 
 AT_ONCE = 16
 """Exchanges whose forms are held at once."""
@@ -56,11 +71,24 @@ AT_ONCE = 16
 PAIRED = 400
 """Targets whose correlations stand for those of a region."""
 
-Predict = Callable[[np.ndarray], Iterator[tuple[np.ndarray, ...]]]
-"""From responses ``(n_rows, n_columns)`` to held-out responses and their predictions (by one model or several)."""
+Parts = Sequence[tuple[np.ndarray, ...]]
+"""Held-out responses of every fold and their predictions (by one model or several)."""
 
-Score = Callable[[Sequence[tuple[np.ndarray, ...]]], np.ndarray]
+Predict = Callable[[np.ndarray], Iterable[tuple[np.ndarray, ...]]]
+"""From responses ``(n_rows, n_columns)`` to `Parts`."""
+
+Score = Callable[[Parts], np.ndarray]
 """From all folds' held-out responses and predictions to a score per column."""
+
+
+class Fixed(Protocol):
+    """Fits with one penalty, see `brainbench.ridge.fixed.FixedFits`."""
+
+    def __call__(self, Y: np.ndarray) -> Parts:
+        """Return held-out responses and their predictions."""
+
+    def form(self) -> np.ndarray:
+        """Return their score as a bilinear form of the responses, ``(n_rows, n_rows)``, symmetric."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +99,12 @@ class Null:
     ----------
     regions : ndarray (n_exchanges, n_regions)
         Draws of each region's mean score.
-    sampled : int ndarray (n_refitted,)
-        Targets that were refitted.
-    targets : ndarray (n_exchanges, n_refitted)
-        Their scores.
+    sampled : int ndarray (n_sampled,)
+        Targets that were drawn from all regions, all of them where they are few.
+    targets : ndarray (n_exchanges, n_sampled)
+        Their scores, by the line and its residuals where no penalty was chosen.
     explained : float
-        Share of the variance of refitted scores that the forms explain; 1 where every target was refitted.
+        Share of the variance of scores that the line explains; 1 where every penalty was chosen.
     """
 
     regions: np.ndarray
@@ -109,10 +137,9 @@ def refit_null(
     score: Score,
     regions: Mapping[str, np.ndarray],
     *,
-    forms: Callable[[], Sequence[np.ndarray]] | None = None,
+    fixed: Callable[[float], Fixed] | None = None,
     base: np.ndarray | None = None,
     n_refitted: int = N_REFITTED,
-    most_refitted: int = MOST_REFITTED,
     seed: int = 0,
 ) -> Null:
     """Draw the null of every region's mean score.
@@ -123,91 +150,138 @@ def refit_null(
         What is exchanged: responses, or what a smaller model leaves over.
     exchange : Exchange
     predict : callable
-        Fits every fold anew.
+        Fits every fold anew and chooses penalties.
     score : callable
     regions : mapping of str to bool ndarray (n_targets,)
-    forms : callable, optional
-        Returns bilinear forms of the responses, ``(n_rows, n_rows)`` each; called where not every target is refitted.
+    fixed : callable, optional
+        From a penalty to fits with this penalty. Without it the sampled targets are fitted under every exchange, and
+        carried to their region by their correlations alone.
     base : ndarray (n_rows, n_targets), optional
         Added to the exchanged rows: what a smaller model says (Freedman and Lane 1983).
-    n_refitted, most_refitted : int
-        Targets that are refitted, and those where the forms explain less than `ENOUGH` of the first ones.
+    n_refitted : int
+        Targets whose penalties are chosen.
     seed : int
-        Of the sample of targets.
+        Of the sample of targets, and of the residuals' draws.
     """
     masks = np.stack([np.asarray(mask, dtype=bool) for mask in regions.values()])
-    sampled = sample_targets(masks, n_refitted, seed)
-    part, below = Y[:, sampled], None if base is None else base[:, sampled]
-    scores = np.concatenate([score_of for score_of in _refitted(part, below, exchange, predict, score)])
-    inside = masks[:, sampled]
-    if masks.any(axis=0).sum() == len(sampled):
-        draws = np.stack([scores[:, one].mean(axis=1) for one in inside], axis=1)
-        return Null(draws, sampled, scores, 1.0)
-    form, explained = _combined_form(part, exchange, scores, [] if forms is None else forms())
-    if explained < ENOUGH and n_refitted < most_refitted:
-        return refit_null(
-            Y, exchange, predict, score, regions, forms=forms, base=base, n_refitted=most_refitted,
-            most_refitted=most_refitted, seed=seed,
-        )  # fmt: skip
-    degree = 2 if form is None else 4
-    shrink = np.array([mean_power(Y[:, m], degree, seed) / mean_power(Y[:, sampled[one]], degree, seed)
-                       for m, one in zip(masks, inside, strict=True)])  # fmt: skip
-    k = np.sqrt(np.minimum(shrink, 1.0))
-    mean = float(scores.mean())
-    draws = mean + k * (np.stack([scores[:, one].mean(axis=1) for one in inside], axis=1) - mean)
-    if form is not None:
-        draws += _of_grams(Y, form, exchange, masks, [sampled[one] for one in inside], k)
-    return Null(draws, sampled, scores, explained)
+    every = np.arange(len(exchange))
+
+    def scores(some: np.ndarray, targets: np.ndarray, fit: Predict = predict, most: int = MOST_VALUES) -> np.ndarray:
+        below = None if base is None else base[:, targets]
+        return _scores(Y[:, targets], below, exchange.orders[some], fit, score, most)
+
+    chosen = sample_targets(masks, n_refitted, OF_EACH, MOST_REFITTED, seed)
+    if fixed is None or len(chosen) == masks.any(axis=0).sum():
+        found = scores(every, chosen)
+        return Null(_carried(found, Y, chosen, masks, 2, seed), chosen, found, 1.0)
+    some = np.unique(np.linspace(0, len(every) - 1, max(FOR_LINE, N_FITS // len(chosen))).astype(int))
+    found = scores(some, chosen)
+    models = [fixed(alpha) for alpha in FIXED_ALPHAS]
+    lines = [_Line.of(scores(some, chosen, one, CACHED_VALUES), found) for one in models]
+    line, model = max(zip(lines, models, strict=True), key=lambda pair: pair[0].explained)
+    if line.explained < ENOUGH:
+        first, chosen = chosen, sample_targets(masks, MOST_REFITTED, OF_EACH, MOST_REFITTED, seed)
+        whole, known = np.empty((len(every), len(chosen))), np.isin(chosen, first)
+        whole[np.ix_(some, known)], rest = found, np.setdiff1d(every, some)
+        whole[np.ix_(rest, known)] = scores(rest, first)
+        whole[:, ~known] = scores(every, chosen[~known])
+        some, found = every, whole
+        line = _Line.of(scores(every, chosen, model, CACHED_VALUES), found)
+    many = np.union1d(chosen, sample_targets(masks, N_FIXED, FIXED_OF_EACH, MOST_FIXED, seed))
+    fitted, place = line(scores(every, many, model, CACHED_VALUES)), np.searchsorted(many, chosen)
+    # Residuals of one exchange stay together: what targets have in common is kept.
+    rng = np.random.default_rng([seed, 19])
+    source, like = rng.integers(len(some), size=len(every)), rng.integers(len(chosen), size=len(many))
+    source[some], like[place] = np.arange(len(some)), np.arange(len(chosen))
+    left = (found - fitted[np.ix_(some, place)])[source]
+    draws = _carried(fitted, Y, many, masks, 4, seed) + _carried(left, Y, chosen, masks, 4, seed)
+    if (masks.sum(axis=1) > masks[:, many].sum(axis=1)).any():
+        draws += _of_grams(Y, model.form(), exchange, masks, many, fitted, seed)
+    return Null(draws, many, fitted + left[:, like], line.explained)
 
 
-def sample_targets(masks: np.ndarray, n_refitted: int, seed: int) -> np.ndarray:
-    """Return targets to refit: all where they are few, else as many of each region as its share allows, sorted."""
+@dataclass(frozen=True)
+class _Line:
+    """Scores with chosen penalties as a line in those with one penalty for all."""
+
+    slope: float
+    intercept: float
+    explained: float
+
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray) -> _Line:
+        """Return the line of least squares."""
+        x_mean, y_mean = float(x.mean()), float(y.mean())
+        square, total = float(((x - x_mean) ** 2).sum()), float(((y - y_mean) ** 2).sum())
+        slope = float(((x - x_mean) * (y - y_mean)).sum()) / square if square > 0 else 0.0
+        return cls(slope, y_mean - slope * x_mean, slope**2 * square / total if total > 0 else 0.0)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return the line's values."""
+        return np.asarray(self.intercept + self.slope * x)
+
+
+def sample_targets(masks: np.ndarray, n: int, of_each: int, most: int, seed: int) -> np.ndarray:
+    """Return targets of all regions, sorted; a larger sample of the same seed holds a smaller one.
+
+    Parameters
+    ----------
+    masks : bool ndarray (n_regions, n_targets)
+    n : int
+        About so many; all where there are no more.
+    of_each, most : int
+        At least so many of every region, as long as these are not more than `most` in all.
+    seed : int
+    """
     anywhere = np.flatnonzero(masks.any(axis=0))
-    if len(anywhere) <= n_refitted:
+    if len(anywhere) <= n:
         return anywhere
     rng = np.random.default_rng([seed, 13])
-    share = max(1, n_refitted // len(masks), min(OF_EACH, MOST_REFITTED // len(masks)))
+    share = max(1, n // len(masks), min(of_each, most // len(masks)))
     chosen = [rng.permutation(np.flatnonzero(mask))[:share] for mask in masks]
     return np.unique(np.concatenate(chosen))
 
 
-def _refitted(
-    Y: np.ndarray, base: np.ndarray | None, exchange: Exchange, predict: Predict, score: Score
-) -> Iterator[np.ndarray]:
-    """Yield the scores of some exchanges at once, ``(n_exchanges, n_targets)``."""
+def _scores(
+    Y: np.ndarray, base: np.ndarray | None, orders: np.ndarray, fit: Predict, score: Score, most: int
+) -> np.ndarray:
+    """Return the scores of exchanged responses, ``(n_exchanges, n_targets)``, `most` values at once."""
     n_rows, n_targets = Y.shape
-    Y = np.asarray(Y, dtype=np.float32)
-    step = max(1, MOST_VALUES // max(1, n_rows * n_targets))
-    for start in range(0, len(exchange), step):
-        orders = exchange.orders[start : start + step]
-        stacked = np.empty((n_rows, len(orders), n_targets), dtype=np.float32)
-        for index, order in enumerate(orders):
-            stacked[:, index] = Y[order] if base is None else Y[order] + base
-        yield score(list(predict(stacked.reshape(n_rows, -1)))).reshape(len(orders), n_targets)
+    Y, found = np.asarray(Y, dtype=np.float32), np.empty((len(orders), n_targets))
+    step = max(1, most // max(1, Y.size))
+    for start in range(0, len(orders), step):
+        some = orders[start : start + step]
+        stacked = Y[some.T]
+        if base is not None:
+            stacked += base[:, None]
+        found[start : start + step] = score(list(fit(stacked.reshape(n_rows, -1)))).reshape(len(some), n_targets)
+    return found
 
 
-def _combined_form(
-    part: np.ndarray, exchange: Exchange, scores: np.ndarray, forms: Sequence[np.ndarray]
-) -> tuple[np.ndarray | None, float]:
-    """Return the combination of forms that predicts refitted scores best, symmetric, and the variance it explains.
+def _carried(
+    values: np.ndarray, Y: np.ndarray, sampled: np.ndarray, masks: np.ndarray, degree: int, seed: int
+) -> np.ndarray:
+    """Return draws of regions' means from those of sampled targets, ``(n_exchanges, n_regions)``; see `_narrower`."""
+    inside, mean = masks[:, sampled], values.mean()
+    return np.asarray(mean + _narrower(Y, sampled, masks, degree, seed) * (_means(values, inside) - mean))
 
-    The weights are those of a regression over some exchanges of the refitted targets.
+
+def _means(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return means over the targets inside of every region, from the last axis."""
+    return np.asarray(values @ (inside / inside.sum(axis=1, keepdims=True)).T)
+
+
+def _narrower(Y: np.ndarray, sampled: np.ndarray, masks: np.ndarray, degree: int, seed: int) -> np.ndarray:
+    """Return by how much means over all targets of a region vary less than those over its sampled ones.
+
+    The power `degree` of their correlation bounds how far two targets go together.
     """
-    if not forms:
-        return None, 0.0
-    some = np.linspace(0, len(exchange) - 1, min(FOR_WEIGHTS, len(exchange))).astype(int)
-    unit, all_forms = _unit(part), np.concatenate(forms)
-    x = np.empty((len(some), part.shape[1], len(forms)))
-    for index, number in enumerate(some):
-        exchanged = unit[exchange.orders[number]]
-        products = (all_forms @ exchanged).reshape(len(forms), *exchanged.shape)
-        x[index] = np.einsum("fnt,nt->tf", products, exchanged)
-    flat, y = x.reshape(-1, len(forms)), scores[some].ravel()
-    flat, y = flat - flat.mean(axis=0), y - y.mean()
-    weights = np.linalg.lstsq(flat, y, rcond=None)[0]
-    explained = float(1 - np.mean((y - flat @ weights) ** 2) / np.mean(y**2)) if y.any() else 0.0
-    form = sum(weight * one for weight, one in zip(weights.astype(np.float32), forms, strict=True))
-    return (form + form.T) / 2, explained
+    ratios = [
+        1.0 if mask.sum() == inside.sum() else
+        mean_power(Y[:, mask], degree, seed) / mean_power(Y[:, sampled[inside]], degree, seed)
+        for mask, inside in zip(masks, masks[:, sampled], strict=True)
+    ]  # fmt: skip
+    return np.sqrt(np.minimum(ratios, 1.0))
 
 
 def _of_grams(
@@ -215,22 +289,29 @@ def _of_grams(
     form: np.ndarray,
     exchange: Exchange,
     masks: np.ndarray,
-    refitted: Sequence[np.ndarray],
-    k: np.ndarray,
+    sampled: np.ndarray,
+    scores: np.ndarray,
+    seed: int,
 ) -> np.ndarray:
-    """Return a form's mean over a region less k times that over its refitted targets, about its own mean.
+    """Return what the form says of the targets of a region that are not sampled, ``(n_exchanges, n_regions)``.
 
-    ``(n_exchanges, n_regions)``; the difference of two means is one inner product with the difference of two Grams.
+    That is its mean over the region less the narrower mean over sampled targets, about its own mean and in units of
+    the sampled targets' `scores`. The difference of two means is one inner product with the difference of two Grams.
     """
     unit, n_rows = _unit(Y), len(Y)
+    some = np.linspace(0, len(exchange) - 1, min(FOR_LINE, len(exchange))).astype(int)
+    exchanged = unit[:, sampled][exchange.orders[some].T].reshape(n_rows, -1)
+    values = np.einsum("nt,nt->t", form @ exchanged, exchanged).reshape(len(some), -1)
+    slope = np.float32(_Line.of(values, scores[some]).slope)
+    shares = _narrower(Y, sampled, masks, 4, seed).astype(np.float32)
 
     def gram(columns: np.ndarray) -> np.ndarray:
         return np.asarray(columns @ columns.T / columns.shape[1]).ravel()
 
     grams = np.stack(
         [
-            gram(unit[:, mask]) - np.float32(share) * gram(unit[:, some])
-            for mask, some, share in zip(masks, refitted, k, strict=True)
+            gram(unit[:, mask]) - share * gram(unit[:, sampled[inside]])
+            for mask, inside, share in zip(masks, masks[:, sampled], shares, strict=True)
         ]
     )
     found = np.empty((len(exchange), len(masks)))
@@ -242,7 +323,7 @@ def _of_grams(
             back = np.argsort(order)
             one[:] = form.take(back, axis=0).take(back, axis=1)
         found[start : start + len(orders)] = moved[: len(orders)].reshape(len(orders), -1) @ grams.T
-    return found - found.mean(axis=0)
+    return np.asarray(slope * (found - found.mean(axis=0)))
 
 
 def mean_power(Y: np.ndarray, degree: int, seed: int) -> float:

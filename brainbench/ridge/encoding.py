@@ -178,22 +178,6 @@ class FoldDesign:
             np.asarray(head.alpha_at_edge_ & (smallest | (best_score > PREDICTED))),
         )
 
-    def form(self, alpha: float, n_rows: int) -> np.ndarray:
-        r"""Return the score of one fixed penalty as a bilinear form of the responses, ``(n_rows, n_rows)``, float32.
-
-        With the hat matrix H from training to test rows and the centring C of test rows, :math:`y'Ay` is the product
-        :math:`y_v' C H y_t` over what both sides measure for white responses of length 1: about Pearson's r.
-        """
-        kernel = self.X_train @ self.X_train.T
-        kernel[np.diag_indices_from(kernel)] += alpha
-        hat = np.linalg.solve(kernel, self.X_train @ self.X_test.T).T
-        hat -= hat.mean(axis=1, keepdims=True)
-        hat -= hat.mean(axis=0)
-        size = float(np.sqrt((hat**2).sum() * len(self.test)))
-        form = np.zeros((n_rows, n_rows), dtype=np.float32)
-        form[np.ix_(self.test, self.train)] = hat * (n_rows / size if size > 0 else 0.0)
-        return form
-
 
 def fit_all(
     X: np.ndarray,

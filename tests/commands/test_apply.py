@@ -20,6 +20,8 @@ from brainbench.studies.trials.trials import open_trials
 from tests.conftest import real_data_root
 from tests.data.test_trials import make_raw, write_folder
 
+pytestmark = pytest.mark.long
+
 mne = pytest.importorskip("mne")
 
 PIPELINES = (

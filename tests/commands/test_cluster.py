@@ -1,10 +1,7 @@
 """A real scheduler and separate worker processes on 127.0.0.1."""
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
@@ -14,7 +11,10 @@ from brainbench.core.errors import UserError
 from brainbench.recipes.parts import Execution, Slurm
 from brainbench.runs import cluster
 from brainbench.runs.folder import RunFolder
+from tests import processes
 from tests.studies.recipes import write_recipe
+
+pytestmark = pytest.mark.long
 
 pytest.importorskip("distributed")
 
@@ -26,10 +26,7 @@ def free_port():
 
 
 def spawn(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "distributed.cli." + arguments[0], *map(str, arguments[1:])],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ, OMP_NUM_THREADS="1"),
-    )  # fmt: skip
+    return processes.module(f"distributed.cli.{arguments[0]}", *arguments[1:])
 
 
 def spawn_worker(address):
@@ -71,15 +68,6 @@ def units_done(folder):
     return [event["unit"] for event in folder.events() if event["event"] == "unit_done"]
 
 
-def test_a_cluster_gives_the_same_bytes(scheduler, local, tmp_path, cache):
-    address, _ = scheduler
-    overrides = ["execution.engine=dask", f"execution.address={address}"]
-    run = bb.run(write_recipe(tmp_path), overrides=overrides, out=tmp_path / "run", cache=cache)
-    assert (run.path / "scores.csv").read_bytes() == (local.path / "scores.csv").read_bytes()
-    assert sorted(units_done(run.folder)) == sorted(units_done(local.folder))
-    assert run.manifest["execution"]["engine"] == "dask"
-
-
 def wait_for(condition, seconds=240):
     end = time.time() + seconds
     while time.time() < end and not condition():
@@ -88,24 +76,20 @@ def wait_for(condition, seconds=240):
 
 
 def start(recipe, out, cache, address):
-    return subprocess.Popen(
-        [sys.executable, "-m", "brainbench", "run", str(recipe), "--out", str(out), "--cache", str(cache),
-         "--address", address],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    return processes.start("run", recipe, "--out", out, "--cache", cache, "--address", address)
 
 
-def test_a_killed_worker_loses_nothing(scheduler, local, tmp_path, cache):
+def test_a_cluster_gives_the_same_bytes_and_a_killed_worker_loses_nothing(scheduler, local, tmp_path, cache):
     address, processes = scheduler
     folder = RunFolder(tmp_path / "run")
     process = start(write_recipe(tmp_path), folder.path, cache, address)
     wait_for(lambda: len(units_done(folder)) >= 3 or process.poll() is not None)
     processes[1].send_signal(signal.SIGKILL)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    ended = process.wait(timeout=300)
+    assert ended.returncode == 0, ended.stderr
     assert (folder.path / "scores.csv").read_bytes() == (local.path / "scores.csv").read_bytes()
-    done = units_done(folder)
-    assert len(done) == len(set(done))
+    assert sorted(units_done(folder)) == sorted(units_done(local.folder))
+    assert bb.open_run(folder.path).manifest["execution"]["engine"] == "dask"
 
 
 def test_a_scheduler_that_goes_away_is_one_message_and_the_run_resumes(scheduler, local, tmp_path, cache):
@@ -115,9 +99,9 @@ def test_a_scheduler_that_goes_away_is_one_message_and_the_run_resumes(scheduler
     process = start(recipe, folder.path, cache, address)
     wait_for(lambda: len(units_done(folder)) >= 3 or process.poll() is not None)
     processes[0].send_signal(signal.SIGKILL)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 2, errors
-    assert f"the scheduler at {address} went away" in errors and "Traceback" not in errors
+    ended = process.wait(timeout=300)
+    assert ended.returncode == 2, ended.stderr
+    assert f"the scheduler at {address} went away" in ended.stderr and "Traceback" not in ended.stderr
     kept = len(units_done(folder))
     run = bb.run(recipe, out=folder.path, cache=cache)
     assert kept >= 3 and len(units_done(folder)) == len(set(units_done(folder)))

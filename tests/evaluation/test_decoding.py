@@ -43,7 +43,7 @@ def test_interval_covers_the_true_accuracy():
     hits = 0
     for seed in range(200):
         y, p, run = predictions(seed, right=0.4)
-        found = score_labels(y, p, run, n_classes=3, n_draws=200, confidence=0.9, seed=seed)
+        found = score_labels(y, p, run, n_classes=3, learned=False, n_draws=200, confidence=0.9, seed=seed)
         assert found.ci_low <= found.accuracy <= found.ci_high
         hits += found.ci_low <= 0.6 <= found.ci_high  # .4 + .6 / 3
     assert 0.82 < hits / 200 < 0.97

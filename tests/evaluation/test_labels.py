@@ -13,6 +13,7 @@ from brainbench.evaluation.labels import (
     kept_null,
     learned_from,
     of_confusion,
+    resampled_interval,
     widened,
 )
 
@@ -98,3 +99,14 @@ def test_the_null_holds_its_level_and_keeping_predictions_does_not():
     again, kept = rates()
     assert again.high > 0.035 and again.low < 0.065, again
     assert kept.low > 0.065, kept
+
+
+def test_intervals_of_rows_that_trained_one_another_are_wider_and_stay_in_bounds():
+    draws = np.random.default_rng(0).normal(0.7, 0.05, size=4000)
+    low, high = resampled_interval(0.7, draws, learned=False, confidence=0.95)
+    assert (low, high) == (pytest.approx(0.7 - 0.098, abs=5e-3), pytest.approx(0.7 + 0.098, abs=5e-3))
+    wide = resampled_interval(0.7, draws, learned=True, confidence=0.95)
+    assert wide == (pytest.approx(0.7 - 0.1386, abs=7e-3), pytest.approx(0.7 + 0.1386, abs=7e-3))
+    assert resampled_interval(0.95, draws + 0.25, learned=True, confidence=0.95)[1] == 1.0
+    assert np.isnan(resampled_interval(1.0, np.ones(50), learned=True, confidence=0.95)).all()
+    assert np.isnan(resampled_interval(0.5, np.array([]), learned=True, confidence=0.95)).all()

@@ -7,8 +7,9 @@ from brainbench.evaluation.calibration import Rate
 from brainbench.evaluation.exchange import make_exchange
 from brainbench.evaluation.family import p_of_draws, p_over_layers
 from brainbench.evaluation.metrics import pearson_r
-from brainbench.evaluation.refit import FORM_ALPHAS, column_scores, mean_power, refit_null, sample_targets
+from brainbench.evaluation.refit import column_scores, mean_power, refit_null, sample_targets
 from brainbench.ridge.encoding import FoldDesign, FoldSettings
+from brainbench.ridge.fixed import FixedFits
 from brainbench.ridge.ridge import RidgeCV
 
 ALPHAS = np.logspace(-1, 3, 5)
@@ -37,7 +38,7 @@ def null_of(X, Y, folds, exchange, regions, **settings):
     designs = designs_of(X, folds)
     return refit_null(
         Y, exchange, refitting(designs), column_scores("pearson_r", "folds"), regions,
-        forms=lambda: [sum(design.form(alpha, len(X)) for design in designs) for alpha in FORM_ALPHAS], **settings,
+        fixed=lambda alpha: FixedFits(designs, alpha, len(X)), **settings,
     )  # fmt: skip
 
 
@@ -78,35 +79,80 @@ def test_a_sample_of_targets_stands_for_its_region(correlated):
     X = rng.normal(size=(n_rows, 30)) * np.arange(1, 31) ** -0.5
     Y = rng.normal(size=(n_rows, n_targets)) + correlated * np.repeat(rng.normal(size=(n_rows, 3)), 30, axis=1)
     regions = {str(k): np.arange(n_targets) // 30 == k for k in range(3)}
-    exchange = make_exchange(n_rows, kind="rows", n_exchanges=400)
-    some = null_of(X, Y, folds_of(n_rows), exchange, regions, n_refitted=18)
+    exchange = make_exchange(n_rows, kind="rows", n_exchanges=300)
+    some = null_of(X, Y, folds_of(n_rows), exchange, regions)
     every = null_of(X, Y, folds_of(n_rows), exchange, regions, n_refitted=n_targets)
-    assert len(some.sampled) == 18 and len(every.sampled) == n_targets and some.explained > 0.7
-    np.testing.assert_allclose(some.regions.std(axis=0), every.regions.std(axis=0), rtol=0.1)
+    assert len(some.sampled) == 63 and len(every.sampled) == n_targets and some.explained > 0.95
+    np.testing.assert_allclose(some.regions.std(axis=0), every.regions.std(axis=0), rtol=0.06)
+    np.testing.assert_allclose(some.targets.std(), every.targets.std(), rtol=0.03)
     assert abs(some.regions.mean() - every.regions.mean()) < 0.01
     for drawn, true in zip(some.regions.T, every.regions.T, strict=True):
-        assert np.corrcoef(drawn, true)[0, 1] > 0.8
-    # Without forms, only how far the targets resemble each other is known.
+        assert np.corrcoef(drawn, true)[0, 1] > 0.9
+    # Far from the mean as well, where a line in the score's numerator alone would go on too far.
+    ends = [np.quantile(null.regions, (0.01, 0.99), axis=0) for null in (some, every)]
+    np.testing.assert_allclose(*ends, atol=0.25 * every.regions.std())
+    # Without fits of one penalty, only how far the targets resemble each other is known.
     bare = refit_null(
         Y, exchange, refitting(designs_of(X, folds_of(n_rows))), column_scores("pearson_r", "folds"), regions,
-        n_refitted=18, most_refitted=18,
+        n_refitted=18,
     )  # fmt: skip
     ratio = bare.regions.std(axis=0) / every.regions.std(axis=0)
     assert (ratio > 0.85).all() and (ratio < 2).all()
 
 
-def test_more_targets_are_refitted_where_the_forms_say_little():
+def test_every_exchange_is_fitted_where_one_penalty_says_little():
     rng = np.random.default_rng(6)
-    Y, exchange = rng.normal(size=(20, 40)), make_exchange(20, kind="rows", n_exchanges=30)
+    Y, exchange = rng.normal(size=(20, 100)), make_exchange(20, kind="rows", n_exchanges=30)
+    asked = []
 
-    def score(parts):  # of the fourth power, about which a bilinear form says hardly anything
+    def predict(stacked):
+        asked.append(stacked.shape[1])
+        return [(stacked, stacked)]
+
+    class Noise:
+        """Fits that know nothing of the responses."""
+
+        def __call__(self, stacked):
+            return [(rng.normal(size=stacked.shape), stacked)]
+
+        def form(self):
+            return np.eye(20, k=1, dtype=np.float32) + np.eye(20, k=-1, dtype=np.float32)
+
+    def score(parts):
         return (parts[0][0][:5] ** 4).mean(axis=0)
 
-    null = refit_null(
-        Y, exchange, lambda stacked: iter([(stacked, stacked)]), score, {"all": np.ones(40, dtype=bool)},
-        forms=lambda: [np.eye(20, k=1, dtype=np.float32)], n_refitted=10, most_refitted=30,
-    )  # fmt: skip
-    assert null.explained < 0.7 and len(null.sampled) == 30
+    null = refit_null(Y, exchange, predict, score, {"all": np.ones(100, dtype=bool)}, fixed=lambda alpha: Noise())
+    assert null.explained < 0.1 and sum(asked) == 30 * 64
+    # No target under no exchange is fitted twice, and what was fitted is told as it is.
+    exact = np.stack([(Y[order][:5] ** 4).mean(axis=0) for order in exchange.orders])
+    np.testing.assert_allclose(
+        np.sort(null.targets.std(axis=0))[-1], np.sort(exact[:, null.sampled].std(axis=0))[-1], rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_fits_with_one_penalty_are_linear_maps(continuous):
+    rng = np.random.default_rng(7)
+    X, Y, run = rng.normal(size=(60, 8)), rng.normal(size=(60, 5)), np.repeat([0, 1], 30)
+    settings = FoldSettings(alphas=np.array([30.0]), t_r=2.0 if continuous else None, high_pass_s=40.0)
+    nuisance = rng.normal(size=(60, 2)) if continuous else None
+    folds = [(np.arange(30), np.arange(30, 60)), (np.arange(30, 60), np.arange(30))]
+    designs = [
+        FoldDesign([X], *fold, settings, inner_groups=None, run=run, nuisance=nuisance) for fold in folds
+    ]  # fmt: skip
+    fixed = FixedFits(designs, 30.0, 60)
+    found = fixed(Y.astype(np.float32))
+    for design, (measured, predicted) in zip(designs, found, strict=True):
+        exact = design.fit(Y)
+        np.testing.assert_allclose(measured, exact.y_true, atol=1e-5)
+        np.testing.assert_allclose(predicted, exact.y_pred, atol=1e-5)
+    # The form is the sum of the folds' covariances, each over what white responses give.
+    form = fixed.form()
+    products = [(m - m.mean(axis=0)) * (p - p.mean(axis=0)) for m, p in found]
+    np.testing.assert_allclose(form, form.T)
+    sizes = [60 / np.sqrt(((p - p.mean(axis=0)) ** 2).sum() * 30) for p in fixed.predict]
+    by_hand = sum(size * product.sum(axis=0) for size, product in zip(sizes, products, strict=True))
+    np.testing.assert_allclose(((form @ Y) * Y).sum(axis=0), by_hand, rtol=1e-3)
 
 
 def test_exchanged_responses_are_fitted_as_responses_are():
@@ -126,11 +172,13 @@ def test_exchanged_responses_are_fitted_as_responses_are():
 def test_the_sample_holds_every_region():
     masks = np.zeros((4, 100), dtype=bool)
     masks[0, :90], masks[1, 90:93], masks[2, 5], masks[3, 95:] = True, True, True, True
-    chosen = sample_targets(masks, 16, 0)
+    chosen = sample_targets(masks, 16, 4, 64, 0)
     assert (masks[:, chosen].any(axis=1)).all() and len(chosen) <= 16
     five = np.arange(100) // 20 == np.arange(5)[:, None]
-    assert (five[:, sample_targets(five, 12, 0)].sum(axis=1) == 4).all()
-    np.testing.assert_array_equal(sample_targets(masks, 99, 0), np.flatnonzero(masks.any(axis=0)))
+    few, more = (sample_targets(five, n, 4, 64, 0) for n in (12, 60))
+    assert (five[:, few].sum(axis=1) == 4).all() and (five[:, more].sum(axis=1) == 12).all()
+    assert set(few) < set(more)
+    np.testing.assert_array_equal(sample_targets(masks, 99, 4, 64, 0), np.flatnonzero(masks.any(axis=0)))
 
 
 def test_mean_power_of_correlations():

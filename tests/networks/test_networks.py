@@ -18,6 +18,8 @@ from brainbench.networks.files import load_decoder
 from brainbench.networks.zoo.mvcnet import MVCNet
 from brainbench.networks.zoo.rbtransformer import band_entropy
 
+pytestmark = pytest.mark.long
+
 NAMES = ["C3", "C4", "P3", "P4", "Fz", "Cz"]
 SMALL = {"n_filters": 8, "kernel_times": 9, "pool_times": 40}
 QUICK = {"n_epochs": 30, "batch_size": 16, "learning_rate": 0.01, "patience": None}

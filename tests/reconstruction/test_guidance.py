@@ -16,6 +16,8 @@ from brainbench.reconstruction.guidance import LatentProcess, SmallProcess, guid
 from tests.reconstruction.pretrained_models import write_stable_diffusion
 from tests.reconstruction.toy import bars, blue
 
+pytestmark = pytest.mark.long
+
 
 def bluer(pictures: torch.Tensor) -> torch.Tensor:
     """Respond to blue and against red."""

@@ -15,6 +15,8 @@ from brainbench.recipes.reconstruction import GENERATORS, SmallSettings
 from brainbench.reconstruction.generators.small import Scaler, SmallGenerator, SmallNetwork
 from tests.reconstruction.toy import Told, bars, blue, lying, toy_generator
 
+pytestmark = pytest.mark.long
+
 
 def told(is_lying: np.ndarray, is_blue: np.ndarray) -> dict[str, np.ndarray]:
     return {"shape.told": np.eye(2)[is_lying.astype(int)], "colour.told": np.eye(2)[is_blue.astype(int)]}

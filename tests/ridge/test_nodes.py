@@ -16,6 +16,8 @@ from brainbench.ridge.solver.solver import Solver
 from brainbench.ridge.solver.spectra import Features
 from tests.ridge.direct import cv_scores, predictions, regret
 
+pytestmark = pytest.mark.long
+
 ALPHAS = np.logspace(-1, 5, 20)
 
 

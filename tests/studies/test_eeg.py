@@ -6,6 +6,8 @@ import pytest
 
 import brainbench as bb
 
+pytestmark = pytest.mark.long
+
 CLASSICAL = (
     "pipelines=[{name: tangent_lr, decoder: tangent_lr}, {name: fbcsp_lda, decoder: fbcsp_lda}, "
     "{name: csp_lda, decoder: csp_lda}]"

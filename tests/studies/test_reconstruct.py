@@ -1,8 +1,5 @@
 """``kind: reconstruct`` from recipe to report, without a generator (those have tests of their own)."""
 
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,7 +13,10 @@ from brainbench.recipes.reconstruction import ImageMetric
 from brainbench.reconstruction.metrics import METRICS
 from brainbench.runs.folder import RunFolder
 from brainbench.studies.reconstruct.gallery import ranked
+from tests import processes
 from tests.studies.recipes import write_recipe
+
+pytestmark = pytest.mark.long
 
 RECIPE = """\
 kind: reconstruct
@@ -217,14 +217,13 @@ def test_a_killed_run_trains_and_draws_on_to_the_same_bytes(tmp_path):
     assert ("final - low_level", "predicted") in rungs.index
     assert "small: 2 networks trained here, one for each set of training images, keys " in whole.report.read_text()
     folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "brainbench", "run", str(recipe), "--out", str(folder), "--cache",
-               str(tmp_path / "cache"), "--quiet"]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    command = ("run", recipe, "--out", folder, "--cache", tmp_path / "cache", "--quiet")
+    process = processes.start(*command)
     while process.poll() is None and len(events(folder, "unit_done")) < 3:  # two predictions, one training
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = processes.command(*command)
     assert done.returncode == 0, done.stderr
     assert (folder / "scores.csv").read_bytes() == (whole.path / "scores.csv").read_bytes()
     finished = [event["unit"] for event in events(folder, "unit_done")]

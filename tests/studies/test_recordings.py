@@ -6,6 +6,8 @@ import pytest
 
 import brainbench as bb
 
+pytestmark = pytest.mark.long
+
 
 def over_folds(run, **query):
     scores = run.scores

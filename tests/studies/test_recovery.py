@@ -15,6 +15,8 @@ from brainbench.studies.base import study_of
 from brainbench.studies.compute import compute
 from brainbench.studies.opened import open_all
 
+pytestmark = pytest.mark.long
+
 SEEDS = 20
 
 GABOR = """\

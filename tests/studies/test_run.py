@@ -22,7 +22,11 @@ from brainbench.core.errors import UserError
 from brainbench.runs.columns import COLUMNS
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import jobs_to_use
+from tests import processes
+from tests.processes import command
 from tests.studies.recipes import SMALL, write_recipe
+
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +51,6 @@ def copied(finished, tmp_path):
 def no_page(monkeypatch):
     """Leave the report undrawn, which takes half the time of a small run."""
     monkeypatch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
-
-
-def command(*arguments, cache=None, **options):
-    environment = dict(os.environ, **({"BRAINBENCH_CACHE": str(cache)} if cache else {}))
-    return subprocess.run(
-        [sys.executable, "-m", "brainbench", *map(str, arguments)],
-        capture_output=True, text=True, env=environment, check=False, **options,
-    )  # fmt: skip
 
 
 def test_scores_are_long_form_with_ceilings_nulls_and_q(finished):
@@ -173,12 +169,7 @@ def wait_for(condition, seconds=240):
 
 
 def start(recipe, out, cache, *more):
-    return subprocess.Popen(
-        [sys.executable, "-m", "brainbench", "run", str(recipe), "--out", str(out), "--cache", str(cache), *more],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # A shell starts what runs in its background with interrupts ignored, and children would inherit that.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    return processes.start("run", recipe, "--out", out, "--cache", cache, *more)
 
 
 def test_kill_9_at_five_moments_changes_nothing(finished, tmp_path):
@@ -205,9 +196,8 @@ def test_kill_9_at_five_moments_changes_nothing(finished, tmp_path):
         process.wait()
     assert killed >= 4
     left = done()
-    last = start(recipe, out, cache)
-    _, errors = last.communicate(timeout=300)
-    assert last.returncode == 0, errors
+    last = start(recipe, out, cache).wait(timeout=300)
+    assert last.returncode == 0, last.stderr
     assert (out / "scores.csv").read_bytes() == (finished.path / "scores.csv").read_bytes()
     events = folder.events()
     units = [event["unit"] for event in events if event["event"] == "unit_done"]
@@ -224,9 +214,9 @@ def test_ctrl_c_keeps_what_is_done(tmp_path, cache, no_page):
     folder = RunFolder(out)
     assert wait_for(lambda: any(event["event"] == "unit_done" for event in folder.events()))
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 130
-    assert "run the same command to continue" in errors and "Traceback" not in errors
+    ended = process.wait(timeout=300)
+    assert ended.returncode == 130
+    assert "run the same command to continue" in ended.stderr and "Traceback" not in ended.stderr
     kept = sum(event["event"] == "unit_done" for event in folder.events())
     run = bb.run(recipe, out=out, cache=cache)
     assert kept > 0 and run.manifest["status"] == "finished"
@@ -238,8 +228,8 @@ def test_two_processes_on_one_cache_and_one_folder(finished, tmp_path):
         bb.open_run(tmp_path)
     both = {name: start(recipe, tmp_path / name, cache, "--quiet") for name in ("a", "b")}
     for name, process in both.items():
-        printed, _ = process.communicate(timeout=300)
-        assert process.returncode == 0 and printed.strip() == str(tmp_path / name / "report.html")
+        ended = process.wait(timeout=300)
+        assert ended.returncode == 0 and ended.stdout.strip() == str(tmp_path / name / "report.html")
         # As from Python, which made the finished run.
         assert (tmp_path / name / "scores.csv").read_bytes() == (finished.path / "scores.csv").read_bytes()
         assert bb.open_run(tmp_path / name).scores.equals(finished.scores)

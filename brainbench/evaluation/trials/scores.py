@@ -1,6 +1,6 @@
 """Scores of decoded trials: four metrics with a test by exchange, bootstrap confidence, and paired tests.
 
-Trials are resampled within folds with predictions kept.
+Trials are resampled within folds with predictions kept, and intervals widened where they trained one another.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from brainbench.evaluation.bootstrap import row_weights
-from brainbench.evaluation.labels import LabelNull, confusions, of_confusion
+from brainbench.evaluation.labels import LabelNull, confusions, of_confusion, resampled_interval
 
 METRICS = ("accuracy", "balanced_accuracy", "kappa", "roc_auc")
 MIN_TRIALS_PER_FOLD = 10
@@ -78,6 +78,7 @@ def score_trials(
     predictions: Predictions,
     *,
     null: LabelNull | None = None,
+    learned: bool = True,
     n_draws: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -91,6 +92,8 @@ def score_trials(
     predictions : Predictions
     null : LabelNull, optional
         Of these trials, in this order; what it predicts are probabilities.
+    learned : bool
+        Whether these trials trained the predictions of one another: intervals are wider then.
     """
     fold, probability = predictions.fold, predictions.probability
     n_classes = probability.shape[1]
@@ -99,16 +102,16 @@ def score_trials(
     observed = {metric: _over_parts(metric, y[None], None, probability[None], parts) for metric in METRICS}
     draws = {metric: _over_parts(metric, y[None], weights, probability[None], parts) for metric in METRICS}
     scores = {}
-    tail = (1 - confidence) / 2
     for metric in METRICS:
         value = float(observed[metric][0])
         score = Score(value)
         if null is not None and np.isfinite(value):
             given = probability[None] if null.predicted is None else null.predicted
             score.p, score.null_95 = null.test(value, _over_parts(metric, null.labels, None, given, parts))
-        known = draws[metric][np.isfinite(draws[metric])]
-        if len(known):
-            score.ci_low, score.ci_high = (float(v) for v in np.quantile(known, [tail, 1 - tail]))
+        score.ci_low, score.ci_high = resampled_interval(
+            value, draws[metric], learned=learned, confidence=confidence,
+            bounds=(-1.0 if metric == "kappa" else 0.0, 1.0),
+        )  # fmt: skip
         for number, value_of_fold in enumerate(np.unique(fold), start=1):
             rows = np.flatnonzero(fold == value_of_fold)
             alone = _statistic(metric, y[None, rows], None, probability[None, rows])
@@ -189,7 +192,7 @@ class Paired:
 
 def compare_trials(
     right_a: np.ndarray, right_b: np.ndarray, fold: np.ndarray, *, n_permutations: int, n_draws: int,
-    confidence: float = 0.95, seed: int = 0,
+    learned: bool = True, confidence: float = 0.95, seed: int = 0,
 ) -> Paired:  # fmt: skip
     """Compare two pipelines on the same trials: difference of accuracy, two-sided p by exchanging their outcomes.
 
@@ -199,6 +202,8 @@ def compare_trials(
         Whether each was right.
     fold : int ndarray (n_trials,)
         Bootstrap draws stay within folds.
+    learned : bool
+        Whether these trials trained the predictions of one another: the interval is wider then.
     """
     difference = right_a.astype(float) - right_b.astype(float)
     value = float(difference.mean())
@@ -210,8 +215,8 @@ def compare_trials(
         p = float((np.sum(null >= abs(value) - 1e-12) + 1) / (n_permutations + 1))
     if n_draws:
         weights = row_weights(np.arange(len(difference)), fold=fold, n_draws=n_draws, seed=seed)
-        tail = (1 - confidence) / 2
-        low, high = (float(v) for v in np.quantile(weights @ difference / len(difference), [tail, 1 - tail]))
+        draws = weights @ difference / len(difference)
+        low, high = resampled_interval(value, draws, learned=learned, confidence=confidence, bounds=(-1.0, 1.0))
     return Paired(value, low, high, p, len(difference))
 
 

@@ -63,7 +63,7 @@ def report_readings(recipe: Recipe, runner: Runner, outcome: Outcome, readings: 
                 outcome.doubt(f"decoding of {reading.case.rows.subject} is not tested: {missing}")
             score = score_labels(
                 np.searchsorted(task.classes, task.labels[arrays["row"]]), arrays["predicted"], arrays["fold"],
-                n_classes=len(task.classes), null=null, n_draws=recipe.bootstrap.n_draws,
+                n_classes=len(task.classes), null=null, learned=task.learned, n_draws=recipe.bootstrap.n_draws,
                 confidence=recipe.bootstrap.confidence, seed=recipe.seed,
             )  # fmt: skip
             _report(outcome, reading, task, score, None if null is None else null.text, is_pair=index > 0)

@@ -12,10 +12,11 @@ from brainbench.core.errors import UserError
 from brainbench.evaluation.exchange import Exchange, autocorrelation, make_exchange
 from brainbench.evaluation.family import fill_p
 from brainbench.evaluation.metrics import METRICS
-from brainbench.evaluation.refit import FORM_ALPHAS, Null, column_scores, gain_scores, refit_null
+from brainbench.evaluation.refit import Null, column_scores, gain_scores, refit_null
 from brainbench.evaluation.scoring import Scored
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.ridge.encoding import FoldDesign, FoldSettings, without_drift
+from brainbench.ridge.fixed import FixedFits
 from brainbench.studies.cases.case import Case
 
 N_REFITTED_NESTED = 24
@@ -59,7 +60,7 @@ def null_key(recipe: EncodeRecipe, case: Case) -> dict[str, Any]:
         "exchange": case.split.null,
         "block_length": case.split.block_length,
         "n_exchanges": n_exchanges(recipe),
-        "fitted": "again",
+        "fitted": "again, with one penalty and a line from it to chosen ones",
     }
 
 
@@ -71,18 +72,17 @@ def layer_null(
         return {}
     designs = _designs(recipe, case, settings, sources)
     Y, base = _exchanged(recipe, case, settings)
-    n_rows = len(case.rows)
 
     def predict(Y: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         for design in designs:
             yield design.refit(Y)
 
-    def forms() -> list[np.ndarray]:
-        return [np.add.reduce([design.form(alpha, n_rows) for design in designs]) for alpha in FORM_ALPHAS]
+    def fixed(alpha: float) -> FixedFits:
+        return FixedFits(designs, alpha, len(Y))
 
     return refit_null(
         Y, exchange_of(recipe, case), predict, column_scores(recipe.metrics[0], case.split.over),
-        case.responses.rois, forms=forms, base=base, seed=recipe.seed,
+        case.responses.rois, fixed=fixed, base=base, seed=recipe.seed,
     ).to_arrays()  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def nested_null(
 
     return refit_null(
         left, exchange_of(recipe, case), predict, gain_scores(case.split.over), case.responses.rois, base=base,
-        n_refitted=N_REFITTED_NESTED, most_refitted=N_REFITTED_NESTED, seed=recipe.seed,
+        n_refitted=N_REFITTED_NESTED, seed=recipe.seed,
     ).to_arrays()  # fmt: skip
 
 

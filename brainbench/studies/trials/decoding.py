@@ -25,7 +25,7 @@ from brainbench.runs.units import Unit
 from brainbench.studies.cases.across import MEAN
 from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import ALL, Outcome
-from brainbench.studies.trials.nulls import digest_orders, fitted_again, refit_orders, trial_null
+from brainbench.studies.trials.nulls import digest_orders, fitted_again, learned_of, refit_orders, trial_null
 from brainbench.studies.trials.trials import (
     Case,
     Member,
@@ -38,8 +38,8 @@ from brainbench.studies.trials.trials import (
 
 Held = tuple[np.ndarray, np.ndarray]
 """Classes and probabilities of one participant's held-out trials."""
-Hits = tuple[np.ndarray, np.ndarray]
-"""Whether each of them was decoded right, and its fold, in the order of trials."""
+Hits = tuple[np.ndarray, np.ndarray, bool]
+"""Whether each of them was decoded right, its fold, in the order of trials, and whether they trained one another."""
 DIFFERENCE = "difference_accuracy"
 """Metric of a comparison of two pipelines."""
 
@@ -54,15 +54,16 @@ def score_pipeline(
         null, missing = trial_null(recipe, case, member.subject, y, predictions)
         if missing:
             outcome.doubt(missing)
+        learned = learned_of(case, member.subject)
         score = score_trials(
-            y, predictions, null=null, n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence,
-            seed=recipe.seed,
+            y, predictions, null=null, learned=learned, n_draws=recipe.bootstrap.n_draws,
+            confidence=recipe.bootstrap.confidence, seed=recipe.seed,
         )  # fmt: skip
         _report(outcome, case, member, settings, score, None if null is None else null.text)
         hit = predictions.probability.argmax(axis=1) == y
         # By trial, so that pipelines are compared on the same ones.
         order = np.argsort(predictions.row, kind="stable")
-        yield member, (y, predictions.probability), (hit[order], predictions.fold[order])
+        yield member, (y, predictions.probability), (hit[order], predictions.fold[order], learned)
 
 
 def pipeline_units(opened: Opened[TrialsRecipe], cases: list[Case]) -> list[tuple[Case, PipelineSettings, list[Unit]]]:
@@ -175,9 +176,9 @@ def compare_pipelines(
                 hits = right.get((scheme, subject))
                 if hits is None:
                     continue
-                (hit_a, fold), (hit_b, _) = hits[a], hits[b]
+                (hit_a, fold, learned), (hit_b, *_) = hits[a], hits[b]
                 found = compare_trials(
-                    hit_a, hit_b, fold, n_permutations=recipe.significance.n_permutations,
+                    hit_a, hit_b, fold, n_permutations=recipe.significance.n_permutations, learned=learned,
                     n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence, seed=recipe.seed,
                 )  # fmt: skip
                 means.append((float(hit_a.mean()), float(hit_b.mean())))

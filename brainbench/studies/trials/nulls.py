@@ -76,6 +76,11 @@ def fitted_again(
     return {} if found is None else {"exchanged": found.astype(np.float32)}
 
 
+def learned_of(case: Case, subject: str) -> bool:
+    """Return whether a participant's tested trials trained the predictions of one another."""
+    return learned_from([fold for fold in case.folds if np.all(case.rows.subject[fold[1]] == subject)])
+
+
 def trial_null(
     recipe: TrialsRecipe, case: Case, subject: str, y: np.ndarray, predictions: Predictions
 ) -> tuple[LabelNull | None, str]:
@@ -97,9 +102,8 @@ def trial_null(
             exchange = _exchange(recipe, y, run, predictions.fold, _n_refits(recipe))
             predicted = predictions.exchanged.transpose(1, 0, 2)
             return LabelNull(exchange, y[exchange.orders], predicted, learned=True), ""
-        mine = [fold for fold in case.folds if np.all(case.rows.subject[fold[1]] == subject)]
         return kept_null(
-            y, learned=learned_from(mine), kind="within_run", run=run, within=predictions.fold, n_exchanges=n,
+            y, learned=learned_of(case, subject), kind="within_run", run=run, within=predictions.fold, n_exchanges=n,
             seed=recipe.seed,
         ), ""  # fmt: skip
     except ValueError as error:

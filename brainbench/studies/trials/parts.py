@@ -25,7 +25,7 @@ from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import ALL, Outcome
-from brainbench.studies.trials.nulls import digest_orders, fitted_again, refit_orders, trial_null
+from brainbench.studies.trials.nulls import digest_orders, fitted_again, learned_of, refit_orders, trial_null
 from brainbench.studies.trials.trials import Case, Member, by_subject, make_decoder, recordings_of
 
 SHOWN = ("accuracy", "roc_auc")
@@ -261,8 +261,8 @@ def _scored(
         y = np.searchsorted(case.classes, case.rows.label[predictions.row])
         null, _ = trial_null(recipe, case, member.subject, y, predictions)
         scored = score_trials(
-            y, predictions, null=null, n_draws=recipe.bootstrap.n_draws, confidence=recipe.bootstrap.confidence,
-            seed=recipe.seed,
+            y, predictions, null=null, learned=learned_of(case, member.subject), n_draws=recipe.bootstrap.n_draws,
+            confidence=recipe.bootstrap.confidence, seed=recipe.seed,
         )  # fmt: skip
         yield member, scored, None if null is None else null.text
 

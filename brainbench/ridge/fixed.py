@@ -1,0 +1,96 @@
+"""Folds fitted with one penalty for all targets, as linear maps of the responses: any number at the price of products.
+
+Cleaning, centring, fitting and predicting are linear in the responses once the penalty is given. So every fold is two
+matrices that are made once, and a hundred thousand exchanged responses cost two products a fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import linalg
+
+from brainbench.ridge.encoding import FoldDesign
+
+COLUMNS_AT_ONCE = 1024
+"""Rows of the design whose part in cleaned responses is found at once."""
+
+
+class FixedFits:
+    """Held-out responses of all folds, and their predictions with one penalty.
+
+    Parameters
+    ----------
+    designs : sequence of FoldDesign
+    alpha : float
+        Penalty, of features that are standardised and divided by the root of their number.
+    n_rows : int
+        Rows of the responses.
+    """
+
+    def __init__(self, designs: Sequence[FoldDesign], alpha: float, n_rows: int) -> None:
+        self.designs, self.n_rows = designs, n_rows
+        self.predict, self.measure = [], []
+        for design in designs:
+            hat = _hat(design.X_train, design.X_test, alpha)
+            hat -= hat.mean(axis=1, keepdims=True)
+            predict = np.zeros((len(design.test), n_rows), dtype=np.float32)
+            measure = None
+            if design.clean is None:
+                predict[:, design.train] = hat
+            else:
+                measure = np.empty_like(predict)
+                for start in range(0, n_rows, COLUMNS_AT_ONCE):
+                    columns = slice(start, min(start + COLUMNS_AT_ONCE, n_rows))
+                    train, test = design.responses(np.eye(n_rows, columns.stop - start, -start))
+                    measure[:, columns] = test - train.mean(axis=0)
+                    predict[:, columns] = hat @ train
+            self.predict.append(predict)
+            self.measure.append(measure)
+
+    def __call__(self, Y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return measured and predicted test rows of every fold, about the mean of its training rows.
+
+        Parameters
+        ----------
+        Y : ndarray (n_rows, n_columns), float32
+        """
+        found = []
+        for design, predict, measure in zip(self.designs, self.predict, self.measure, strict=True):
+            if measure is None:
+                train = np.zeros(self.n_rows, dtype=np.float32)
+                train[design.train] = 1 / len(design.train)
+                measured = Y[design.test] - train @ Y
+            else:
+                measured = measure @ Y
+            found.append((measured, predict @ Y))
+        return found
+
+    def form(self) -> np.ndarray:
+        r"""Return the score as a bilinear form of the responses, ``(n_rows, n_rows)``, symmetric, float32.
+
+        With what is measured and predicted, both about their means over test rows, :math:`y'Ay` is their product over
+        what both measure for white responses of length 1: about Pearson's r, summed over folds.
+        """
+        form = np.zeros((self.n_rows, self.n_rows), dtype=np.float32)
+        for design, predict, measure in zip(self.designs, self.predict, self.measure, strict=True):
+            about = predict - predict.mean(axis=0)
+            size = float(np.sqrt((about**2).sum() * len(design.test)))
+            about *= self.n_rows / size if size > 0 else 0.0
+            if measure is None:
+                form[design.test] += about
+            else:
+                form += measure.T @ about
+        return (form + form.T) / 2
+
+
+def _hat(X_train: np.ndarray, X_test: np.ndarray, alpha: float) -> np.ndarray:
+    """Return what training responses are multiplied by to predict test rows, ``(n_test, n_train)``."""
+    if X_train.shape[1] < len(X_train):
+        gram = X_train.T @ X_train
+        gram[np.diag_indices_from(gram)] += alpha
+        return np.asarray(linalg.solve(gram, X_test.T, assume_a="pos").T @ X_train.T)
+    kernel = X_train @ X_train.T
+    kernel[np.diag_indices_from(kernel)] += alpha
+    return np.asarray(linalg.solve(kernel, X_train @ X_test.T, assume_a="pos").T)
