@@ -30,7 +30,7 @@ MADE = {
     "/data/bold5000": lambda root: write_bold5000(root),
     "/data/my-study": lambda root: write_bids(root),
     "/data/my-data": lambda root: write_trials(root),
-    "/data/my-recordings": lambda root: (root.mkdir(), write_folder(root)),
+    "/data/my-recordings": lambda root: (root.mkdir(parents=True), write_folder(root)),
 }
 """Folders of the pages that are made here, small; the lines that name one run on it."""
 
