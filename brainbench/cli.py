@@ -399,6 +399,11 @@ def _root(
     """Which layer of which model explains which part of the brain."""
 
 
+def _interrupted() -> int:
+    typer.echo("interrupted: everything finished is kept; run the same command to continue", err=True)
+    return EXIT_INTERRUPTED
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; a user's error is one message and exit code 2."""
     try:
@@ -412,7 +417,9 @@ def main(arguments: list[str] | None = None) -> Any:
         typer.echo(str(explain_missing(error)), err=True)
         sys.exit(EXIT_USER_ERROR)
     except (KeyboardInterrupt, Interrupted):
-        typer.echo("interrupted: everything finished is kept; run the same command to continue", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(_interrupted())
+    except SystemExit as ended:
+        # Typer turns an interrupt into an exit without a word.
+        sys.exit(_interrupted() if ended.code == EXIT_INTERRUPTED else ended.code)
     except BrokenPipeError:
         sys.exit(1)
