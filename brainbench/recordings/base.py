@@ -31,6 +31,8 @@ from brainbench.recordings.repeats import repeated_events
 if TYPE_CHECKING:
     import mne
 
+MANY = 8
+"""Classes of which the report counts each in every run."""
 FAR_M = 0.005
 """How far apart heads may lie between MEG runs before the report says so."""
 
@@ -251,7 +253,7 @@ class RecordingDataset(Dataset):
             for row in one.account(
                 subject,
                 "" if session == {"0"} else one.session,
-                f"{counted(0 if part is None else len(part), 'trial')}, {counted(len(one.raw.ch_names), 'channel')}",
+                f"{_trials_used(part, classes)}, {counted(len(one.raw.ch_names), 'channel')}",
                 left,
             )
         ]
@@ -331,6 +333,16 @@ def head_moves(infos: Sequence[mne.Info]) -> float:
     if len(places) < 2:
         return 0.0
     return float(np.linalg.norm(places[:, None] - places[None], axis=-1).max())
+
+
+def _trials_used(part: mne.Epochs | None, classes: Sequence[str]) -> str:
+    """Return ``15 trials (8 left, 7 right)``; of many classes only those that a run lacks are named."""
+    labels = [] if part is None else part.metadata["label"].tolist()
+    if len(classes) > MANY:
+        lost = [name for name in classes if name not in labels]
+        return counted(len(labels), "trial") + (f" (none of {', '.join(lost)})" if lost and labels else "")
+    each = ", ".join(f"{labels.count(name)} {name}" for name in classes)
+    return counted(len(labels), "trial") + (f" ({each})" if labels else "")
 
 
 def _by_reason(gone: dict[str, str]) -> list[LeftOut]:
