@@ -68,10 +68,21 @@ class RecordingDataset(Dataset):
         if self._kept is None or self._kept[0] != subject:
             found = self.recordings(subject)
             _check_events(subject, found)
-            known = list(found[0].raw.ch_names)
-            found = [one.noting(said=rename_as(one.raw, known, one.where)) for one in found]
-            self._kept = (subject, self._without_repeats(self._pooled([self._chosen(one) for one in found])))
+            self._kept = (subject, self._without_repeats(self._prepared(found)))
         return self._kept[1]
+
+    def continuous(self, subject: str) -> list[Recording]:
+        """Return the checked runs of a subject for those who read them whole: events need not be there."""
+        with self._lock:
+            found = self.recordings(subject)
+            if not found:
+                raise UserError(f"{subject}: no recordings")
+            return self._prepared(found)
+
+    def _prepared(self, found: list[Recording]) -> list[Recording]:
+        known = list(found[0].raw.ch_names)
+        found = [one.noting(said=rename_as(one.raw, known, one.where)) for one in found]
+        return self._pooled([self._chosen(one) for one in found])
 
     def _chosen(self, recording: Recording) -> tuple[Recording, dict[str, str]]:
         """Obey what a file says of itself, and keep the channels asked for.
