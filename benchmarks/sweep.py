@@ -3,7 +3,8 @@
 ``--part files [--only LOADER ...]`` changes every column of every file of every loader and looks at what is read;
 ``--part scores [--only RECIPE ...]`` takes the same changes from file to score, for the recipes of `RECIPES`.
 ``--part settings [--only RECIPE ...]`` changes every setting of every shipped recipe, at reduced sizes; those on real
-recordings run where BRAINBENCH_DATA names the folder that holds them.
+recordings read small data of the same form that is written for the sweep, or the recordings themselves where
+BRAINBENCH_DATA names the folder that holds them.
 Prints a line for each change that went wrong, and counts; exits 1 if one did. CI turns through samples of all.
 """
 
@@ -64,27 +65,34 @@ def _each(names: Sequence[str], verdicts_of: Callable[[str, Path], list[Any]]) -
 def settings(only: list[str] | None) -> int:
     """Change every setting of every shipped recipe; return how many changes went wrong."""
     from tests.sweeps.settings import REDUCED, ROOTS, compare, places, reduced, setting
+    from tests.sweeps.small_data import SMALL_DATA
 
     # A run goes by this variable too: what is read must stand in the recipe.
     data = os.environ.pop("BRAINBENCH_DATA", None)
     wrong = 0
     for name in REDUCED:
-        if (only and name not in only) or (name in ROOTS and data is None):
+        if only and name not in only:
             continue
-        values = reduced(name, None if data is None else Path(data))
-        found = [setting(values, *place) for place in places(values)]
         outcomes: Counter[str] = Counter()
         with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
+            root = Path(data or folder)
+            if name in ROOTS and data is None:
+                SMALL_DATA[ROOTS[name]](root / ROOTS[name])
+            values = reduced(name, root)
+            found = [setting(values, *place) for place in places(values)]
             for verdict in compare(values, [one for one in found if one is not None], Path(folder)):
                 outcomes[verdict.outcome if verdict.right else "wrong"] += 1
-                if not verdict.right or verdict.outcome == "same":
-                    print(
-                        f"{'same ' if verdict.right else 'WRONG'}  {name}: {verdict.name}: {verdict.outcome}",
-                        flush=True,
-                    )
+                if verdict.outcome != "changed":
+                    word = verdict.outcome if verdict.right else "WRONG"
+                    print(f"{word:<8}{name}: {verdict.name}: {verdict.said or verdict.outcome}", flush=True)
         wrong += outcomes["wrong"]
         counts = ", ".join(f"{n} {what}" for what, n in outcomes.items())
-        print(f"{name}: {len(found)} settings, {found.count(None)} with one value only; {counts}", flush=True)
+        place = "small data written for it" if data is None else data
+        print(
+            f"{name}{f' on {place}' if name in ROOTS else ''}: {len(found)} settings, "
+            f"{found.count(None)} with one value only; {counts}",
+            flush=True,
+        )
     return wrong
 
 

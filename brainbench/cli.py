@@ -83,14 +83,15 @@ def new(kind: Annotated[str, typer.Argument(help="Kind of recipe (`brainbench li
 
 @app.command()
 def check(recipe: RecipeArgument, settings: SetOption = None) -> None:
-    """Report every problem of a recipe with its line, and what its stimuli alone show, without running anything."""
+    """Report every problem of a recipe with its line, what its stimuli show, and whether networks read its trials."""
     from brainbench.recipes.reader import find_recipe, read_recipe
 
     parsed = read_recipe(recipe, settings or [])
     if parsed.dataset.name != "simulated":
-        from brainbench.commands.check import look_at_stimuli
+        from brainbench.commands.check import look_at_stimuli, try_networks
 
         typer.echo(_warnings(look_at_stimuli(parsed)), err=True, nl=False)
+        try_networks(parsed)
     typer.echo(f"{find_recipe(recipe)}: no problems")
 
 
@@ -398,6 +399,11 @@ def _root(
     """Which layer of which model explains which part of the brain."""
 
 
+def _interrupted() -> int:
+    typer.echo("interrupted: everything finished is kept; run the same command to continue", err=True)
+    return EXIT_INTERRUPTED
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; a user's error is one message and exit code 2."""
     try:
@@ -411,7 +417,9 @@ def main(arguments: list[str] | None = None) -> Any:
         typer.echo(str(explain_missing(error)), err=True)
         sys.exit(EXIT_USER_ERROR)
     except (KeyboardInterrupt, Interrupted):
-        typer.echo("interrupted: everything finished is kept; run the same command to continue", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(_interrupted())
+    except SystemExit as ended:
+        # Typer turns an interrupt into an exit without a word.
+        sys.exit(_interrupted() if ended.code == EXIT_INTERRUPTED else ended.code)
     except BrokenPipeError:
         sys.exit(1)

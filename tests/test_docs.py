@@ -30,7 +30,7 @@ MADE = {
     "/data/bold5000": lambda root: write_bold5000(root),
     "/data/my-study": lambda root: write_bids(root),
     "/data/my-data": lambda root: write_trials(root),
-    "/data/my-recordings": lambda root: (root.mkdir(), write_folder(root)),
+    "/data/my-recordings": lambda root: (root.mkdir(parents=True), write_folder(root)),
 }
 """Folders of the pages that are made here, small; the lines that name one run on it."""
 
@@ -38,6 +38,7 @@ ELSEWHERE = {
     "run eeg-motor-imagery": "tests/studies/test_recordings.py runs the recipe, with fewer trials",
     "run eeg-cross-subject": "tests/sweeps/test_settings.py reads it; benchmarks/eeg.py runs it in full",
     "run eeg-layers": "tests/encoders/test_signals.py runs the recipe on made recordings",
+    "run tokenizer-eeg": "tests/studies/test_pretrain.py runs its kind on made recordings",
     "run haxby-categories": "tests/studies/test_recordings.py runs the recipe, with fewer folds",
     "run alice-language": "tests/studies/test_recordings.py runs the recipe, with fewer layers",
     "run miyawaki-reconstruct": "tests/studies/test_reconstruct.py runs its kind; the recording is the user's",

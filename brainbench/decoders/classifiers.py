@@ -1,4 +1,7 @@
-"""Classifiers from responses to labels: scikit-learn's, each with its scaler fitted on the training rows."""
+"""Classifiers from responses to labels: scikit-learn's, each with its scaler fitted on the training rows.
+
+The discriminant is our own, equal to scikit-learn's, which takes the cube of the features where rows are few.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from brainbench.recipes.parts import CLASSIFIERS
 
 def shrinkage_lda(seed: int = 0) -> Any:
     """Linear discriminant analysis with Ledoit-Wolf shrinkage."""
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from brainbench.decoders.discriminant import ShrinkageLDA
 
-    return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+    return ShrinkageLDA()
 
 
 def ridge_classifier(seed: int = 0) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from brainbench.decoders.discriminant import decisions
+from brainbench.decoders.discriminant import ShrinkageLDA, decisions
 
 MOST_STEPS = 1000
 """Of a logistic regression."""
@@ -43,7 +43,6 @@ def predict_exchanged(classifier: Any, X: np.ndarray, y: np.ndarray, X_test: np.
     int ndarray (n_orders, n_test), or None
         None where nothing is known that makes hundreds of fits cheap.
     """
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import StandardScaler
@@ -56,8 +55,8 @@ def predict_exchanged(classifier: Any, X: np.ndarray, y: np.ndarray, X_test: np.
         X, X_test = step.fit_transform(X), step.transform(X_test)
     if isinstance(head, RidgeClassifierCV):
         return _ridge(X, y, X_test, np.asarray(head.alphas, dtype=float))
-    if isinstance(head, LinearDiscriminantAnalysis) and (head.solver, head.shrinkage) == ("lsqr", "auto"):
-        return _one_by_one(y, len(X_test), lambda labels: _largest(decisions(X, labels, X_test), labels))
+    if isinstance(head, ShrinkageLDA):
+        return np.asarray(decisions(X, y, X_test, int(y.max()) + 1).argmax(axis=2))
     if isinstance(head, LogisticRegression):
         return np.asarray(logistic_exchanged(X, y, X_test, head.C).argmax(axis=2).T)
     if isinstance(head, LinearSVC):
@@ -195,11 +194,6 @@ def rotated(X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return X, X_test
     axes = np.linalg.svd(X, full_matrices=False)[2]
     return X @ axes.T, X_test @ axes.T
-
-
-def _largest(found: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    best: np.ndarray = np.unique(labels)[found.argmax(axis=1)]
-    return best
 
 
 def _one_by_one(y: np.ndarray, n_test: int, fit: Fit) -> np.ndarray:

@@ -223,8 +223,8 @@ class ShuffledEncoder(Encoder):
         order = _derangement(len(contents), np.random.default_rng([self.seed, 61]))
         other = {content: example[contents[j]] for content, j in zip(contents, order, strict=True)}
         source = [other[content] for content in stimuli.content_digests]
-        if stimuli.modality == "word":
-            # A word is read in its context: the story stays whole, and the features are dealt out afterwards.
+        if stimuli.modality in ("word", "sound"):
+            # They are read in their context: the story stays whole, and the features are dealt out afterwards.
             batches = list(self.encoder.encode(stimuli, layers, pool))
             yield {layer: np.concatenate([batch[layer] for batch in batches])[source] for layer in layers}
             return

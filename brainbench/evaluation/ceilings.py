@@ -10,6 +10,7 @@ of rows gives. The same groups give the region's interval. A ceiling whose inter
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -199,8 +200,6 @@ def split_half(data: np.ndarray, stimulus: np.ndarray, *, n_splits: int = 100, s
     ValueError
         If fewer than three stimuli were shown twice.
     """
-    from scipy import sparse
-
     rng = np.random.default_rng([seed, 31])
     _, inverse, counts = np.unique(stimulus, return_inverse=True, return_counts=True)
     repeated = np.flatnonzero(counts >= 2)
@@ -209,22 +208,48 @@ def split_half(data: np.ndarray, stimulus: np.ndarray, *, n_splits: int = 100, s
     rows = [np.flatnonzero(inverse == index) for index in repeated]
     halves = np.array([len(one) // 2 for one in rows])
     group = np.random.default_rng([seed, 41]).permutation(len(rows)) % min(N_GROUPS, len(rows))
-    starts, weights = np.concatenate([[0], np.cumsum(halves)]), np.repeat(1 / halves, halves)
-    averages = []
-    for _ in range(n_splits):
-        order = [rng.permutation(one) for one in rows]
-        for side in (0, 1):
-            taken = np.concatenate([one[side * h : (side + 1) * h] for one, h in zip(order, halves, strict=True)])
-            averages.append(sparse.csr_matrix((weights, taken, starts), shape=(len(rows), len(data))))
-    total = np.zeros((int(group.max()) + 2, data.shape[1]))
+    weights = np.zeros((2, n_splits, len(data)))  # of every showing in both halves of every split
+    for first, second in zip(*weights, strict=True):
+        for one, h in zip(rows, halves, strict=True):
+            order = rng.permutation(one)
+            first[order[:h]] = second[order[h : 2 * h]] = 1 / h
+    dealt = [weights[:, :, one].reshape(2 * n_splits, -1) for one in rows]
+    single = np.empty((int(group.max()) + 2, data.shape[1]))
+    length = 1 / float(np.mean(1 / halves))
     for start in range(0, data.shape[1], AT_ONCE):
         some = np.asarray(data[:, start : start + AT_ONCE], dtype=np.float64)
         some = some - some.mean(axis=0)
-        for first, second in zip(averages[::2], averages[1::2], strict=True):
-            total[:, start : start + AT_ONCE] += _correlations(first @ some, second @ some, group)
-    r, length = total / n_splits, 1 / float(np.mean(1 / halves))
-    single = _spearman_brown(r, 1 / length)
+        r = _correlations_of_halves(((of, some[one]) for of, one in zip(dealt, rows, strict=True)), group)
+        single[:, start : start + AT_ONCE] = _spearman_brown(r.mean(axis=1), 1 / length)
     return Reliability(single[0], single[1:])
+
+
+def _correlations_of_halves(halves: Iterable[tuple[np.ndarray, np.ndarray]], group: np.ndarray) -> np.ndarray:
+    """Return correlations over stimuli of the halves of their showings, ``(1 + n_groups, n_splits, n_targets)``.
+
+    A stimulus at a time, whose half means in all splits are one product: what is summed stays in the cache.
+
+    Parameters
+    ----------
+    halves : iterable of (ndarray (2 * n_splits, n_showings), ndarray (n_showings, n_targets))
+        Of every stimulus the weights of its showings in the first halves, then in the second ones, and the showings.
+    group : int ndarray (n_stimuli,)
+        Left out after the first row, which is of all stimuli.
+    """
+    sums: np.ndarray | None = None
+    for number, (weights, showings) in zip(group, halves, strict=True):
+        means = weights @ showings
+        n_splits = len(means) // 2
+        if sums is None:
+            sums = np.zeros((5, int(group.max()) + 1, n_splits, means.shape[1]))
+            product = np.empty_like(sums[0, 0])
+        one, other = means[:n_splits], means[n_splits:]
+        sums[:2, number] += means.reshape(2, n_splits, -1)
+        for total, (a, b) in zip(sums[2:, number], ((one, one), (other, other), (one, other)), strict=True):
+            np.multiply(a, b, out=product)
+            total += product
+    assert sums is not None
+    return _left_out(np.bincount(group)[:, None, None], *sums)
 
 
 def leave_one_out(data: np.ndarray) -> list[Ceiling]:
@@ -290,16 +315,21 @@ def _correlations(a: np.ndarray, b: np.ndarray, group: np.ndarray) -> np.ndarray
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     a, b = (a - a.mean(axis=0))[order], (b - b.mean(axis=0))[order]
+    sums = (np.add.reduceat(values, starts, axis=0) for values in (np.ones((len(order), 1)), a, b, a * a, b * b, a * b))
+    return _left_out(*sums)
 
-    def without(values: np.ndarray) -> np.ndarray:
-        parts = np.add.reduceat(values, starts, axis=0)
+
+def _left_out(
+    n: np.ndarray, a: np.ndarray, b: np.ndarray, aa: np.ndarray, bb: np.ndarray, ab: np.ndarray
+) -> np.ndarray:
+    """Return correlations over all groups, then without each, from sums over each, ``(1 + n_groups, ...)``."""
+
+    def without(parts: np.ndarray) -> np.ndarray:
         whole = parts.sum(axis=0)
         return np.concatenate([whole[None], whole - parts])
 
-    n = without(np.ones((len(order), 1)))
-    sum_a, sum_b = without(a), without(b)
-    squares = (without(a * a) - sum_a**2 / n) * (without(b * b) - sum_b**2 / n)
-    products = without(a * b) - sum_a * sum_b / n
-    size = np.sqrt(np.maximum(squares, 0))
+    n, a, b = without(n), without(a), without(b)
+    size = np.sqrt(np.maximum((without(aa) - a * a / n) * (without(bb) - b * b / n), 0))
     flat = size <= 1e-12 * np.maximum(size[0], 1e-300)
+    products = without(ab) - a * b / n
     return np.divide(products, size, out=np.zeros_like(products), where=~flat)

@@ -17,7 +17,7 @@ import numpy as np
 from brainbench.evaluation.exchange import make_exchange
 from brainbench.evaluation.family import p_of_draws
 
-_CHUNK_FLOATS = 8_000_000
+_CHUNK_FLOATS = 2_000_000
 """Floats that the work on one chunk of pairs, or on one chunk of shuffles, may hold."""
 
 
@@ -147,9 +147,13 @@ def _decide(
         some = pairs[start : start + max(1, _CHUNK_FLOATS // size)]
         hats, errors = _leave_out(residuals, some)
         best = _best_alphas(errors, np.asarray(total), stimulus)
-        for shuffle, (order, chosen) in enumerate(zip(stimulus, best, strict=True)):
-            difference = _difference(hats[chosen, np.arange(len(some))], some, order, runs)
-            right[shuffle, start : start + len(some)] = np.where(np.abs(difference) < 1e-9, 0.5, difference > 0)
+        step = max(1, _CHUNK_FLOATS // hats[0].size)
+        for first in range(0, len(shuffles), step):
+            part = slice(first, first + step)
+            chosen = hats[best[part], np.arange(len(some))]
+            beside = np.take_along_axis(chosen, shuffles[part, None, None, :], axis=3)
+            difference = _difference(beside, stimulus[part][:, some], runs)
+            right[part, start : start + len(some)] = np.where(np.abs(difference) < 1e-9, 0.5, difference > 0)
     return right
 
 
@@ -229,24 +233,30 @@ def _run_products(means: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _difference(
-    hats: np.ndarray,
-    pairs: np.ndarray,
-    order: np.ndarray,
-    runs: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]],
+    hats: np.ndarray, pairs: np.ndarray, runs: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
 ) -> np.ndarray:
-    """Return matched minus swapped correlations over targets of every pair, summed over runs, ``(n_pairs,)``.
+    """Return matched minus swapped correlations over targets, summed over runs, ``(n_shuffles, n_pairs)``.
 
     Predictions are ``hats @ means``; their inner products follow from small Gram matrices, so that nothing of size
-    pairs x targets is made.
+    pairs x targets is made, and all shuffles are columns of one product.
+
+    Parameters
+    ----------
+    hats : ndarray (n_shuffles, n_pairs, 2, n_stimuli)
+        What both predictions take of the mean pattern of every stimulus.
+    pairs : int ndarray (n_shuffles, n_pairs, 2)
+        The stimuli that are predicted.
+    runs : list of tuple
+        From `_run_products`.
     """
-    rows = order[pairs]  # (n_pairs, 2)
-    flat = hats.reshape(-1, hats.shape[2])
-    difference = np.zeros(len(pairs))
+    flat = hats.reshape(-1, hats.shape[3])
+    columns = np.broadcast_to(pairs[:, :, None, :], (*pairs.shape, 2))
+    difference = np.zeros(pairs.shape[:2])
     for gram, cross, size, shown in runs:
-        norm = np.sqrt(np.clip(((flat @ gram[np.ix_(order, order)]) * flat).sum(axis=1), 0, None)).reshape(-1, 2)
-        inner = (flat @ cross[order]).reshape(len(pairs), 2, -1)
-        inner = np.take_along_axis(inner, np.broadcast_to(rows[:, None, :], (len(pairs), 2, 2)), axis=2)
-        scale = norm[:, :, None] * size[rows][:, None, :]
+        norm = np.sqrt(np.clip(((flat @ gram) * flat).sum(axis=1), 0, None)).reshape(pairs.shape)
+        inner = np.take_along_axis((flat @ cross).reshape(hats.shape), columns, axis=3)
+        scale = norm[:, :, :, None] * size[pairs][:, :, None, :]
         r = np.divide(inner, scale, out=np.zeros_like(inner), where=scale > 1e-12)
-        difference += np.where(shown[rows].all(axis=1), r[:, 0, 0] + r[:, 1, 1] - r[:, 0, 1] - r[:, 1, 0], 0.0)
+        both = shown[pairs].all(axis=2)
+        difference += np.where(both, r[..., 0, 0] + r[..., 1, 1] - r[..., 0, 1] - r[..., 1, 0], 0.0)
     return difference

@@ -126,6 +126,15 @@ class Study(ABC, Generic[R]):
                 units.append(Unit("train", f"{entry.name}, network", {"network": key}, entry.encoder.train))
         return Stage("train encoders", units)
 
+    def rehearse(self) -> None:
+        """Let networks read noise as long as the first subject's trials; those of encoders did so when opened.
+
+        Raises
+        ------
+        UserError
+            If one cannot.
+        """
+
     def trained(self) -> list[str]:
         """Return what is said of networks that were trained here, besides those of encoders and pipelines."""
         return []

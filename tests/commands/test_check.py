@@ -1,12 +1,14 @@
 """What `check` says of stimuli before anything runs."""
 
 import pandas as pd
+import pytest
 import yaml
 
 from brainbench.cli import main
 from brainbench.data.base import Stimuli
 from brainbench.data.check import repeated_content
 from tests.data.folders import write_trials
+from tests.data.test_trials import write_folder
 
 RECIPE = {
     "kind": "encode",
@@ -59,3 +61,21 @@ def test_words_of_a_story_may_repeat():
     texts = Stimuli.of(["the", "dog", "the"])
     assert repeated_content(texts) is not None
     assert repeated_content(Stimuli(texts.ids, "word", texts.load, texts.content_digests)) is None
+
+
+def test_networks_that_cannot_read_the_trials_are_found(tmp_path, capsys):
+    write_folder(tmp_path, runs=1, seconds=20)
+    dataset = {"name": "eeg-folder", "root": str(tmp_path), "tmin": 0.0, "tmax": 0.2}
+    network = {"name": "net", "decoder": "mvcnet"}
+    scheme = {"scheme": "k-fold", "n_splits": 2}
+    recipe = {"kind": "decode", "dataset": dataset, "pipelines": [network], "evaluate": [scheme]}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(tmp_path / "mine.yaml")])
+    out, err = capsys.readouterr()
+    assert ended.value.code == 2 and "no problems" not in out and "Traceback" not in err
+    assert "pipeline 'net', s1: trials of 21 samples are shorter than one pooling window of 50" in err
+    recipe["dataset"]["tmax"] = 2.0
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
+    main_without_exit(["check", str(tmp_path / "mine.yaml")])
+    assert capsys.readouterr().out.endswith("no problems\n")

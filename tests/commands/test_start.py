@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from brainbench.cli import main
 from brainbench.recipes.reader import read_recipe
 from brainbench.runs.identity import recipe_digest
 
@@ -71,3 +72,13 @@ compiled = torch.compile(lambda x: x + 1, backend="eager")(torch.ones(2)).tolist
 print(json.dumps([timm.is_model("tf_efficientnet_lite0"), before, compiled, "torch._dynamo" in sys.modules]))
 """
     assert probe([], code=code)[0] == [True, False, [2.0, 2.0], True]
+
+
+def test_an_interrupt_is_said_whatever_it_meets(monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("brainbench.commands.catalog.prune", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["cache", "prune"])
+    assert ended.value.code == 130 and capsys.readouterr().err.startswith("interrupted: ")

@@ -6,6 +6,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
+from sklearn.utils.estimator_checks import check_estimator
 
 from brainbench.decoders.classifiers import make_classifier
 from brainbench.decoders.covariance import CspLda, FbcspLda, Fgmdm, TangentLr
@@ -36,13 +37,29 @@ def test_every_order_is_fitted_as_if_alone(name, n_classes, n_features):
 def test_shrinkage_of_few_rows(shape):
     Z = np.random.default_rng(1).normal(size=shape) * np.linspace(0.5, 2, shape[1])
     Z -= Z.mean(axis=0)
-    assert ledoit_wolf(Z) == pytest.approx(ledoit_wolf_shrinkage(Z))
+    assert ledoit_wolf(Z[None])[0] == pytest.approx(ledoit_wolf_shrinkage(Z))
 
 
 def test_decisions_are_those_of_a_discriminant():
     X, orders, X_test = rows(60)
-    known = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(X, orders[0])
-    np.testing.assert_allclose(decisions(X, orders[0], X_test), known.decision_function(X_test), rtol=1e-6)
+    for labels, one in zip(orders, decisions(X, orders, X_test, 3), strict=True):
+        known = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(X, labels)
+        np.testing.assert_allclose(one, known.decision_function(X_test), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_features", [1, 6, 80])
+def test_a_discriminant_is_the_one_of_scikit_learn(n_features):
+    X, orders, X_test = rows(n_features)
+    X[:, -1] = np.where(n_features > 1, 0.1, X[:, -1])  # a voxel that does not vary
+    names = np.array(["face", "house", "shoe"])[orders[1]]
+    known = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(X, names)
+    found = make_classifier("shrinkage_lda").fit(X, names)
+    np.testing.assert_array_equal(found.predict(X_test), known.predict(X_test))
+    np.testing.assert_allclose(found.intercept_, known.intercept_, rtol=1e-6)
+
+
+def test_the_discriminant_is_a_classifier():
+    check_estimator(make_classifier("shrinkage_lda"))
 
 
 def test_a_class_that_is_missing_is_never_predicted():

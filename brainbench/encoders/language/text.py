@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,8 +20,8 @@ from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.reading import close
 from brainbench.encoders.selfcheck import Probe, checked
 from brainbench.networks.devices import automatic_batch, in_batches, resolve_device
-from brainbench.networks.pretrained import Loaded, from_pretrained, of_part, quietly
-from brainbench.networks.weights import digest_weights, hub, seeded
+from brainbench.networks.pretrained import Loaded, built, digest_config, of_part, quietly
+from brainbench.networks.weights import digest_weights, hub
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,20 +88,15 @@ class TextEncoder(NetworkEncoder):
         self.note = "; ".join([*self._said, *self.reading.said])
 
     def _build(self) -> tuple[Any, Any]:
-        import torch
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        from transformers import AutoTokenizer
 
         options: dict[str, Any] = {"trust_remote_code": False}
         if Path(self.source).is_dir():
             options["local_files_only"] = True
-        with quietly(), hub(f"encoder '{self.name}': text model '{self.settings.model}'"):
+        what = f"encoder '{self.name}': text model '{self.settings.model}'"
+        with quietly(), hub(what):
             tokenizer = AutoTokenizer.from_pretrained(self.source, **options)
-            if self.settings.weights == "random":
-                config = AutoConfig.from_pretrained(self.source, **options)
-                with seeded(self._seed):
-                    network, loaded = AutoModel.from_config(config, dtype=torch.float32), None
-            else:
-                network, loaded = from_pretrained(self.source, seed=self._seed, **options)
+        network, loaded = built(self.source, seed=self._seed, untrained=self.untrained, what=what)
         tower = text_tower(network)
         self._config = getattr(tower, "config", network.config)
         if tower is not network:
@@ -122,7 +116,7 @@ class TextEncoder(NetworkEncoder):
     def _settings(self) -> dict[str, Any]:
         return {
             "network": type(self.network).__name__,
-            "config": self._config_digest(),
+            "config": digest_config(self._config),
             "weights": self._weights,
             "tokenizer": self._tokenizer_digest,
             "context": self.settings.context,
@@ -130,13 +124,6 @@ class TextEncoder(NetworkEncoder):
             **({"window": self.window} if self.settings.context == "stream" else {}),
             **({"tokens": "last"} if self.settings.tokens == "last" else {}),
         }
-
-    def _config_digest(self) -> str:
-        """Return a digest of the configuration: equal weights act otherwise under another activation or epsilon."""
-        values = self._config.to_dict()
-        said = ("transformers_version", "architectures", "dtype", "torch_dtype")
-        kept = {name: value for name, value in values.items() if not name.startswith("_") and name not in said}
-        return digest(json.dumps(kept, sort_keys=True, default=str))
 
     def parameters(self) -> dict[str, Any]:
         """Return tokenizer, context and the digest of the weights."""

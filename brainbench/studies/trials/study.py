@@ -25,7 +25,7 @@ from brainbench.studies.trials.decoding import (
 )
 from brainbench.studies.trials.insight import note_calibration, note_explanations, note_networks
 from brainbench.studies.trials.parts import Sweep, check_sweeps, report_sweeps, sweep_units
-from brainbench.studies.trials.trials import Case, Member, open_trials, recordings_of
+from brainbench.studies.trials.trials import Case, Member, check_pipelines, open_member, open_trials, recordings_of
 from brainbench.studies.words import joined
 
 NEVER = {
@@ -76,6 +76,10 @@ class TrialsStudy(Study[TrialsRecipe]):
     def sweeps(self) -> list[tuple[Case, Sweep, list[Unit]]]:
         """Windows and bands of the leading scheme."""
         return [(case, sweep, mine) for case in _leading(self.cases) for sweep, mine in sweep_units(self.opened, case)]
+
+    def rehearse(self) -> None:
+        """Try every pipeline on trials of the first subject."""
+        check_pipelines(self.recipe, [open_member(self.opened, self.opened.subjects[0])])
 
     def stages(self) -> Iterator[Stage]:
         """Yield the one stage: nothing here needs another unit."""

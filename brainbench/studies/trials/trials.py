@@ -151,6 +151,12 @@ def open_trials(opened: Opened[TrialsRecipe]) -> tuple[list[Member], list[Case]]
     members = [open_member(opened, subject) for subject in opened.subjects]
     if any(evaluation.across_subjects for evaluation in recipe.evaluate):
         check_alike(members)
+    check_pipelines(recipe, members)
+    return members, [case for evaluation in recipe.evaluate for case in _cases(evaluation, members, recipe)]
+
+
+def check_pipelines(recipe: TrialsRecipe, members: Sequence[Member]) -> None:
+    """Refuse bands that a subject's rate does not hold, and networks that cannot read a subject's trials."""
     checked: set[tuple[str, tuple[int, ...]]] = set()
     for member in members:
         for settings in recipe.pipelines:
@@ -169,7 +175,6 @@ def open_trials(opened: Opened[TrialsRecipe]) -> tuple[list[Member], list[Case]]
                     where = f"pipeline '{settings.name}', {member.subject}"
                     raise UserError(f"{where}: {error.message}", hint=error.hint) from error
                 checked.add((settings.name, shape))
-    return members, [case for evaluation in recipe.evaluate for case in _cases(evaluation, members, recipe)]
 
 
 def check_alike(members: Sequence[Member]) -> None:

@@ -1,0 +1,113 @@
+"""Small data of the form of real recordings, for the sweep over settings: noise, with what a recipe must find in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from tests.sweeps.loaders import write_alice
+
+
+def write_long_story(root: Path) -> None:
+    """The story of the sweep over files, of 120 volumes and 72 words."""
+    write_alice(root)
+    rng = np.random.default_rng(0)
+    data = root / "alice_data_shared"
+    for folder in ("8mm", "10mm"):
+        (data / folder).mkdir(exist_ok=True)
+        for subject in ("s1", "s2"):
+            np.savetxt(data / folder / f"{subject}-timecourses.txt", rng.normal(size=(120, 6)))
+    for path in data.glob("s?-*.txt"):
+        np.savetxt(path, rng.normal(size=(130, np.loadtxt(path, ndmin=2).shape[1])))
+    head = (root / "alice_stim_shared" / "story.TextGrid").read_text().split("intervals: size")[0]
+    words = ("alice", "was", "beginning", "to", "get", "very", "tired", "of", "sitting", "by", "her", "sister") * 6
+    lines = [f"intervals: size = {len(words)}"]
+    for row, word in enumerate(words):
+        start = 21 + 3 * row
+        lines += [f"intervals [{row + 1}]:", f"xmin = {start}", f"xmax = {start + 1 + row % 3}", f'text = "{word}"']
+    grid = head.replace("xmax = 60", "xmax = 260") + "\n".join(lines) + "\n"
+    (root / "alice_stim_shared" / "story.TextGrid").write_text(grid)
+
+
+def write_blocks(root: Path) -> None:
+    """Four runs with a block of each of five categories; every voxel answers to one of them."""
+    rng = np.random.default_rng(0)
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    names = ["face", "house", "cat", "shoe", "chair"]
+    for run in range(1, 5):
+        folder = root / "sub001" / "BOLD" / f"task001_run{run:03d}"
+        folder.mkdir(parents=True)
+        values = rng.normal(100, 2, (4, 3, 1, 48))
+        onsets = 2.5 + 22.5 * np.arange(5)
+        shown = rng.permutation(names)
+        for onset, name in zip(onsets, shown, strict=True):
+            rows = slice(int(onset / 2.5) + 1, int(onset / 2.5) + 6)
+            values.reshape(12, 48)[names.index(name) :: 5, rows] += 3
+        for image in ("bold_1slice", "bold"):
+            stored = nibabel.Nifti1Image(values.astype(np.float32), affine)
+            stored.header.set_zooms((3.0, 3.0, 3.0, 2.5))
+            stored.header.set_xyzt_units("mm", "sec")
+            nibabel.save(stored, folder / f"{image}.nii.gz")
+        events = pd.DataFrame({"onset": onsets, "duration": 15.0, "trial_type": shown})
+        events.to_csv(folder / "bold_events.tsv", sep="\t", index=False)
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 3, 1), np.uint8), affine), root / "slice_mask.nii.gz")
+
+
+def write_letters(root: Path) -> None:
+    """Three runs of a style each, with the same eight letters; every voxel answers to a patch."""
+    rng = np.random.default_rng(0)
+    root.mkdir(exist_ok=True)
+    patterns = np.tile(rng.integers(0, 2, (8, 144)), (3, 1))
+    patterns[8:16, 0], patterns[16:, 1] = 1 - patterns[8:16, 0], 1 - patterns[16:, 1]
+    np.savez(
+        root / "sub-01_figures.npz", fmri=patterns[:, ::24] + rng.normal(size=(24, 6)), pattern12=patterns,
+        run=np.repeat([1, 2, 3], 8), stim_type=np.repeat(["thin", "thick", "wide"], 8),
+    )  # fmt: skip
+
+
+def write_movements(root: Path) -> None:
+    """Two participants in all runs of fist movements: eight channels, ten events a run, a rhythm on one side."""
+    import mne
+
+    names = ["FC3", "C3", "C1", "Cz", "C2", "C4", "FC4", "Oz"]
+    rng = np.random.default_rng(0)
+    onsets = 2.0 + 5.0 * np.arange(10)
+    for subject in ("S001", "S002"):
+        (root / subject).mkdir(parents=True)
+        for run in (3, 4, 7, 8, 11, 12):
+            kinds = rng.permutation(["T1", "T2"] * 5)
+            data = rng.normal(size=(len(names), 160 * 56))
+            for onset, kind in zip(onsets, kinds, strict=True):
+                at = slice(int(onset * 160), int((onset + 4) * 160))
+                wave = 0.5 * np.sin(2 * np.pi * 11 * np.arange(640) / 160)
+                data[names.index("C3" if kind == "T1" else "C4"), at] += wave
+            raw = mne.io.RawArray(1e-5 * data, mne.create_info(names, 160.0, "eeg"), verbose="ERROR")
+            raw.set_annotations(mne.Annotations(onsets, 4.0, list(kinds)))
+            mne.export.export_raw(root / subject / f"{subject}R{run:02d}.edf", raw, verbose="ERROR")
+
+
+def write_photos(root: Path) -> None:
+    """Three categories of sixteen pictures, each of a colour with noise."""
+    rng = np.random.default_rng(0)
+    for number, category in enumerate(("cup", "lamp", "tree")):
+        (root / category).mkdir(parents=True)
+        for index in range(16):
+            picture = rng.integers(0, 120, (40, 48, 3))
+            picture[:, : 8 + 2 * index, number] += 120
+            Image.fromarray(picture.astype(np.uint8)).save(root / category / f"{index:02d}.png")
+
+
+SMALL_DATA: dict[str, Callable[[Path], Any]] = {
+    "alice": write_long_story,
+    "haxby2001": write_blocks,
+    "miyawaki2008": write_letters,
+    "MNE-eegbci-data": write_movements,
+    "caltech101-mini": write_photos,
+}
+"""Folder of real recordings -> what writes small data of its form."""
