@@ -1,10 +1,11 @@
-"""Every architecture of transformers that reads text, and every family of timm, built small with random weights.
+"""Architectures built small with random weights: text in transformers, all of timm, and what users of this field run.
 
 Each gets a verdict: `read` (its layers are the library's own hidden states or feature maps of a stimulus alone, to
 1e-5 of the largest value, found here by another way than the check on opening), `refused` (by name, with the reason),
 or `WRONG`. Kinds that cannot be built small from their configuration alone are `not built`.
 
     python benchmarks/architectures.py [--sample 20 --seed 7] [NAME ...]
+    python benchmarks/architectures.py --named
 """
 
 from __future__ import annotations
@@ -241,14 +242,133 @@ def timm_verdict(family: str, _folder: Path) -> tuple[str, str]:
     )
 
 
+# Pictures in transformers and torchvision -----------------------------------------------------------------------------
+
+
+VISION = ("vit", "deit", "beit", "dinov2", "dinov2_with_registers", "dinov3_vit", "siglip", "clip")
+PICTURES = list(np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3)).astype(np.uint8))
+
+
+def vision_verdict(kind: str, folder: Path) -> tuple[str, str]:
+    """Hold a network of pictures against hidden states; how many tokens are no patches is written down here."""
+    from transformers import AutoConfig, AutoModel, ViTImageProcessor
+
+    before = {"vit": 1, "deit": 2, "beit": 1, "dinov2": 1, "dinov2_with_registers": 5, "dinov3_vit": 5, "clip": 1}
+    sizes = _sizes(AutoConfig.for_model(kind))
+    for one in (sizes, *(sizes[name] for name in ("vision_config",) if name in sizes)):
+        one |= {"image_size": 32, "patch_size": 8}
+    if kind == "dinov3_vit":
+        sizes["num_register_tokens"] = 4
+    torch.manual_seed(0)
+    AutoModel.from_config(AutoConfig.for_model(kind, **sizes)).save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    encoder: Any = open_encoder({"name": kind, "family": "image", "model": str(folder)})
+    taps = list(encoder.features(PICTURES).values())
+    states: list[list[np.ndarray]] = []
+    for picture in PICTURES:
+        with torch.inference_mode():
+            found = encoder.network(pixel_values=encoder.prepare([picture]), output_hidden_states=True).hidden_states
+        states.append([state[0, before.get(kind, 0) :].mean(0).numpy() for state in found])
+    expected = [np.stack(each) for each in zip(*states, strict=True)]
+    tap = encoder.taps[-1]
+    last = []
+    for name, module in encoder.network.named_modules():
+        if name.rpartition(".")[2] in ("norm", "layernorm"):
+            with contextlib.suppress(Exception), torch.inference_mode():
+                values = encoder.run(encoder._inputs(PICTURES), [tap])[tap.name]
+                last.append(module(values)[:, before.get(kind, 0) :].mean(1).numpy())
+    return _agree(taps, expected, last), f"{len(taps)} taps; {encoder.note}"
+
+
+def torchvision_verdict(model: str, _folder: Path) -> tuple[str, str]:
+    """Hold a network of torchvision against hooks of the plainest kind."""
+    encoder: Any = open_encoder(
+        {"name": model, "family": "image", "model": f"torchvision:{model}", "weights": "random", "image_size": 64}
+    )
+    found = encoder.features(PICTURES)
+    right = []
+    for tap in encoder.taps[1:]:
+        seen: list[torch.Tensor] = []
+        handle = encoder.network.get_submodule(tap.module).register_forward_hook(
+            lambda _m, _a, out, seen=seen: seen.append(out.clone())
+        )
+        with torch.inference_mode():
+            encoder.network(encoder.prepare(PICTURES))
+        handle.remove()
+        value = seen[0].mean((2, 3)) if seen[0].ndim == 4 else seen[0]
+        right.append(_same(found[tap.name], value.numpy()))
+    return ("read" if all(right) else "WRONG"), f"{len(found)} taps; {encoder.note}"
+
+
+# Sound ----------------------------------------------------------------------------------------------------------------
+
+
+AUDIO = ("whisper", "wav2vec2", "hubert", "wavlm", "data2vec-audio", "wav2vec2-bert")
+
+
+def audio_verdict(kind: str, folder: Path) -> tuple[str, str]:
+    """Hold a network of sound against hidden states of two seconds of noise."""
+    import transformers
+    from transformers import AutoConfig, AutoModel
+
+    from brainbench.data.base import Stimuli
+    from brainbench.data.sound.recording import Recording
+
+    sizes = _sizes(AutoConfig.for_model(kind)) | {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
+    if kind == "whisper":
+        sizes |= {"max_source_positions": 100, "decoder_start_token_id": 2}
+    elif kind != "wav2vec2-bert":
+        sizes["conv_dim"] = [8] * 7
+    torch.manual_seed(0)
+    AutoModel.from_config(AutoConfig.for_model(kind, **sizes)).save_pretrained(folder)
+    names = {"whisper": "WhisperFeatureExtractor", "wav2vec2-bert": "SeamlessM4TFeatureExtractor"}
+    extractor = getattr(transformers, names.get(kind, "Wav2Vec2FeatureExtractor"))
+    extractor(**({"chunk_length": 2} if kind == "whisper" else {})).save_pretrained(folder)
+    settings = {"name": kind, "family": "audio", "model": str(folder), "window_s": 2, "overlap_s": 0}
+    encoder: Any = open_encoder(settings)
+    noise = np.random.default_rng(0).standard_normal((2, 32_000)).astype(np.float32) / 10
+    taps = list(encoder.features(Stimuli.of_sounds([Recording.of(one, 16_000) for one in noise])).values())
+    states = []
+    for one in noise:
+        inputs = encoder.processor([one], sampling_rate=16_000, return_tensors="pt")
+        with torch.inference_mode():
+            found = encoder.network(**inputs, output_hidden_states=True).hidden_states
+        states.append([state[0].mean(0).numpy() for state in found])
+    expected = [np.stack(each) for each in zip(*states, strict=True)]
+    tap, last = encoder.taps[-1], []
+    for name in ("layer_norm", "encoder.layer_norm"):
+        with contextlib.suppress(AttributeError), torch.inference_mode():
+            norm = encoder.network.get_submodule(name)
+            last.append(
+                np.stack([norm(encoder.run(encoder._inputs([x]), [tap])[tap.name])[0].mean(0).numpy() for x in noise])
+            )
+    return _agree(taps, expected, last), f"{len(taps)} taps; {encoder.note}"
+
+
 # All ------------------------------------------------------------------------------------------------------------------
+
+
+JUDGES = {
+    "text": text_verdict,
+    "timm": timm_verdict,
+    "vision": vision_verdict,
+    "torchvision": torchvision_verdict,
+    "audio": audio_verdict,
+}
+NAMED = (
+    *(f"vision:{kind}" for kind in VISION),
+    "text:clip", "torchvision:alexnet", "timm:resnet", "timm:vgg",
+    *(f"audio:{kind}" for kind in AUDIO),
+    "text:gpt2", "text:llama", "text:qwen3", "text:gpt_neox",
+)  # fmt: skip
+"""What users of this field run; none of them may be refused."""
 
 
 def verdicts(names: list[str]) -> Iterator[tuple[str, str, str]]:
     """Yield name, verdict and remark of architectures by name: ``text:bert``, ``timm:resnet``."""
     for name in names:
         family, _, kind = name.partition(":")
-        judge = {"text": text_verdict, "timm": timm_verdict}[family]
+        judge = JUDGES[family]
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -260,16 +380,18 @@ def verdicts(names: list[str]) -> Iterator[tuple[str, str, str]]:
 
 
 def every_name() -> list[str]:
-    return [f"text:{kind}" for kind in text_kinds()] + [f"timm:{family}" for family in timm_families()]
+    every = [f"text:{kind}" for kind in text_kinds()] + [f"timm:{family}" for family in timm_families()]
+    return [*every, *(name for name in NAMED if name not in every)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="such as text:bert or timm:resnet; all without")
+    parser.add_argument("--named", action="store_true", help="those that users of this field run; none may be refused")
     parser.add_argument("--sample", type=int, help="only so many, drawn by --seed")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    names = options.names or every_name()
+    names = options.names or (list(NAMED) if options.named else every_name())
     if options.sample:
         names = list(np.random.default_rng(options.seed).permutation(names)[: options.sample])
     counts: Counter[str] = Counter()
@@ -277,7 +399,7 @@ def main() -> None:
         counts[verdict] += 1
         print(f"{name:<40} {verdict:<10} {remark[:240]}", flush=True)
     print(", ".join(f"{n} {verdict}" for verdict, n in counts.most_common()), f"of {sum(counts.values())}")
-    sys.exit(1 if counts["WRONG"] else 0)
+    sys.exit(1 if counts["WRONG"] or (options.named and counts["read"] < len(names)) else 0)
 
 
 if __name__ == "__main__":

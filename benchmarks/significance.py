@@ -71,7 +71,7 @@ def recipes() -> dict[str, tuple[Path, tuple[str, ...]]]:
     shipped = HERE.parent / "recipes"
     return {
         "quickstart": (shipped / "quickstart.yaml", ()),
-        "alice-language, 2 listeners": (shipped / "alice-language.yaml", ("dataset.subjects=[S01, S04]",)),
+        "alice-language, 2 listeners": (shipped / "alice-language.yaml", ("dataset.subjects=[s18, s22]",)),
     }
 
 

@@ -11,8 +11,8 @@ from brainbench.evaluation.exchange import make_exchange, time_exchange
 from brainbench.evaluation.family import p_of_draws
 from brainbench.evaluation.refit import column_scores, refit_null
 from brainbench.evaluation.splitters import make_splitter
-from brainbench.features.drift import remove_drift, segments_of
-from brainbench.ridge.encoding import FoldDesign, FoldSettings, without_drift
+from brainbench.features.drift import remove_drift, restore_drift, segments_of
+from brainbench.ridge.encoding import FoldDesign, FoldSettings, noise_and_drift
 
 N_ROWS, N_RUNS, T_R, PERIOD = 300, 3, 2.0, 100.0
 SETTINGS = FoldSettings(alphas=ALPHAS, t_r=T_R, high_pass_s=PERIOD)
@@ -45,9 +45,9 @@ def disturbed(seed: int, *, many: int, kind: str, ar: float = 0.3) -> list[float
     designs = [
         FoldDesign([X], *fold, SETTINGS, inner_groups=None, run=run, nuisance=nuisance) for fold in folds
     ]  # fmt: skip
-    left = without_drift(Y, run, SETTINGS, nuisance)
-    flat = remove_drift(Y, segments_of(np.arange(N_ROWS), run), T_R, PERIOD)
-    block, length = time_exchange(flat, run)
+    noise, stays = noise_and_drift(Y, run, SETTINGS, nuisance)
+    drift = (segments_of(np.arange(N_ROWS), run), T_R, PERIOD)
+    block, length = time_exchange(restore_drift(remove_drift(Y, *drift), *drift), run)
     exchange = make_exchange(
         N_ROWS, kind=block, run=run, block_length=length, n_exchanges=N_EXCHANGES, seed=seed % 2**31
     )
@@ -58,7 +58,7 @@ def disturbed(seed: int, *, many: int, kind: str, ar: float = 0.3) -> list[float
 
     score = column_scores("pearson_r", "folds")
     regions = {str(i): np.arange(many) == i for i in range(many)}
-    null = refit_null(left, exchange, refit, score, regions, base=Y - left, n_refitted=10_000)
+    null = refit_null(noise, exchange, refit, score, regions, base=stays, n_refitted=10_000)
     observed = score(list(refit(Y)))
     return [p_of_draws(float(one), draws, exchange) for one, draws in zip(observed, null.regions.T, strict=True)]
 

@@ -74,8 +74,12 @@ def _guess(model: str, weights: str) -> EncoderSettings:
     """Return settings for a model given by name alone: a family, a text model, or else a timm model."""
     if model in ENCODERS and _speaks_for_itself(ENCODERS[model]):
         return encoder_settings({"name": model, "family": model})
-    if model == "minilm" or "/" in model or Path(model).is_dir():
-        kind = "random" if weights == "random" and model != "minilm" and not Path(model).is_dir() else "pretrained"
+    folder = Path(model)
+    if (folder / "preprocessor_config.json").is_file() and not (folder / "tokenizer_config.json").is_file():
+        kind = "random" if weights == "random" else "pretrained"
+        return encoder_settings({"name": "model", "family": "image", "model": model, "weights": kind})
+    if model == "minilm" or "/" in model or folder.is_dir():
+        kind = "random" if weights == "random" and model != "minilm" and not folder.is_dir() else "pretrained"
         return encoder_settings({"name": "model", "family": "text", "model": model, "weights": kind})
     return encoder_settings({"name": model, "family": "image", "model": model, "weights": weights})
 

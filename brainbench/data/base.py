@@ -16,9 +16,10 @@ import numpy as np
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.account import RunUse, rows_by_run
+from brainbench.data.sound.recording import Heard, Recording, sounds_of
 from brainbench.recipes import datasets as catalogue
 
-Modality = Literal["image", "text", "word", "array"]
+Modality = Literal["image", "text", "word", "sound", "array"]
 
 
 class TargetMasker(Protocol):
@@ -36,9 +37,10 @@ class Stimuli:
     ----------
     ids : sequence of str
         One name per stimulus, unique, in the order encoders see them.
-    modality : {"image", "text", "word", "array"}
+    modality : {"image", "text", "word", "sound", "array"}
         ``image``: `load` gives ``(height, width, 3)`` uint8 RGB. ``text``: a string. ``word``: one word of a
         continuous story, in order (`load` gives the word; encoders may use the words before it).
+        ``sound``: a piece of a recording (`load` gives float32 ``(n_samples,)``; `heard` says which).
         ``array``: a float array that only array encoders accept (pixels of a pattern, sound power).
     load : callable
         ``load(i)`` returns stimulus `i`.
@@ -54,6 +56,10 @@ class Stimuli:
         What people wrote of each image, where somebody did.
     sfreq : float, optional
         Samples per second, where stimuli are signals: ``array`` of ``(n_channels, n_times)``.
+    layout : brainbench.recordings.whole.sensors.Layout, optional
+        Which sensors the channels of signals are, for encoders that ask where they lie.
+    heard : Heard, optional
+        The piece of a recording that each stimulus is: always for ``sound``, for ``word`` where the sound is known.
     """
 
     ids: Sequence[str]
@@ -66,6 +72,8 @@ class Stimuli:
     source: str = ""
     captions: Sequence[tuple[str, ...]] | None = None
     sfreq: float | None = None
+    layout: Any = None
+    heard: Heard | None = None
 
     @classmethod
     def of(cls, values: Sequence[np.ndarray] | Sequence[str], ids: Sequence[str] | None = None) -> Stimuli:
@@ -97,6 +105,20 @@ class Stimuli:
             duration=None if self.duration is None else np.asarray(self.duration)[rows],
             labels={name: np.asarray(values)[rows] for name, values in self.labels.items()},
             captions=None if self.captions is None else [self.captions[i] for i in rows],
+            heard=None if self.heard is None else self.heard.take(rows),
+        )
+
+    @classmethod
+    def of_sounds(cls, recordings: Sequence[Recording]) -> Stimuli:
+        """Return whole recordings as stimuli; `Recording.of` holds one in memory, `open_wav` opens a file."""
+        heard = sounds_of(recordings)
+        return cls(
+            ids=[f"{index:05d}-{one.name}" for index, one in enumerate(recordings)],
+            modality="sound",
+            load=heard.piece,
+            content_digests=[one.digest for one in recordings],
+            source="sounds in memory",
+            heard=heard,
         )
 
     def digest(self) -> str:
@@ -104,7 +126,9 @@ class Stimuli:
         timing = [None if a is None else digest_array(np.asarray(a)) for a in (self.onset, self.duration)]
         captions = [] if self.captions is None else [[list(one) for one in self.captions]]
         rate = [] if self.sfreq is None else [self.sfreq]
-        return digest([self.modality, list(self.content_digests), timing, *captions, *rate])
+        layout = [] if self.layout is None else [self.layout.digest()]
+        heard = [] if self.heard is None else [self.heard.digest()]
+        return digest([self.modality, list(self.content_digests), timing, *captions, *rate, *layout, *heard])
 
 
 @dataclass(frozen=True)

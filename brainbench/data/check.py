@@ -105,7 +105,7 @@ def _stimulus(stimuli: Stimuli, index: int) -> Iterator[str]:
     if stimuli.modality == "image":
         if not (isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3):
             yield f"stimulus '{name}' is not an image (height, width, 3) of uint8"
-    elif stimuli.modality == "array":
+    elif stimuli.modality in ("array", "sound"):
         if not (isinstance(value, np.ndarray) and value.dtype.kind == "f" and np.isfinite(value).all()):
             yield f"stimulus '{name}' is not an array of finite numbers"
     elif not (isinstance(value, str) and value.strip()):

@@ -16,9 +16,11 @@ from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.data.base import Modality, Stimuli
 from brainbench.data.layouts.matrices import name_some
+from brainbench.data.sound.recording import Heard, Recording, open_wav
 from brainbench.data.tables import Table, read_table, read_text
 
 _COLUMNS = ("id", "path", "text", "onset", "duration", "run")
+_OF_SOUNDS = ("sound", "start")
 _MODES = ("RGB", "L", "P", "1", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 """Pillow modes of at most 8 bits a channel."""
 _THREADS = 4
@@ -59,7 +61,9 @@ def read_stimuli(path: Path, modality: Modality, *, continuous: bool = False) ->
     path : Path
         Columns ``id`` and ``path`` (relative to the table's folder) or ``text``; with `continuous` also ``onset`` (s),
         and ``duration`` (s) and ``run`` if there are such; all other columns are labels.
-    modality : {"image", "text", "word"}
+    modality : {"image", "text", "word", "sound"}
+        Sounds have a column ``path`` of .wav files, words may have one, ``sound``; ``start`` (s; words: the onset) and
+        ``duration`` (s; sounds: all of it) say which piece of the file is heard.
     continuous : bool
 
     Raises
@@ -79,6 +83,10 @@ def read_stimuli(path: Path, modality: Modality, *, continuous: bool = False) ->
         files = _find_files(table)
         digests = _check_images(table, files)
         load = _ImageLoader(files, path, table.lines)
+    elif modality == "sound":
+        table.require("path")
+        files = _find_files(table)
+        digests, load = [""] * len(ids), str  # known when the sounds are open
     else:
         texts, files = _texts(table)
         digests = [digest(text) for text in texts]
@@ -86,9 +94,19 @@ def read_stimuli(path: Path, modality: Modality, *, continuous: bool = False) ->
     onset = duration = run = None
     if continuous:
         onset, duration, run = _timing(table)
+    heard = None
+    if modality == "sound" or (modality == "word" and "sound" in table):
+        heard, sounds = _heard(table, "path" if modality == "sound" else "sound", onset)
+        files += sounds
     table.finish()
+    if modality == "sound" and heard is not None:
+        load = heard.piece
+        digests = [heard.take([i]).digest() for i in range(len(ids))]
+        if continuous and duration is None:
+            duration = heard.end - heard.start
     notes = [] if modality == "word" else _equal_content(ids, digests)
     used = {"id", "path" if files else "text", *(("onset", "duration", "run") if continuous else ())}
+    used |= {"duration", "text" if modality == "word" else "path"} if heard is not None else set()
     unused = [name for name in _COLUMNS if name in table and name not in used]
     if unused:
         rows = "time points" if continuous else "trials"
@@ -100,8 +118,9 @@ def read_stimuli(path: Path, modality: Modality, *, continuous: bool = False) ->
         content_digests=digests,
         onset=onset,
         duration=duration,
-        labels=table.others(*_COLUMNS),
+        labels=table.others(*_COLUMNS, *(_OF_SOUNDS if heard is not None else ())),
         source=path.name,
+        heard=heard,
     )
     return StimulusTable(stimuli, path, table.lines, run, [path, *files], notes)
 
@@ -207,6 +226,34 @@ def _texts(table: Table) -> tuple[list[str], list[Path]]:
                     table.problems.add(f"{file.name}: the file is empty", line)
         texts.append(text)
     return texts, files
+
+
+def _heard(table: Table, column: str, onset: np.ndarray | None) -> tuple[Heard | None, list[Path]]:
+    """Return which piece of which sound each row is, and the sounds' files; what is wrong is a problem of its row."""
+    files = [table.path.parent / cell for cell in table.texts(column)]
+    opened: dict[Path, Recording] = {}
+    for line, file in zip(table.lines, files, strict=True):
+        if file not in opened:
+            try:
+                opened[file] = open_wav(file)
+            except UserError as error:
+                table.problems.add(f"column '{column}': {error.message}", line)
+    if table.problems:
+        return None, []
+    start = table.numbers("start", minimum=0.0) if "start" in table else onset if column == "sound" else None
+    start = np.zeros(len(table)) if start is None else np.asarray(start, dtype=float)
+    if "duration" in table:
+        end = start + table.numbers("duration", minimum=0.0)
+    elif column == "sound":
+        table.require("duration")
+        return None, []
+    else:
+        end = np.array([opened[file].duration for file in files])
+    places = {file: place for place, file in enumerate(opened)}
+    heard = Heard(list(opened.values()), np.array([places[file] for file in files], dtype=int), start, end)
+    for row, problem in heard.problems(table.texts("id")):
+        table.problems.add(problem, table.lines[row])
+    return heard, list(opened)
 
 
 def _timing(table: Table) -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:

@@ -81,6 +81,20 @@ class Encoder(ABC):
     def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
         """Yield batches in the order of the stimuli: ``{layer: float32 (n_in_batch, n_features)}``."""
 
+    def encode_rest(
+        self, stimuli: Stimuli, layers: Sequence[str], pool: Pool, done: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yield what `encode` yields after the first `done` stimuli, such as a killed process has left to do.
+
+        Encoders that can, compute no more than that.
+        """
+        seen = 0
+        for batch in self.encode(stimuli, layers, pool):
+            size = len(next(iter(batch.values())))
+            if seen + size > done:
+                yield {layer: values[max(done - seen, 0) :] for layer, values in batch.items()}
+            seen += size
+
     @abstractmethod
     def parameters(self) -> dict[str, Any]:
         """Return what decides its features, readable: resolved settings, preprocessing, digest of weights.
@@ -223,8 +237,8 @@ class ShuffledEncoder(Encoder):
         order = _derangement(len(contents), np.random.default_rng([self.seed, 61]))
         other = {content: example[contents[j]] for content, j in zip(contents, order, strict=True)}
         source = [other[content] for content in stimuli.content_digests]
-        if stimuli.modality == "word":
-            # A word is read in its context: the story stays whole, and the features are dealt out afterwards.
+        if stimuli.modality in ("word", "sound"):
+            # They are read in their context: the story stays whole, and the features are dealt out afterwards.
             batches = list(self.encoder.encode(stimuli, layers, pool))
             yield {layer: np.concatenate([batch[layer] for batch in batches])[source] for layer in layers}
             return

@@ -189,6 +189,8 @@ def _map_layout(value: Tensor, state: Tensor) -> tuple[Layout, int] | None:
 
     Places may come in another order: mean, least and largest value of every channel are compared.
     """
+    if state.ndim == 2:
+        return ("vector", 0) if close(value, state) else None
     if state.ndim != 4:
         return None
     n_places = int(state[0, 0].numel())

@@ -22,7 +22,7 @@ from brainbench.core.errors import UserError
 from brainbench.core.files import read_json, write_json
 from brainbench.encoders.capture import Tap, hooked, pooled, rows_first
 from brainbench.encoders.reading import TOLERANCE, Unreadable, close, distance, read_taps
-from brainbench.encoders.tracing import Trace, block_lists
+from brainbench.encoders.tracing import Blocks, Trace, block_lists
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +65,8 @@ class Probe:
         Whether a token that every stimulus shares stands first.
     first : str
         Name of tap 0.
+    blocks : Blocks, optional
+        The network's blocks, where the encoder knows them; found by name without.
     """
 
     together: Callable[[], list[Tensor] | None]
@@ -73,6 +75,7 @@ class Probe:
     mask_alone: Tensor | None
     class_first: bool
     first: str
+    blocks: Blocks | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def check(network: torch.nn.Module, probe: Probe, who: str) -> Checked:
     """Run the check; see `checked`."""
     import torch
 
-    lists = block_lists(network)
+    lists = block_lists(network) if probe.blocks is None else [probe.blocks]
     if not lists:
         raise UserError(f"{who}: {type(network).__name__} has no blocks that brainbench knows how to read")
     trace = Trace()

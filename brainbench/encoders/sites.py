@@ -88,6 +88,10 @@ FAMILIES: tuple[Family, ...] = (
         "DINOv2", r"encoder\.layer\.\d+", "attention.o_proj", "mlp.fc2", "norm2", "attention", "layer_scale1",
         "layer_scale2", norm="pre",
     ),
+    Family(
+        "DINOv3", r"model\.layer\.\d+", "attention.o_proj", "mlp.down_proj", "norm2", "attention", "layer_scale1",
+        "layer_scale2", norm="pre",
+    ),
     Family("MPNet, DeBERTa, ConvBERT, Longformer, FNet", r"encoder\.layer\.\d+"),
     # SqueezeBERT calls `layer.forward`, past the hooks of its blocks; what ends a block is a module that is called.
     Family("SqueezeBERT", r"encoder\.layers\.\d+\.output", first="encoder.layers.0.attention"),

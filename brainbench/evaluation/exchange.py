@@ -27,7 +27,7 @@ MIN_BLOCKS = 20
 FEW = 99
 """Below so many distinct exchanges nothing is said beyond their count."""
 
-LOST = 0.1
+LOST = 0.05
 """Share of the variance of a score that cutting blocks may lose."""
 
 NOTHING = 0.05
@@ -186,13 +186,13 @@ def time_exchange(residuals: np.ndarray, run: np.ndarray, *, block_length: int |
 
     Cutting blocks of L rows loses the share :math:`k / L` of products at lag k. With the autocorrelation
     :math:`b_k` of the residuals, and features as slow as can be, the variance of a score is proportional to
-    :math:`1 + 2 \sum_k b_k`; L is the length with which a tenth of it is lost. Runs that have fewer than `MIN_BLOCKS`
-    such blocks in all are shifted whole.
+    :math:`1 + 2 \sum_k b_k`; L is the length with which a twentieth of it is lost. Runs that have fewer than
+    `MIN_BLOCKS` such blocks in all are shifted whole.
 
     Parameters
     ----------
     residuals : ndarray (n_rows, n_targets)
-        Responses without drift and nuisance.
+        Responses without drift.
     run : ndarray (n_rows,)
     block_length : int, optional
         Rows of a block, where the recipe says it.

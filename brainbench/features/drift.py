@@ -37,9 +37,14 @@ def drift_basis(n: int, t_r: float, high_pass_s: float | None) -> np.ndarray:
     ndarray (n, 1 + n_cosines)
     """
     order = 0 if high_pass_s is None else min(int(np.floor(2 * n * t_r / high_pass_s)), n - 1)
+    return _cosines(n, order + 1)
+
+
+def _cosines(n: int, n_cosines: int) -> np.ndarray:
+    """Return the first cosines of n rows, a constant among them, orthonormal."""
     times = (np.arange(n) + 0.5) / n
-    basis = np.cos(np.pi * np.outer(times, np.arange(order + 1)))
-    return basis / np.sqrt((basis**2).sum(axis=0))
+    basis = np.cos(np.pi * np.outer(times, np.arange(n_cosines)))
+    return np.asarray(basis / np.sqrt((basis**2).sum(axis=0)))
 
 
 def remove_drift(
@@ -62,6 +67,56 @@ def remove_drift(
         basis = drift_basis(len(rows), t_r, high_pass_s)
         out[rows] -= basis @ (basis.T @ out[rows])
     return out
+
+
+def restore_drift(
+    array: np.ndarray, segments: Sequence[np.ndarray], t_r: float, high_pass_s: float | None
+) -> np.ndarray:
+    """Put back as much as `remove_drift` took of noise: the next cosines stand in for those that are gone.
+
+    Exchanged residuals go through the projection once more. If they had lost what it takes already, they would be less
+    slow than the noise that they stand for.
+
+    Parameters
+    ----------
+    array, segments, t_r, high_pass_s
+        As in `remove_drift`; without drift.
+    """
+    out = np.array(array, dtype=np.float64)
+    for rows in segments:
+        n_lost = drift_basis(len(rows), t_r, high_pass_s).shape[1]
+        basis = _cosines(len(rows), min(2 * n_lost, len(rows)))
+        lost, beside = basis[:, :n_lost], basis[:, n_lost:]
+        out[rows] += lost[:, : beside.shape[1]] @ (beside.T @ out[rows])
+    return out
+
+
+def restore_nuisance(array: np.ndarray, nuisance: np.ndarray, run: np.ndarray) -> np.ndarray:
+    """Put back as much as regressing out nuisance took of noise: regressors turned by half a run stand in for them.
+
+    Turned regressors are as slow as the regressors themselves.
+
+    Parameters
+    ----------
+    array : ndarray (n_rows, n_columns)
+        Without nuisance.
+    nuisance : ndarray (n_rows, n_nuisance)
+    run : ndarray (n_rows,)
+    """
+    turned = np.array(nuisance, dtype=np.float64)
+    for name in np.unique(run):
+        rows = np.flatnonzero(run == name)
+        turned[rows] = np.roll(turned[rows], len(rows) // 2, axis=0)
+    lost = _directions(nuisance)
+    beside = _directions(turned - lost @ (lost.T @ turned))
+    shared = min(lost.shape[1], beside.shape[1])
+    return np.asarray(array + lost[:, :shared] @ (beside[:, :shared].T @ array))
+
+
+def _directions(columns: np.ndarray) -> np.ndarray:
+    """Return an orthonormal basis of columns, the largest direction first."""
+    left, size, _ = np.linalg.svd(columns, full_matrices=False)
+    return np.asarray(left[:, size > 1e-8 * max(float(size.max(initial=0.0)), 1e-300)])
 
 
 def regress_out(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
-from brainbench.networks.weights import seeded
+from brainbench.networks.weights import hub, seeded
 
 if TYPE_CHECKING:
     import torch
@@ -98,6 +101,39 @@ def from_pretrained(source: str, *, seed: int, **options: Any) -> tuple[torch.nn
         )
     missing, left_over = (tuple(sorted(info[kind])) for kind in ("missing_keys", "unexpected_keys"))
     return network, Loaded(len(network.state_dict()), missing, left_over)
+
+
+def built(source: str, *, seed: int, untrained: bool, what: str) -> tuple[torch.nn.Module, Loaded | None]:
+    """Return the network of a folder or name on the hub, with its weights or, untrained, with random ones.
+
+    Parameters
+    ----------
+    source : str
+    seed : int
+    untrained : bool
+    what : str
+        What could not be loaded, for the message.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    options: dict[str, Any] = {"trust_remote_code": False}
+    if Path(source).is_dir():
+        options["local_files_only"] = True
+    with quietly(), hub(what):
+        if not untrained:
+            return from_pretrained(source, seed=seed, **options)
+        config = AutoConfig.from_pretrained(source, **options)
+        with seeded(seed):
+            return AutoModel.from_config(config, dtype=torch.float32), None
+
+
+def digest_config(config: Any) -> str:
+    """Return a digest of a configuration: equal weights act otherwise under another activation or epsilon."""
+    values = config.to_dict()
+    said = ("transformers_version", "architectures", "dtype", "torch_dtype")
+    kept = {name: value for name, value in values.items() if not name.startswith("_") and name not in said}
+    return digest(json.dumps(kept, sort_keys=True, default=str))
 
 
 def of_part(loaded: Loaded, network: torch.nn.Module, part: torch.nn.Module) -> Loaded:

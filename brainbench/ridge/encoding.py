@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from brainbench.features.drift import regress_out, remove_drift, segments_of
+from brainbench.features.drift import regress_out, remove_drift, restore_drift, restore_nuisance, segments_of
 from brainbench.features.reduction import make_reducer
 from brainbench.ridge.banded import BandedRidgeCV
 from brainbench.ridge.refits import refit
@@ -214,11 +214,21 @@ def fit_all(
     }
 
 
-def without_drift(Y: np.ndarray, run: np.ndarray, settings: FoldSettings, nuisance: np.ndarray | None) -> np.ndarray:
-    """Return responses ``(n_rows, n_targets)`` of a continuous design without drift and nuisance, run by run."""
-    rows = np.arange(len(Y))
+def noise_and_drift(
+    Y: np.ndarray, run: np.ndarray, settings: FoldSettings, nuisance: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a null may exchange of responses ``(n_rows, n_targets)`` of a continuous design, and what stays.
+
+    What stays is drift and nuisance of every run. Noise is what they leave over; what of it was taken with them is put
+    back (`brainbench.features.drift.restore_drift`), since every fold takes it from the exchanged responses again.
+    """
+    rows, segments = np.arange(len(Y)), segments_of(np.arange(len(Y)), run)
     Y = np.asarray(Y, dtype=np.float64)
-    return _Cleaner(rows, rows, run, settings, nuisance)(Y, Y)[0]
+    clean = _Cleaner(rows, rows, run, settings, nuisance)
+    left = clean(Y, Y)[0]
+    noise = left if clean.nuisance is None else restore_nuisance(left, clean.nuisance[0], run)
+    assert settings.t_r is not None
+    return restore_drift(noise, segments, settings.t_r, settings.high_pass_s), Y - left
 
 
 class _Cleaner:

@@ -16,3 +16,8 @@ def gpt2(tmp_path_factory):
 @pytest.fixture(scope="session")
 def vectors(tmp_path_factory):
     return tiny.write_vectors(tmp_path_factory.mktemp("vectors") / "made.4d.txt")
+
+
+@pytest.fixture(scope="session")
+def whisper(tmp_path_factory):
+    return tiny.write_audio("whisper", tmp_path_factory.mktemp("whisper"))

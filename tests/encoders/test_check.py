@@ -11,7 +11,7 @@ from brainbench.encoders import open_encoder
 from brainbench.encoders.base import Encoder, Layer
 from brainbench.encoders.check import check_encoder
 from brainbench.recipes.encoders import ENCODERS, encoder_settings
-from tests.encoders.tiny import SENTENCES, WORDS, images, make, stimuli_of
+from tests.encoders.tiny import SENTENCES, WORDS, images, make, noise, pieces, stimuli_of
 
 ARRAYS = stimuli_of(list(np.random.default_rng(0).standard_normal((5, 10, 10)).astype(np.float32)), "array")
 
@@ -33,6 +33,11 @@ CASES = {
     "vectors": ("vectors", {"file": "VECTORS"}, "word"),
     "vectors-texts": ("vectors", {"file": "VECTORS"}, "text"),
     "text-gpt2-stream": ("text", {"model": "GPT2", "context": "stream", "tokens": "last"}, "word"),
+    "audio": ("audio", {"model": "WHISPER", "window_s": 2, "overlap_s": 0}, "sound"),
+    "audio-shuffled": ("audio", {"model": "WHISPER", "window_s": 2, "overlap_s": 1, "shuffle": True}, "sound"),
+    "log_mel": ("log_mel", {"n_mels": 8}, "sound"),
+    "envelope": ("envelope", {}, "sound"),
+    "random-sounds": ("random", {"width": 7}, "sound"),
     "text-minilm": ("text", {"model": "minilm"}, "text"),
     "text-minilm-words": ("text", {"model": "minilm", "context": 4}, "word"),
     "text-untrained": ("text", {"model": "BERT", "weights": "random"}, "text"),
@@ -44,12 +49,13 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_encoder_keeps_the_contract(case, bert, gpt2, vectors):
+def test_encoder_keeps_the_contract(case, bert, gpt2, vectors, whisper):
     family, settings, modality = CASES[case]
-    where = {"BERT": str(bert), "GPT2": str(gpt2), "VECTORS": str(vectors)}
+    where = {"BERT": str(bert), "GPT2": str(gpt2), "VECTORS": str(vectors), "WHISPER": str(whisper)}
     settings = {name: where.get(value, value) if isinstance(value, str) else value for name, value in settings.items()}
     stimuli = {
-        "image": images(), "array": ARRAYS, "text": stimuli_of(SENTENCES, "text"), "word": stimuli_of(WORDS, "word"),
+        "sound": pieces(noise(5), [(0, 0.7), (0.7, 2.1), (2.3, 3.0), (4.2, 5.0)]), "image": images(),
+        "array": ARRAYS, "text": stimuli_of(SENTENCES, "text"), "word": stimuli_of(WORDS, "word"),
     }[modality]  # fmt: skip
     check_encoder(lambda: make(family, **settings), stimuli)
 

@@ -34,6 +34,7 @@ TEXT = {
 VISION = {
     "clip vision": ("CLIPVisionModel", {**SIZES, **PICTURE}),
     "dinov2": ("Dinov2Model", {**SIZES, **PICTURE, "mlp_ratio": 2, "layerscale_value": 0.5}),
+    "dinov3": ("DINOv3ViTModel", {**SIZES, **PICTURE, "num_register_tokens": 2, "layerscale_value": 0.5}),
     "siglip": ("SiglipVisionModel", {**SIZES, **PICTURE}),
     "vit": ("ViTModel", {**SIZES, **PICTURE}),
 }

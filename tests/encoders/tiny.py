@@ -107,6 +107,73 @@ def write_gpt2(folder):
     return folder
 
 
+def write_vision(kind, folder, **sizes):
+    """Save a network of transformers that sees pictures of 32 pixels as 16 patches, with its processor."""
+    from transformers import AutoConfig, AutoModel, ViTImageProcessor
+
+    small = {
+        "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24, "image_size": 32,
+        "patch_size": 8, **sizes,
+    }  # fmt: skip
+    if kind == "dinov3_vit":
+        small["num_register_tokens"] = 3
+    words = {**small, "vocab_size": 99, "max_position_embeddings": 32, "bos_token_id": 1, "eos_token_id": 2}
+    both = kind in ("clip", "siglip")
+    config = AutoConfig.for_model(kind, **({"vision_config": small, "text_config": words} if both else small))
+    _seeded(AutoModel.from_config, config).save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def write_audio(kind, folder):
+    """Save a network of sound of three blocks with its feature extractor."""
+    import transformers
+    from transformers import AutoConfig, AutoModel
+
+    blocks = {
+        "hidden_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+        "vocab_size": 32,
+    }
+    waves = {**blocks, "conv_dim": [8] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
+    listens = {
+        "d_model": 16, "encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_layers": 1,
+        "decoder_attention_heads": 2, "decoder_ffn_dim": 24, "vocab_size": 32, "pad_token_id": 0, "bos_token_id": 1,
+        "eos_token_id": 2, "decoder_start_token_id": 1, "max_source_positions": 100,
+    }  # fmt: skip
+    sizes = {"whisper": listens, "wav2vec2-bert": blocks}.get(kind, waves)
+    _seeded(AutoModel.from_config, AutoConfig.for_model(kind, **sizes)).save_pretrained(folder)
+    names = {"whisper": "WhisperFeatureExtractor", "wav2vec2-bert": "SeamlessM4TFeatureExtractor"}
+    extractor = getattr(transformers, names.get(kind, "Wav2Vec2FeatureExtractor"))
+    extractor(**({"chunk_length": 2} if kind == "whisper" else {})).save_pretrained(folder)
+    return folder
+
+
+def noise(seconds, sfreq=16000, seed=0):
+    """A sound whose loudness changes, so that every moment of it is another."""
+    from brainbench.data.sound.recording import Recording
+
+    rng = np.random.default_rng(seed)
+    n = round(seconds * sfreq)
+    knots = np.arange(0, seconds + 1, 0.25)
+    loud = np.interp(np.arange(n) / sfreq, knots, rng.uniform(0.01, 0.3, len(knots)))
+    return Recording.of((loud * rng.standard_normal(n)).astype(np.float32), sfreq, f"noise-{seed}")
+
+
+def pieces(recording, cuts):
+    """Pieces of one sound as stimuli, from a list of (start, end) in seconds."""
+    from brainbench.data.sound.recording import Heard
+
+    start, end = np.array(cuts, dtype=float).T
+    heard = Heard([recording], np.zeros(len(cuts), int), start, end)
+    return Stimuli(
+        ids=[f"p{i}" for i in range(len(cuts))], modality="sound", load=heard.piece,
+        content_digests=[heard.take([i]).digest() for i in range(len(cuts))], onset=start, heard=heard,
+    )  # fmt: skip
+
+
 def write_vectors(path):
     """Save vectors of four numbers of most words, as GloVe's files are."""
     names = [*sorted({word for text in SENTENCES for word in text.split()} - {"jumps"}), "do", "n't", "'s", "rabbit"]

@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
 from nilearn.glm.first_level import make_first_level_design_matrix
+from scipy.signal import lfilter
 
-from brainbench.features.drift import drift_basis, regress_out, remove_drift, segments_of
+from brainbench.features.drift import (
+    drift_basis,
+    regress_out,
+    remove_drift,
+    restore_drift,
+    restore_nuisance,
+    segments_of,
+)
 
 
 @pytest.mark.parametrize(("n", "t_r", "high_pass_s"), [(100, 2.0, 128.0), (361, 2.0, 128.0), (40, 1.5, 60.0)])
@@ -84,3 +92,30 @@ def test_a_nuisance_that_stands_twice_does_no_harm():
     one, _ = regress_out(data[:30], data[30:], nuisance[:30, :1], nuisance[30:, :1])
     np.testing.assert_allclose(train, one, atol=1e-10)
     assert np.abs(test).max() < 10
+
+
+def test_what_projections_took_of_noise_is_put_back():
+    rng = np.random.default_rng(8)
+    noise, run = lfilter([1], [1, -0.5], rng.normal(size=(300, 400)), axis=0), np.repeat([0, 1, 2], 100)
+    segments = segments_of(np.arange(300), run)
+    left = remove_drift(noise, segments, 2.0, 100.0)
+    restored = restore_drift(left, segments, 2.0, 100.0)
+    np.testing.assert_allclose(remove_drift(restored, segments, 2.0, 100.0), left, atol=1e-12)
+
+    def slow(array):  # power of the cosines that were taken, without the constant
+        basis = drift_basis(100, 2.0, 100.0)[:, 1:]
+        return sum(float(((basis.T @ array[rows]) ** 2).mean()) for rows in segments)
+
+    assert slow(left) < 1e-20
+    assert slow(restored) == pytest.approx(slow(noise), rel=0.25)
+    # What targets have in common stays in common.
+    np.testing.assert_allclose(
+        restore_drift(left @ np.ones((400, 2)), segments, 2.0, 100.0)[:, 0], restored.sum(axis=1)
+    )
+
+    nuisance = lfilter([1], [1, -0.9], rng.normal(size=(300, 6)), axis=0)
+    kept = regress_out(noise, noise, nuisance, nuisance)[0]
+    again = restore_nuisance(kept, nuisance, run)
+    np.testing.assert_allclose(regress_out(again, again, nuisance, nuisance)[0], kept, atol=1e-8)
+    directions = np.linalg.qr(nuisance)[0]
+    assert ((directions.T @ again) ** 2).mean() == pytest.approx(((directions.T @ noise) ** 2).mean(), rel=0.4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,8 +20,8 @@ from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.reading import close
 from brainbench.encoders.selfcheck import Probe, checked
 from brainbench.networks.devices import automatic_batch, in_batches, resolve_device
-from brainbench.networks.pretrained import Loaded, from_pretrained, of_part, quietly
-from brainbench.networks.weights import digest_weights, hub, seeded
+from brainbench.networks.pretrained import Loaded, built, digest_config, of_part, quietly
+from brainbench.networks.weights import digest_weights, hub
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,20 +88,15 @@ class TextEncoder(NetworkEncoder):
         self.note = "; ".join([*self._said, *self.reading.said])
 
     def _build(self) -> tuple[Any, Any]:
-        import torch
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        from transformers import AutoTokenizer
 
         options: dict[str, Any] = {"trust_remote_code": False}
         if Path(self.source).is_dir():
             options["local_files_only"] = True
-        with quietly(), hub(f"encoder '{self.name}': text model '{self.settings.model}'"):
+        what = f"encoder '{self.name}': text model '{self.settings.model}'"
+        with quietly(), hub(what):
             tokenizer = AutoTokenizer.from_pretrained(self.source, **options)
-            if self.settings.weights == "random":
-                config = AutoConfig.from_pretrained(self.source, **options)
-                with seeded(self._seed):
-                    network, loaded = AutoModel.from_config(config, dtype=torch.float32), None
-            else:
-                network, loaded = from_pretrained(self.source, seed=self._seed, **options)
+        network, loaded = built(self.source, seed=self._seed, untrained=self.untrained, what=what)
         tower = text_tower(network)
         self._config = getattr(tower, "config", network.config)
         if tower is not network:
@@ -122,7 +116,7 @@ class TextEncoder(NetworkEncoder):
     def _settings(self) -> dict[str, Any]:
         return {
             "network": type(self.network).__name__,
-            "config": self._config_digest(),
+            "config": digest_config(self._config),
             "weights": self._weights,
             "tokenizer": self._tokenizer_digest,
             "context": self.settings.context,
@@ -130,13 +124,6 @@ class TextEncoder(NetworkEncoder):
             **({"window": self.window} if self.settings.context == "stream" else {}),
             **({"tokens": "last"} if self.settings.tokens == "last" else {}),
         }
-
-    def _config_digest(self) -> str:
-        """Return a digest of the configuration: equal weights act otherwise under another activation or epsilon."""
-        values = self._config.to_dict()
-        said = ("transformers_version", "architectures", "dtype", "torch_dtype")
-        kept = {name: value for name, value in values.items() if not name.startswith("_") and name not in said}
-        return digest(json.dumps(kept, sort_keys=True, default=str))
 
     def parameters(self) -> dict[str, Any]:
         """Return tokenizer, context and the digest of the weights."""
@@ -235,13 +222,15 @@ class TextEncoder(NetworkEncoder):
             f"({stimuli.ids[cut[0]]}{', ...' if cut[1:] else ''}; {lost:.0%} of all tokens were not read)"
         ]
 
-    def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
-        """Yield batches of features; see `Encoder.encode`."""
+    def encode_rest(
+        self, stimuli: Stimuli, layers: Sequence[str], pool: Pool, done: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yield batches of features; see `Encoder.encode_rest`."""
         if stimuli.modality != "word" or self.settings.context != "stream":
-            yield from super().encode(stimuli, layers, pool)
+            yield from super().encode_rest(stimuli, layers, pool, done)
             return
         self.check_pool(pool)
-        yield from self._streamed(stimuli, [tap for tap in self.taps if tap.name in set(layers)])
+        yield from self._streamed(stimuli, [tap for tap in self.taps if tap.name in set(layers)], done)
 
     def order(self, stimuli: Stimuli) -> np.ndarray:
         """Return stimuli in an order that brings like lengths together, so that less of a batch is padding."""
@@ -312,7 +301,7 @@ class TextEncoder(NetworkEncoder):
             mask = _last(mask)
         return Inputs(len(rows), kwargs=dict(tokens), mask=mask, special=self._special(tokens["input_ids"]))
 
-    def _streamed(self, stimuli: Stimuli, taps: Sequence[Tap]) -> Iterator[dict[str, np.ndarray]]:
+    def _streamed(self, stimuli: Stimuli, taps: Sequence[Tap], done: int) -> Iterator[dict[str, np.ndarray]]:
         """Read a story in long windows; every word in the first window that holds it."""
         import torch
 
@@ -324,7 +313,7 @@ class TextEncoder(NetworkEncoder):
         ids = whole["input_ids"].to(self.device)
         first, end = extents(own, words, f"encoder '{self.name}'")
         before = torch.tensor([self._tokens_before()], dtype=ids.dtype, device=self.device)
-        parts = windows(first, end, self.window - before.shape[1])
+        parts = [part for part in windows(first, end, self.window - before.shape[1]) if part.words.start >= done]
 
         def forward(at: range) -> dict[str, np.ndarray]:
             (part,) = (parts[i] for i in at)

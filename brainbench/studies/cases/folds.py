@@ -13,7 +13,7 @@ from brainbench.data.base import Responses, Stimuli
 from brainbench.evaluation.certificate import Certificate, leak_certificate
 from brainbench.evaluation.exchange import time_exchange
 from brainbench.evaluation.splitters import inner_groups, make_splitter
-from brainbench.features.drift import remove_drift, segments_of
+from brainbench.features.drift import remove_drift, restore_drift, segments_of
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.parts import Scheme
 from brainbench.studies.cases.features import Features
@@ -196,9 +196,9 @@ def choose_null(rows: Rows, recipe: Recipe, features: Features) -> tuple[str, in
     length = None if seconds is None else max(1, round(seconds / continuous.t_r))
     high_pass_s = None if features.timing is None else features.timing.high_pass_s
     pieces = segments_of(np.arange(len(rows)), rows.run)
-    found, length = time_exchange(
-        remove_drift(rows.Y, pieces, continuous.t_r, high_pass_s), rows.run, block_length=length
-    )
+    drift = (pieces, continuous.t_r, high_pass_s)
+    noise = restore_drift(remove_drift(rows.Y, *drift), *drift)
+    found, length = time_exchange(noise, rows.run, block_length=length)
     return (found if asked == "auto" else asked), length
 
 

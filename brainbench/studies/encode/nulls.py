@@ -14,8 +14,9 @@ from brainbench.evaluation.family import fill_p
 from brainbench.evaluation.metrics import METRICS
 from brainbench.evaluation.refit import Null, column_scores, gain_scores, refit_null
 from brainbench.evaluation.scoring import Scored
+from brainbench.features.drift import restore_drift, segments_of
 from brainbench.recipes.kinds.encode import EncodeRecipe
-from brainbench.ridge.encoding import FoldDesign, FoldSettings, without_drift
+from brainbench.ridge.encoding import FoldDesign, FoldSettings, noise_and_drift
 from brainbench.ridge.fixed import FixedFits
 from brainbench.studies.cases.case import Case
 
@@ -113,6 +114,10 @@ def nested_null(
     left = np.asarray(case.rows.Y, dtype=np.float64) - np.mean(case.rows.Y, axis=0)
     base[held_out["row"]] = smaller
     left[held_out["row"]] = held_out["y_true"] - smaller
+    if settings.t_r is not None:
+        for _, test in case.split.folds:
+            pieces = [test[piece] for piece in segments_of(test, case.rows.run[test])]
+            left = restore_drift(left, pieces, settings.t_r, settings.high_pass_s)
 
     def predict(Y: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         for of_fold in zip(*all_designs, strict=True):
@@ -156,5 +161,4 @@ def _exchanged(recipe: EncodeRecipe, case: Case, settings: FoldSettings) -> tupl
     if settings.t_r is None:
         return Y, None
     nuisance = case.rows.nuisance if recipe.timing.regress_nuisance else None
-    left = without_drift(Y, case.rows.run, settings, nuisance)
-    return left, Y - left
+    return noise_and_drift(Y, case.rows.run, settings, nuisance)

@@ -1,0 +1,31 @@
+"""Whose network an image encoder's `model` names: timm's, torchvision's, or one of transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from brainbench.encoders.network import NetworkEncoder
+
+if TYPE_CHECKING:
+    from brainbench.recipes.encoders import ImageSettings
+
+
+def image_encoder(settings: ImageSettings, **options: Any) -> NetworkEncoder:
+    """Return the encoder of a model by name or folder.
+
+    Folders and names on the hub are transformers' (``hf-hub:`` leads to timm's there), plain names are timm's, and
+    torchvision's with ``torchvision:`` before them, or where timm has none (`alexnet`).
+    """
+    model = settings.model
+    if Path(model).expanduser().is_dir() or ("/" in model and not model.startswith(("hf-hub:", "hf_hub:"))):
+        from brainbench.encoders.pictures.towers import TowerEncoder
+
+        return TowerEncoder(settings, **options)
+    if model.startswith("torchvision:") or model == "alexnet":
+        from brainbench.encoders.pictures.torchvision import TorchvisionEncoder
+
+        return TorchvisionEncoder(settings, **options)
+    from brainbench.encoders.image import ImageEncoder
+
+    return ImageEncoder(settings, **options)

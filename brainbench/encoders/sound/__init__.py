@@ -1,0 +1,1 @@
+"""Encoders that listen: networks of speech and sound, log-mel and envelope baselines."""

@@ -1,0 +1,196 @@
+"""Transformers' networks of sound: Whisper's encoder, wav2vec2, HuBERT, WavLM, w2v-BERT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainbench.core.errors import UserError
+from brainbench.data.base import Stimuli
+from brainbench.encoders.base import Encoder, Pool
+from brainbench.encoders.capture import Tap, rows_first
+from brainbench.encoders.network import Inputs, NetworkEncoder
+from brainbench.encoders.selfcheck import Probe, checked
+from brainbench.encoders.sound.listening import Listener, Spans
+from brainbench.networks.devices import resolve_device
+from brainbench.networks.pretrained import Loaded, built, digest_config, of_part
+from brainbench.networks.weights import digest_weights, hub
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from brainbench.recipes.encoders import AudioSettings
+
+
+class AudioEncoder(Listener, NetworkEncoder):
+    """A network that reads sound: features of what its blocks make of every frame.
+
+    Parameters
+    ----------
+    settings : AudioSettings
+    seed : int
+        Seed of ``weights: random``.
+    device : str
+    batch_size : int, optional
+        Windows are read one at a time, whatever it says.
+    """
+
+    def __init__(
+        self, settings: AudioSettings, *, seed: int = 0, device: str = "auto", batch_size: int | None = None
+    ) -> None:
+        self.name = settings.name
+        self.settings = settings
+        self.untrained = settings.weights == "random"
+        self.device = resolve_device(device)
+        folder = Path(settings.model).expanduser()
+        self.source = str(folder) if folder.is_dir() else settings.model
+        self.window_s, self.overlap_s = settings.window_s, settings.overlap_s
+        self._said: list[str] = []
+        self._loaded: Loaded | None = None
+        self.network = self._build(seed).eval().requires_grad_(False).to(self.device)
+        self._weights = digest_weights(self.network)
+        who = f"encoder '{self.name}'"
+        self._time_frames()
+        self.reading = checked(self.network, self._probe, {"device": self.device, **self.parameters()}, who)
+        if self._loaded is not None:
+            self._loaded.check(self.reading.before_last_tap, who, partial=settings.partial_weights)
+        self._said.append(
+            f"hears sound in windows of {self.window_s} s that overlap by {self.overlap_s} s, and of each what comes "
+            "before a moment and after it"
+        )
+        self.note = "; ".join([*self._said, *self.reading.said])
+
+    def _build(self, seed: int) -> Any:
+        from transformers import AutoFeatureExtractor
+
+        who = f"encoder '{self.name}'"
+        with hub(f"{who}: preprocessing of the model '{self.settings.model}' (preprocessor_config.json)"):
+            self.processor = AutoFeatureExtractor.from_pretrained(self.source, trust_remote_code=False)
+        self.sfreq = int(getattr(self.processor, "sampling_rate", 0))
+        if not self.sfreq:
+            raise UserError(f"{who}: the processor of '{self.settings.model}' is none of sounds")
+        longest = getattr(self.processor, "chunk_length", None)
+        if longest is not None and self.window_s > longest:
+            raise UserError(
+                f"{who}: window_s: {self.window_s}: '{self.settings.model}' reads {longest} s at once at most"
+            )
+        what = f"{who}: model '{self.settings.model}'"
+        network: Any
+        network, loaded = built(self.source, seed=seed, untrained=self.untrained, what=what)
+        part = network.get_encoder() if getattr(network.config, "is_encoder_decoder", False) else network
+        if part is not network:
+            self._said.append(f"reads the encoder of {type(network).__name__}")
+        if loaded is not None:
+            self._loaded = of_part(loaded, network, part)
+            self._said.append(self._loaded.sentence)
+        return part.float()
+
+    def _time_frames(self) -> None:
+        """Find when frames are: by the strides of convolutions where there are such, else by the number of frames."""
+        config: Any = self.network.config
+        kernels, strides = getattr(config, "conv_kernel", None), getattr(config, "conv_stride", None)
+        self._stride, self._middle, self.least = 0.0, 0.0, self.sfreq // 10
+        if isinstance(kernels, (list, tuple)) and isinstance(strides, (list, tuple)):
+            stride, field = 1, 1
+            for kernel, step in zip(kernels, strides, strict=True):
+                field += (kernel - 1) * stride
+                stride *= step
+            self._stride, self._middle, self.least = stride / self.sfreq, field / 2 / self.sfreq, field
+
+    def times(self, n_frames: int, n_samples: int) -> np.ndarray:
+        """Return the middle of every frame of a window, seconds from its begin ``(n_frames,)``."""
+        if self._stride:
+            return np.asarray(self._middle + self._stride * np.arange(n_frames))
+        padded = getattr(self.processor, "chunk_length", None)
+        duration = float(padded) if padded is not None else n_samples / self.sfreq
+        return np.asarray((np.arange(n_frames) + 0.5) * duration / n_frames)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return network, preprocessing, windows and the digest of the weights."""
+        return {
+            "network": type(self.network).__name__,
+            "config": digest_config(self.network.config),
+            "weights": self._weights,
+            "processor": digest_config(self.processor),
+            "window_s": self.window_s,
+            "overlap_s": self.overlap_s,
+        }
+
+    def weight_files(self) -> list[Path]:
+        """Return the files of a local model."""
+        folder = Path(self.source)
+        return sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin")) if folder.is_dir() else []
+
+    def batch_size(self) -> int:
+        """Return how many windows a forward pass takes."""
+        return 1
+
+    def inputs(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
+        """Return sounds alone, without what is heard around them; of one length, or one at a time."""
+        assert stimuli.heard is not None
+        heard = stimuli.heard.take(list(rows))
+        sounds = []
+        for k in range(len(rows)):
+            recording = heard.recordings[int(heard.of[k])]
+            whole = int(heard.start[k])
+            n_samples = round((heard.end[k] - whole) * self.sfreq)
+            sounds.append(
+                recording.stretch(whole, n_samples, self.sfreq)[round((heard.start[k] - whole) * self.sfreq) :]
+            )
+        return self._inputs(sounds)
+
+    def _inputs(self, sounds: Sequence[np.ndarray]) -> Inputs:
+        alike = len({len(sound) for sound in sounds}) == 1
+        padding = {} if alike or hasattr(self.processor, "chunk_length") else {"padding": True}
+        found = self.processor(list(sounds), sampling_rate=self.sfreq, return_tensors="pt", **padding)
+        return Inputs(len(sounds), kwargs={name: value.to(self.device) for name, value in found.items()})
+
+    def sums(
+        self, samples: np.ndarray, spans: Spans, layers: Sequence[str]
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Run one window through the network; see `Listener.sums`."""
+        import torch
+
+        taps = [tap for tap in self.taps if tap.name in set(layers)]
+        frames = np.zeros(0)
+
+        def of_pieces(value: Tensor, tap: Tap) -> Tensor:
+            nonlocal frames
+            rows = rows_first(value, tap.layout)[0].float()
+            parts = spans(self.times(len(rows), len(samples)))
+            frames = np.array([last - first for first, last in parts])
+            return torch.stack([rows[first:last].sum(0) for first, last in parts])
+
+        with torch.inference_mode():
+            found = self.run(self._inputs([samples]), taps, reduce=of_pieces)
+        return {tap.name: found[tap.name].cpu().numpy() for tap in taps}, frames
+
+    def encode_rest(
+        self, stimuli: Stimuli, layers: Sequence[str], pool: Pool, done: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yield what is left; sounds are heard from their begin, see `Encoder.encode_rest`."""
+        return Encoder.encode_rest(self, stimuli, layers, pool, done)
+
+    def pooled(self, value: Tensor, tap: Tap, pool: Pool, inputs: Inputs) -> Tensor:
+        """Return the mean over all frames."""
+        return rows_first(value, tap.layout).float().mean(1)
+
+    def _probe(self) -> Probe:
+        """Return two sounds of noise, and the hidden states that transformers gives of them."""
+        import torch
+
+        rng = np.random.default_rng(0)
+        noise = rng.standard_normal((2, 2 * self.sfreq)).astype(np.float32) / 10
+        both, one = self._inputs(list(noise)).kwargs, self._inputs([noise[0]]).kwargs
+        with torch.inference_mode():
+            n_frames = self.network(**both).last_hidden_state.shape[1]
+        mask = torch.ones((2, n_frames), dtype=torch.bool, device=self.device)
+
+        def together() -> list[Any] | None:
+            return list(self.network(**both, output_hidden_states=True).hidden_states)
+
+        return Probe(together, partial(self.network, **one), mask, mask[:1], False, "stem")
