@@ -113,7 +113,7 @@ class Job:
 
 def kills(rng: random.Random, n: int, data: Path, work: Path) -> list[str]:
     """Kill every kind `n` times at random moments and resume it."""
-    wrong = []
+    wrong, total = [], 0
     for name, (_, root) in RUNS.items():
         if root is not None and not (data / root).is_dir():
             print(f"kills: {name} left out: {data / root} is not there")
@@ -144,10 +144,12 @@ def kills(rng: random.Random, n: int, data: Path, work: Path) -> list[str]:
         if job.finish() != 0:
             wrong.append(f"{name}: did not resume")
         wrong += _check(name, job, reference)
+        total += killed
         print(
             f"kills: {name}: {killed} kills, {began_again + 1} runs resumed to their end ({seconds:.0f} s each)",
             flush=True,
         )
+    print(f"kills: {total} in all, {len(wrong)} wrong", flush=True)
     return wrong
 
 
@@ -187,7 +189,8 @@ def corruptions(rng: random.Random, n: int, data: Path, work: Path) -> list[str]
         if code != 0 or other.scores != scores:
             what = "other scores" if code == 0 else f"exit code {code}"
             wrong.append(f"{path.relative_to(other.folder)} {how.__name__[1:]}: {what}")
-    print(f"corruptions: {n} ({', '.join(f'{count} {what}' for what, count in ends.items())})", flush=True)
+    counts = ", ".join(f"{count} {what}" for what, count in ends.items())
+    print(f"corruptions: {ends.total()} ({counts}), {len(wrong)} wrong", flush=True)
     return wrong
 
 

@@ -220,6 +220,9 @@ def _use_events(run: Run, events: str) -> None:
     others = mne.Annotations(marks.onset[keep] - run.raw.first_time, marks.duration[keep], marks.description[keep])
     if events == "annotations":
         others.append(run.onsets, 0.0, run.labels)
+    if events == "stim":  # a channel holds one code a sample: the one that is written last
+        keep = np.append(np.diff(run.onsets) > 0, True)
+        run.onsets, run.labels, run.doubled = run.onsets[keep], run.labels[keep], 0
     run.raw.set_annotations(others, verbose="ERROR")
     run.events = events
 
@@ -333,10 +336,12 @@ def _check_account(plan: Plan, dataset: RecordingDataset, parts: list[tuple[mne.
     for number, (part, run) in enumerate(parts, start=1):
         mine = [row for row in rows if row.run == str(number)]
         left = sum(int(row.left_out.split()[0]) for row in mine if re.match(r"\d+ (trial|event)s?$", row.left_out))
-        used = sum(int(found[1]) for row in mine if (found := re.match(r"(\d+) trials?, ", row.used)))
+        used = sum(int(found[1]) for row in mine if (found := re.match(r"(\d+) trials?\b", row.used)))
         assert used == (0 if run.repeated else len(part)), f"run {number}: {used} trials said to be used"
-        n = len(run.onsets) - (run.doubled if run.events == "stim" else 0)  # codes of a channel cannot stand twice
-        other = run.events == "stim"  # further stim channels have codes of their own, which are counted too
+        n, other = (
+            len(run.onsets),
+            run.events == "stim",
+        )  # further stim channels have codes of their own, which are counted too
         assert used + left == n or (other and used + left > n), f"run {number}: {used} used, {left} out, of {n}"
         channels = sum(int(found[1]) for row in mine if (found := re.match(r"(\d+) channels?\b", row.left_out)))
         kept = next(int(found[1]) for row in mine if (found := re.search(r", (\d+) channels?", row.used)))

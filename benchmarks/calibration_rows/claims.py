@@ -74,6 +74,7 @@ ROWS = [
     *(
         Row(f"mean of {n} participants, shared signal {shared}, exchanged together", "p",
             partial(participants, test="exchange", shared=shared, n_subjects=n), n_sets=1000)
-        for n, shared in ((6, 0.3), (12, 0.3), (12, 0.5), (20, 0.3))
+        for n in (6, 12, 20)
+        for shared in (0.3, 0.5)
     ),
 ]  # fmt: skip

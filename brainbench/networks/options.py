@@ -53,6 +53,8 @@ class Training:
         Largest norm of a step's gradient.
     fused : bool
         All weights are moved by one kernel; slower without it, with other last digits.
+    bf16 : bool
+        Whether the objective is computed in bfloat16 where there is CUDA; weights and codebooks stay in float32.
     alone : bool
         Whether training holds torch's random generator and its number of threads, as dropout needs. A network that
         draws nothing from it may train beside others, with the threads that are set.
@@ -72,6 +74,7 @@ class Training:
     ema: float | None = None
     clip: float | None = None
     fused: bool = True
+    bf16: bool = False
     alone: bool = True
 
     def __post_init__(self) -> None:

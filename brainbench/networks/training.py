@@ -180,12 +180,13 @@ class _State:
             self.best = _copy(self.network)
 
     def move_average(self) -> None:
-        """Let the moving average follow the weights, after a step."""
+        """Let the moving average follow the weights, after a step; buffers, which have averages of their own, stay."""
         if self.average is not None:
             decay = self.training.average(self.step)
+            weights = dict(self.network.named_parameters())
             with torch.no_grad():
                 for name, value in self.network.state_dict().items():
-                    if value.is_floating_point():
+                    if name in weights:
                         self.average[name].lerp_(value, 1 - decay)
                     else:
                         self.average[name].copy_(value)
@@ -245,6 +246,7 @@ def _one_epoch(
     if training.alone:
         _seed_epoch(training.seed, epoch)
     network.train()
+    half = training.bf16 and next(network.parameters()).device.type == "cuda"
     sums: dict[str, float] = {}
     seen, rate = 0, 0.0
     for n_rows, batch in batches(epoch, state.step):
@@ -252,7 +254,8 @@ def _one_epoch(
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
-        found = objective(network, *batch)
+        with torch.autocast("cuda", torch.bfloat16, enabled=half):
+            found = objective(network, *batch)
         terms: dict[str, Tensor] = {} if isinstance(found, Tensor) else dict(found)
         loss = found if isinstance(found, Tensor) else torch.stack(list(terms.values())).sum()
         value = loss.item()

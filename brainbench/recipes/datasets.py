@@ -380,9 +380,10 @@ class PhysionetMiSettings(RecordingSettings):
         "executed_fists_feet",
         "left_right",
         "fists_feet",
+        "rest_left_right",
     ] = "imagery_left_right"
-    """Which runs: imagined left or right fist (4, 8, 12), imagined fists or feet (6, 10, 14), executed ones; without
-    `imagery` or `executed` in the name, both kinds together."""
+    """Which runs: imagined left or right fist (4, 8, 12), imagined fists or feet (6, 10, 14), executed ones, or both
+    kinds together; `rest_left_right` has rest (1, 2) besides, for what reads recordings whole."""
 
 
 class MoabbSettings(RecordingSettings):
@@ -486,8 +487,7 @@ class SimulatedSettings(DatasetSettings):
 
 
 DATASETS = Catalogue("datasets", "data set", DatasetSettings, tag="name", section="dataset", room="simulation")
-"""Settings of data sets by name. A builder is a `brainbench.data.base.Dataset`; a simulation needs encoders, so that
-builders may stand as high as those."""
+"""Settings of data sets by name; each builds a `brainbench.data.base.Dataset`, a simulation with encoders."""
 
 if TYPE_CHECKING:
     AnyDataset = DatasetSettings

@@ -31,6 +31,8 @@ from brainbench.recordings.repeats import repeated_events
 if TYPE_CHECKING:
     import mne
 
+MANY = 8
+"""Classes of which the report counts each in every run."""
 FAR_M = 0.005
 """How far apart heads may lie between MEG runs before the report says so."""
 
@@ -66,10 +68,21 @@ class RecordingDataset(Dataset):
         if self._kept is None or self._kept[0] != subject:
             found = self.recordings(subject)
             _check_events(subject, found)
-            known = list(found[0].raw.ch_names)
-            found = [one.noting(said=rename_as(one.raw, known, one.where)) for one in found]
-            self._kept = (subject, self._without_repeats(self._pooled([self._chosen(one) for one in found])))
+            self._kept = (subject, self._without_repeats(self._prepared(found)))
         return self._kept[1]
+
+    def continuous(self, subject: str) -> list[Recording]:
+        """Return the checked runs of a subject for those who read them whole: events need not be there."""
+        with self._lock:
+            found = self.recordings(subject)
+            if not found:
+                raise UserError(f"{subject}: no recordings")
+            return self._prepared(found)
+
+    def _prepared(self, found: list[Recording]) -> list[Recording]:
+        known = list(found[0].raw.ch_names)
+        found = [one.noting(said=rename_as(one.raw, known, one.where)) for one in found]
+        return self._pooled([self._chosen(one) for one in found])
 
     def _chosen(self, recording: Recording) -> tuple[Recording, dict[str, str]]:
         """Obey what a file says of itself, and keep the channels asked for.
@@ -240,7 +253,7 @@ class RecordingDataset(Dataset):
             for row in one.account(
                 subject,
                 "" if session == {"0"} else one.session,
-                f"{counted(0 if part is None else len(part), 'trial')}, {counted(len(one.raw.ch_names), 'channel')}",
+                f"{_trials_used(part, classes)}, {counted(len(one.raw.ch_names), 'channel')}",
                 left,
             )
         ]
@@ -320,6 +333,16 @@ def head_moves(infos: Sequence[mne.Info]) -> float:
     if len(places) < 2:
         return 0.0
     return float(np.linalg.norm(places[:, None] - places[None], axis=-1).max())
+
+
+def _trials_used(part: mne.Epochs | None, classes: Sequence[str]) -> str:
+    """Return ``15 trials (8 left, 7 right)``; of many classes only those that a run lacks are named."""
+    labels = [] if part is None else part.metadata["label"].tolist()
+    if len(classes) > MANY:
+        lost = [name for name in classes if name not in labels]
+        return counted(len(labels), "trial") + (f" (none of {', '.join(lost)})" if lost and labels else "")
+    each = ", ".join(f"{labels.count(name)} {name}" for name in classes)
+    return counted(len(labels), "trial") + (f" ({each})" if labels else "")
 
 
 def _by_reason(gone: dict[str, str]) -> list[LeftOut]:

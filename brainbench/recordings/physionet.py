@@ -28,6 +28,7 @@ RUNS: dict[str, tuple[tuple[int, ...], dict[str, str]]] = {
     "executed_fists_feet": ((5, 9, 13), _LIMBS),
     "imagery_fists_feet": ((6, 10, 14), _LIMBS),
     "fists_feet": ((5, 6, 9, 10, 13, 14), _LIMBS),
+    "rest_left_right": ((1, 2, 3, 4, 7, 8, 11, 12), _SIDES),
 }
 """Paradigm -> runs, and what the annotations T1 and T2 mean in them."""
 FAULTY = {

@@ -149,5 +149,5 @@ def _check_unseen(dataset: Dataset, encoder: Encoder) -> None:
         raise UserError(
             f"encoder '{encoder.name}' is trained on recordings that are its stimuli too, such as {shared[0].name}: "
             "its layers would have seen them",
-            hint="`trained_on` must name other runs or other subjects",
+            hint="`trained_on`, or the recipe of a tokenizer, must name other runs or other subjects",
         )

@@ -384,7 +384,7 @@ def test_what_is_used_and_what_is_not_adds_up(tmp_path):
     onsets[-1] = 58.9
     write_runs(tmp_path, (raw, onsets, labels))
     rows = own(tmp_path).account("s1")
-    assert rows[0].run == "r0" and rows[0].used == f"{len(onsets) - 1} trials, 4 channels"
+    assert rows[0].run == "r0" and rows[0].used == "10 trials (5 left, 5 right), 4 channels"
     left = [row.left_out for row in rows]
     assert "1 channel: ECG" in left and "1 trial" in left
     assert all(row.why for row in rows if row.left_out)
@@ -395,7 +395,11 @@ def test_data_check_of_chosen_subjects(tmp_path):
     (tmp_path / "s2_0_raw.fif").write_bytes(b"damaged")
     settings_ = ["tmin=0", "tmax=2"]
     text = check("eeg-folder", str(tmp_path), [*settings_, "subjects=[s1]"])
-    assert "s1: 22 rows" in text and "s2" not in text and re.search(r"s1 r0: 11 trials, 4 channels", text)
+    assert (
+        "s1: 22 rows" in text
+        and "s2" not in text
+        and re.search(r"s1 r0: 11 trials \(6 left, 5 right\), 4 channels", text)
+    )
     with pytest.raises(UserError, match="'s3' is not a subject"):
         check("eeg-folder", str(tmp_path), [*settings_, "subjects=[s3]"])
     with pytest.raises(UserError, match="not a value"):

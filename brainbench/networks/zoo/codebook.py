@@ -125,13 +125,14 @@ class Codebook(nn.Module):
         UserError
             If the first batch has fewer vectors than there are codes.
         """
-        flat = self.prepared(x.detach().float()).reshape(-1, x.shape[-1])
-        if self.training and not self.inited.item():
-            self._begin(flat)
-        indices = self.nearest(flat)
-        chosen = F.embedding(indices, self.embed).to(x.dtype)
-        if self.training:
-            self._follow(flat, indices)
+        with torch.autocast(x.device.type, enabled=False):  # codes are found and moved in float32
+            flat = self.prepared(x.detach().float()).reshape(-1, x.shape[-1])
+            if self.training and not self.inited.item():
+                self._begin(flat)
+            indices = self.nearest(flat)
+            chosen = F.embedding(indices, self.embed).to(x.dtype)
+            if self.training:
+                self._follow(flat, indices)
         return chosen.reshape(x.shape), indices.reshape(x.shape[:-1])
 
     def usage(self) -> Usage:

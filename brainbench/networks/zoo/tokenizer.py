@@ -148,7 +148,11 @@ class _Encoder(nn.Module):
 
     def forward(self, x: Tensor, sensors: Tensor) -> Tensor:
         """Return tokens of every source ``(n, n_sources, n_tokens, width)``."""
-        tokens = self.codec(x).transpose(1, 2)
+        return self.gathered(self.codec(x), sensors)
+
+    def gathered(self, tokens: Tensor, sensors: Tensor) -> Tensor:
+        """Return tokens of every source, of those of every channel."""
+        tokens = tokens.transpose(1, 2)
         key = self.k_proj(tokens + sensors[:, None])
         queries = self.neuros.expand(*tokens.shape[:2], -1, -1)
         out: Tensor = self.backwardsolution(queries, key, tokens).transpose(1, 2)
@@ -221,7 +225,8 @@ class BrainTokenizer(nn.Module):
     Notes
     -----
     Signals ``(n, n_channels, n_times)``, places ``(n, n_channels, 6)`` and types ``(n, n_channels)``: see
-    `brainbench.recordings.sensors`. The released network has 5,050,338 parameters and 1.05 M numbers in codebooks.
+    `brainbench.recordings.whole.sensors`. The released network has 5,050,338 parameters, and 1.05 M numbers in
+    codebooks.
     """
 
     def __init__(self, shape: TokenizerShape | None = None, *, phase: Phase = "circular") -> None:
@@ -232,12 +237,7 @@ class BrainTokenizer(nn.Module):
         self.encoder = _Encoder(self.shape)
         self.quantizer = _Quantizer(self.shape)
         self.decoder = _Decoder(self.shape)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Embedding):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+        _begin_with_the_signal(self)
 
     def windows(self, x: Tensor, overlap: float = 0.0) -> Tensor:
         """Return windows ``(n, n_channels, n_windows, window)``; the end is filled with zeros.
@@ -252,6 +252,14 @@ class BrainTokenizer(nn.Module):
         hop = int(window * (1 - overlap))
         n = -(-max(0, x.shape[-1] - window) // hop) + 1
         return F.pad(x, (0, (n - 1) * hop + window - x.shape[-1])).unfold(-1, window, hop)
+
+    def spans(self, n_times: int, overlap: float = 0.0) -> Tensor:
+        """Return the first and the last but one sample of every token of a segment ``(n_tokens, 2)``."""
+        window, stride = self.shape.window, self.shape.stride
+        hop = int(window * (1 - overlap))
+        n = -(-max(0, n_times - window) // hop) + 1
+        start = (hop * torch.arange(n)[:, None] + stride * torch.arange(window // stride)).flatten()
+        return torch.stack([start, start + stride], dim=1)
 
     def tokenize(self, x: Tensor, place: Tensor, kind: Tensor, overlap: float = 0.0) -> tuple[Tensor, Tensor]:
         """Return quantised tokens ``(n, n_sources, n_tokens, width)`` and their codes ``(..., n_levels)``."""
@@ -288,6 +296,27 @@ class BrainTokenizer(nn.Module):
         tokens, _, commitment = self.quantizer(latent)
         decoded = self.decoder(tokens, sensors, windows.shape[2]).float()
         return codec_terms(decoded, zscored(windows.float()), self.phase) | {"commitment": commitment}
+
+
+@torch.no_grad()
+def _begin_with_the_signal(network: nn.Module) -> None:
+    """Draw first weights that keep the size of what passes, without biases, and types that hide no positions.
+
+    With torch's own first weights a signal shrinks from layer to layer until biases are all that is left of it: tokens
+    of length one are then nearly the same for every signal, and training stands still for hundreds of steps.
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv1d, nn.ConvTranspose1d, nn.Linear)):
+            weight = module.weight
+            fan_in = weight[0].numel()
+            if isinstance(module, nn.ConvTranspose1d):  # an output meets two steps of the kernel
+                fan_in = 2 * len(weight)
+            drawn = nn.init.normal_(torch.empty_like(weight), std=fan_in**-0.5)
+            module.weight = nn.Parameter(drawn) if isinstance(module, nn.Linear) else drawn
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
 
 
 def zscored(windows: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Recordings read whole, without trials: sensors of any layout, and segments of one length."""

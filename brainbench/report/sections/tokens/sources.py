@@ -1,0 +1,40 @@
+"""Where on the head every latent source looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainbench.report.figures.trials import topographies
+
+if TYPE_CHECKING:
+    from brainbench.report.page import Page
+    from brainbench.report.section import Facts
+
+PLACE = 324
+IN_A_ROW = 8
+TYPES = ("electrodes", "magnetometers", "gradiometers")
+
+
+def applies(facts: Facts) -> bool:
+    """Return whether there are latent sources."""
+    return "sources" in facts["findings"]
+
+
+def draw(page: Page) -> dict[str, Any] | None:
+    """Return maps of attention, a row for eight sources of one type of sensor."""
+    found = page.findings["sources"]
+    kinds, values = np.array(found["kinds"]), np.array(found["values"])
+    positions, figures = np.array(found["positions"]), []
+    for kind in np.unique(kinds):
+        mine = kinds == kind
+        names = [name for name, keep in zip(found["names"], mine, strict=True) if keep]
+        even = values[:, mine] / values[:, mine].mean(axis=1, keepdims=True) - 1
+        for start in range(0, len(even), IN_A_ROW):
+            part = even[start : start + IN_A_ROW]
+            titles = [f"source {start + number}" for number in range(1, len(part) + 1)]
+            figure = topographies(part, names, positions[mine], page.mark, titles)
+            file = f"sources_{TYPES[kind]}_{start // IN_A_ROW + 1}"
+            figures.append(page.save(figure, file, f"attention of latent sources over {TYPES[kind]}"))
+    return {"figures": figures, "subject": found["subject"]}

@@ -1,0 +1,35 @@
+"""How networks of tokens were trained: people, and every term of the objective."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from brainbench.report.figures.tokens import curves
+
+if TYPE_CHECKING:
+    from brainbench.report.page import Page
+    from brainbench.report.section import Facts
+
+PLACE = 320
+
+
+def applies(facts: Facts) -> bool:
+    """Return whether a network of tokens was trained."""
+    return "codebooks" in facts["findings"]
+
+
+def draw(page: Page) -> dict[str, Any] | None:
+    """Return who was trained on, and the curves of every network."""
+    shown = []
+    for one in page.findings["training"]:
+        file = f"training_{one['name'].replace(' ', '_')}"
+        shown.append(
+            {
+                "name": one["name"],
+                "best": one["best_epoch"],
+                "n": len(one["loss"]),
+                "validated": "validation_loss" in one,
+                "figure": page.save(curves(one, page.mark), file, f"objective of the {one['name']} by epoch"),
+            }
+        )
+    return {"people": page.findings["people"], "networks": shown}
