@@ -253,9 +253,7 @@ def noise_of(kind: str, rng: np.random.Generator) -> np.ndarray:
 def part_agreement() -> bool:
     """Ask the shipped null for the p of scores that brute force gives a level; return whether nine in ten agree."""
     good = True
-    print(
-        "| responses | of | p by brute force | within two errors | 199 of the exact draws | p as shipped: median, 5-95 % |"
-    )
+    print("| responses | of | p by brute force | within two errors | by 199 exact draws | shipped p: median, 5-95 % |")
     print("|---|---|---|---|---|---|")
     for number, kind in enumerate(NOISE):
         rng = np.random.default_rng([7, number])
@@ -272,7 +270,7 @@ def part_agreement() -> bool:
                 "regions": [p_of_draws(s, d, few) for s, d in zip(for_regions, shipped.regions.T, strict=True)],
                 "targets": list(p_of_targets(for_targets, shipped, few)),
             }
-            # What as many exchanges give that are all fitted: p of a count has a margin of 1 / (n + 1) to the safe side.
+            # What 199 of the exact draws give: p of a count has a margin of 1 / (n + 1) to the safe side.
             some = np.random.default_rng([number, 5]).permuted(np.tile(every.regions, (1, N_SAMPLES)), axis=0)[:199]
             again = np.array(
                 [p_of_draws(s, d, few) for s, d in zip(np.tile(for_regions, N_SAMPLES), some.T, strict=True)]
