@@ -82,7 +82,7 @@ def test_a_sample_of_targets_stands_for_its_region(correlated):
     exchange = make_exchange(n_rows, kind="rows", n_exchanges=300)
     some = null_of(X, Y, folds_of(n_rows), exchange, regions)
     every = null_of(X, Y, folds_of(n_rows), exchange, regions, n_refitted=n_targets)
-    assert len(some.sampled) == 63 and len(every.sampled) == n_targets and some.explained > 0.95
+    assert 36 <= len(some.sampled) <= 40 and len(every.sampled) == n_targets and some.explained > 0.95
     np.testing.assert_allclose(some.regions.std(axis=0), every.regions.std(axis=0), rtol=0.06)
     np.testing.assert_allclose(some.targets.std(), every.targets.std(), rtol=0.03)
     assert abs(some.regions.mean() - every.regions.mean()) < 0.01
