@@ -97,6 +97,8 @@ class RecordingDataset(Dataset):
         recording = self._timed(recording).noting(said=apply_projectors(raw, settings.projectors, where))
         chosen, left, said, aside = choose_channels(raw, self.kind, settings, where)
         raw.pick(chosen, verbose="ERROR")
+        # What is no brain needs no place on the scalp, and nothing of it may go into an interpolated channel.
+        raw.set_channel_types(dict.fromkeys(aside, "misc"), on_unit_change="ignore", verbose="ERROR")
         bad, more = self._placed(raw, where)
         aside |= dict.fromkeys(bad, "marked bad in the file (`bad_channels` chooses otherwise)")
         return recording.noting(left, [*said, *more]), aside
