@@ -145,7 +145,7 @@ ROWS = [
     _row("encoding, 40 stimuli left out one by one", trials, n_splits=40, n_rows=40),
     _row("encoding, repeats as rows", repeats),
     *(_row(f"continuous, one run, AR {ar}, one target", continuous, ar=ar) for ar in (0.0, 0.3, 0.5, 0.8)),
-    *(_row(f"continuous, one run, AR {ar}, region of 4", continuous, ar=ar, n_targets=4) for ar in (0.5, 0.8)),
+    *(_row(f"continuous, one run, AR {ar}, region of 4", continuous, ar=ar, n_targets=4) for ar in (0.3, 0.5, 0.8)),
     _row("continuous, three runs, AR 0.5, region of 4", continuous, ar=0.5, n_targets=4, n_runs=3),
     _row("continuous, 1000 rows in blocks, AR 0.5, one target", continuous, 1000, ar=0.5, n_rows=1000, slow=0.5),
     _row("encoding, 12 layers, one test, region of 4", layers, 1000),

@@ -81,6 +81,20 @@ class Encoder(ABC):
     def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
         """Yield batches in the order of the stimuli: ``{layer: float32 (n_in_batch, n_features)}``."""
 
+    def encode_rest(
+        self, stimuli: Stimuli, layers: Sequence[str], pool: Pool, done: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yield what `encode` yields after the first `done` stimuli, such as a killed process has left to do.
+
+        Encoders that can, compute no more than that.
+        """
+        seen = 0
+        for batch in self.encode(stimuli, layers, pool):
+            size = len(next(iter(batch.values())))
+            if seen + size > done:
+                yield {layer: values[max(done - seen, 0) :] for layer, values in batch.items()}
+            seen += size
+
     @abstractmethod
     def parameters(self) -> dict[str, Any]:
         """Return what decides its features, readable: resolved settings, preprocessing, digest of weights.

@@ -121,6 +121,12 @@ class NetworkEncoder(Encoder):
 
     def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
         """Yield batches of features; see `Encoder.encode`."""
+        return self.encode_rest(stimuli, layers, pool, 0)
+
+    def encode_rest(
+        self, stimuli: Stimuli, layers: Sequence[str], pool: Pool, done: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yield batches after the first `done` stimuli, which are not read again; see `Encoder.encode_rest`."""
         import torch
 
         self.check_modality(stimuli)
@@ -128,7 +134,8 @@ class NetworkEncoder(Encoder):
         self.check_stimuli(stimuli)
         taps = [tap for tap in self.taps if tap.name in set(layers)]
 
-        order = self.order(stimuli)
+        # What was yielded before is a whole stretch of the order, however that mixes stimuli.
+        order = self.order(stimuli)[done:]
 
         def forward(places: range) -> dict[str, np.ndarray]:
             rows = order[places.start : places.stop].tolist()
@@ -140,7 +147,7 @@ class NetworkEncoder(Encoder):
                     raise UserError(f"encoder '{self.name}': '{name}' gives {len(value)} rows for {inputs.n} stimuli")
             return {tap.name: values[tap.name].cpu().numpy() for tap in taps}
 
-        yield from in_order(order, in_batches(len(stimuli), self.batch_size(), forward))
+        yield from in_order(order - done, in_batches(len(order), self.batch_size(), forward))
 
     def pooled(self, value: Tensor, tap: Tap, pool: Pool, inputs: Inputs) -> Tensor:
         """Return one vector a stimulus from the value of a tap, ``(n, n_features)``."""

@@ -137,8 +137,20 @@ def total_squares(values: np.ndarray) -> np.ndarray:
 
 def pearson_r(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     """Pearson's correlation of every target, ``(n_targets,)``; constant columns score 0."""
-    r: np.ndarray = (unit_columns(y_true) * unit_columns(y_pred)).sum(axis=0)
-    return r
+    true, true_size = _about_mean(y_true)
+    predicted, predicted_size = _about_mean(y_pred)
+    size = true_size * predicted_size
+    return np.asarray(np.einsum("nt,nt->t", true, predicted) / np.where(size > 0, size, np.inf))
+
+
+def _about_mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return columns about their means, float64, and their lengths, 0 for constant ones."""
+    values = np.asarray(values, dtype=np.float64)
+    mean = values.mean(axis=0)
+    centered = values - mean
+    squares = np.einsum("nt,nt->t", centered, centered)
+    flat = squares <= FLAT**2 * np.maximum(squares + len(values) * mean**2, 1e-300)
+    return centered, np.sqrt(np.where(flat, 0.0, squares))
 
 
 def r2(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:

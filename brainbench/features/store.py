@@ -18,10 +18,9 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from numpy.lib.format import write_array_header_1_0
 
 from brainbench import __version__
 from brainbench.core.digests import SCHEMA, digest, digest_file
@@ -29,6 +28,7 @@ from brainbench.core.errors import UserError
 from brainbench.core.files import atomic_folder, explain_os_errors, read_json, remove_stale, write_json
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Encoder, Pool
+from brainbench.features.growing import Growing, left_over
 
 VARIABLE = "BRAINBENCH_CACHE"
 NETWORKS = "networks"
@@ -182,55 +182,56 @@ class FeatureStore:
         keys: dict[str, str],
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        """Stream batches to disk, one file a layer, and make each an entry when the pass is complete."""
+        """Stream batches to disk, one file a layer, and make each an entry when the pass is complete.
+
+        A killed process's rows are kept and not computed again (`Growing`); those of a pass that failed are not.
+        """
         n = len(stimuli)
-        with contextlib.ExitStack() as stack:
-            folders = {layer: stack.enter_context(atomic_folder(self.folder / keys[layer])) for layer in layers}
-            # Plain writes and no memory map: a full disk is an error to explain, not a bus error that kills.
-            files: dict[str, IO[bytes]] = {}
-            widths: dict[str, int] = {}
-            done = 0
-            for batch in encoder.encode(stimuli, layers, pool):
-                size = len(next(iter(batch.values())))
+        growing = Growing(self.root, {layer: keys[layer] for layer in layers}, n)
+        try:
+            for batch in encoder.encode_rest(stimuli, layers, pool, growing.rows):
                 for layer, values in batch.items():
                     if not np.isfinite(values).all():
-                        row = done + int(np.argwhere(~np.isfinite(values))[0][0])
+                        row = growing.rows + int(np.argwhere(~np.isfinite(values))[0][0])
                         raise UserError(
                             f"encoder '{encoder.name}', layer '{layer}': features of stimulus "
                             f"'{stimuli.ids[row]}' are not finite"
                         )
-                    if layer not in files:
-                        files[layer] = stack.enter_context(open(folders[layer] / "features.npy", "wb"))
-                        widths[layer] = values.shape[1]
-                        header = {"descr": "<f4", "fortran_order": False, "shape": (n, widths[layer])}
-                        write_array_header_1_0(files[layer], header)
-                    if values.shape[1] != widths[layer]:
+                    width = growing.widths.get(layer, values.shape[1])
+                    if values.shape[1] != width:
                         raise UserError(
-                            f"encoder '{encoder.name}', layer '{layer}': stimulus '{stimuli.ids[done]}' gives "
-                            f"{values.shape[1]} features, those before it {widths[layer]}"
+                            f"encoder '{encoder.name}', layer '{layer}': stimulus '{stimuli.ids[growing.rows]}' gives "
+                            f"{values.shape[1]} features, those before it {width}"
                         )
-                    files[layer].write(np.ascontiguousarray(values, dtype="<f4").data)
-                done += size
+                with explain_os_errors(growing.folder):
+                    growing.append(batch)
                 if progress is not None:
-                    progress(done, n)
-            if done != n:
-                raise RuntimeError(f"encoder '{encoder.name}' gave {done} rows for {n} stimuli")
+                    progress(growing.rows, n)
+            if growing.rows != n:
+                raise RuntimeError(f"encoder '{encoder.name}' gave {growing.rows} rows for {n} stimuli")
             for layer in layers:
-                files[layer].close()
-                path = folders[layer] / "features.npy"
-                write_json(
-                    folders[layer] / "manifest.json",
-                    {
-                        "key": keys[layer],
-                        "made_of": self.describe(encoder, stimuli, layer, pool),
-                        "encoder": encoder.name,
-                        "stimuli": stimuli.source,
-                        "sha256": digest_file(path),
-                        "shape": list(np.load(path, mmap_mode="r").shape),
-                        "brainbench": __version__,
-                        "created": time.strftime("%Y-%m-%dT%H:%M:%S"),
-                    },
-                )
+                with atomic_folder(self.folder / keys[layer]) as folder:
+                    sha = growing.take(layer, folder / "features.npy")
+                    write_json(
+                        folder / "manifest.json",
+                        {
+                            "key": keys[layer],
+                            "made_of": self.describe(encoder, stimuli, layer, pool),
+                            "encoder": encoder.name,
+                            "stimuli": stimuli.source,
+                            "sha256": sha,
+                            "shape": [n, growing.widths[layer]],
+                            "brainbench": __version__,
+                            "created": time.strftime("%Y-%m-%dT%H:%M:%S"),
+                        },
+                    )
+        except Exception:
+            growing.remove()
+            raise
+        except BaseException:  # stopped from outside: the next one goes on
+            growing.close()
+            raise
+        growing.remove()
 
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[None]:
@@ -284,6 +285,10 @@ class FeatureStore:
         Folders that are no entries stay: somebody else's files may lie in a folder of that name.
         """
         removed = remove_stale(self.root) if self.root.exists() else []
+        for folder in left_over(self.root):
+            with explain_os_errors(folder):
+                shutil.rmtree(folder)
+            removed.append(folder)
         folders = sorted(path for path in self.folder.glob("[!.]*") if _is_entry(path))
         used = {entry.path: entry.used for entry in self.entries()}
         for folder in folders:

@@ -258,3 +258,33 @@ def test_less_is_padding_when_texts_of_like_length_share_a_batch(bert):
     assert sorted(lengths) == [3, 11]
     alone = features(make("text", model=str(bert), batch_size=1), stimuli_of(words, "text"))["encoder.layer.2"]
     np.testing.assert_allclose(found, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(("modality", "context"), [("word", 4), ("word", "stream"), ("text", 4)])
+def test_what_a_killed_process_has_read_is_not_read_again(gpt2, modality, context, tmp_path, monkeypatch):
+    from brainbench.features import growing
+    from brainbench.features.store import FeatureStore
+
+    monkeypatch.setattr(growing, "EVERY_S", 0.0)
+    stimuli = stimuli_of([*STORY, *STORY, *STORY], modality)
+    passes = []
+
+    def opened(stop):
+        encoder = make("text", model=str(gpt2), context=context, window=24, batch_size=2)
+        passes.clear()
+
+        def count(_module, _args):
+            passes.append(1)
+            if len(passes) > stop:
+                raise KeyboardInterrupt
+
+        encoder.network.register_forward_pre_hook(count)
+        return encoder
+
+    whole = FeatureStore(tmp_path / "whole").features(opened(10**6), stimuli, ["h.2"], "mean")["h.2"]
+    all_passes = len(passes)
+    with pytest.raises(KeyboardInterrupt):
+        FeatureStore(tmp_path / "cut").features(opened(all_passes * 3 // 4), stimuli, ["h.2"], "mean")
+    rest = FeatureStore(tmp_path / "cut").features(opened(10**6), stimuli, ["h.2"], "mean")["h.2"]
+    assert len(passes) < all_passes * 0.75
+    assert np.array_equal(whole, rest), "bytes differ"

@@ -9,6 +9,7 @@ import numpy as np
 
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Encoder, Layer
+from brainbench.features import growing
 from brainbench.features.store import FeatureStore
 
 
@@ -53,6 +54,7 @@ class Counting(Encoder):
 
 
 def main(root, log, wait):
+    growing.EVERY_S = 0.0
     encoder = Counting(log, wait=float(wait))
     found = FeatureStore(root).features(encoder, make_stimuli(40), ["one", "two"], "mean")
     for layer in ("one", "two"):

@@ -15,6 +15,7 @@ import pytest
 
 from brainbench.core.errors import UserError
 from brainbench.core.files import HOST
+from brainbench.features import growing as growing_module
 from brainbench.features import store as store_module
 from brainbench.features.store import FeatureStore, default_cache
 from tests.features.counting import Counting, make_stimuli
@@ -234,12 +235,12 @@ def test_a_full_disk_is_explained_and_nothing_half_written_stays(tmp_path, monke
 
     def full(path, mode="r", *args, **options):
         handle = real(path, mode, *args, **options)
-        return Failing(handle, errno.ENOSPC) if str(path).endswith("features.npy") and mode == "wb" else handle
+        return Failing(handle, errno.ENOSPC) if str(path).endswith(".npy") and mode == "wb" else handle
 
-    monkeypatch.setattr(store_module, "open", full, raising=False)
-    with pytest.raises(UserError, match=re.escape(f"no space left on the disk that holds {tmp_path / 'features'}")):
+    monkeypatch.setattr(growing_module, "open", full, raising=False)
+    with pytest.raises(UserError, match=re.escape(f"no space left on the disk that holds {tmp_path / 'growing'}")):
         FeatureStore(tmp_path).features(Counting(), make_stimuli(), BOTH, "mean")
-    assert list((tmp_path / "features").iterdir()) == []
+    assert list((tmp_path / "features").iterdir()) == list((tmp_path / "growing").iterdir()) == []
     monkeypatch.undo()
     encoder = Counting()
     right(FeatureStore(tmp_path).features(encoder, make_stimuli(), BOTH, "mean"), encoder)
@@ -287,21 +288,64 @@ def test_two_processes_get_right_values_and_compute_once(tmp_path):
     assert log.read_text() == "pass\n"
 
 
-def test_a_killed_process_leaves_only_temporaries_that_the_next_one_removes(tmp_path):
+def test_the_successor_of_a_killed_process_goes_on_where_it_stopped(tmp_path):
     log, cache = tmp_path / "log", tmp_path / "cache"
-    one = process(cache, log, wait=1.0)
+    one = process(cache, log, wait=0.4)
     give_up = time.monotonic() + 30
-    while not list(cache.glob("features/.tmp-*/features.npy")) and time.monotonic() < give_up:
+    while noted(cache) < 8 and time.monotonic() < give_up:
         time.sleep(0.02)
+    store = FeatureStore(cache)
+    assert store.prune(everything=True) == [], "what is being computed was taken away"
     os.kill(one.pid, signal.SIGKILL)
     one.communicate()
-    left = list((cache / "features").iterdir())
-    assert len(left) == 2 and all(path.name.startswith(f".tmp-{HOST}-{one.pid}-") for path in left)
-    assert FeatureStore(cache).entries() == []
-    encoder = Counting()
-    found = FeatureStore(cache).features(encoder, make_stimuli(40), BOTH, "mean")
-    right(found, encoder, n=40)
-    assert not list(cache.rglob(".tmp-*"))
+    before = noted(cache)
+    assert 8 <= before < 40 and store.entries() == []
+
+    class Rest(Counting):
+        __qualname__ = "Counting"  # the name is part of the key
+
+        def encode_rest(self, stimuli, layers, pool, done):
+            self.done = done
+            return super().encode_rest(stimuli, layers, pool, done)
+
+    encoder = Rest()
+    right(store.features(encoder, make_stimuli(40), BOTH, "mean"), encoder, n=40)
+    assert encoder.done == before and encoder.passes == [BOTH]
+    assert not list(cache.rglob(".tmp-*")) and not list((cache / "growing").iterdir())
+
+
+def noted(cache):
+    """Rows that a process has written down."""
+    found = [json.loads(path.read_text())["rows"] for path in cache.glob("growing/*/progress.json")]
+    return found[0] if found else 0
+
+
+@pytest.mark.parametrize("harm", ["bytes", "short", "note", "other"])
+def test_half_computed_features_that_were_changed_are_begun_again(tmp_path, monkeypatch, harm):
+    monkeypatch.setattr(growing_module, "EVERY_S", 0.0)
+
+    class Stopped(Counting):
+        __qualname__ = "Counting"
+
+        def encode(self, stimuli, layers, pool):
+            yield next(super().encode(stimuli, layers, pool))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        FeatureStore(tmp_path).features(Stopped(), make_stimuli(), BOTH, "mean")
+    assert noted(tmp_path) == 4
+    (folder,) = (tmp_path / "growing").iterdir()
+    file = sorted(folder.glob("*.npy"))[0]
+    raw = file.read_bytes()
+    if harm == "bytes":
+        file.write_bytes(raw[:-1] + b"x")
+    elif harm == "short":
+        file.write_bytes(raw[:-8])
+    elif harm == "note":
+        (folder / "progress.json").write_text("{")
+    encoder = Counting(setting=1.0 if harm == "other" else 0.0)
+    right(FeatureStore(tmp_path).features(encoder, make_stimuli(), BOTH, "mean"), encoder)
+    assert len(FeatureStore(tmp_path).prune()) == (harm == "other")
 
 
 def test_ten_thousand_stimuli_stream_in_bounded_memory(tmp_path):

@@ -222,13 +222,15 @@ class TextEncoder(NetworkEncoder):
             f"({stimuli.ids[cut[0]]}{', ...' if cut[1:] else ''}; {lost:.0%} of all tokens were not read)"
         ]
 
-    def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
-        """Yield batches of features; see `Encoder.encode`."""
+    def encode_rest(
+        self, stimuli: Stimuli, layers: Sequence[str], pool: Pool, done: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yield batches of features; see `Encoder.encode_rest`."""
         if stimuli.modality != "word" or self.settings.context != "stream":
-            yield from super().encode(stimuli, layers, pool)
+            yield from super().encode_rest(stimuli, layers, pool, done)
             return
         self.check_pool(pool)
-        yield from self._streamed(stimuli, [tap for tap in self.taps if tap.name in set(layers)])
+        yield from self._streamed(stimuli, [tap for tap in self.taps if tap.name in set(layers)], done)
 
     def order(self, stimuli: Stimuli) -> np.ndarray:
         """Return stimuli in an order that brings like lengths together, so that less of a batch is padding."""
@@ -299,7 +301,7 @@ class TextEncoder(NetworkEncoder):
             mask = _last(mask)
         return Inputs(len(rows), kwargs=dict(tokens), mask=mask, special=self._special(tokens["input_ids"]))
 
-    def _streamed(self, stimuli: Stimuli, taps: Sequence[Tap]) -> Iterator[dict[str, np.ndarray]]:
+    def _streamed(self, stimuli: Stimuli, taps: Sequence[Tap], done: int) -> Iterator[dict[str, np.ndarray]]:
         """Read a story in long windows; every word in the first window that holds it."""
         import torch
 
@@ -311,7 +313,7 @@ class TextEncoder(NetworkEncoder):
         ids = whole["input_ids"].to(self.device)
         first, end = extents(own, words, f"encoder '{self.name}'")
         before = torch.tensor([self._tokens_before()], dtype=ids.dtype, device=self.device)
-        parts = windows(first, end, self.window - before.shape[1])
+        parts = [part for part in windows(first, end, self.window - before.shape[1]) if part.words.start >= done]
 
         def forward(at: range) -> dict[str, np.ndarray]:
             (part,) = (parts[i] for i in at)

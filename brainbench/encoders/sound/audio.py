@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
-from brainbench.encoders.base import Pool
+from brainbench.encoders.base import Encoder, Pool
 from brainbench.encoders.capture import Tap, rows_first
 from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.selfcheck import Probe, checked
@@ -168,6 +168,12 @@ class AudioEncoder(Listener, NetworkEncoder):
         with torch.inference_mode():
             found = self.run(self._inputs([samples]), taps, reduce=of_pieces)
         return {tap.name: found[tap.name].cpu().numpy() for tap in taps}, frames
+
+    def encode_rest(
+        self, stimuli: Stimuli, layers: Sequence[str], pool: Pool, done: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yield what is left; sounds are heard from their begin, see `Encoder.encode_rest`."""
+        return Encoder.encode_rest(self, stimuli, layers, pool, done)
 
     def pooled(self, value: Tensor, tap: Tap, pool: Pool, inputs: Inputs) -> Tensor:
         """Return the mean over all frames."""
