@@ -255,10 +255,12 @@ def _bootstrap_pearson(y_true: np.ndarray, y_pred: np.ndarray, parts: Parts, wei
     """
     total = np.zeros((len(weights), y_true.shape[1]))
     for rows in parts:
-        kind, least = (np.float32, 1e-4) if len(rows) >= MANY_ROWS else (np.float64, 1e-12)
+        large = len(rows) >= MANY_ROWS
+        kind, least = np.dtype(np.float32 if large else np.float64), 1e-4 if large else 1e-12
         n = np.maximum(weights[:, rows].sum(axis=1, keepdims=True), 1)
         w = (weights[:, rows] / n).astype(kind)
-        a, b = (unit_columns(one[rows]).astype(kind) for one in (y_true, y_pred))
+        a: np.ndarray = unit_columns(y_true[rows]).astype(kind)
+        b: np.ndarray = unit_columns(y_pred[rows]).astype(kind)
         mean_a, mean_b, square_a, square_b = w @ a, w @ b, w @ (a * a), w @ (b * b)
         covariance = w @ (a * b)
         covariance -= mean_a * mean_b
