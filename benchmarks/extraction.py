@@ -116,7 +116,7 @@ FAMILIES: dict[str, tuple[dict[str, object], Callable[[int], Stimuli], int, int]
     "whisper": ({"family": "audio"}, speech, 90, 1_800),
     "smollm2": ({"family": "text", "context": "stream"}, story, 2_000, 5_000),
 }
-"""Settings, stimuli of a size, the size that is timed, and that of `--memory`: 10,000 images, half an hour of speech."""
+"""Settings, stimuli of a size, the size that is timed, that of `--memory` (10,000 images, half an hour of speech)."""
 
 
 def family(kind: str, folder: Path) -> Any:
