@@ -1,6 +1,5 @@
 """P values of what a model adds to controls, and of means over participants who met the same stimuli."""
 
-from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -10,7 +9,7 @@ from brainbench.evaluation.bootstrap import subject_mean
 from brainbench.evaluation.calibration import Row
 from brainbench.evaluation.exchange import make_exchange
 from brainbench.evaluation.family import p_of_draws
-from brainbench.evaluation.refit import gain_scores, refit_null
+from brainbench.evaluation.refit import best_scores, refit_null
 from brainbench.evaluation.splitters import make_splitter
 from brainbench.ridge.encoding import FoldDesign, FoldSettings
 
@@ -29,23 +28,25 @@ def unique(seed: int, *, many: int, effect: float = 0.3, n_targets: int = 4, n_r
         run = np.zeros(n_rows)
         return [FoldDesign(bands, *fold, settings, inner_groups=stimulus[fold[0]], run=run) for fold in folds]
 
-    pairs = list(zip(designs([controls]), designs([controls, model]), strict=True))
-
-    def predict(Y: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-        for small, full in pairs:
-            found = [design.refit(Y) for design in (small, full)]
-            yield found[0][0], *(predicted for _, predicted in found)
-
-    score, parts = gain_scores("folds"), list(predict(Y))
-    base, left = np.zeros_like(Y), np.zeros_like(Y)
-    for (_, test), (truth, small, _) in zip(folds, parts, strict=True):
-        base[test], left[test] = small, truth - small
+    small, full = designs([controls]), designs([controls, model])
+    score, of = best_scores("folds"), np.arange(Y.shape[1]) // n_targets
+    regions = {str(i): of == i for i in range(many)}
     exchange = make_exchange(n_rows, kind="stimulus", stimulus=stimulus, n_exchanges=N_EXCHANGES, seed=seed % 2**31)
-    of = np.arange(Y.shape[1]) // n_targets
+
+    def fit(Y: np.ndarray, model: list[FoldDesign]) -> list[tuple[np.ndarray, ...]]:
+        return [design.refit(Y) for design in model]
+
+    parts = fit(Y, small)
+    base, left = np.zeros_like(Y), np.zeros_like(Y)
+    for (_, test), (truth, predicted) in zip(folds, parts, strict=True):
+        base[test], left[test] = predicted, truth - predicted
+    smaller = refit_null(
+        left, exchange, partial(fit, model=small), score, regions, base=base, n_refitted=10_000
+    )  # fmt: skip
     null = refit_null(
-        left, exchange, predict, score, {str(i): of == i for i in range(many)}, base=base, n_refitted=10_000
-    )
-    observed = score(parts).reshape(many, n_targets).mean(axis=1)
+        left, exchange, partial(fit, model=full), score, regions, base=base, less=smaller.targets, n_refitted=10_000
+    )  # fmt: skip
+    observed = (score(fit(Y, full)) - score(parts)).reshape(many, n_targets).mean(axis=1)
     return [p_of_draws(float(one), draws, exchange) for one, draws in zip(observed, null.regions.T, strict=True)]
 
 

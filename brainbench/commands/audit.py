@@ -168,10 +168,10 @@ def _pipelines(recipe: TrialsRecipe, settings: AuditSettings) -> tuple[list[Pipe
     return [*chosen, PipelineSettings(name=PROBE, decoder=PROBE)], notes
 
 
-def _decoder(settings: PipelineSettings, member: Member, recipe: TrialsRecipe) -> TrialDecoder:
+def _decoder(settings: PipelineSettings, member: Member, opened: Opened[TrialsRecipe]) -> TrialDecoder:
     if settings.decoder == PROBE:
         return NearestNeighbour(float(member.info["sfreq"]))
-    return make_decoder(settings, member, recipe)
+    return make_decoder(settings, member, opened.recipe, opened.networks)
 
 
 def _protocols(recipe: TrialsRecipe, members: list[Member], settings: AuditSettings) -> list[Protocol]:
@@ -268,7 +268,7 @@ def _unit(
 ) -> Unit:  # fmt: skip
     recipe = opened.recipe
     windows, first = protocol.windows, protocol.members[0]
-    decoder = _decoder(settings, replace(first, n_times=windows.n_times), recipe)
+    decoder = _decoder(settings, replace(first, n_times=windows.n_times), opened)
     who = first.subject if len(protocol.members) == 1 else f"{len(protocol.members)} subjects"
     name = f"{who}, {settings.name}, {protocol.name}, coins {seed + 1}"
 

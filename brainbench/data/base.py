@@ -56,6 +56,8 @@ class Stimuli:
         What people wrote of each image, where somebody did.
     sfreq : float, optional
         Samples per second, where stimuli are signals: ``array`` of ``(n_channels, n_times)``.
+    layout : brainbench.recordings.whole.sensors.Layout, optional
+        Which sensors the channels of signals are, for encoders that ask where they lie.
     heard : Heard, optional
         The piece of a recording that each stimulus is: always for ``sound``, for ``word`` where the sound is known.
     """
@@ -70,6 +72,7 @@ class Stimuli:
     source: str = ""
     captions: Sequence[tuple[str, ...]] | None = None
     sfreq: float | None = None
+    layout: Any = None
     heard: Heard | None = None
 
     @classmethod
@@ -123,8 +126,9 @@ class Stimuli:
         timing = [None if a is None else digest_array(np.asarray(a)) for a in (self.onset, self.duration)]
         captions = [] if self.captions is None else [[list(one) for one in self.captions]]
         rate = [] if self.sfreq is None else [self.sfreq]
+        layout = [] if self.layout is None else [self.layout.digest()]
         heard = [] if self.heard is None else [self.heard.digest()]
-        return digest([self.modality, list(self.content_digests), timing, *captions, *rate, *heard])
+        return digest([self.modality, list(self.content_digests), timing, *captions, *rate, *layout, *heard])
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ _CLASSES = {
     "LogisticRegression": "sklearn.linear_model",
     "MDM": "pyriemann.classification",
     "Pipeline": "sklearn.pipeline",
+    "StandardScaler": "sklearn.preprocessing",
     "TangentSpace": "pyriemann.tangentspace",
 }
 """Estimators that a file may hold, and where they are defined."""

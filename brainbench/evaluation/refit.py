@@ -53,10 +53,10 @@ FOR_LINE = 20
 ENOUGH = 0.9
 """Share of the variance of scores that the line has to explain."""
 
-FIXED_ALPHAS = (1.0, 10.0, 100.0, 1000.0)
+FIXED_ALPHAS = (10.0, 100.0, 1000.0)
 """Penalties that are tried for the line, where features are scaled to a kernel with a mean diagonal of one."""
 
-N_FIXED, FIXED_OF_EACH, MOST_FIXED = 64, 8, 256
+N_FIXED, FIXED_OF_EACH, MOST_FIXED = 40, 8, 256
 """The same as the first three for targets that are fitted with one penalty."""
 
 MOST_VALUES = 40_000_000
@@ -139,6 +139,7 @@ def refit_null(
     *,
     fixed: Callable[[float], Fixed] | None = None,
     base: np.ndarray | None = None,
+    less: np.ndarray | None = None,
     n_refitted: int = N_REFITTED,
     seed: int = 0,
 ) -> Null:
@@ -158,6 +159,9 @@ def refit_null(
         carried to their region by their correlations alone.
     base : ndarray (n_rows, n_targets), optional
         Added to the exchanged rows: what a smaller model says (Freedman and Lane 1983).
+    less : ndarray (n_exchanges, n_sampled), optional
+        Scores of smaller models, `Null.targets` of the same call with them, which are taken from those of this one.
+        Only without `fixed`.
     n_refitted : int
         Targets whose penalties are chosen.
     seed : int
@@ -172,7 +176,7 @@ def refit_null(
 
     chosen = sample_targets(masks, n_refitted, OF_EACH, MOST_REFITTED, seed)
     if fixed is None or len(chosen) == masks.any(axis=0).sum():
-        found = scores(every, chosen)
+        found = scores(every, chosen) - (0.0 if less is None else less)
         return Null(_carried(found, Y, chosen, masks, 2, seed), chosen, found, 1.0)
     some = np.unique(np.linspace(0, len(every) - 1, max(FOR_LINE, N_FITS // len(chosen))).astype(int))
     found = scores(some, chosen)
@@ -321,7 +325,8 @@ def _of_grams(
         for one, order in zip(moved, orders, strict=False):
             # Rows of the responses go to `order`; so the form comes back to the rows as they were.
             back = np.argsort(order)
-            one[:] = form.take(back, axis=0).take(back, axis=1)
+            # Symmetric, it is taken by rows both times, which is faster than by columns.
+            one[:] = np.ascontiguousarray(form.take(back, axis=0).T).take(back, axis=0)
         found[start : start + len(orders)] = moved[: len(orders)].reshape(len(orders), -1) @ grams.T
     return np.asarray(slope * (found - found.mean(axis=0)))
 
@@ -364,14 +369,13 @@ def column_scores(metric: str, over: str) -> Score:
     return score
 
 
-def gain_scores(over: str) -> Score:
-    """Return what the last model's R2 exceeds the best of the others' by, for every column; see `column_scores`."""
+def best_scores(over: str) -> Score:
+    """Return the best R2 of several models for every column; see `column_scores`."""
 
-    def score(parts: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
+    def score(parts: Parts) -> np.ndarray:
         each = [[r2(truth, one) for one in models] for truth, *models in _scored_together(parts, over)]
-        mean = np.mean(each, axis=0)
-        gain: np.ndarray = mean[-1] - mean[:-1].max(axis=0)
-        return gain
+        best: np.ndarray = np.mean(each, axis=0).max(axis=0)
+        return best
 
     return score
 

@@ -240,6 +240,22 @@ class EegSettings(EncoderSettings):
         return dict(self._recordings if self._recordings is not None else self.trained_on)
 
 
+class SensorSettings(EncoderSettings):
+    """A tokenizer of sensors, or a model of its codes, as an encoder of signals: it asks where every sensor lies."""
+
+    built_by = "brainbench.encoders.sensors:SensorEncoder"
+    has_network = True
+    family: Literal["sensor"] = "sensor"
+    network: str
+    """Key of a network that a `kind: pretrain` recipe trained (its page prints it), or a published state dict."""
+    published: Literal["braintokenizer", "tiny", "base"] | None = None
+    """What a file holds: BrainTokenizer, BrainOmni tiny or base. They read 256 samples per second."""
+    rope: Literal["correct", "released"] = "correct"
+    """Rotary positions of a published BrainOmni: as they were meant, or the cosines alone that its file holds."""
+    weights: Literal["trained", "random"] = "trained"
+    """`random` gives the untrained network of the same sizes."""
+
+
 ENCODERS = Catalogue(
     "encoders", "encoder", EncoderSettings, tag="family", section="encoders", several=True, room="encoders"
 )

@@ -165,6 +165,31 @@ class RbtransformerSettings(NetworkSettings):
     """Attention heads of a block."""
 
 
+class TokenProbeSettings(PipelineSettings):
+    """A linear probe: logistic regression on one layer of a tokenizer of sensors, which learned without labels."""
+
+    built_by = "brainbench.decoders.tokens:token_probe"
+    decoder: Literal["token_probe"] = "token_probe"
+    network: str
+    """Key of a network that a `kind: pretrain` recipe trained, or a published state dict."""
+    layer: str = "sources"
+    """One of its layers: codec, sources, levels.0, ..., blocks.0, ..."""
+    published: Literal["braintokenizer", "tiny", "base"] | None = None
+    """What a file holds."""
+    rope: Literal["correct", "released"] = "correct"
+    """Rotary positions of a published BrainOmni."""
+    weights: Literal["trained", "random"] = "trained"
+    """`random` probes the untrained network of the same sizes: the control."""
+    C: float = Field(1.0, gt=0)
+    """Inverse strength of the L2 penalty."""
+
+    @model_validator(mode="after")
+    def _as_recorded(self) -> Self:
+        if self.align != "none":
+            raise ValueError("`align` gives trials no sensors to look at: a token probe takes none")
+        return self
+
+
 PIPELINES = Catalogue(
     "pipelines", "decoder", PipelineSettings, tag="decoder", section="pipelines", several=True, room="decoders"
 )

@@ -16,6 +16,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Responses, Stimuli
 from brainbench.recipes.datasets import RecordingSettings
 from brainbench.recordings.power import electrode_groups, log_band_power
+from brainbench.recordings.whole.sensors import Layout
 
 if TYPE_CHECKING:
     from brainbench.recordings.base import RecordingDataset
@@ -72,6 +73,7 @@ def pair_signals(dataset: RecordingDataset, subject: str) -> tuple[Stimuli, Resp
         labels={"label": read.label},
         source=f"trials, {settings.tmin:g} to {settings.tmax:g} s after the event",
         sfreq=read.sfreq,
+        layout=Layout(read.info, f"{dataset.name}, {subject}"),
     )
     responses = Responses(
         subject=subject,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from brainbench.core.errors import UserError
+from brainbench.core.last_used import LastUsed
 from brainbench.data.base import Context, Dataset, choose_subjects
 from brainbench.data.cards import load_card
 from brainbench.data.roots import resolve_root
@@ -66,6 +67,8 @@ class Opened(Generic[R]):
     encoders: list[OpenEncoder] = field(default_factory=list)
     codec: Codec | None = None
     generator: Generator | None = None
+    in_time: LastUsed = field(default_factory=LastUsed)
+    """Features of stories at the times of volumes: participants who heard the same at the same times share them."""
 
     @cached_property
     def input_files(self) -> list[Path]:
@@ -149,5 +152,5 @@ def _check_unseen(dataset: Dataset, encoder: Encoder) -> None:
         raise UserError(
             f"encoder '{encoder.name}' is trained on recordings that are its stimuli too, such as {shared[0].name}: "
             "its layers would have seen them",
-            hint="`trained_on` must name other runs or other subjects",
+            hint="`trained_on`, or the recipe of a tokenizer, must name other runs or other subjects",
         )

@@ -18,6 +18,7 @@ CASES = {
     "braindecode": {"model": "ShallowFBCSPNet", **FAST},
     "mvcnet": None,  # tests/heads hold its classifier against `check_decoder`
     "rbtransformer": None,
+    "token_probe": None,  # it needs a trained network: tests/decoders/test_tokens.py
 }
 
 

@@ -104,3 +104,10 @@ def test_the_length_of_blocks_follows_the_autocorrelation():
 def test_what_cannot_be_exchanged_is_said(settings, words):
     with pytest.raises(ValueError, match=words):
         make_exchange(6, **settings)
+
+
+def test_orders_are_drawn_once_for_all_who_ask():
+    first, again = (make_exchange(30, kind="rows", seed=3) for _ in range(2))
+    assert first is again and make_exchange(30, kind="rows", seed=4) is not first
+    with pytest.raises(ValueError, match="read-only"):
+        first.orders[0, 0] = 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import brainbench as bb
@@ -15,6 +17,7 @@ from brainbench.recipes.reader import read_recipe
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import Run, RunFolder
 from brainbench.studies.base import all_units, study_of
+from brainbench.studies.encode.nulls import SmallerNull
 from brainbench.studies.opened import open_all
 from tests.data.test_trials import write_folder
 from tests.studies.recipes import write_recipe
@@ -171,3 +174,15 @@ def test_a_study_and_its_recipes_name_each_other(finished):
     assert type(read).studied_by == f"{type(study).__module__}:{type(study).__name__}"
     assert study.question() == run.facts["question"] and study.question().endswith(("?", "."))
     assert sum(study.memory().values()) > 100
+
+
+def test_smaller_models_are_exchanged_once_for_all_layers():
+    shared, asked = SmallerNull(), []
+
+    def find():
+        asked.append(1)
+        return np.ones(3)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: shared.scores(find), range(8)))
+    assert len(asked) == 1 and all(one is found[0] for one in found)

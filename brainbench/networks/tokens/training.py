@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from brainbench.networks.devices import resolve_device
 from brainbench.networks.options import Training
 from brainbench.networks.store import NetworkStore, TrainedNetwork
-from brainbench.networks.training import Progress, train
+from brainbench.networks.training import Progress, Trained, train
 from brainbench.networks.weights import seeded
 from brainbench.networks.zoo.brainomni import BrainOmni, OmniShape
 from brainbench.networks.zoo.tokenizer import BrainTokenizer, TokenizerShape, codec_terms, pearson, zscored
 from brainbench.recipes.tokenizers import MaskedSettings, PretrainTraining, TokenizerSettings
 
+TOKENIZER, MASKED = "brain-tokenizer", "brain-omni"
+"""What the store calls the two."""
 STRETCH = 50
 """Steps of an epoch: checkpoints and validation lie between."""
 BATCH = 16
@@ -37,12 +39,17 @@ class Person:
     place : float32 ndarray (n_channels, 6)
     kind : int64 ndarray (n_channels,)
     digest : str
+    name : str
+    files : tuple of str
+        What was read of it.
     """
 
     X: np.ndarray
     place: np.ndarray
     kind: np.ndarray
-    digest: str
+    digest: str = ""
+    name: str = ""
+    files: tuple[str, ...] = ()
 
     def batch(self, rows: Any, device: str, among: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return signals, places and types of some segments, of all sensors or of those `among`."""
@@ -99,6 +106,8 @@ class TokenTraining:
     settings : TokenizerSettings
     training : PretrainTraining
     people, validation : sequence of Person
+    sfreq : float
+        Samples per second of all of them.
     store : NetworkStore
     seed : int
     device : str
@@ -109,6 +118,7 @@ class TokenTraining:
     training: PretrainTraining
     people: Sequence[Person]
     validation: Sequence[Person]
+    sfreq: float
     store: NetworkStore
     seed: int = 0
     device: str = "auto"
@@ -117,11 +127,7 @@ class TokenTraining:
     @property
     def shape(self) -> TokenizerShape:
         """Sizes of the network."""
-        s = self.settings
-        return TokenizerShape(
-            window=s.window, n_filters=s.n_filters, ratios=tuple(s.ratios), width=s.width, n_heads=s.n_heads,
-            n_sources=s.n_sources, n_levels=s.n_levels, n_codes=s.n_codes, gradient=s.gradient,
-        )  # fmt: skip
+        return shape_of(self.settings)
 
     @property
     def options(self) -> Training:
@@ -131,7 +137,8 @@ class TokenTraining:
     def describe(self) -> dict[str, Any]:
         """Return everything that decides the weights."""
         return {
-            "network": "brain-tokenizer",
+            "network": TOKENIZER,
+            "sfreq": self.sfreq,
             "settings": self.settings.model_dump(mode="json"),
             "training": self.training.model_dump(mode="json"),
             "people": [person.digest for person in self.people],
@@ -169,9 +176,19 @@ class TokenTraining:
                 network, batches, _terms, options, checkpoint=checkpoint, key=key, progress=progress,
                 validate=self._validate if self.validation else None,
             )  # fmt: skip
-            return network.state_dict(), {"history": found.history, "best_epoch": found.best_epoch}
+            return network.state_dict(), self.facts(found)
 
         return self.store.trained(self.describe(), run)
+
+    def facts(self, found: Trained) -> dict[str, Any]:
+        """Return what is kept beside the weights: how training went, on whom, from which files."""
+        everybody = [*self.people, *self.validation]
+        return {
+            "history": found.history,
+            "best_epoch": found.best_epoch,
+            "people": [person.name for person in everybody],
+            "files": sorted({file for person in everybody for file in person.files}),
+        }
 
     def network(self) -> BrainTokenizer:
         """Return the trained network, on its device."""
@@ -204,8 +221,8 @@ class MaskedTraining:
 
     def describe(self) -> dict[str, Any]:
         """Return everything that decides the weights."""
-        own = {"network": "brain-omni", "settings": self.settings.model_dump(mode="json")}
-        return {**self.tokenizer.describe(), **own, "tokenizer": self.tokenizer.key}
+        own = {"network": MASKED, "masked": self.settings.model_dump(mode="json"), "tokenizer": self.tokenizer.key}
+        return {**self.tokenizer.describe(), **own}
 
     @property
     def key(self) -> str:
@@ -214,10 +231,8 @@ class MaskedTraining:
 
     def built(self, tokenizer: BrainTokenizer) -> BrainOmni:
         """Return the network before training, with the trained tokenizer in it."""
-        s = self.settings
-        shape = OmniShape(s.width, s.n_heads, s.depth, s.drop_prob)
         with seeded(self.tokenizer.seed):
-            network = BrainOmni(shape, self.tokenizer.shape, rope=s.rope, phase=tokenizer.phase)
+            network = omni_of(self.settings, self.tokenizer.settings)
         network.tokenizer.load_state_dict(tokenizer.state_dict())
         return network.eval()
 
@@ -230,7 +245,7 @@ class MaskedTraining:
             network = self.built(tokens.network())
             batches = SensorBatches(tokens.people, options, tokens.training.sensors)
             found = train(network, batches, _terms, options, checkpoint=checkpoint, key=key, progress=progress)
-            return network.state_dict(), {"history": found.history, "best_epoch": found.best_epoch}
+            return network.state_dict(), tokens.facts(found)
 
         return tokens.store.trained(self.describe(), run)
 
@@ -239,6 +254,20 @@ class MaskedTraining:
         network = self.built(self.tokenizer.network())
         network.load_state_dict(dict(self.trained().tensors))
         return network.to(resolve_device(self.tokenizer.device)).eval()
+
+
+def shape_of(s: TokenizerSettings) -> TokenizerShape:
+    """Return the sizes that a recipe gives."""
+    return TokenizerShape(
+        window=s.window, n_filters=s.n_filters, ratios=tuple(s.ratios), width=s.width, n_heads=s.n_heads,
+        n_sources=s.n_sources, n_levels=s.n_levels, n_codes=s.n_codes, gradient=s.gradient,
+    )  # fmt: skip
+
+
+def omni_of(settings: MaskedSettings, tokenizer: TokenizerSettings) -> BrainOmni:
+    """Return a model of masked codes with first weights."""
+    shape = OmniShape(settings.width, settings.n_heads, settings.depth, settings.drop_prob)
+    return BrainOmni(shape, shape_of(tokenizer), rope=settings.rope, phase=tokenizer.phase)
 
 
 def _terms(network: nn.Module, *batch: Tensor) -> Mapping[str, Tensor]:

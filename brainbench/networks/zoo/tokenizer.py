@@ -148,7 +148,11 @@ class _Encoder(nn.Module):
 
     def forward(self, x: Tensor, sensors: Tensor) -> Tensor:
         """Return tokens of every source ``(n, n_sources, n_tokens, width)``."""
-        tokens = self.codec(x).transpose(1, 2)
+        return self.gathered(self.codec(x), sensors)
+
+    def gathered(self, tokens: Tensor, sensors: Tensor) -> Tensor:
+        """Return tokens of every source, of those of every channel."""
+        tokens = tokens.transpose(1, 2)
         key = self.k_proj(tokens + sensors[:, None])
         queries = self.neuros.expand(*tokens.shape[:2], -1, -1)
         out: Tensor = self.backwardsolution(queries, key, tokens).transpose(1, 2)
@@ -248,6 +252,14 @@ class BrainTokenizer(nn.Module):
         hop = int(window * (1 - overlap))
         n = -(-max(0, x.shape[-1] - window) // hop) + 1
         return F.pad(x, (0, (n - 1) * hop + window - x.shape[-1])).unfold(-1, window, hop)
+
+    def spans(self, n_times: int, overlap: float = 0.0) -> Tensor:
+        """Return the first and the last but one sample of every token of a segment ``(n_tokens, 2)``."""
+        window, stride = self.shape.window, self.shape.stride
+        hop = int(window * (1 - overlap))
+        n = -(-max(0, n_times - window) // hop) + 1
+        start = (hop * torch.arange(n)[:, None] + stride * torch.arange(window // stride)).flatten()
+        return torch.stack([start, start + stride], dim=1)
 
     def tokenize(self, x: Tensor, place: Tensor, kind: Tensor, overlap: float = 0.0) -> tuple[Tensor, Tensor]:
         """Return quantised tokens ``(n, n_sources, n_tokens, width)`` and their codes ``(..., n_levels)``."""

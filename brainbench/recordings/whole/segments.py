@@ -33,6 +33,8 @@ class Segments:
     sensors : Sensors
     account : list of RunUse
         What was used of every run, and what was not.
+    files : tuple of str
+        What it was read from.
     """
 
     subject: str
@@ -40,6 +42,7 @@ class Segments:
     info: mne.Info
     sensors: Sensors
     account: list[RunUse]
+    files: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.X)
@@ -80,7 +83,8 @@ def read_segments(dataset: RecordingDataset, subject: str, seconds: float) -> Se
             f"{subject}: no segment of {seconds:g} s is left of {counted(len(runs), 'run')}",
             hint="; ".join(dict.fromkeys(f"{row.left_out} {row.why}" for row in account if row.left_out)) or None,
         )
-    return Segments(subject, X, infos[0], sensors_of(infos[0], f"{subject}, {runs[0].where}"), account)
+    files = tuple(str(name) for run in runs for name in run.raw.filenames if name is not None)
+    return Segments(subject, X, infos[0], sensors_of(infos[0], f"{subject}, {runs[0].where}"), account, files)
 
 
 def _cut(run: Recording, dataset: RecordingDataset, seconds: float) -> tuple[np.ndarray, mne.Info, list[LeftOut]]:

@@ -54,6 +54,31 @@ class Sensors:
         return apart.argmin(axis=1)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where the channels of signals lie, known or not; who needs to know asks for `sensors`.
+
+    Parameters
+    ----------
+    info : mne.Info
+    where : str
+        For messages.
+    """
+
+    info: mne.Info
+    where: str
+
+    def digest(self) -> str:
+        """Return the digest of names, coils and positions."""
+        chs = self.info["chs"]
+        loc = np.nan_to_num(np.array([channel["loc"][:12] for channel in chs]), nan=-1.0)
+        return digest([list(self.info["ch_names"]), [int(channel["coil_type"]) for channel in chs], digest_array(loc)])
+
+    def sensors(self) -> Sensors:
+        """Return the sensors; see `sensors_of`, which refuses unknown ones."""
+        return sensors_of(self.info, self.where)
+
+
 def sensors_of(info: mne.Info, where: str) -> Sensors:
     """Return place, direction and type of all channels of a recording.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,15 +51,24 @@ def inner_splits(cv: Any, n_rows: int, groups: Any = None) -> list[Fold]:
     ValueError
         When a fold has no rows to fit or to score.
     """
-    nothing = np.zeros((n_rows, 1))
     if isinstance(cv, (int, np.integer)):
-        n_groups = 0 if groups is None else len(np.unique(groups))
-        if n_groups >= 2:
-            splits = GroupKFold(min(int(cv), n_groups)).split(nothing, groups=groups)
-        else:
-            splits = KFold(min(int(cv), n_rows)).split(nothing)
+        code = None if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
+        return list(_dealt(int(cv), n_rows, None if code is None or not code.any() else code.tobytes()))
+    return _folds_of(check_cv(cv).split(np.zeros((n_rows, 1)), np.zeros(n_rows), groups), n_rows)
+
+
+@lru_cache(maxsize=64)
+def _dealt(n_folds: int, n_rows: int, groups: bytes | None) -> tuple[Fold, ...]:
+    """Return inner folds of a number of rows or of groups, which many layers and exchanges share."""
+    if groups is None:
+        splits = KFold(min(n_folds, n_rows)).split(np.zeros((n_rows, 1)))
     else:
-        splits = check_cv(cv).split(nothing, np.zeros(n_rows), groups)
+        code = np.frombuffer(groups, dtype=np.intp)
+        splits = GroupKFold(min(n_folds, int(code.max()) + 1)).split(np.zeros((n_rows, 1)), groups=code)
+    return tuple(_folds_of(splits, n_rows))
+
+
+def _folds_of(splits: Iterable[tuple[np.ndarray, np.ndarray]], n_rows: int) -> list[Fold]:
     folds = [Fold.make(train, test, n_rows) for train, test in splits]
     if not folds or any(not len(fold.train) or not len(fold.test) for fold in folds):
         raise ValueError("every inner fold needs rows to fit and rows to score")

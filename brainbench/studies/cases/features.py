@@ -61,15 +61,17 @@ class Features:
         entry = self.opened.encoder(name)
         if entry.encoder is None:
             return self._recorded(entry)
-        features = self.stored(name, layer)
-        continuous = self.responses.continuous
-        if continuous is None:
+        if self.responses.continuous is None:
             assert self.responses.stimulus is not None
-            return features[self.responses.stimulus]
+            return self.stored(name, layer)[self.responses.stimulus]
+        return self.opened.in_time.get(self.digest(name, layer), lambda: self._in_time(self.stored(name, layer)))
+
+    def _in_time(self, features: np.ndarray) -> np.ndarray:
+        """Return features of a story at the times of the volumes."""
         from brainbench.features.timing import to_rows
 
-        assert self.stimuli.onset is not None
-        timing = self._timing
+        continuous, timing = self.responses.continuous, self._timing
+        assert self.stimuli.onset is not None and continuous is not None
         return to_rows(
             features,
             self.stimuli.onset,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -19,7 +19,7 @@ from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, read_units
 from brainbench.studies.cases.case import Case
 from brainbench.studies.cases.ceilings import CeilingBook
-from brainbench.studies.encode.nulls import exchange_of, layer_null, nested_null, null_key, words_of
+from brainbench.studies.encode.nulls import SmallerNull, exchange_of, layer_null, nested_null, null_key, words_of
 from brainbench.studies.opened import Opened, OpenEncoder
 from brainbench.studies.outcome import ALL, Outcome, TargetMap
 
@@ -35,10 +35,14 @@ class Fits:
 
 @dataclass
 class LayerFits(Fits):
-    """Units of one layer, alone or with the controls, and the name under which it is scored."""
+    """Units of one layer, alone or with the controls, and the name under which it is scored.
+
+    With controls, `smaller_null` is that of the models which it is held against.
+    """
 
     encoder: OpenEncoder
     layer: Layer
+    smaller_null: SmallerNull = field(default_factory=SmallerNull)
 
 
 @dataclass(frozen=True)
@@ -133,13 +137,14 @@ def plan_nested(opened: Opened[EncodeRecipe], case: Case) -> Iterator[tuple[list
     small = [Fits(case, [one], fit_units(recipe, case, [one], f"{one[0]}.{one[1]}")) for one in base]
     if len(base) > 1:
         small.append(Fits(case, base, fit_units(recipe, case, base, "controls")))
+    shared = SmallerNull()
     for entry in opened.encoders:
         if entry.name in names or not entry.is_model:
             continue
         for layer in entry.layers:
             sources = [*base, (entry.name, layer.name)]
             full = fit_units(recipe, case, sources, f"controls + {entry.name}.{layer.name}")
-            yield small, LayerFits(case, sources, full, entry, layer)
+            yield small, LayerFits(case, sources, full, entry, layer, shared)
 
 
 def full_fit(recipe: EncodeRecipe, fit: LayerFits) -> dict[str, np.ndarray]:
@@ -215,10 +220,11 @@ def nested_unit(recipe: EncodeRecipe, folder: RunFolder, small: Sequence[Fits], 
         smaller = [gather(one, folder)["y_pred"] for one in small]
         best = best_of(both["y_true"], smaller, both["fold"], how)
         scored = score_nested(both["y_true"], best, both["y_pred"], both["fold"], how, rois=case.responses.rois)
-        models = [*(one.sources for one in small), full.sources]
-        return {
-            **scored.to_arrays(), **nested_null(recipe, case, fold_settings(recipe, case), models, both, best)
-        }  # fmt: skip
+        null = nested_null(
+            recipe, case, fold_settings(recipe, case), [one.sources for one in small], full.sources, both, best,
+            full.smaller_null,
+        )  # fmt: skip
+        return {**scored.to_arrays(), **null}
 
     key = {
         "small": [[unit.digest for unit in one.units] for one in small],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from brainbench.core.errors import UserError
 from brainbench.evaluation.exchange import Exchange, autocorrelation, make_exchange
 from brainbench.evaluation.family import fill_p
 from brainbench.evaluation.metrics import METRICS
-from brainbench.evaluation.refit import Null, column_scores, gain_scores, refit_null
+from brainbench.evaluation.refit import Null, best_scores, column_scores, refit_null
 from brainbench.evaluation.scoring import Scored
 from brainbench.features.drift import restore_drift, segments_of
 from brainbench.recipes.kinds.encode import EncodeRecipe
@@ -87,11 +88,26 @@ def layer_null(
     ).to_arrays()  # fmt: skip
 
 
+class SmallerNull:
+    """Scores of the smaller models under exchange, found once for all layers that are held against them."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._found: np.ndarray | None = None
+
+    def scores(self, find: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return scores ``(n_exchanges, n_sampled)``, by `find` for the first who asks."""
+        with self._lock:
+            if self._found is None:
+                self._found = find()
+            return self._found
+
+
 def nested_null(
-    recipe: EncodeRecipe, case: Case, settings: FoldSettings, models: Sequence[Sequence[tuple[str, str]]],
-    held_out: Mapping[str, np.ndarray], smaller: np.ndarray,
+    recipe: EncodeRecipe, case: Case, settings: FoldSettings, smaller: Sequence[Sequence[tuple[str, str]]],
+    full: Sequence[tuple[str, str]], held_out: Mapping[str, np.ndarray], best: np.ndarray, shared: SmallerNull,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """Return the null of what the last of `models` adds to the others (Freedman and Lane 1983).
+    """Return the null of what a model adds to the best of smaller ones (Freedman and Lane 1983).
 
     What the best smaller model leaves over of held-out rows is exchanged and added to what it predicts of them; all
     models are fitted again. Held-out residuals, unlike those of a fit to all rows, are not shrunk and made alike by
@@ -100,34 +116,41 @@ def nested_null(
     Parameters
     ----------
     recipe, case, settings
-    models : sequence of (sequence of (encoder, layer))
-        Feature spaces of the smaller models, then of the full one.
+    smaller : sequence of (sequence of (encoder, layer))
+        Feature spaces of the smaller models.
+    full : sequence of (encoder, layer)
     held_out : mapping of str to ndarray
         Rows and true responses of all test folds.
-    smaller : ndarray (n_held_out, n_targets)
+    best : ndarray (n_held_out, n_targets)
         What the best smaller model predicts of them.
+    shared : SmallerNull
+        Of all layers with these smaller models.
     """
     if not n_exchanges(recipe):
         return {}
-    all_designs = [_designs(recipe, case, settings, sources) for sources in models]
     base = np.zeros(case.rows.Y.shape)
     left = np.asarray(case.rows.Y, dtype=np.float64) - np.mean(case.rows.Y, axis=0)
-    base[held_out["row"]] = smaller
-    left[held_out["row"]] = held_out["y_true"] - smaller
+    base[held_out["row"]] = best
+    left[held_out["row"]] = held_out["y_true"] - best
     if settings.t_r is not None:
         for _, test in case.split.folds:
             pieces = [test[piece] for piece in segments_of(test, case.rows.run[test])]
             left = restore_drift(left, pieces, settings.t_r, settings.high_pass_s)
 
-    def predict(Y: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-        for of_fold in zip(*all_designs, strict=True):
-            found = [design.refit(Y) for design in of_fold]
-            yield found[0][0], *(predicted for _, predicted in found)
+    def draw(models: Sequence[Sequence[tuple[str, str]]], less: np.ndarray | None = None) -> Null:
+        all_designs = [_designs(recipe, case, settings, sources) for sources in models]
 
-    return refit_null(
-        left, exchange_of(recipe, case), predict, gain_scores(case.split.over), case.responses.rois, base=base,
-        n_refitted=N_REFITTED_NESTED, seed=recipe.seed,
-    ).to_arrays()  # fmt: skip
+        def predict(Y: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+            for of_fold in zip(*all_designs, strict=True):
+                found = [design.refit(Y) for design in of_fold]
+                yield found[0][0], *(predicted for _, predicted in found)
+
+        return refit_null(
+            left, exchange_of(recipe, case), predict, best_scores(case.split.over), case.responses.rois, base=base,
+            less=less, n_refitted=N_REFITTED_NESTED, seed=recipe.seed,
+        )  # fmt: skip
+
+    return draw([full], shared.scores(lambda: draw(smaller).targets)).to_arrays()
 
 
 def fill_layer(recipe: EncodeRecipe, case: Case, scored: Scored, null: Null) -> None:

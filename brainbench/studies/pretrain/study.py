@@ -88,7 +88,8 @@ class PretrainStudy(Study[PretrainRecipe]):
         found = []
         for name in self.parts[part]:
             one = self.segments[name]
-            found.append(Person(one.inputs, one.sensors.place, one.sensors.kind, one.digest()))
+            sensors = one.sensors
+            found.append(Person(one.inputs, sensors.place, sensors.kind, one.digest(), name, one.files))
         return found
 
     @cached_property
@@ -97,6 +98,7 @@ class PretrainStudy(Study[PretrainRecipe]):
         recipe = self.recipe
         return TokenTraining(
             recipe.tokenizer, recipe.training, self._people("training"), self._people("validation"),
+            float(next(iter(self.segments.values())).info["sfreq"]),
             NetworkStore(self.opened.networks), seed=recipe.seed, device=recipe.execution.device,
             threads=recipe.execution.threads_per_unit,
         )  # fmt: skip

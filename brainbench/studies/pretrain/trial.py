@@ -59,14 +59,14 @@ def try_tokenizer(training: TokenTraining, person: Segments, n_parts: int, seed:
     masks = withheld_parts(n, n_parts, seed)
     for seen in masks:
         X = normalised(signals, kind, seen)
-        r = reconstruction_r(network, Person(X, person.sensors.place, kind, ""), seen)
+        r = reconstruction_r(network, Person(X, person.sensors.place, kind), seen)
         found["tokenizer"][~seen] = r[~seen]
         found["seen"][seen] += r[seen] / (len(masks) - 1)
         target = X[:, ~seen]
         found["splines"][~seen] = _window_r(interpolated(X, person.info, seen)[:, ~seen], target, window)
         near = X[:, person.sensors.nearest(seen)[~seen]]
         found["nearest"][~seen] = _window_r(near, target, window)
-    everything = Person(person.inputs, person.sensors.place, kind, "")
+    everything = Person(person.inputs, person.sensors.place, kind)
     counts = code_counts(network, [everything])
     return found | {"counts": counts, "topography": source_topography(network, everything)}
 
@@ -78,7 +78,7 @@ def try_masked(training: MaskedTraining, person: Segments, seed: int) -> dict[st
     -------
     right, constant : ndarray (n_levels,)
     """
-    one = Person(person.inputs, person.sensors.place, person.sensors.kind, "")
+    one = Person(person.inputs, person.sensors.place, person.sensors.kind)
     network = training.network()
     frequent = code_counts(network.tokenizer, training.tokenizer.people).argmax(axis=1)
     counts = code_counts(network.tokenizer, [one])

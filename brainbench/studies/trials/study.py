@@ -79,7 +79,7 @@ class TrialsStudy(Study[TrialsRecipe]):
 
     def rehearse(self) -> None:
         """Try every pipeline on trials of the first subject."""
-        check_pipelines(self.recipe, [open_member(self.opened, self.opened.subjects[0])])
+        check_pipelines(self.opened, [open_member(self.opened, self.opened.subjects[0])])
 
     def stages(self) -> Iterator[Stage]:
         """Yield the one stage: nothing here needs another unit."""

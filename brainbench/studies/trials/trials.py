@@ -17,6 +17,7 @@ import numpy as np
 
 from brainbench.core.digests import canonical_json, digest, digest_array
 from brainbench.core.errors import UserError
+from brainbench.data.base import Dataset
 from brainbench.decoders.base import TrialContext, TrialDecoder
 from brainbench.evaluation.certificate import Certificate
 from brainbench.evaluation.trials.certificate import trial_certificate
@@ -27,6 +28,7 @@ from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import PIPELINES, Evaluation, PipelineSettings
 from brainbench.recordings.base import RecordingDataset, compare_montage
 from brainbench.recordings.matching import check_amplitudes, spread
+from brainbench.recordings.reading import READERS
 from brainbench.studies.opened import Opened
 
 
@@ -151,16 +153,17 @@ def open_trials(opened: Opened[TrialsRecipe]) -> tuple[list[Member], list[Case]]
     members = [open_member(opened, subject) for subject in opened.subjects]
     if any(evaluation.across_subjects for evaluation in recipe.evaluate):
         check_alike(members)
-    check_pipelines(recipe, members)
+    check_pipelines(opened, members)
     return members, [case for evaluation in recipe.evaluate for case in _cases(evaluation, members, recipe)]
 
 
-def check_pipelines(recipe: TrialsRecipe, members: Sequence[Member]) -> None:
-    """Refuse bands that a subject's rate does not hold, and networks that cannot read a subject's trials."""
+def check_pipelines(opened: Opened[TrialsRecipe], members: Sequence[Member]) -> None:
+    """Refuse bands that a subject's rate does not hold, and networks that cannot read a subject's trials, or have."""
+    recipe = opened.recipe
     checked: set[tuple[str, tuple[int, ...]]] = set()
     for member in members:
         for settings in recipe.pipelines:
-            decoder = make_decoder(settings, member, recipe)
+            decoder = make_decoder(settings, member, recipe, opened.networks)
             for band in decoder.bands or ([settings.band] if settings.band else []):
                 if band[1] >= member.info["sfreq"] / 2:
                     raise UserError(
@@ -171,10 +174,22 @@ def check_pipelines(recipe: TrialsRecipe, members: Sequence[Member]) -> None:
             if (settings.name, shape) not in checked:
                 try:
                     decoder.check_trials(*shape)
+                    _check_unseen(decoder, opened.dataset)
                 except UserError as error:
                     where = f"pipeline '{settings.name}', {member.subject}"
                     raise UserError(f"{where}: {error.message}", hint=error.hint) from error
                 checked.add((settings.name, shape))
+
+
+def _check_unseen(decoder: TrialDecoder, dataset: Dataset) -> None:
+    """Refuse a network that has learned from the recordings that it is tested on, labels or not."""
+    learned = set(decoder.weight_files())
+    shared = [path for path in dataset.files() if path in learned and path.suffix in READERS]
+    if shared:
+        raise UserError(
+            f"its network learned from recordings that are decoded here, such as {shared[0].name}",
+            hint="pretrain it on other people (`held_out` of its recipe are the ones to decode)",
+        )
 
 
 def check_alike(members: Sequence[Member]) -> None:

@@ -1,0 +1,126 @@
+"""A linear probe of a tokenizer of sensors: one layer's features of every trial, logistic regression."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from brainbench.core.errors import UserError
+from brainbench.data.base import Stimuli
+from brainbench.decoders.base import TrialContext, TrialDecoder
+from brainbench.decoders.exchanged import logistic_exchanged
+from brainbench.encoders.base import Encoder, open_encoder
+from brainbench.recipes.pipelines import TokenProbeSettings
+from brainbench.recordings.whole.sensors import Layout
+
+MAX_STEPS = 1000
+
+
+class TokenProbe(TrialDecoder):
+    """Logistic regression on a layer of a network that learned without labels.
+
+    Parameters
+    ----------
+    network : mapping
+        Settings of the encoder: see `brainbench.recipes.encoders.SensorSettings`.
+    layer : str
+    C : float
+        Inverse strength of the L2 penalty, on features standardised by training rows.
+    info : mne.Info
+        Rate and positions of the channels.
+    networks : Path, optional
+        Folder of trained networks.
+    seed : int
+        Of random weights.
+
+    Attributes
+    ----------
+    scaler_, model_
+        Fitted on training rows.
+    """
+
+    def __init__(
+        self, network: dict[str, Any], layer: str, C: float = 1.0, info: Any = None, networks: Path | None = None,
+        seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.network = network
+        self.layer = layer
+        self.C = C
+        self.info = info
+        self.networks = networks
+        self.seed = seed
+
+    def encoder(self) -> Encoder:
+        """Return the network as an encoder.
+
+        Raises
+        ------
+        UserError
+            If it is not there, or has no such layer.
+        """
+        found = open_encoder({"name": "tokens", "family": "sensor", **self.network}, seed=self.seed, device="cpu",
+                             networks=self.networks)  # fmt: skip
+        if [layer.name for layer in found.select([self.layer])] != [self.layer]:
+            raise UserError(f"`layer` is one layer by its name, not '{self.layer}'")
+        return found
+
+    def preparation(self) -> dict[str, Any]:
+        """Return network, layer and positions; see `TrialDecoder.preparation`."""
+        layout = None if self.info is None else Layout(self.info, "").digest()
+        return {"as": "tokens", "network": self.network, "layer": self.layer, "layout": layout, "seed": self.seed}
+
+    def prepare(self, X: np.ndarray) -> np.ndarray:
+        """Return the layer's features of every trial ``(n_trials, n_features)``."""
+        signals = np.asarray(X, dtype=np.float32)
+        shown = replace(
+            Stimuli.of(list(signals)), modality="array", sfreq=float(self.info["sfreq"]),
+            layout=Layout(self.info, "trials"),
+        )  # fmt: skip
+        return self.encoder().features(shown, [self.layer])[self.layer].astype(np.float64)
+
+    def check_trials(self, n_channels: int, n_times: int, n_classes: int) -> None:
+        """Refuse a recording whose rate or sensors do not fit; see `TrialDecoder.check_trials`."""
+        rng = np.random.default_rng(0)
+        self.prepare(rng.normal(size=(2, n_channels, n_times)))
+
+    def weight_files(self) -> list[Path]:
+        """Return what the network was trained on."""
+        return self.encoder().weight_files()
+
+    def fit_prepared(
+        self, prepared: np.ndarray, y: np.ndarray, *, groups: np.ndarray | None = None,
+        domains: np.ndarray | None = None,
+    ) -> TokenProbe:  # fmt: skip
+        """Fit scaling and regression; see `TrialDecoder.fit_prepared`."""
+        self.classes_ = np.unique(y)
+        self.scaler_ = StandardScaler().fit(prepared)
+        self.model_ = LogisticRegression(C=self.C, max_iter=MAX_STEPS).fit(self.scaler_.transform(prepared), y)
+        return self
+
+    def probability_of(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> np.ndarray:
+        """Return probabilities; see `TrialDecoder.probability_of`."""
+        found: np.ndarray = self.model_.predict_proba(self.scaler_.transform(prepared))
+        return found
+
+    def exchanged(
+        self, prepared: np.ndarray, y: np.ndarray, test: np.ndarray, *, domains: np.ndarray | None = None,
+        test_domains: np.ndarray | None = None,
+    ) -> np.ndarray | None:  # fmt: skip
+        """Fit to every order; scaling knows no labels and is fitted once."""
+        self.classes_ = np.unique(y)
+        scaler = StandardScaler().fit(prepared)
+        return logistic_exchanged(scaler.transform(prepared), y, scaler.transform(test), self.C)
+
+
+def token_probe(settings: TokenProbeSettings, context: TrialContext) -> TokenProbe:
+    """Return the unfitted decoder of a pipeline."""
+    network = {
+        "network": settings.network, "published": settings.published, "rope": settings.rope,
+        "weights": settings.weights,
+    }  # fmt: skip
+    return TokenProbe(network, settings.layer, settings.C, context.info, context.networks, context.seed)

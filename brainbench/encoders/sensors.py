@@ -1,0 +1,253 @@
+"""Tokenizers of sensors as encoders: the layers of a trained network, on signals of any layout.
+
+Layers are ``codec`` (tokens of every channel), ``sources`` (what latent sources gather), ``levels.k`` (the sum of the
+first codebooks' vectors), and ``blocks.k`` of a masked-code model. Tokens that begin after the signal's end, where the
+last window is filled up, are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.core.files import read_json
+from brainbench.data.base import Stimuli
+from brainbench.encoders.base import Pool
+from brainbench.encoders.capture import Tap
+from brainbench.encoders.network import Inputs, NetworkEncoder
+from brainbench.networks.devices import resolve_device
+from brainbench.networks.store import NetworkStore
+from brainbench.networks.tensors import load_tensors
+from brainbench.networks.tokens.training import MASKED, omni_of, shape_of
+from brainbench.networks.weights import digest_weights, load_strictly, read_weights, seeded
+from brainbench.networks.zoo.brainomni import BASE, OVERLAP, TINY, BrainOmni
+from brainbench.networks.zoo.official import load_official
+from brainbench.networks.zoo.tokenizer import BrainTokenizer
+from brainbench.recipes.encoders import SensorSettings
+from brainbench.recipes.tokenizers import MaskedSettings, TokenizerSettings
+from brainbench.recordings.whole.sensors import Sensors, normalised
+
+BATCH = 16
+PUBLISHED_RATE = 256.0
+TINY_POWER = 1e-24
+"""Beside the mean square of an activation of signals of standard deviation 1."""
+
+
+class Reader(nn.Module):
+    """A network with a place of its own for every layer.
+
+    Parameters
+    ----------
+    network : BrainTokenizer or BrainOmni
+    """
+
+    def __init__(self, network: BrainTokenizer | BrainOmni) -> None:
+        super().__init__()
+        self.network = network
+        self.codec, self.sources = nn.Identity(), nn.Identity()
+        self.levels = nn.ModuleList(nn.Identity() for _ in range(self.tokenizer.shape.n_levels))
+        self.blocks = nn.ModuleList(nn.Identity() for _ in self.depth)
+
+    @property
+    def tokenizer(self) -> BrainTokenizer:
+        """The tokenizer."""
+        return self.network.tokenizer if isinstance(self.network, BrainOmni) else self.network
+
+    @property
+    def depth(self) -> range:
+        """Numbers of the blocks."""
+        return range(len(self.network.blocks)) if isinstance(self.network, BrainOmni) else range(0)
+
+    @property
+    def overlap(self) -> float:
+        """Share of a window that the next one repeats."""
+        return OVERLAP if isinstance(self.network, BrainOmni) else 0.0
+
+    def forward(self, x: Tensor, place: Tensor, kind: Tensor) -> Tensor:
+        """Run through every place, and return the last one's value ``(n, n_sources, n_tokens, width)``."""
+        tokenizer = self.tokenizer
+        tokens = self.codec(tokenizer.encoder.codec(tokenizer.windows(x, self.overlap)))
+        rest = F.normalize(
+            self.sources(tokenizer.encoder.gathered(tokens, tokenizer.sensor_embed(place, kind))), dim=-1
+        )
+        total = torch.zeros_like(rest)
+        for layer, level in zip(tokenizer.quantizer.rvq.layers, self.levels, strict=True):
+            chosen = layer(rest)[0]
+            rest, total = rest - chosen, level(total + chosen)
+        if isinstance(self.network, BrainOmni):
+            total = self.network.embedded(total)
+            for block, after in zip(self.network.blocks, self.blocks, strict=True):
+                total = after(block(total))
+        return total
+
+
+class SensorEncoder(NetworkEncoder):
+    """Layers of a tokenizer of sensors.
+
+    Pooling ``mean`` is, of blocks, the mean over tokens of every source's features, as published; of layers before,
+    whose values swing with the signal, the log10 of their mean square. ``flatten`` keeps every token.
+
+    Parameters
+    ----------
+    settings : SensorSettings
+    seed : int
+        Of random weights.
+    device : str
+    batch_size : int, optional
+    """
+
+    modalities = ("array",)
+    pools = ("mean", "flatten")
+
+    def __init__(
+        self, settings: SensorSettings, *, seed: int = 0, device: str = "auto", batch_size: int | None = None
+    ) -> None:
+        self.name = settings.name
+        self.settings = settings
+        self.untrained = settings.weights == "random"
+        self.device = resolve_device(device)
+        self._seed, self._batch_size = seed, batch_size or BATCH
+        self._shown: Sensors | None = None
+
+    # What it is -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _known(self) -> dict[str, Any]:
+        """What the store says of its network; of a published one nothing."""
+        key = self.settings.network
+        if self.settings.published is not None:
+            if not Path(key).is_file():
+                raise UserError(f"encoder '{self.name}': `network`: {key} does not exist")
+            return {}
+        store = NetworkStore(self.networks or ".")
+        about = store.root / f"{key}.json"
+        there = [entry.key for entry in store.entries() if entry.network in ("brain-tokenizer", MASKED)]
+        if key not in there:
+            raise UserError(
+                f"encoder '{self.name}': no tokenizer '{key}' is kept in {store.root}{did_you_mean(key, there)}",
+                hint=f"there: {one_of(there) or 'none'}; a recipe of `kind: pretrain` trains one, and `published` says "
+                "what a file holds",
+            )
+        found: dict[str, Any] = read_json(about)
+        return found
+
+    @cached_property
+    def _rate(self) -> float:
+        return float(self._known.get("sfreq", PUBLISHED_RATE))
+
+    @cached_property
+    def network(self) -> torch.nn.Module:  # type: ignore[override]
+        """The network behind its places."""
+        return Reader(self._loaded()).to(self.device).eval().requires_grad_(False)
+
+    def _loaded(self) -> BrainTokenizer | BrainOmni:
+        settings, known = self.settings, self._known
+        network: BrainTokenizer | BrainOmni
+        with seeded(self._seed):
+            if settings.published == "braintokenizer":
+                network = BrainTokenizer()
+            elif settings.published is not None:
+                network = BrainOmni(TINY if settings.published == "tiny" else BASE, rope=settings.rope)
+            elif known["network"] == MASKED:
+                tokenizer = TokenizerSettings.model_validate(known["settings"])
+                network = omni_of(MaskedSettings.model_validate(known["masked"]), tokenizer)
+            else:
+                tokenizer = TokenizerSettings.model_validate(known["settings"])
+                network = BrainTokenizer(shape_of(tokenizer), phase=tokenizer.phase)
+            if self.untrained:
+                whole = network.tokenizer if isinstance(network, BrainOmni) else network
+                for layer in whole.quantizer.rvq.layers:
+                    layer.codebook.embed.normal_(std=whole.shape.width**-0.5)  # type: ignore[union-attr, operator]
+        if self.untrained:
+            return network
+        if settings.published is not None:
+            load_official(network, read_weights(Path(settings.network)), Path(settings.network))
+            return network
+        file = Path(self.networks or ".") / f"{settings.network}.safetensors"
+        found = load_tensors(file, settings.network)
+        if found is None:
+            raise UserError(f"encoder '{self.name}': {file} is damaged or gone", hint="run its `kind: pretrain` again")
+        load_strictly(network, found[0], file)
+        return network
+
+    @property
+    def note(self) -> str:  # type: ignore[override]
+        """What the report says of it."""
+        if self.untrained:
+            return "random weights and codes, before any training"
+        if self.settings.published is not None:
+            return f"published weights of {self.settings.published}, {Path(self.settings.network).name}"
+        people = ", ".join(self._known["training"]["people"])
+        return f"trained without labels on recordings of {people}; key {self.settings.network}"
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the digest of the weights, the rate, and how tokens are read."""
+        reader = self.network
+        assert isinstance(reader, Reader)
+        return {"weights": digest_weights(reader), "rate": self._rate, "rope": getattr(reader.network, "rope", "none")}
+
+    def weight_files(self) -> list[Path]:
+        """Return a published file, or the recordings that the network was trained on."""
+        if self.untrained:
+            return []
+        if self.settings.published is not None:
+            return [Path(self.settings.network)]
+        return [Path(file) for file in self._known["training"]["files"] if Path(file).is_file()]
+
+    @cached_property
+    def taps(self) -> Sequence[Tap]:
+        """Codec, sources, levels and blocks."""
+        reader = self.network
+        assert isinstance(reader, Reader)
+        names = ["codec", "sources", *(f"levels.{k}" for k in range(len(reader.levels)))]
+        names += [f"blocks.{k}" for k in reader.depth]
+        return [Tap(name, name, "output", k / (len(names) - 1)) for k, name in enumerate(names)]
+
+    # What it reads ----------------------------------------------------------------------------------------------------
+
+    def batch_size(self) -> int:
+        """Return how many trials a forward pass takes."""
+        return self._batch_size
+
+    def check_stimuli(self, stimuli: Stimuli) -> None:
+        """Refuse signals of another rate, and such whose sensors are not known."""
+        if stimuli.layout is None or stimuli.sfreq is None:
+            raise UserError(
+                f"encoder '{self.name}' reads signals whose sensors are known; these stimuli say nothing of them"
+            )
+        if stimuli.sfreq != self._rate:
+            raise UserError(
+                f"encoder '{self.name}' was trained at {self._rate:g} samples per second, the stimuli have "
+                f"{stimuli.sfreq:g}",
+                hint=f"`dataset.sfreq: {self._rate:g}` resamples, after filtering",
+            )
+        self._shown = stimuli.layout.sensors()
+
+    def inputs(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
+        """Return trials, scaled as segments of training were, with places and types of their sensors."""
+        sensors = self._shown or stimuli.layout.sensors()
+        X = normalised(np.stack([stimuli.load(i) for i in rows]).astype(np.float64), sensors.kind)
+        place, kind = (torch.from_numpy(part).to(self.device) for part in (sensors.place, sensors.kind))
+        n = len(rows)
+        return Inputs(n, (torch.from_numpy(X).to(self.device), place.expand(n, -1, -1), kind.expand(n, -1)))
+
+    def pooled(self, value: Tensor, tap: Tap, pool: Pool, inputs: Inputs) -> Tensor:
+        """Return one vector a trial ``(n, channels or sources x features)``, of tokens that begin within the signal."""
+        reader = self.network
+        assert isinstance(reader, Reader)
+        n_times = inputs.args[0].shape[-1]
+        inside = reader.tokenizer.spans(n_times, reader.overlap)[:, 0] < n_times
+        value = value[:, :, inside.to(value.device)].float()
+        if pool == "flatten":
+            return value.flatten(1).clone()
+        if tap.name.startswith("blocks"):
+            return value.mean(dim=2).flatten(1)
+        return (value.square().mean(dim=2) + TINY_POWER).log10().flatten(1)
