@@ -8,15 +8,17 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def alternate(contenders: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Run contenders in turn, `repeats` times each after one warm-up; return the seconds of every run."""
+def alternate(
+    contenders: Mapping[str, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
+    """Run contenders in turn, `repeats` times each after one warm-up; return the seconds of every run by `clock`."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for index in range(repeats + 1):
         for name, call in contenders.items():
-            start = time.perf_counter()
+            start = clock()
             call()
             if index:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 

@@ -138,7 +138,9 @@ def exchange_labels(
     )
     different = np.unique(np.concatenate([y[None], y[found.orders]]), axis=0)
     if len(different) < 2:
-        raise ValueError("labels are the same in every order of rows that the design allows")
+        alike = run is not None and all(len(set(y[run == one])) == 1 for one in np.unique(run))
+        why = ": every run has one label alone" if kind == "within_run" and alike else ""
+        raise ValueError(f"labels are the same in every order of rows that the design allows{why}")
     # Rows have more orders than their labels; where orders come twice, there are hardly more than were drawn.
     n_distinct = found.n_distinct if len(different) > len(found) else len(different) - 1
     return replace(found, n_distinct=float(n_distinct), text=f"{found.text} and folds" if divided else found.text)

@@ -31,6 +31,10 @@ Resample = Callable[[np.ndarray, np.ndarray, Parts, np.ndarray], np.ndarray]
 """From (measured, predicted, parts, orders or weights) to the scores of every order or draw, ``(n, n_targets)``."""
 
 
+MANY_ROWS = 64
+"""Rows of a part from which draws of its correlation are taken in float32."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """What a metric is.
@@ -244,16 +248,27 @@ def cka_of(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _bootstrap_pearson(y_true: np.ndarray, y_pred: np.ndarray, parts: Parts, weights: np.ndarray) -> np.ndarray:
+    """Return draws of the mean correlation over parts: moments of all draws are five products, in float32.
+
+    Columns have mean 0 and length 1, so that nothing large cancels, unless a draw repeats so few rows that they hardly
+    vary; small parts, where that happens, are taken in float64.
+    """
     total = np.zeros((len(weights), y_true.shape[1]))
     for rows in parts:
-        w = weights[:, rows]
-        n = np.maximum(w.sum(axis=1, keepdims=True), 1)
-        a, b = unit_columns(y_true[rows]), unit_columns(y_pred[rows])
-        mean_a, mean_b = w @ a / n, w @ b / n
-        covariance = w @ (a * b) / n - mean_a * mean_b
-        var_a, var_b = w @ (a * a) / n - mean_a**2, w @ (b * b) / n - mean_b**2
-        spread = np.sqrt(np.clip(var_a, 0, None) * np.clip(var_b, 0, None))
-        total += np.divide(covariance, spread, out=np.zeros_like(covariance), where=(spread > 1e-15) & (n > 1))
+        large = len(rows) >= MANY_ROWS
+        kind, least = np.dtype(np.float32 if large else np.float64), 1e-4 if large else 1e-12
+        n = np.maximum(weights[:, rows].sum(axis=1, keepdims=True), 1)
+        w = (weights[:, rows] / n).astype(kind)
+        a: np.ndarray = unit_columns(y_true[rows]).astype(kind)
+        b: np.ndarray = unit_columns(y_pred[rows]).astype(kind)
+        mean_a, mean_b, square_a, square_b = w @ a, w @ b, w @ (a * a), w @ (b * b)
+        covariance = w @ (a * b)
+        covariance -= mean_a * mean_b
+        varies = np.maximum(square_a - mean_a * mean_a, 0) * np.maximum(square_b - mean_b * mean_b, 0)
+        square_a *= square_b
+        square_a *= least**2
+        kept = (varies > square_a) & (n > 1)
+        total += np.divide(covariance, np.sqrt(varies), out=np.zeros_like(covariance), where=kept)
     return total / len(parts)
 
 

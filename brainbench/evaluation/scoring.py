@@ -162,31 +162,32 @@ def score_predictions(
     run, stimulus : ndarray (n_rows,)
         For the permutation null and the bootstrap.
     """
-    y_true, y_pred = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
     names, masks = list(rois), np.stack([np.asarray(mask, dtype=bool) for mask in rois.values()])
     group = _score_groups(fold, how.over)
-    parts = _rows_of(group)
+    parts, n_targets = _rows_of(group), y_true.shape[1]
     scored = Scored(names, [], len(y_true), how.confidence, {}, {})
-    for name in how.metrics:
-        per_fold = METRICS[name].over(y_true, y_pred, parts)
-        scored.targets[name] = per_fold.mean(axis=0)
+    per_fold = {name: np.empty((len(parts), n_targets)) for name in how.metrics}
+    lead, weights, share = METRICS[how.metrics[0]], None, masks / masks.sum(axis=1, keepdims=True)
+    if how.n_draws:
+        weights = row_weights(stimulus, fold=group, block_length=how.block_length, n_draws=how.n_draws, seed=how.seed)
+        scored.draws = np.zeros((len(weights), len(masks)))
+    for start in range(0, n_targets, AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        measured, predicted = (np.asarray(one[:, some], dtype=np.float64) for one in (y_true, y_pred))
+        for name, values in per_fold.items():
+            values[:, some] = METRICS[name].over(measured, predicted, parts)
+        if weights is not None:
+            scored.draws += lead.resampled(measured, predicted, parts, weights) @ share[:, some].T
+    for name, values in per_fold.items():
+        scored.targets[name] = values.mean(axis=0)
         scored.metrics.append(name)
         scored.roi_values[name] = _roi_means(scored.targets[name], masks)
         if name == how.metrics[0]:
             scored.metrics.append(MEDIAN + name)
             scored.roi_values[MEDIAN + name] = _roi_medians(scored.targets[name], masks)
         if how.over == "folds":
-            scored.folds[name] = _roi_means(per_fold, masks)
+            scored.folds[name] = _roi_means(values, masks)
     scored.fold_rows = np.array([len(rows) for rows in parts]) if how.over == "folds" else scored.fold_rows
-    lead = METRICS[how.metrics[0]]
-    if how.n_draws:
-        weights = row_weights(stimulus, fold=group, block_length=how.block_length, n_draws=how.n_draws, seed=how.seed)
-        share = masks / masks.sum(axis=1, keepdims=True)
-        scored.draws = np.zeros((len(weights), len(masks)))
-        for start in range(0, y_true.shape[1], AT_ONCE):
-            some = slice(start, start + AT_ONCE)
-            drawn = lead.resampled(y_true[:, some], y_pred[:, some], parts, weights)
-            scored.draws += drawn @ share[:, some].T
     return scored
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,10 @@ from brainbench.core.errors import UserError
 from brainbench.data.account import RunUse
 from brainbench.data.base import Dataset, Responses, Stimuli
 from brainbench.recipes.datasets import RecordingSettings
-from brainbench.recordings.channels import apply_projectors, choose_channels, judge_bad, listed, of_kind
+from brainbench.recordings.channels import apply_projectors, choose_channels, judge_bad, listed, neighbours, of_kind
 from brainbench.recordings.cutting import cut
 from brainbench.recordings.events import Events, keep_stretches, one_per_sample
-from brainbench.recordings.matching import check_amplitudes, pick_as_trained, rename_as, spread
+from brainbench.recordings.matching import check_amplitudes, name_as_trained, rename_as, spread
 from brainbench.recordings.quality import check_signal
 from brainbench.recordings.reading import set_montage
 from brainbench.recordings.recording import LeftOut, NewRecording, Recording, Trials, as_trials, counted
@@ -96,16 +96,26 @@ class RecordingDataset(Dataset):
         settings, raw, where = self.settings, recording.raw, recording.where
         recording = self._timed(recording).noting(said=apply_projectors(raw, settings.projectors, where))
         chosen, left, said, aside = choose_channels(raw, self.kind, settings, where)
-        raw.pick(chosen, verbose="ERROR")
-        bad, more = self._placed(raw, where)
+        bad, more = self._placed(raw, chosen, aside, where)
         aside |= dict.fromkeys(bad, "marked bad in the file (`bad_channels` chooses otherwise)")
         return recording.noting(left, [*said, *more]), aside
 
-    def _placed(self, raw: mne.io.BaseRaw, where: str) -> tuple[list[str], list[str]]:
-        """Give channels their positions, in place, and judge those that the file calls bad; see `judge_bad`."""
+    def _placed(
+        self, raw: mne.io.BaseRaw, wanted: Sequence[str], aside: Collection[str], where: str
+    ) -> tuple[list[str], list[str]]:
+        """Keep the `wanted` channels, in place, at their positions, and judge those called bad; see `judge_bad`.
+
+        What is set `aside` is no brain: it needs no position, and no interpolated channel may have anything of it.
+        """
+        settings = self.settings
+        more = neighbours(raw, self.kind, wanted, settings, where)
+        raw.pick([*wanted, *more], verbose="ERROR")
+        raw.set_channel_types(dict.fromkeys(aside, "misc"), on_unit_change="ignore", verbose="ERROR")
         if self.montage is not None:
-            set_montage(raw, self.montage, where, ignore=self.settings.exclude_channels)
-        return judge_bad(raw, self.settings, where)
+            set_montage(raw, self.montage, where, ignore=[*settings.exclude_channels, *more])
+        found = judge_bad(raw, wanted, settings, where)
+        raw.pick(list(wanted), verbose="ERROR")
+        return found
 
     def _timed(self, recording: Recording) -> Recording:
         """Keep the events that lie inside of a run, one per sample, and the stretches that no trial may touch."""
@@ -189,8 +199,8 @@ class RecordingDataset(Dataset):
         raw, where = recording.raw, recording.where
         recording = self._timed(recording).noting(said=apply_projectors(raw, self.settings.projectors, where))
         raw.pick(of_kind(raw, self.kind, where)[0], verbose="ERROR")
-        notes = pick_as_trained(raw, info, str(path))
-        bad, said = self._placed(raw, where)
+        notes = name_as_trained(raw, info, str(path))
+        bad, said = self._placed(raw, info["ch_names"], (), where)
         if bad:
             raise UserError(
                 f"{where}: {listed(bad)} marked bad in the file, and the decoder reads such channels",

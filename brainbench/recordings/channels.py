@@ -210,22 +210,39 @@ def choose_channels(
     return chosen, left, said, aside
 
 
-def judge_bad(raw: mne.io.BaseRaw, settings: RecordingSettings, where: str) -> tuple[list[str], list[str]]:
-    """Return the chosen channels that the file calls bad and that are not used, and what is said of others.
+def neighbours(
+    raw: mne.io.BaseRaw, kind: str, wanted: Sequence[str], settings: RecordingSettings, where: str
+) -> list[str]:
+    """Return the further channels that bad ones among `wanted` are interpolated from; none where nothing is."""
+    if settings.bad_channels != "interpolate" or not set(raw.info["bads"]) & set(wanted):
+        return []
+    there, _ = of_kind(raw, kind, where)
+    others = [name for name in there if name not in wanted and name not in settings.exclude_channels]
+    return [name for name in others if kind not in _BRAIN or _role(raw, name, kind, settings) is None]
 
-    Interpolates in place where the recipe says so; afterwards no channel of the recording is called bad.
+
+def judge_bad(
+    raw: mne.io.BaseRaw, wanted: Sequence[str], settings: RecordingSettings, where: str
+) -> tuple[list[str], list[str]]:
+    """Return the `wanted` channels that the file calls bad and that are not used, and what is said of others.
+
+    Interpolates in place where the recipe says so, from all other channels that have a position; afterwards no channel
+    of the recording is called bad.
 
     Raises
     ------
     UserError
         If channels cannot be interpolated.
     """
-    bads = [name for name in raw.info["bads"] if name in raw.ch_names]
+    bads = [name for name in raw.info["bads"] if name in wanted]
     said: list[str] = []
     leave = []
     if bads and settings.bad_channels == "interpolate":
+        unplaced = [name for name, one in zip(raw.ch_names, raw.info["chs"], strict=True) if not _has_place(one)]
+        raw.drop_channels([name for name in unplaced if name not in wanted])
+        others = [name for name in raw.info["bads"] if name not in wanted]
         try:
-            raw.interpolate_bads(reset_bads=True, verbose="ERROR")
+            raw.interpolate_bads(reset_bads=True, exclude=others, verbose="ERROR")
         except Exception as error:  # whatever a missing position or too few neighbours lead to
             raise UserError(
                 f"{where}: {names_of(bads)} cannot be interpolated: {str(error).strip().splitlines()[0]}",
@@ -238,6 +255,11 @@ def judge_bad(raw: mne.io.BaseRaw, settings: RecordingSettings, where: str) -> t
         leave = bads
     raw.info["bads"] = []
     return leave, said
+
+
+def _has_place(channel: Any) -> bool:
+    place = np.asarray(channel["loc"][:3])
+    return bool(np.isfinite(place).all() and place.any())
 
 
 def _role(raw: mne.io.BaseRaw, name: str, kind: str, settings: RecordingSettings) -> str | None:

@@ -69,8 +69,8 @@ def positions_of(info: Any) -> np.ndarray | None:
     return places if known else None
 
 
-def pick_as_trained(raw: mne.io.BaseRaw, info: mne.Info, where: str) -> list[str]:
-    """Keep the channels of `info` in its order, in place; return what was changed.
+def name_as_trained(raw: mne.io.BaseRaw, info: mne.Info, where: str) -> list[str]:
+    """Call channels as in `info`, in place; return what changes when they are kept in its order.
 
     Raises
     ------
@@ -95,8 +95,6 @@ def pick_as_trained(raw: mne.io.BaseRaw, info: mne.Info, where: str) -> list[str
         notes.append(f"{len(extra)} further channel{'s' * (len(extra) > 1)} left out: {_some(extra)}")
     if [name for name in there if name in wanted] != wanted:
         notes.append("channels brought into the order of training")
-    raw.pick(wanted, verbose="ERROR")
-    raw.reorder_channels(wanted)
     return notes
 
 

@@ -419,3 +419,42 @@ def test_heads_that_moved_between_runs_are_measured():
         infos.append(info)
     assert head_moves(infos) == pytest.approx(0.012)
     assert head_moves(infos[:1]) == 0 == head_moves([mne.create_info(2, 100.0, "eeg")] * 2)
+
+
+def test_an_eye_channel_needs_no_place_and_enters_no_interpolation(tmp_path):
+    names = ["C3", "Cz", "C4", "Pz", "Fz", "HEOG"]
+    raw, onsets, labels = make_raw(names=names)
+    montage = mne.channels.make_standard_montage("standard_1020")
+    places = montage.get_positions()["ch_pos"]
+    # As some systems do, the eye electrode has a place too: that of Oz.
+    raw.set_montage(
+        mne.channels.make_dig_montage({n: places["Oz" if n == "HEOG" else n] for n in names}, coord_frame="head")
+    )
+    raw.info["bads"] = ["Pz"]
+    right = raw.copy().drop_channels(["HEOG"]).interpolate_bads(verbose="ERROR").get_data()
+    write_runs(tmp_path, (raw, onsets, labels))
+    dataset = own(tmp_path, bad_channels="interpolate")
+    trials = dataset.trials("s1")
+    assert trials.ch_names == names[:-1] and "HEOG left out: eyes" in said(dataset)
+    for trial, onset in zip(trials.X, onsets, strict=True):
+        at = round(onset * SFREQ)
+        assert np.abs(trial - right[:, at : at + trial.shape[1]]).max() < 1e-9
+    assert own(tmp_path, montage="standard_1005").trials("s1").ch_names == ["C3", "Cz", "C4", "Fz"]
+
+
+def test_a_chosen_bad_channel_is_interpolated_from_all_others(tmp_path):
+    names = ["C3", "Cz", "C4", "Pz", "Fz", "Oz", "X9"]
+    raw, onsets, labels = make_raw(names=names)
+    placed = mne.channels.make_standard_montage("standard_1005")
+    raw.set_montage(placed, on_missing="ignore", verbose="ERROR")
+    raw.info["bads"] = ["Pz", "Oz"]
+    right = raw.copy().drop_channels(["X9"]).interpolate_bads(verbose="ERROR").get_data(["C3", "Pz"])
+    write_runs(tmp_path, (raw, onsets, labels))
+    for more in ({}, {"montage": "standard_1005"}):
+        dataset = own(tmp_path, channels=["C3", "Pz"], bad_channels="interpolate", **more)
+        trials = dataset.trials("s1")
+        assert trials.ch_names == ["C3", "Pz"] and "channel Pz marked bad in the file, interpolated" in said(dataset)
+        at = round(onsets[0] * SFREQ)
+        assert np.abs(trials.X[0] - right[:, at : at + trials.X.shape[2]]).max() < 1e-9
+    new = dataset.read_new(tmp_path / "r0_raw.fif", trials.info)
+    assert np.abs(new.recording.raw.get_data() - right).max() < 1e-9

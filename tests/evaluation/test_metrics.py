@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from brainbench.evaluation import metrics
+from brainbench.evaluation import bootstrap, metrics
 from brainbench.evaluation.similarity import linear_cka, rdm, rsa
 
 
@@ -122,3 +122,19 @@ def test_metrics_by_name():
     assert metrics.METRICS["rsa"].function(x, y) == rsa(rdm(x), rdm(y))
     assert metrics.METRICS["cka"].function(x, y) == linear_cka(x, y, debiased=True)
     assert {"pearson_r", "r2", "explained_variance", "two_vs_two", "rsa", "cka", "accuracy"} <= set(metrics.METRICS)
+
+
+def test_draws_of_a_correlation_are_those_of_rows_that_are_repeated():
+    """In float32 where parts are large: also where a draw leaves a column without variance."""
+    rng = np.random.default_rng(4)
+    y_true, y_pred = rng.normal(size=(2, 300, 6))
+    y_pred[:, :3] += y_true[:, :3]
+    y_pred[:, 5] = 1.0
+    y_true[:70, 4] = y_pred[:70, 4] = np.arange(70) < 35  # one of two values in the whole draw of a part
+    parts = [np.arange(70), np.arange(70, 290), np.arange(290, 300)]
+    weights = bootstrap.row_weights(np.arange(300) // 35, fold=np.repeat([0, 1, 2], [70, 220, 10]), n_draws=40)
+    found = metrics.METRICS["pearson_r"].resampled(y_true, y_pred, parts, weights)
+    for draw, times in zip(found, weights.astype(int), strict=True):
+        repeated = [np.repeat(rows, times[rows]) for rows in parts]
+        expected = np.mean([metrics.pearson_r(y_true[rows], y_pred[rows]) for rows in repeated], axis=0)
+        np.testing.assert_allclose(draw, expected, atol=2e-6)

@@ -106,7 +106,7 @@ bootstrap: {n_draws: 4}
 }
 """The smallest recipe of every kind that has all of its stages."""
 KINDS = {
-    "encode": {"fit", "score", "unique", "interval", "geometry", "zero_shot", "decode"},
+    "encode": {"fit", "score", "unique", "interval", "ceiling", "geometry", "zero_shot", "decode"},
     "decode": {"decode"},
     "decode-pipelines": {"decode_trials", "pattern", "decode_part"},
     "reconstruct": {"predict", "train", "draw", "score"},

@@ -72,10 +72,10 @@ def write_letters(root: Path) -> None:
 
 
 def write_movements(root: Path) -> None:
-    """Two participants in all runs of fist movements: eight channels, ten events a run, a rhythm on one side."""
+    """Two participants in all runs of fist movements: ten events a run, a weak rhythm on one side, a cough, an eye."""
     import mne
 
-    names = ["FC3", "C3", "C1", "Cz", "C2", "C4", "FC4", "Oz"]
+    names = ["FC3", "C3", "C1", "Cz", "C2", "C4", "FC4", "Oz", "HEOG"]
     rng = np.random.default_rng(0)
     onsets = 2.0 + 5.0 * np.arange(10)
     for subject in ("S001", "S002"):
@@ -88,7 +88,7 @@ def write_movements(root: Path) -> None:
                 wave = 0.5 * np.sin(2 * np.pi * 11 * np.arange(640) / 160)
                 data[names.index("C3" if kind == "T1" else "C4"), at] += wave
             raw = mne.io.RawArray(1e-5 * data, mne.create_info(names, 160.0, "eeg"), verbose="ERROR")
-            raw.set_annotations(mne.Annotations(onsets, 4.0, list(kinds)))
+            raw.set_annotations(mne.Annotations([*onsets, 13.0], [4.0] * 10 + [0.5], [*kinds, "BAD_cough"]))
             mne.export.export_raw(root / subject / f"{subject}R{run:02d}.edf", raw, verbose="ERROR")
 
 

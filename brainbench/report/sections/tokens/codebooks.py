@@ -9,7 +9,7 @@ from brainbench.report.sections.tokens.training import applies as applies
 if TYPE_CHECKING:
     from brainbench.report.page import Page
 
-PLACE = 322
+PLACE = 730
 
 
 def draw(page: Page) -> dict[str, Any] | None:

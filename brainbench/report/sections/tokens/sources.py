@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from brainbench.report.page import Page
     from brainbench.report.section import Facts
 
-PLACE = 324
+PLACE = 740
 IN_A_ROW = 8
 TYPES = ("electrodes", "magnetometers", "gradiometers")
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from brainbench.report.page import Page
     from brainbench.report.section import Facts
 
-PLACE = 320
+PLACE = 720
 
 
 def applies(facts: Facts) -> bool:

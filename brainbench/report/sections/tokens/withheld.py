@@ -10,7 +10,7 @@ from brainbench.report.tables import ALL
 if TYPE_CHECKING:
     from brainbench.report.page import Page
 
-PLACE = 310
+PLACE = 710
 
 
 def draw(page: Page) -> dict[str, Any] | None:
