@@ -44,6 +44,7 @@ from brainbench.recordings.base import RecordingDataset  # noqa: E402
 
 SCALP = ("Fp1", "Fz", "C3", "Cz", "C4", "T7", "T8", "P7", "Pz", "Oz")
 OTHERS = ("HEOG", "EOG left", "ECG", "EMG1", "Trigger", "Marker", "DC01", "GSR", "Resp", "STI 014")
+MONTAGE = "colin27_1005"
 OLD = {"T7": "T3", "T8": "T4", "P7": "T5"}
 FORMATS = ("fif", "fif", "vhdr", "edf", "bdf", "set")
 REFUSED = ("NaN", "flat", "unit", "channel", "rate", "two classes", "cut")
@@ -91,6 +92,13 @@ def make_plan(rng: random.Random) -> Plan:
     defects: list[str] = []
     if rng.random() < 0.3:
         settings["band"] = [8.0, 30.0]
+    scalp = [name for name in names if name in SCALP]
+    if kind == "fif" and rng.random() < 0.4:  # the format that says which channels are bad
+        settings["bad_channels"] = "keep"
+        if len(scalp) > 4:
+            settings |= {"bad_channels": "interpolate", "montage": MONTAGE}
+            if rng.random() < 0.3:
+                settings["channels"] = rng.sample(scalp, 2)
     runs = [_run(rng, np_rng, kind, sfreq, names, settings, defects) for _ in range(rng.randint(1, 3))]
     plan = Plan(kind, sfreq, settings, runs, defects)
     _across_runs(rng, plan, names)
@@ -245,8 +253,13 @@ def expected(plan: Plan) -> list[tuple[mne.Epochs, Run]]:
         stretches.append(where, 0.0, "BAD boundary") if breaks else None
         stretches.append(where, 0.0, "EDGE boundary") if breaks else None
         raw.set_annotations(stretches, verbose="ERROR")
-        raw.info["bads"] = []
         names = [name for name in run.expected_names if name not in bads]
+        if "bad_channels" in settings:
+            names = settings.get("channels", run.expected_names)
+        if settings.get("bad_channels") == "interpolate" and raw.info["bads"]:
+            scalp = raw.copy().pick(run.expected_names).set_montage(MONTAGE).interpolate_bads(verbose="ERROR")
+            raw._data[[raw.ch_names.index(name) for name in scalp.ch_names]] = scalp.get_data()
+        raw.info["bads"] = []
         if plan.settings["band"]:
             raw.filter(*plan.settings["band"], picks="all", verbose="ERROR")
         sample = np.round(run.onsets * plan.sfreq).astype(int) + raw.first_samp

@@ -18,6 +18,9 @@ import numpy as np
 N_GROUPS = 20
 """Groups of stimuli, or stretches of time, that the jackknife leaves out."""
 
+FEWEST_REPEATED = 3
+"""Stimuli shown twice that a split-half ceiling needs."""
+
 AT_ONCE = 256
 """Targets whose halves are averaged at once: about a cache."""
 
@@ -203,7 +206,7 @@ def split_half(data: np.ndarray, stimulus: np.ndarray, *, n_splits: int = 100, s
     rng = np.random.default_rng([seed, 31])
     _, inverse, counts = np.unique(stimulus, return_inverse=True, return_counts=True)
     repeated = np.flatnonzero(counts >= 2)
-    if len(repeated) < 3:
+    if len(repeated) < FEWEST_REPEATED:
         raise ValueError(f"a split-half ceiling needs three stimuli shown twice, found {len(repeated)}")
     rows = [np.flatnonzero(inverse == index) for index in repeated]
     halves = np.array([len(one) // 2 for one in rows])

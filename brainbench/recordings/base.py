@@ -77,7 +77,7 @@ class RecordingDataset(Dataset):
             found = self.recordings(subject)
             if not found:
                 raise UserError(f"{subject}: no recordings")
-            return self._prepared(found)
+            return [replace(one, left_out=tuple(filter(_of_signals, one.left_out))) for one in self._prepared(found)]
 
     def _prepared(self, found: list[Recording]) -> list[Recording]:
         known = list(found[0].raw.ch_names)
@@ -353,6 +353,11 @@ def _trials_used(part: mne.Epochs | None, classes: Sequence[str]) -> str:
         return counted(len(labels), "trial") + (f" (none of {', '.join(lost)})" if lost and labels else "")
     each = ", ".join(f"{labels.count(name)} {name}" for name in classes)
     return counted(len(labels), "trial") + (f" ({each})" if labels else "")
+
+
+def _of_signals(left: LeftOut) -> bool:
+    """Return whether more than the name of an event was left out: who reads runs whole reads all samples."""
+    return not left.what.endswith((" event", " events"))
 
 
 def _by_reason(gone: dict[str, str]) -> list[LeftOut]:

@@ -145,6 +145,7 @@ def test_events_need_not_be_there(tmp_path):
     dataset = folder(tmp_path, events="annotations", montage="standard_1005", band=[1.0, 30.0])
     found = read_segments(dataset, "s1", 2.0)
     assert len(found) == 58
+    assert not any("event" in row.left_out for row in found.account)
     assert any(row.left_out == "2 segments" and "BAD" in row.why for row in found.account)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Responses
 from brainbench.evaluation import ceilings
@@ -13,6 +14,8 @@ from brainbench.evaluation.ceilings import Ceiling, RegionCeiling
 from brainbench.evaluation.metrics import MEDIAN, metric_of
 from brainbench.features.drift import remove_drift, segments_of
 from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.runs.engines import Runner
+from brainbench.runs.units import Unit
 from brainbench.studies.cases.rows import GROUP, Rows, group_means, normalize_runs, zscore
 
 
@@ -28,12 +31,40 @@ class CeilingBook:
     recipe : EncodeRecipe
     members : sequence of Responses
         The participants, without the group.
+    runner : Runner
+        Where the units of `unit` are read from.
     """
 
-    def __init__(self, recipe: EncodeRecipe, members: Sequence[Responses]) -> None:
+    def __init__(self, recipe: EncodeRecipe, members: Sequence[Responses], runner: Runner) -> None:
         self.recipe = recipe
         self.members = list(members)
+        self.runner = runner
         self._known: dict[tuple[str, str], Ceiling | None] = {}
+
+    def unit(self, responses: Responses, rows: Rows) -> Unit | None:
+        """Return the unit that splits the repeats of one subject under one scheme; None where another ceiling stands.
+
+        Other ceilings are known beforehand, or take a moment.
+        """
+        if self._method(responses) != "split_half":
+            return None
+        key = {
+            "rows": rows.digest,
+            "data": digest_array(np.asarray(responses.data)),
+            "stimulus": digest_array(np.asarray(responses.stimulus)),
+            "run": digest_array(np.asarray(responses.run, dtype=str)),
+            "responses": self.recipe.responses.model_dump(mode="json"),
+            "hold_out": list(rows.scheme.hold_out),
+            "n_splits": self.recipe.ceiling.n_splits,
+            "seed": self.recipe.seed,
+        }
+
+        def compute() -> dict[str, np.ndarray]:
+            found = self._split_half(responses, rows)
+            arrays = {"values": found.values, "power": np.array(found.power)}
+            return arrays if found.left_out is None else {**arrays, "left_out": found.left_out}
+
+        return Unit("ceiling", f"{responses.subject}, ceiling ({rows.scheme.label})", key, compute)
 
     def targets(self, responses: Responses, rows: Rows) -> Ceiling | None:
         """Return the ceilings of the targets of one subject under one scheme, or None where there are none."""
@@ -65,27 +96,33 @@ class CeilingBook:
         if method == "known":
             assert responses.ceiling is not None
             return Ceiling(np.asarray(responses.ceiling, dtype=np.float64), 1)
-        if method == "split_half":
-            assert responses.stimulus is not None
-            run = np.asarray(responses.run, dtype=str)
-            data = normalize_runs(responses.data, run, self.recipe.responses)
-            clean = ceilings.without_offsets(data, responses.stimulus, run)
-            found = ceilings.split_half(
-                clean, responses.stimulus, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed
-            ).ceiling(1 / float(np.mean(1 / rows.n_averaged)))
-            if "run" in rows.scheme.hold_out:  # the rows of a test fold are of one run
-                return found
-            kept, scored = (np.var(one, axis=0) for one in (group_means(clean, rows.group, rows.n_averaged), rows.Y))
-            return found.shared_with(kept / np.where(scored > 0, scored, np.inf))
+        unit = self.unit(responses, rows)
+        if unit is not None:
+            found = self.runner.read([unit])[0]
+            return Ceiling(found["values"], int(found["power"]), found.get("left_out"))
         stack = np.stack([self._clean(member) for member in self.members])
         if responses.subject == GROUP:
             return ceilings.group_split_half(stack, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed)
         names = [member.subject for member in self.members]
         return ceilings.leave_one_out(stack)[names.index(responses.subject)]
 
+    def _split_half(self, responses: Responses, rows: Rows) -> Ceiling:
+        assert responses.stimulus is not None
+        run = np.asarray(responses.run, dtype=str)
+        data = normalize_runs(responses.data, run, self.recipe.responses)
+        clean = ceilings.without_offsets(data, responses.stimulus, run)
+        found = ceilings.split_half(
+            clean, responses.stimulus, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed
+        ).ceiling(1 / float(np.mean(1 / rows.n_averaged)))
+        if "run" in rows.scheme.hold_out:  # the rows of a test fold are of one run
+            return found
+        kept, scored = (np.var(one, axis=0) for one in (group_means(clean, rows.group, rows.n_averaged), rows.Y))
+        return found.shared_with(kept / np.where(scored > 0, scored, np.inf))
+
     def _method(self, responses: Responses) -> str:
         wanted = self.recipe.ceiling.method
-        repeats = responses.stimulus is not None and int(np.bincount(responses.stimulus).max(initial=0)) > 1
+        n_repeated = 0 if responses.stimulus is None else int(np.sum(np.bincount(responses.stimulus) > 1))
+        repeats = n_repeated >= ceilings.FEWEST_REPEATED
         aligned = len(self.members) > 2 and all(
             member.data.shape == self.members[0].data.shape for member in self.members
         )
@@ -96,7 +133,10 @@ class CeilingBook:
                 return "ncsnr"
             return "split_half" if repeats else "between_subjects" if self._shared(aligned) else "none"
         if wanted == "split_half" and not repeats:
-            raise UserError(f"ceiling.method: {responses.subject} has no repeated stimulus for 'split_half'")
+            raise UserError(
+                f"ceiling.method: 'split_half' needs {ceilings.FEWEST_REPEATED} stimuli shown twice, "
+                f"{responses.subject} has {n_repeated}"
+            )
         if wanted == "between_subjects" and not self._shared(aligned):
             raise UserError(
                 "ceiling.method: 'between_subjects' needs three or more participants whose rows and targets match"

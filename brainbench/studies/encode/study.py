@@ -11,6 +11,7 @@ import numpy as np
 from brainbench.data.base import Responses, Stimuli
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.intervals import N_GROUPS, TARGETS_AT_ONCE
+from brainbench.evaluation.metrics import METRICS
 from brainbench.evaluation.refit import MOST_REFITTED, MOST_VALUES, Null
 from brainbench.evaluation.scoring import Scored
 from brainbench.recipes.kinds.encode import EncodeRecipe
@@ -117,6 +118,11 @@ class EncodeStudy(Study[EncodeRecipe]):
         return [interval_unit(self.recipe, self.runner.folder, full, small) for small, full in self.nested]
 
     @cached_property
+    def ceilings(self) -> CeilingBook:
+        """Noise ceilings."""
+        return CeilingBook(self.recipe, self.members, self.runner)
+
+    @cached_property
     def geometry(self) -> list[Cell]:
         """Similarity of every layer and region."""
         return geometry_cells(self.opened, self.cases) if self.recipe.similarity else []
@@ -168,6 +174,9 @@ class EncodeStudy(Study[EncodeRecipe]):
         yield Stage("fit", [unit for fit in [*self.fits, *nested] for unit in fit.units])
         yield Stage("score", [*self.scores, *self.nested_scores])
         yield Stage("intervals", [unit for unit in [*self.intervals, *self.nested_intervals] if unit is not None])
+        held = any(METRICS[name].power is not None for name in self.recipe.metrics)
+        split = [self.ceilings.unit(case.responses, case.rows) for case in self.cases if held]
+        yield Stage("ceilings", [unit for unit in split if unit is not None])
         yield Stage("geometry (RSA, CKA)", [cell.unit for cell in self.geometry])
         yield Stage("unseen stimuli (2 vs 2)", [cell.unit for cell in self.unseen])
         yield Stage("decode", [unit for reading in self.readings for _, unit in reading.tasks])
@@ -178,7 +187,7 @@ class EncodeStudy(Study[EncodeRecipe]):
     def gather(self, outcome: Outcome) -> None:
         """Add scores, maps, best layers and means over participants."""
         recipe, runner = self.recipe, self.runner
-        ceilings = CeilingBook(recipe, self.members)
+        ceilings = self.ceilings
         for case in self.cases:
             note_case(outcome, case, is_main=self._is_main(case))
         tests = Tests(recipe)

@@ -125,7 +125,7 @@ def test_it_learns_to_decode_channels_that_it_did_not_see():
     network = BrainTokenizer(shape)
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3, betas=(0.5, 0.9))
     (x, place, kind), phases = recording(n=512, channels=8), torch.Generator().manual_seed(1)
-    for _ in range(800):
+    for _ in range(400):
         rows = torch.randperm(448, generator=phases)[:16]
         terms = network.terms(x[rows], place[rows], kind[rows])
         optimizer.zero_grad()
