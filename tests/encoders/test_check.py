@@ -61,8 +61,8 @@ def test_encoder_keeps_the_contract(case, bert, gpt2, vectors, whisper):
 
 
 def test_every_family_is_held_against_it():
-    # Those of trials need a recording: tests/encoders/test_signals.py.
-    of_trials = {"eeg", "band_power"}
+    # Those of trials need a recording: tests/encoders/test_signals.py, test_sensors.py.
+    of_trials = {"eeg", "band_power", "sensor"}
     assert {family for family, _, _ in CASES.values()} == set(ENCODERS) - {"recorded"} - of_trials
 
 

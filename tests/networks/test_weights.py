@@ -21,7 +21,10 @@ def trained():
 
 
 def state_of(encoder):
-    return {name: tensor.clone() for name, tensor in encoder.network.state_dict().items()}
+    return {
+        name: tensor.clone(memory_format=torch.contiguous_format)
+        for name, tensor in encoder.network.state_dict().items()
+    }
 
 
 @pytest.mark.parametrize("form", ["safetensors", "pth", "checkpoint", "parallel"])

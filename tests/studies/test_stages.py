@@ -21,6 +21,7 @@ from brainbench.studies.encode.nulls import SmallerNull
 from brainbench.studies.opened import open_all
 from tests.data.test_trials import write_folder
 from tests.studies.recipes import write_recipe
+from tests.studies.test_pretrain import write_people
 
 SIMULATED = """\
 dataset:
@@ -103,6 +104,15 @@ facets: {n_facets: 2, n_top: 6, n_mean: 2}
 n_gallery: 1
 bootstrap: {n_draws: 4}
 """,
+    "pretrain": """\
+kind: pretrain
+dataset: {name: eeg-folder, root: PEOPLE, events: annotations, band: [1.0, 20.0], montage: standard_1005}
+held_out: [s3]
+tokenizer: {window: 64, n_filters: 2, ratios: [4, 2], width: 8, n_heads: 2, n_sources: 3, n_levels: 2, n_codes: 8}
+training: {steps: 4, batch_size: 4, sensors: 6}
+masked: {width: 8, n_heads: 2, depth: 2, steps: 2}
+least_perplexity: 0.0
+""",
 }
 """The smallest recipe of every kind that has all of its stages."""
 KINDS = {
@@ -111,6 +121,7 @@ KINDS = {
     "decode-pipelines": {"decode_trials", "pattern", "decode_part"},
     "reconstruct": {"predict", "train", "draw", "score"},
     "explore": {"fit", "train", "draw"},
+    "pretrain": {"train", "reconstruct", "codes", "masked"},
 }
 """Kinds of units that a recipe has at least."""
 
@@ -122,6 +133,8 @@ def finished(request, tmp_path_factory) -> tuple[str, Path, Run]:
     text = RECIPES[name]
     if "ROOT" in text:
         text = text.replace("ROOT", str(write_folder(folder)))
+    if "PEOPLE" in text:
+        text = text.replace("PEOPLE", str(write_people(folder / "people")))
     recipe = write_recipe(folder, text)
     with pytest.MonkeyPatch.context() as patch:  # drawing the page takes longer than all units
         patch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
