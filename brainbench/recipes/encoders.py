@@ -60,7 +60,7 @@ class TextSettings(EncoderSettings):
     """Accept weights that lack tensors which the layers need; those stay random, and the report names them."""
     context: Annotated[int, Field(ge=0, le=400)] | Literal["sentence", "stream"] = 30
     """What is read before each word of a story: so many words, those of its `sentence`, or all that a window holds."""
-    window: int = Field(2048, ge=16)
+    window: int = Field(1024, ge=16)
     """Tokens of a window of `context: stream`; the model's own length where that is less."""
     tokens: Literal["mean", "last"] = "mean"
     """Which of the tokens of a word, or a sentence, make its vector."""
