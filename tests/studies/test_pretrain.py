@@ -197,3 +197,9 @@ def test_other_data_and_sizes_are_refused_where_the_recipe_is_read():
     ):  # fmt: skip
         with pytest.raises(UserError, match=message):
             parse_recipe(RECIPE.replace(old, new).format(root="x"), "recipe.yaml")
+
+
+def test_the_page_counts_the_steps_that_were_made(people, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(recipe(people))
+    page = bb.run(tmp_path / "recipe.yaml", out=tmp_path / "run", cache=tmp_path / "cache").report.read_text()
+    assert "After 12 steps in 3 epochs;" in page and "After 8 steps in 2 epochs;" in page

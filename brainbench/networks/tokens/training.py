@@ -225,6 +225,12 @@ class MaskedTraining:
         return {**self.tokenizer.describe(), **own}
 
     @property
+    def options(self) -> Training:
+        """The trainer's record."""
+        tokens = self.tokenizer
+        return _options(tokens.training, self.settings.steps, self.settings.learning_rate, tokens)
+
+    @property
     def key(self) -> str:
         """Its name in the store."""
         return NetworkStore.key(self.describe())
@@ -238,8 +244,7 @@ class MaskedTraining:
 
     def trained(self, progress: Progress | None = None) -> TrainedNetwork:
         """Return the trained network's tensors and history; trains it, and its tokenizer, where they were not yet."""
-        tokens = self.tokenizer
-        options = _options(tokens.training, self.settings.steps, self.settings.learning_rate, tokens)
+        tokens, options = self.tokenizer, self.options
 
         def run(checkpoint: Path, key: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
             network = self.built(tokens.network())

@@ -9,7 +9,7 @@ from brainbench.report.figures.drawing import COLOURS, clean, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NOT_TERMS = ("name", "loss", "learning_rate", "best_epoch")
+NOT_TERMS = ("name", "loss", "learning_rate", "best_epoch", "steps")
 
 
 def curves(found: dict[str, Any], mark: str = "") -> Figure:
@@ -26,7 +26,13 @@ def curves(found: dict[str, Any], mark: str = "") -> Figure:
     panels: Any = figure.subplots(1, len(terms), squeeze=False)[0]
     for number, (axes, name) in enumerate(zip(panels, terms, strict=True)):
         values = found[name]
-        axes.plot(range(1, len(values) + 1), values, color=COLOURS[number % len(COLOURS)], linewidth=1.3)
+        axes.plot(
+            range(1, len(values) + 1),
+            values,
+            color=COLOURS[number % len(COLOURS)],
+            linewidth=1.3,
+            marker="o" * (len(values) == 1),
+        )
         axes.set_title(name.replace("_", " "), fontsize=8)
         axes.set_xlabel("epoch", fontsize=8)
         clean(axes)

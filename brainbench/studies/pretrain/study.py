@@ -251,7 +251,8 @@ def _curves(one: TokenTraining | MaskedTraining, study: PretrainStudy) -> Any:
         history = facts["history"]
         names = [name for name in history[0] if name != "epoch"]
         curves = {name: np.array([record[name] for record in history]) for name in names}
-        return curves | {"best_epoch": np.array(facts["best_epoch"]), "network": np.array(one.key)}
+        own = {"best_epoch": facts["best_epoch"], "steps": one.options.n_steps, "network": one.key}
+        return curves | {name: np.array(value) for name, value in own.items()}
 
     return compute
 

@@ -28,6 +28,7 @@ def draw(page: Page) -> dict[str, Any] | None:
                 "name": one["name"],
                 "best": one["best_epoch"],
                 "n": len(one["loss"]),
+                "steps": one["steps"],
                 "validated": "validation_loss" in one,
                 "figure": page.save(curves(one, page.mark), file, f"objective of the {one['name']} by epoch"),
             }
