@@ -82,12 +82,16 @@ def new(kind: Annotated[str, typer.Argument(help="Kind of recipe (`brainbench li
 
 
 @app.command()
-def check(recipe: RecipeArgument, settings: SetOption = None) -> None:
+def check(
+    recipe: RecipeArgument,
+    settings: SetOption = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Read the recipe alone, and nothing of its data.")] = False,
+) -> None:
     """Report every problem of a recipe with its line, what its stimuli show, and whether networks read its trials."""
     from brainbench.recipes.reader import find_recipe, read_recipe
 
     parsed = read_recipe(recipe, settings or [])
-    if parsed.dataset.name != "simulated":
+    if parsed.dataset.name != "simulated" and not fast:
         from brainbench.commands.check import look_at_stimuli, try_networks
 
         typer.echo(_warnings(look_at_stimuli(parsed)), err=True, nl=False)

@@ -17,6 +17,9 @@ import numpy as np
 from brainbench.evaluation.exchange import make_exchange
 from brainbench.evaluation.family import p_of_draws
 
+FEWEST_STIMULI = 5
+"""Two are left out, one penalty is chosen by leaving out another, and two are left to learn from."""
+
 _CHUNK_FLOATS = 2_000_000
 """Floats that the work on one chunk of pairs, or on one chunk of shuffles, may hold."""
 
@@ -73,8 +76,8 @@ def leave_two_out_2v2(
         With fewer than five stimuli, or a stimulus that some run's complement never shows.
     """
     n = len(features)
-    if n < 5:
-        raise ValueError(f"leaving two stimuli out needs five or more, got {n}")
+    if n < FEWEST_STIMULI:
+        raise ValueError(f"leaving two stimuli out needs {FEWEST_STIMULI} or more, got {n}")
     train_means, tests = _means(np.asarray(responses, dtype=np.float64), stimulus, run, n)
     kernel = _kernel(features)
     exchange = make_exchange(n, kind="rows", n_exchanges=n_shuffles, seed=seed)

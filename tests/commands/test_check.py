@@ -17,13 +17,13 @@ RECIPE = {
 }
 
 
-def check(tmp_path, captions, **changes):
+def check(tmp_path, captions, *options, **changes):
     root = tmp_path / "data"
     write_trials(root)
     pd.DataFrame({"id": [f"image{i}" for i in range(6)], "text": captions}).to_csv(root / "stimuli.csv", index=False)
     recipe = {**RECIPE, **changes, "dataset": {**RECIPE["dataset"], "root": str(root)}}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
-    main_without_exit(["check", str(tmp_path / "mine.yaml")])
+    main_without_exit(["check", str(tmp_path / "mine.yaml"), *options])
 
 
 def main_without_exit(arguments):
@@ -41,6 +41,12 @@ def test_captions_repeated_under_other_ids_are_said(tmp_path, capsys):
         "warning: sub-01, sub-02: 3 of 6 stimuli have the content of another one under another id ('image2' that of "
         "'image0'); with `hold_out: [stimulus]` training knows what the test asks for\n"
     )
+
+
+def test_fast_leaves_data_alone(tmp_path, capsys):
+    check(tmp_path, ["a dog"] * 6, "--fast")
+    out, err = capsys.readouterr()
+    assert out.endswith("no problems\n") and err == ""
 
 
 def test_where_runs_are_held_out_or_nothing_repeats_nothing_is_said(tmp_path, capsys):

@@ -302,6 +302,7 @@ def test_plan_says_what_is_cached_and_what_is_left(finished, cache, tmp_path):
         (["dataset.images=/nowhere"], "/nowhere"),
         (["ceiling.method=between_subjects"], "needs three or more participants"),
         (["dataset.rois[0].layer=scale.7"], "scale.7"),
+        (["zero_shot={n_shuffles: 1}", "dataset.n_repeats=1"], "were shown in one run alone"),
         (["significance.null=block"], "'block' is for continuous designs"),
         (["encoders[1]={name: loud, family: recorded, feature: sound_power}"], "sound_power"),
     ],

@@ -170,6 +170,7 @@ class EncodeStudy(Study[EncodeRecipe]):
 
     def stages(self) -> Iterator[Stage]:
         """Yield fits, their scores, then what needs no fit."""
+        unseen = self.unseen  # refuses what it cannot test before anything is fitted
         nested = [fit for small, full in self.nested for fit in [*small, full]]
         yield Stage("fit", [unit for fit in [*self.fits, *nested] for unit in fit.units])
         yield Stage("score", [*self.scores, *self.nested_scores])
@@ -178,7 +179,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         split = [self.ceilings.unit(case.responses, case.rows) for case in self.cases if held]
         yield Stage("ceilings", [unit for unit in split if unit is not None])
         yield Stage("geometry (RSA, CKA)", [cell.unit for cell in self.geometry])
-        yield Stage("unseen stimuli (2 vs 2)", [cell.unit for cell in self.unseen])
+        yield Stage("unseen stimuli (2 vs 2)", [cell.unit for cell in unseen])
         yield Stage("decode", [unit for reading in self.readings for _, unit in reading.tasks])
         yield Stage("lens", [] if self.lens is None else self.lens.units)
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from brainbench.core.digests import digest_array
-from brainbench.evaluation.zero_shot import leave_two_out_2v2
+from brainbench.core.errors import UserError
+from brainbench.evaluation.zero_shot import FEWEST_STIMULI, leave_two_out_2v2
 from brainbench.recipes.kinds.encode import EncodeRecipe, ZeroShot
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
@@ -22,18 +23,48 @@ SCHEME = "leave-two-stimuli-out"
 
 
 def unseen_cells(opened: Opened[EncodeRecipe], settings: ZeroShot, cases: Sequence[Case]) -> list[Cell]:
-    """Return the unit of every layer and ROI of participants under the main scheme."""
+    """Return the unit of every layer and ROI of participants under the main scheme.
+
+    Raises
+    ------
+    UserError
+        If a participant saw too few stimuli, or one of them in a single run although there are several.
+    """
     recipe = opened.recipe
-    return [
-        Cell(case, entry, layer, roi, _unit(recipe, settings, case, entry.name, layer.name, roi, np.asarray(mask)))
+    mine = [
+        case
         for case in cases
         if case.rows.scheme.label == recipe.schemes[0].label
         and case.rows.continuous is None
         and case.rows.subject != GROUP
+    ]
+    for case in mine:
+        _check_shown(case)
+    return [
+        Cell(case, entry, layer, roi, _unit(recipe, settings, case, entry.name, layer.name, roi, np.asarray(mask)))
+        for case in mine
         for entry in opened.encoders
         for layer in entry.layers
         for roi, mask in case.responses.rois.items()
     ]
+
+
+def _check_shown(case: Case) -> None:
+    """Refuse what two stimuli cannot be left out of; training is on the runs that are not tested."""
+    rows = case.rows
+    pairs = np.unique(np.stack([np.unique(one, return_inverse=True)[1] for one in (rows.stimulus, rows.run)]), axis=1)
+    n_runs = np.bincount(pairs[0])
+    if len(n_runs) < FEWEST_STIMULI:
+        raise UserError(
+            f"zero_shot: leaving two stimuli out needs {FEWEST_STIMULI} stimuli, {rows.subject} saw {len(n_runs)}"
+        )
+    once = np.unique(rows.stimulus)[n_runs == 1]
+    if len(once) and len(np.unique(rows.run)) > 1:
+        raise UserError(
+            f"zero_shot: {rows.subject}: {len(once)} of {len(n_runs)} stimuli ({once[0]!s}, ...) were shown in one run "
+            "alone; the model of a run that is tested learns from the other runs",
+            hint="leave `zero_shot` out, or have every stimulus shown in two runs",
+        )
 
 
 def report_unseen(runner: Runner, outcome: Outcome, cells: Sequence[Cell]) -> None:
