@@ -151,5 +151,5 @@ def test_one_run_and_runs_that_miss_stimuli():
     lonely = ~((run != "r0") & (stimulus == 3))
     with pytest.raises(ValueError, match="stimulus 3 is shown in run 'r0' only"):
         leave_two_out_2v2(features, responses[lonely], stimulus[lonely], run[lonely], alphas=ALPHAS)
-    with pytest.raises(ValueError, match="five or more, got 4"):
+    with pytest.raises(ValueError, match="5 or more, got 4"):
         leave_two_out_2v2(features[:4], responses, stimulus, run, alphas=ALPHAS)
