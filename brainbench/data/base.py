@@ -334,13 +334,15 @@ def choose_subjects(dataset: Dataset, wanted: str | Sequence[str]) -> list[str]:
     Raises
     ------
     UserError
-        If a subject does not exist, with the nearest that does.
+        If none is named, or one does not exist, with the nearest that does.
     """
     known = dataset.subjects
     if wanted == "all":
         if not known:
             raise UserError("dataset: no subject was found")
         return known
+    if not wanted:
+        raise UserError("dataset.subjects: an empty list names nobody", hint=f"`all`, or some of {one_of(known)}")
     for subject in wanted:
         if subject not in known:
             reasons = [note for note in dataset.notes() if subject in note]

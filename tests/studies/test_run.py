@@ -298,6 +298,7 @@ def test_plan_says_what_is_cached_and_what_is_left(finished, cache, tmp_path):
         (["folds.n_splits=500"], "n_splits"),
         (["folds={scheme: predefined, column: fold}"], "no row label 'fold'"),
         (["folds.scheme=contiguous"], "'contiguous' is for continuous designs"),
+        (["dataset.subjects=[]"], "an empty list names nobody"),
         (["dataset.subjects=[sim-03]"], "'sim-03' is not a subject"),
         (["dataset.images=/nowhere"], "/nowhere"),
         (["ceiling.method=between_subjects"], "needs three or more participants"),
