@@ -15,6 +15,7 @@ import platform
 import re
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -147,6 +148,18 @@ def remove_stale(folder: str | os.PathLike[str]) -> list[Path]:
             path.unlink(missing_ok=True)
         removed.append(path)
     return removed
+
+
+def write_cached_json(path: Path, values: Any) -> None:
+    """Write a JSON file into a folder of the cache, and clear the folder of what killed processes left."""
+    _clear_once(path.parent)
+    write_json(path, values)
+
+
+@cache
+def _clear_once(folder: Path) -> None:
+    if folder.exists():
+        remove_stale(folder)
 
 
 def _alive(pid: int) -> bool:

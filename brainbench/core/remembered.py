@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from brainbench.core.digests import digest, digest_file
-from brainbench.core.files import explain_os_errors, read_json, write_json
+from brainbench.core.files import explain_os_errors, read_json, write_cached_json
 
 _FOLDER = "digests"
 _SETTLED_NS = 2_000_000_000
@@ -46,7 +46,7 @@ def remembered_digest(path: Path, cache: Path | None) -> str:
         pass  # never seen, or damaged: hashed again
     sha = digest_file(path)
     if time.time_ns() - max(state[1:3]) > _SETTLED_NS and file_state(path) == state:
-        write_json(entry, {"path": str(path.resolve()), "state": state, "sha256": sha})
+        write_cached_json(entry, {"path": str(path.resolve()), "state": state, "sha256": sha})
     return sha
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
-from brainbench.core.files import read_json, write_json
+from brainbench.core.files import read_json, write_cached_json
 from brainbench.encoders.capture import Tap, hooked, pooled, rows_first
 from brainbench.encoders.reading import TOLERANCE, Unreadable, close, distance, read_taps
 from brainbench.encoders.tracing import Blocks, Trace, block_lists
@@ -133,7 +133,7 @@ def checked(network: torch.nn.Module, probe: Callable[[], Probe], parameters: di
             found = check(network, probe(), who)
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_json(path, asdict(found))
+                write_cached_json(path, asdict(found))
         _REMEMBERED[key] = found
     return _REMEMBERED[key]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import brainbench
 from brainbench.core.digests import SCHEMA, digest, digest_files
-from brainbench.core.files import read_json, write_json
+from brainbench.core.files import read_json, write_cached_json, write_json
 from brainbench.recipes.kinds import Recipe
 from brainbench.runs.folder import RunFolder
 
@@ -44,7 +44,7 @@ def calibration_key(recipe: Recipe, contents: Iterable[str]) -> str:
 
 def keep_calibration(cache: Path, found: dict[str, Any]) -> None:
     """Keep a finished calibration as the last one of its key."""
-    write_json(cache / KEPT / f"{found['key']}.json", found)
+    write_cached_json(cache / KEPT / f"{found['key']}.json", found)
 
 
 def bring_calibration(folder: RunFolder) -> None:

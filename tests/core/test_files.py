@@ -20,6 +20,7 @@ from brainbench.core.files import (
     remove_stale,
     temporary_for,
     write_array,
+    write_cached_json,
     write_json,
     write_text,
 )
@@ -193,3 +194,12 @@ def test_a_killed_writer_leaves_only_its_temporary(tmp_path):
     assert names(tmp_path) == [f".tmp-{HOST}-{child.pid}-a.json"]
     assert remove_stale(tmp_path) == [tmp_path / f".tmp-{HOST}-{child.pid}-a.json"]
     assert json.dumps(names(tmp_path)) == "[]"
+
+
+def test_what_a_killed_process_left_in_the_cache_goes_with_the_next_file(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / f".tmp-{HOST}-{dead.pid}-entry.json"
+    left.write_text("{")
+    write_cached_json(tmp_path / "entry.json", {"a": 1})
+    assert names(tmp_path) == ["entry.json"]
