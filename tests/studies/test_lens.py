@@ -1,10 +1,14 @@
 """The `lens` section: planned, computed once, reported beside depth; what has no network says why it is empty."""
 
+from types import SimpleNamespace
+
 import pytest
 
 import brainbench as bb
 from brainbench.core.errors import UserError
+from brainbench.encoders.signals import EegEncoder
 from brainbench.recipes.reader import parse_recipe
+from brainbench.studies.encode.lens import LensStudy
 
 RECIPE = """\
 kind: encode
@@ -93,3 +97,9 @@ def test_an_unknown_name_is_met_with_the_nearest():
         parse_recipe(RECIPE.replace("[stream]", "[strem]"), "recipe.yaml")
     with pytest.raises(UserError, match="diagnostic 'stream' is given twice"):
         parse_recipe(RECIPE.replace("[stream]", "[stream, stream]"), "recipe.yaml")
+
+
+def test_an_encoder_of_several_networks_is_left_out_with_its_reason():
+    several = SimpleNamespace(encoder=EegEncoder.__new__(EegEncoder), settings=SimpleNamespace(shuffle=False))
+    study = LensStudy(SimpleNamespace(encoders=[several]), SimpleNamespace(diagnostics=["stream"], stimuli=4))
+    assert study.units == [] and "a network for every set of people" in study.looks[0].reason

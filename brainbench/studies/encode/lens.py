@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from brainbench.lens import Diagnostic
 
 NO_NETWORK = "it is no network: there is nothing to look into"
+SEVERAL_NETWORKS = "it has a network for every set of people it was trained on, not one"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class LensStudy:
             return Look(entry, None, "its stimuli are shuffled: the network is the same without it")
         if not isinstance(encoder, NetworkEncoder):
             return Look(entry, None, NO_NETWORK)
+        if not hasattr(encoder, "network"):
+            return Look(entry, None, SEVERAL_NETWORKS)
 
         def compute() -> dict[str, np.ndarray]:
             found = measured(encoder, self._stimuli, self.rows, self.diagnostics)
