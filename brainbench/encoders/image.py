@@ -66,7 +66,8 @@ class ImageEncoder(NetworkEncoder):
         self._files: list[Path] = []
         self.network = self._build().eval().requires_grad_(False).to(self.device)
         self._weights = digest_weights(self.network)
-        if self.device == "cpu":
+        # Weights of convolutions over volumes (lambda networks) have no such order.
+        if self.device == "cpu" and all(tensor.dim() < 5 for tensor in self.network.state_dict().values()):
             import torch
 
             self.network = self.network.to(memory_format=torch.channels_last)  # convolutions take 1.2 times less

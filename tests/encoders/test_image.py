@@ -191,3 +191,8 @@ def test_the_differentiable_path_gives_the_same_features_and_their_gradient(sett
     pictures.requires_grad_()
     forward(pictures)[0].sum().backward()
     assert pictures.grad[0].abs().max() > 0 and not pictures.grad[1].any()
+
+
+def test_a_network_with_convolutions_over_volumes_opens():
+    encoder = make("image", model="lambda_resnet26t", weights="random", image_size=64)
+    assert any(tensor.dim() == 5 for tensor in encoder.network.state_dict().values())
