@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import statistics
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 
 def alternate(
@@ -30,3 +33,29 @@ def ratio(seconds: Mapping[str, list[float]], ours: str, other: str) -> float:
 def peak_mb() -> float:
     """Return the peak resident memory of this process, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def anonymous_mib() -> float:
+    """Return the anonymous memory of this process, in MiB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+@contextlib.contextmanager
+def peak_anonymous_mib() -> Iterator[list[float]]:
+    """Give a list whose only number is, at the end, the most anonymous memory that the block had, in MiB."""
+    peak, done = [anonymous_mib()], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.005):
+            peak.append(max(peak.pop(), anonymous_mib()))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def ridge(bench: Bench) -> None:
     n, p, t = bench.sized(1000, 120), bench.sized(1500, 60), bench.sized(5000, 100)
     X, Y = _problem(rng, n, p, t)
     bands = [slice(0, p // 2), slice(p // 2, p)]
-    make = lambda: BandedRidgeCV(bands=bands, alphas=alphas)  # noqa: E731
+    make = partial(BandedRidgeCV, bands=bands, alphas=alphas)
     ours, seconds, peak = bench.timed(lambda: make().fit(*_on(bench, X, Y)))
     start = time.perf_counter()
     known = make().fit(X, Y)
@@ -156,7 +157,7 @@ def _himalaya_banded(
     backend = set_backend("torch_cuda" if bench.device.startswith("cuda") else "torch")
     kernels = backend.asarray(np.stack([X[:, band] @ X[:, band].T for band in bands]))
     y, params = backend.asarray(Y), {"n_iter": n_mixtures, "alphas": alphas, "progress_bar": False}
-    head = lambda: MultipleKernelRidgeCV(kernels="precomputed", solver_params=params, cv=5, random_state=0)  # noqa: E731
+    head = partial(MultipleKernelRidgeCV, kernels="precomputed", solver_params=params, cv=5, random_state=0)
     return {"himalaya": bench.timed(lambda: head().fit(kernels, y))[1]}
 
 

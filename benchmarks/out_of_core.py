@@ -15,12 +15,12 @@ import resource
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from common import peak_anonymous_mib
 
 
 def make(folder: Path, n: int, p: int, t: int) -> None:
@@ -36,13 +36,6 @@ def make(folder: Path, n: int, p: int, t: int) -> None:
         Y[rows] += rng.standard_normal((rows.stop - rows.start, t), dtype=np.float32)
 
 
-def anonymous_mib() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
 def child(folder: Path, limit_gib: float) -> None:
     """Fit, and print time and peak."""
     from brainbench.heads import RidgeCV
@@ -52,19 +45,10 @@ def child(folder: Path, limit_gib: float) -> None:
         limit = int(limit_gib * 2**30)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     X, Y = (np.load(folder / name, mmap_mode="r") for name in ("X.npy", "Y.npy"))
-    peak, done = [anonymous_mib()], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.005):
-            peak.append(max(peak.pop(), anonymous_mib()))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    start, cpu = time.perf_counter(), time.process_time()
-    found = fit_to_disk(RidgeCV(alphas=np.logspace(-1, 5, 20)), X, Y, folder / "fit", X_new=X[:10])
-    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    done.set()
-    thread.join()
+    with peak_anonymous_mib() as peak:
+        start, cpu = time.perf_counter(), time.process_time()
+        found = fit_to_disk(RidgeCV(alphas=np.logspace(-1, 5, 20)), X, Y, folder / "fit", X_new=X[:10])
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     score = float(found["cv_scores"][:, :100].max(axis=0).mean())
     print(
         f"{Y.shape[1]} targets: {seconds:.1f} s ({cpu:.1f} s of CPU), "

@@ -15,12 +15,12 @@ import argparse
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from common import peak_anonymous_mib
 
 ROWS, VOXELS, FEATURES = 1000, 10_000, 256
 SLOPE = 0.07
@@ -34,14 +34,6 @@ PARTS = {
     "score": ("voxels", "rows"),
     "ceiling": ("voxels", "rows"),
 }
-
-
-def anonymous_mib() -> float:
-    """Return the anonymous memory of this process."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) / 1024
-    return 0.0
 
 
 def responses(folder: Path, n: int, t: int) -> np.ndarray:
@@ -93,19 +85,10 @@ def child(part: str, axis: str, size: int) -> None:
         Y = responses(Path(folder), n, t)
         work = {"fit": fit, "score": score, "ceiling": ceiling}[part]
         work(np.array(Y[:200, :20]))  # what is imported and set up once is no part of it
-        peak, done = [anonymous_mib()], threading.Event()
-
-        def watch() -> None:
-            while not done.wait(0.005):
-                peak.append(max(peak.pop(), anonymous_mib()))
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        start = time.process_time()
-        work(Y, **({"n_features": size} if axis == "features" else {}))
-        seconds = time.process_time() - start
-        done.set()
-        thread.join()
+        with peak_anonymous_mib() as peak:
+            start = time.process_time()
+            work(Y, **({"n_features": size} if axis == "features" else {}))
+            seconds = time.process_time() - start
     print(seconds, peak[0])
 
 

@@ -31,10 +31,10 @@ class Started:
     """A process that calls a function; what it prints goes to files."""
 
     def __init__(self, function: Callable, *arguments: Any, cwd: Path | None = None, env: dict | None = None) -> None:
-        self._printed = Path(tempfile.mkdtemp(prefix="printed-"))
+        self._printed = tempfile.TemporaryDirectory(prefix="printed-", ignore_cleanup_errors=True)
         environment = dict(os.environ if env is None else env)
         place = str(cwd or Path.cwd())
-        self._process = SERVER.Process(target=_call, args=(function, arguments, place, environment, self._printed))
+        self._process = SERVER.Process(target=_call, args=(function, arguments, place, environment, self._printed.name))
         self._process.start()
         self.pid = self._process.pid
         self.kill = self._process.kill
@@ -53,7 +53,9 @@ class Started:
         """Wait for its end and return what it printed."""
         self._process.join(timeout)
         assert self._process.exitcode is not None, f"still running after {timeout} s"
-        return Done(self._process.exitcode, *((self._printed / name).read_text() for name in ("stdout", "stderr")))
+        return Done(
+            self._process.exitcode, *(Path(self._printed.name, name).read_text() for name in ("stdout", "stderr"))
+        )
 
 
 def start(*arguments: Any, cwd: Path | None = None, env: dict | None = None) -> Started:
@@ -76,11 +78,11 @@ def module(name: str, *arguments: Any) -> Started:
     return Started(_module, name, *map(str, arguments))
 
 
-def _call(function: Callable, arguments: tuple, cwd: str, environment: dict, printed: Path) -> None:
+def _call(function: Callable, arguments: tuple, cwd: str, environment: dict, printed: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     for number, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(os.open(printed / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
+        os.dup2(os.open(Path(printed, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
     # A shell starts what runs in its background with interrupts ignored, and children would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -33,6 +33,8 @@ class LastUsed:
                 return self._kept[name]
         array = make()
         array.setflags(write=False)
+        if array.nbytes > self.most:  # it would push out all others, and then itself
+            return array
         with self._lock:
             self._kept[name] = array
             while sum(one.nbytes for one in self._kept.values()) > self.most:

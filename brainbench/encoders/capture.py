@@ -204,6 +204,15 @@ def rows_first(value: Tensor, layout: Layout) -> Tensor:
     return value.transpose(1, 2) if layout == "tokens_last" else value
 
 
+TINY = 1e-24
+"""Beside the mean square of an activation of a network whose input has standard deviation 1."""
+
+
+def log_power(value: Tensor, axis: int) -> Tensor:
+    """Return the log10 of the mean square over an axis, flat ``(n, n_features)``."""
+    return (value.square().mean(dim=axis) + TINY).log10().flatten(1)
+
+
 def pooled(value: Tensor, tap: Tap, pool: Pool, mask: Tensor | None = None) -> Tensor:
     """Return one vector a stimulus, ``(n, n_features)`` float32, a copy.
 

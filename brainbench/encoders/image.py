@@ -14,7 +14,7 @@ from brainbench.encoders.base import Pool
 from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.pixels import checked_image, square
 from brainbench.encoders.selfcheck import Probe, checked
-from brainbench.networks.devices import automatic_batch, resolve_device
+from brainbench.networks.devices import resolve_device
 from brainbench.networks.imported import imported
 from brainbench.networks.weights import (
     digest_weights,
@@ -145,12 +145,6 @@ class ImageEncoder(NetworkEncoder):
     def weight_files(self) -> list[Path]:
         """Return the file the weights were read from, if there is one."""
         return self._files
-
-    def batch_size(self) -> int:
-        """Return how many images a forward pass takes."""
-        if self.reading.alone:
-            return 1
-        return self._batch_size or automatic_batch(3 * self.reading.largest, self.device)
 
     def _probe(self) -> Probe:
         """Return two pictures of noise, and timm's own feature maps of them."""

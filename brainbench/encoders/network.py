@@ -16,7 +16,7 @@ from brainbench.encoders.base import Encoder, Layer, Pool
 from brainbench.encoders.capture import Edit, Tap, hooked, pooled
 from brainbench.encoders.selfcheck import Checked
 from brainbench.encoders.sites import Site, site
-from brainbench.networks.devices import in_batches
+from brainbench.networks.devices import automatic_batch, in_batches
 
 if TYPE_CHECKING:
     import torch
@@ -58,14 +58,17 @@ class NetworkEncoder(Encoder):
     network: torch.nn.Module
     reading: Checked
     """How the network is read, as the check on opening found it."""
+    _batch_size: int | None = None
 
     @abstractmethod
     def inputs(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
         """Return what the network is given for some of the stimuli."""
 
-    @abstractmethod
     def batch_size(self) -> int:
-        """Return how many stimuli a forward pass takes."""
+        """Return how many stimuli a forward pass takes: what the recipe says, else what memory allows."""
+        if self.reading.alone:
+            return 1
+        return self._batch_size or automatic_batch(3 * self.reading.largest, self.device)
 
     def check_stimuli(self, stimuli: Stimuli) -> None:
         """Raise a UserError for stimuli that cannot be read; called before the first batch."""

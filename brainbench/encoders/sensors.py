@@ -21,7 +21,7 @@ from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.files import read_json
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Pool
-from brainbench.encoders.capture import Tap
+from brainbench.encoders.capture import Tap, log_power
 from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.networks.devices import resolve_device
 from brainbench.networks.store import NetworkStore
@@ -37,8 +37,6 @@ from brainbench.recordings.whole.sensors import Sensors, normalised
 
 BATCH = 16
 PUBLISHED_RATE = 256.0
-TINY_POWER = 1e-24
-"""Beside the mean square of an activation of signals of standard deviation 1."""
 
 
 class Reader(nn.Module):
@@ -106,6 +104,7 @@ class SensorEncoder(NetworkEncoder):
 
     modalities = ("array",)
     pools = ("mean", "flatten")
+    _batch_size: int
 
     def __init__(
         self, settings: SensorSettings, *, seed: int = 0, device: str = "auto", batch_size: int | None = None
@@ -250,4 +249,4 @@ class SensorEncoder(NetworkEncoder):
             return value.flatten(1).clone()
         if tap.name.startswith("blocks"):
             return value.mean(dim=2).flatten(1)
-        return (value.square().mean(dim=2) + TINY_POWER).log10().flatten(1)
+        return log_power(value, 2)

@@ -24,7 +24,7 @@ from brainbench.core.registry import imported
 from brainbench.data.base import Context, Stimuli
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Pool
-from brainbench.encoders.capture import Tap
+from brainbench.encoders.capture import Tap, log_power
 from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.reading import TOLERANCE, distance
 from brainbench.encoders.tracing import Blocks, Trace
@@ -42,8 +42,6 @@ from brainbench.recordings.reading import READERS
 from brainbench.recordings.recording import Trials
 
 BATCH = 64
-TINY = 1e-24
-"""Beside the mean square of an activation of a network whose input has standard deviation 1."""
 
 
 class EegEncoder(NetworkEncoder):
@@ -64,6 +62,7 @@ class EegEncoder(NetworkEncoder):
 
     modalities = ("array",)
     pools = ("mean", "flatten")
+    _batch_size: int
 
     def __init__(
         self, settings: EegSettings, *, seed: int = 0, device: str = "auto", batch_size: int | None = None
@@ -175,7 +174,7 @@ class EegEncoder(NetworkEncoder):
         axis = self._time_axis[tap.name]
         if axis is None:
             return value.mean(dim=1).flatten(1)
-        return (value.square().mean(dim=axis) + TINY).log10().flatten(1)
+        return log_power(value, axis)
 
     def training_key(self) -> str | None:
         """Return the key of its network in the store of trained networks; None without training."""

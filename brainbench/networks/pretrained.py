@@ -128,6 +128,18 @@ def built(source: str, *, seed: int, untrained: bool, what: str) -> tuple[torch.
             return AutoModel.from_config(config, dtype=torch.float32), None
 
 
+def source_of(model: str) -> str:
+    """Return what transformers reads a model from: the folder that a recipe names, or a name on the hub."""
+    folder = Path(model).expanduser()
+    return str(folder) if folder.is_dir() else model
+
+
+def files_of(source: str) -> list[Path]:
+    """Return the files of weights of a local model."""
+    folder = Path(source)
+    return sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin")) if folder.is_dir() else []
+
+
 def digest_config(config: Any) -> str:
     """Return a digest of a configuration: equal weights act otherwise under another activation or epsilon."""
     values = config.to_dict()

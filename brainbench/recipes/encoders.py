@@ -31,6 +31,13 @@ class EncoderSettings(Noun):
     """Give every stimulus the features of another one (a control; seeded)."""
 
 
+class ControlSettings(EncoderSettings):
+    """What the entry of an encoder has that is a control unless the recipe says otherwise."""
+
+    role: Literal["model", "control"] = "control"
+    """A model makes a claim; a control is what the claim is held against."""
+
+
 class ImageSettings(EncoderSettings):
     """Any timm model, a network of pictures in transformers by folder or hub name, or torchvision's AlexNet."""
 
@@ -90,44 +97,36 @@ class AudioSettings(EncoderSettings):
         return self
 
 
-class LogMelSettings(EncoderSettings):
+class LogMelSettings(ControlSettings):
     """Log-mel spectrogram of a sound (a control): what every network of sound begins with."""
 
     built_by = "brainbench.encoders.sound.spectra:LogMel"
     family: Literal["log_mel"] = "log_mel"
-    role: Literal["model", "control"] = "control"
-    """A model makes a claim; a control is what the claim is held against."""
     n_mels: int = Field(80, ge=4, le=128)
     """Bands of the mel scale, from 0 to 8 kHz."""
 
 
-class EnvelopeSettings(EncoderSettings):
+class EnvelopeSettings(ControlSettings):
     """Loudness of a sound, and how fast it rises (a control)."""
 
     built_by = "brainbench.encoders.sound.spectra:Envelope"
     family: Literal["envelope"] = "envelope"
-    role: Literal["model", "control"] = "control"
-    """A model makes a claim; a control is what the claim is held against."""
 
 
-class VectorsSettings(EncoderSettings):
+class VectorsSettings(ControlSettings):
     """Word vectors of a text file (GloVe, fastText, word2vec): what words mean without context (a control)."""
 
     built_by = "brainbench.encoders.language.vectors:WordVectors"
     family: Literal["vectors"] = "vectors"
-    role: Literal["model", "control"] = "control"
-    """A model makes a claim; a control is what the claim is held against."""
     file: str
     """Text file with a word and its numbers on every line, such as glove.6B.50d.txt or cc.en.300.vec."""
 
 
-class GaborSettings(EncoderSettings):
+class GaborSettings(ControlSettings):
     """Gabor pyramid: quadrature energy at several scales and orientations (a V1 baseline)."""
 
     built_by = "brainbench.encoders.gabor:GaborPyramid"
     family: Literal["gabor"] = "gabor"
-    role: Literal["model", "control"] = "control"
-    """A model makes a claim; a control is what the claim is held against."""
     n_orientations: int = Field(6, ge=2, le=16)
     """Orientations in [0, pi)."""
     wavelengths_px: list[float] = Field([4.0, 8.0, 16.0, 32.0], min_length=1)
@@ -138,64 +137,52 @@ class GaborSettings(EncoderSettings):
     """Energy is averaged over a grid x grid of places."""
 
 
-class PixelsSettings(EncoderSettings):
+class PixelsSettings(ControlSettings):
     """Grey pixels of a small version of the image (a control); arrays are used as they are."""
 
     built_by = "brainbench.encoders.controls:Pixels"
     family: Literal["pixels"] = "pixels"
-    role: Literal["model", "control"] = "control"
-    """A model makes a claim; a control is what the claim is held against."""
     image_size: int = Field(16, ge=2, le=256)
     """Side of the square the images are resized to, in pixels."""
 
 
-class WordRateSettings(EncoderSettings):
+class WordRateSettings(ControlSettings):
     """One for every word: how many words there were, and nothing about them (a control)."""
 
     built_by = "brainbench.encoders.controls:WordRate"
     family: Literal["word_rate"] = "word_rate"
-    role: Literal["model", "control"] = "control"
-    """A model makes a claim; a control is what the claim is held against."""
 
 
-class RandomSettings(EncoderSettings):
+class RandomSettings(ControlSettings):
     """A random vector for every word type or stimulus, the same each time it comes (a control)."""
 
     built_by = "brainbench.encoders.controls:RandomVectors"
     family: Literal["random"] = "random"
-    role: Literal["model", "control"] = "control"
-    """A model makes a claim; a control is what the claim is held against."""
     width: int = Field(384, ge=1, le=20_000)
     """Number of features; take that of the model it controls for."""
 
 
-class OneHotSettings(EncoderSettings):
+class OneHotSettings(ControlSettings):
     """One column per distinct stimulus: identity without similarity (a control)."""
 
     built_by = "brainbench.encoders.controls:OneHot"
     family: Literal["one_hot"] = "one_hot"
-    role: Literal["model", "control"] = "control"
-    """A model makes a claim; a control is what the claim is held against."""
 
 
-class RecordedSettings(EncoderSettings):
+class RecordedSettings(ControlSettings):
     """A predictor that came with the recording, such as `sound_power` (a control)."""
 
     built_by = "brainbench.encoders.controls:recorded"
     family: Literal["recorded"] = "recorded"
-    role: Literal["model", "control"] = "control"
-    """A model makes a claim; a control is what the claim is held against."""
     feature: str
     """Name of the predictor in the data set."""
 
 
-class BandPowerSettings(EncoderSettings):
+class BandPowerSettings(ControlSettings):
     """Log band power of every channel of a signal (a control): what a network of signals has to beat."""
 
     built_by = "brainbench.encoders.controls:InputPower"
     family: Literal["band_power"] = "band_power"
-    role: Literal["model", "control"] = "control"
-    """A model makes a claim; a control is what the claim is held against."""
     bands: dict[str, list[float]] = Field(
         {"theta": [4.0, 8.0], "alpha": [8.0, 13.0], "beta": [13.0, 30.0]}, min_length=1
     )

@@ -105,7 +105,7 @@ def descriptions(model: type[BaseModel]) -> dict[str, str]:
         if not issubclass(one, BaseModel) or one is BaseModel:
             continue
         (body,) = ast.parse(textwrap.dedent(inspect.getsource(one))).body
-        for field, text in pairwise(getattr(body, "body", ())):
+        for field, text in pairwise([*getattr(body, "body", ()), None]):
             match field, text:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
                     found[name] = inspect.cleandoc(said)

@@ -20,7 +20,7 @@ from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.reading import close
 from brainbench.encoders.selfcheck import Probe, checked
 from brainbench.networks.devices import automatic_batch, in_batches, resolve_device
-from brainbench.networks.pretrained import Loaded, built, digest_config, of_part, quietly
+from brainbench.networks.pretrained import Loaded, built, digest_config, files_of, of_part, quietly
 from brainbench.networks.weights import digest_weights, hub
 
 if TYPE_CHECKING:
@@ -190,8 +190,7 @@ class TextEncoder(NetworkEncoder):
 
     def weight_files(self) -> list[Path]:
         """Return the files of a local model."""
-        folder = Path(self.source)
-        return sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin")) if folder.is_dir() else []
+        return files_of(self.source)
 
     def check_stimuli(self, stimuli: Stimuli) -> None:
         """Raise a UserError for a text that is empty, before the first batch."""

@@ -14,7 +14,7 @@ from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.pixels import checked_image
 from brainbench.encoders.selfcheck import Probe, checked
 from brainbench.encoders.tracing import Blocks
-from brainbench.networks.devices import automatic_batch, resolve_device
+from brainbench.networks.devices import resolve_device
 from brainbench.networks.weights import digest_weights, hub, load_strictly, read_weights, seeded
 
 if TYPE_CHECKING:
@@ -97,12 +97,6 @@ class TorchvisionEncoder(NetworkEncoder):
     def weight_files(self) -> list[Path]:
         """Return the file the weights were read from, if there is one."""
         return self._files
-
-    def batch_size(self) -> int:
-        """Return how many pictures a forward pass takes."""
-        if self.reading.alone:
-            return 1
-        return self._batch_size or automatic_batch(3 * self.reading.largest, self.device)
 
     def prepare(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """Resize the shorter side, crop the middle and normalise, as torchvision's weights ask for."""

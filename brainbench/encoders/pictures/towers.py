@@ -13,8 +13,8 @@ from brainbench.data.base import Stimuli
 from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.pixels import checked_image
 from brainbench.encoders.selfcheck import Probe, checked
-from brainbench.networks.devices import automatic_batch, resolve_device
-from brainbench.networks.pretrained import Loaded, built, digest_config, of_part
+from brainbench.networks.devices import resolve_device
+from brainbench.networks.pretrained import Loaded, built, digest_config, files_of, of_part, source_of
 from brainbench.networks.weights import digest_weights, hub
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ class TowerEncoder(NetworkEncoder):
         self.settings = settings
         self.untrained = settings.weights == "random"
         self.device = resolve_device(device)
-        self.source = (
-            str(Path(settings.model).expanduser()) if Path(settings.model).expanduser().is_dir() else settings.model
-        )
+        self.source = source_of(settings.model)
         self._batch_size = batch_size
         self._said: list[str] = []
         self._loaded: Loaded | None = None
@@ -141,14 +139,7 @@ class TowerEncoder(NetworkEncoder):
 
     def weight_files(self) -> list[Path]:
         """Return the files of a local model."""
-        folder = Path(self.source)
-        return sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin")) if folder.is_dir() else []
-
-    def batch_size(self) -> int:
-        """Return how many pictures a forward pass takes."""
-        if self.reading.alone:
-            return 1
-        return self._batch_size or automatic_batch(3 * self.reading.largest, self.device)
+        return files_of(self.source)
 
     def prepare(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """Return pictures as the network's processor gives them, ``(n, 3, height, width)`` float32 on the device."""

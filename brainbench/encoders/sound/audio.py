@@ -17,7 +17,7 @@ from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.selfcheck import Probe, checked
 from brainbench.encoders.sound.listening import Listener, Spans
 from brainbench.networks.devices import resolve_device
-from brainbench.networks.pretrained import Loaded, built, digest_config, of_part
+from brainbench.networks.pretrained import Loaded, built, digest_config, files_of, of_part, source_of
 from brainbench.networks.weights import digest_weights, hub
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class AudioEncoder(Listener, NetworkEncoder):
         self.settings = settings
         self.untrained = settings.weights == "random"
         self.device = resolve_device(device)
-        folder = Path(settings.model).expanduser()
-        self.source = str(folder) if folder.is_dir() else settings.model
+        self.source = source_of(settings.model)
         self.window_s, self.overlap_s = settings.window_s, settings.overlap_s
         self._said: list[str] = []
         self._loaded: Loaded | None = None
@@ -122,8 +121,7 @@ class AudioEncoder(Listener, NetworkEncoder):
 
     def weight_files(self) -> list[Path]:
         """Return the files of a local model."""
-        folder = Path(self.source)
-        return sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin")) if folder.is_dir() else []
+        return files_of(self.source)
 
     def batch_size(self) -> int:
         """Return how many windows a forward pass takes."""
