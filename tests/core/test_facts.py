@@ -27,6 +27,7 @@ def test_the_format_before_is_read_as_todays(tmp_path):
 
 def test_todays_facts_are_read_as_they_are(tmp_path):
     facts = {"format": FORMAT, "findings": {"trials": {"classes": ["a"]}}, "data": [], "doubts": [], "titles": {}}
+    facts["answer"] = []
     assert read_facts(write(tmp_path, facts)) == facts
 
 
