@@ -49,6 +49,13 @@ _Loader.add_implicit_resolver(
 )
 
 
+_Loader.yaml_implicit_resolvers["0"] = [
+    # `01` is a name: YAML 1.1 takes it for an octal number, 1.2 for 1, and subjects are called so.
+    ("tag:yaml.org,2002:str", re.compile(r"^0[0-9]+$")),
+    *_Loader.yaml_implicit_resolvers["0"],
+]
+
+
 class _Document:
     """Plain values with the place of each."""
 
