@@ -28,7 +28,7 @@ def heat_map(table: Matrix, title: str, mark: str = "") -> Figure:
             text = "–" if not np.isfinite(value) else f"{value:.2f}".replace("-0.00", "0.00").replace("0.", ".", 1)
             text += " •" if table.q[i, j] < LEVEL else ""
             colour = "white" if np.isfinite(value) and abs(value) > 0.62 * limit else INK
-            axes.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
+            axes.text(j, i, text, ha="center", va="center", fontsize=7, color=colour, in_layout=False)
     if 0 < table.n_models < n_rows:
         axes.axhline(table.n_models - 0.5, color=INK, linewidth=1.4)
     labels = list(table.rois)
@@ -125,8 +125,9 @@ def best_layers(
         for (i, j), value in np.ndenumerate(share):
             if value >= 0.005:
                 axes.text(
-                    j, i, f"{value:.0%}", ha="center", va="center", fontsize=7, color="white" if value > 0.6 else INK
-                )
+                    j, i, f"{value:.0%}", ha="center", va="center", fontsize=7, color="white" if value > 0.6 else INK,
+                    in_layout=False,
+                )  # fmt: skip
     axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7.5)
     axes.set_yticks(range(len(rois)), rois, fontsize=8)
     axes.tick_params(length=0)
