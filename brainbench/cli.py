@@ -74,11 +74,16 @@ def _names(value: str | None) -> list[str]:
 
 
 @app.command()
-def new(kind: Annotated[str, typer.Argument(help="Kind of recipe (`brainbench list kinds`).")]) -> None:
-    """Print a commented recipe that runs as it is: `brainbench new encode > my.yaml`."""
+def new(
+    kind: Annotated[str, typer.Argument(help="Kind of recipe (`brainbench list kinds`).")],
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="On which data (`brainbench list datasets`).")
+    ] = None,
+) -> None:
+    """Print a commented recipe: `brainbench new encode > my.yaml` runs as it is, with `--dataset` on your data."""
     from brainbench.recipes.template import write_template
 
-    sys.stdout.write(write_template(kind))
+    sys.stdout.write(write_template(kind, dataset))
 
 
 @app.command()
