@@ -20,7 +20,18 @@ from brainbench.evaluation.decoding import classes_of
 from brainbench.evaluation.metrics import metric_of, title_of
 from brainbench.report.figures.drawing import STYLE, for_both_themes, vectors
 from brainbench.report.section import sections
-from brainbench.report.tables import GROUP, LEVEL, MEAN, Matrix, in_words, lead_subject, matrix, number, over_folds
+from brainbench.report.tables import (
+    GROUP,
+    LEVEL,
+    MEAN,
+    Matrix,
+    in_words,
+    interval,
+    lead_subject,
+    matrix,
+    number,
+    over_folds,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,7 +254,7 @@ class Page:
             loader=PackageLoader("brainbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             lstrip_blocks=True,
         )  # fmt: skip
-        environment.filters |= {"number": number, "metric": self.title_of}
+        environment.filters |= {"number": number, "interval": interval, "metric": self.title_of}
         environment.globals |= {"page": self, "facts": self.facts, "heading": self.heading, "picture": self.picture}
         return environment
 

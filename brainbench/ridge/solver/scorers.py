@@ -77,7 +77,7 @@ class FoldScores:
         tolerance *= 1.0 if features.fit_intercept else WITHOUT_INTERCEPT
         basis = filter_basis(
             spectrum.values, alphas, sizes, tolerance=tolerance, n_targets=n_targets, n_rows=self.n_test,
-            relative=scoring == "pearsonr",
+            relative=scoring == "pearsonr", accelerated=xp.accelerated,
         )  # fmt: skip
         # Inner products of predictions need the test rows only up to a rotation.
         rotated = xp.triangle(Z) if Z.shape[0] > Z.shape[1] else Z
