@@ -89,6 +89,12 @@ def number(value: Any, digits: int = 2) -> str:
     return f"{float(value):.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def interval(ends: tuple[Any, Any], digits: int = 2) -> str:
+    """Return an interval as the page writes it; a dash where there is none."""
+    low, high = (number(end, digits) for end in ends)
+    return "–" if "not estimable" in (low, high) else f"{low}–{high}"
+
+
 def how_tested(rows: pd.DataFrame) -> list[str]:
     """Return a sentence on how the p of accuracies were found, or one for each way with its pipelines."""
     if "test" not in rows:

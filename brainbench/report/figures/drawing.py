@@ -92,7 +92,7 @@ def cells(
     if values.size <= MAX_CELLS_WITH_TEXT:
         for (i, j), value in np.ndenumerate(values):
             colour = on(image.cmap(image.norm(value))) if np.isfinite(value) else SOFT
-            axes.text(j, i, texts(i, j), ha="center", va="center", fontsize=SMALL, color=colour)
+            axes.text(j, i, texts(i, j), ha="center", va="center", fontsize=SMALL, color=colour, in_layout=False)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)

@@ -24,7 +24,7 @@ def heat_map(table: Matrix, title: str, mark: str = "") -> Figure:
     n_rows, n_rois = table.value.shape
     names = 0.4 + 0.075 * max(len(row.text) for row in table.rows)
     figure = new_figure(names + 1.1 + max(1.5, 0.4 + 0.1 * max(map(len, table.rois))) * n_rois,
-                        min(16.0, 1.3 + 0.29 * n_rows + 0.35 * has_ceiling), mark)  # fmt: skip
+                        min(16.0, max(1.9, 1.3 + 0.29 * n_rows + 0.35 * has_ceiling)), mark)  # fmt: skip
     axes = figure.subplots()
     lowest, highest = float(np.nanmin(table.value, initial=0.0)), float(np.nanmax(table.value, initial=0.0))
     limit = max(-lowest, highest, 1e-3)
@@ -54,7 +54,7 @@ def heat_map(table: Matrix, title: str, mark: str = "") -> Figure:
         label.set_color(INK if row.role == "model" else SOFT)
     axes.xaxis.tick_top()
     bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=25)
-    bar.set_label(title)
+    bar.set_label(title if n_rows > 3 else "")  # a short bar has no room beside it
     bar.ax.set_ylim(min(lowest, 0.0), max(highest, 0.0) if highest > lowest else limit)
     return figure
 
