@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,9 @@ from brainbench import __version__
 from brainbench.core.errors import EXIT_USER_ERROR, Interrupted, UserError
 
 EXIT_INTERRUPTED = 130
+GARBAGE = 50_000, 20, 20
+"""When Python looks for garbage: imports make many objects, none of which is any, and its own thresholds make them a
+quarter longer."""
 MAX_WARNINGS = 8
 """Warnings of a run that are printed; all stand in its report."""
 
@@ -74,11 +78,16 @@ def _names(value: str | None) -> list[str]:
 
 
 @app.command()
-def new(kind: Annotated[str, typer.Argument(help="Kind of recipe (`brainbench list kinds`).")]) -> None:
-    """Print a commented recipe that runs as it is: `brainbench new encode > my.yaml`."""
+def new(
+    kind: Annotated[str, typer.Argument(help="Kind of recipe (`brainbench list kinds`).")],
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="On which data (`brainbench list datasets`).")
+    ] = None,
+) -> None:
+    """Print a commented recipe: `brainbench new encode > my.yaml` runs as it is, with `--dataset` on your data."""
     from brainbench.recipes.template import write_template
 
-    sys.stdout.write(write_template(kind))
+    sys.stdout.write(write_template(kind, dataset))
 
 
 @app.command()
@@ -410,6 +419,7 @@ def _interrupted() -> int:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; a user's error is one message and exit code 2."""
+    gc.set_threshold(*GARBAGE)
     try:
         app(args=arguments)
     except UserError as error:

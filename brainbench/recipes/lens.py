@@ -32,9 +32,9 @@ class Lens(Section):
     """What is computed (`brainbench list diagnostics`)."""
     stimuli: int = Field(200, ge=2)
     """Stimuli that are looked at, of those that any participant was shown, drawn by the seed."""
-    labels: str | None = None
+    labels: str | None = Field(None, examples=["category"])
     """Label of the stimuli (`category`) that `content` reads off every block."""
-    words: list[str | int] = []
+    words: list[str | int] = Field([], examples=[["rabbit", "cat"]])
     """Words, or numbers of classes, whose probability `content` reads off every block."""
 
     @field_validator("diagnostics")
