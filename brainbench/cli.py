@@ -291,9 +291,10 @@ def compare(
     folders: Annotated[list[Path], typer.Argument(help="Two or more run folders.")],
     metric: Annotated[str | None, typer.Option(help="Metric to compare [default: the leading one].")] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Also write a page with paired differences, an .html file.")] = None,
 ) -> None:
     """Put the scores of several runs side by side."""
-    from brainbench.commands.compare import compare_runs, render
+    from brainbench.commands.compare import compare_runs, render, write_page
 
     table = compare_runs(folders, metric=metric)
     if csv is not None:
@@ -301,6 +302,8 @@ def compare(
 
         write_text(csv, table.to_csv(index=False))
     typer.echo(render(table))
+    if page is not None:
+        typer.echo(f"page {write_page(folders, page, metric=metric)}")
 
 
 @app.command()

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from brainbench.core.errors import UserError
 from brainbench.core.facts import read_facts
-from brainbench.core.files import atomic_open, write_text
+from brainbench.core.files import write_text
 from brainbench.core.made import MadeFiles, escaped
 from brainbench.core.tables import read_table
 from brainbench.evaluation.decoding import classes_of
 from brainbench.evaluation.metrics import metric_of, title_of
-from brainbench.report.figures.drawing import STYLE, for_both_themes, vectors
+from brainbench.report.figures.drawing import STYLE
+from brainbench.report.frame import Picture, environment, written
 from brainbench.report.section import sections
 from brainbench.report.tables import (
     GROUP,
@@ -26,10 +25,8 @@ from brainbench.report.tables import (
     MEAN,
     Matrix,
     in_words,
-    interval,
     lead_subject,
     matrix,
-    number,
     over_folds,
 )
 
@@ -73,28 +70,6 @@ def write_report(folder: str | Path) -> Path:
         raise RuntimeError(f"the report has {len(text.encode()) / 1e6:.1f} MB; its figures must be made smaller")
     write_text(page.root / "report.html", text)
     return page.root / "report.html"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A saved figure.
-
-    Parameters
-    ----------
-    src : str
-        Its bytes as an address; empty where the page has no room for it.
-    alt : str
-    width, height : int
-        Pixels at which text has the size that it has in all figures.
-    links : list of (str, str)
-        Kind and address of its files, beside the page.
-    """
-
-    src: str
-    alt: str
-    width: int
-    height: int
-    links: list[tuple[str, str]]
 
 
 class Page:
@@ -205,19 +180,11 @@ class Page:
         """
         if figure is None:
             return None
-        svg, pdf = vectors(figure)
-        file = self.made.claim("figures", escaped(name, keep="_"), ".svg")
-        other = self.made.claim("figures", escaped(name, keep="_"), ".pdf")
-        for path, data in ((file, svg.encode()), (other, pdf)):
-            with atomic_open(self.root / path) as handle:
-                handle.write(data)
-        shown = for_both_themes(figure, svg)
-        source = "data:image/svg+xml;base64," + base64.b64encode(shown.encode()).decode()
-        fits = self._bytes + len(source) <= MAX_BYTES * 0.8
-        self._bytes += len(source) if fits else 0
-        width, height = (round(96 * inches) for inches in figure.get_size_inches())
-        links = [(kind, quote(path)) for kind, path in (("SVG", file), ("PDF", other))]
-        return Picture(source if fits else "", alt, width, height, links)
+        files = [self.made.claim("figures", escaped(name, keep="_"), ending) for ending in (".svg", ".pdf")]
+        picture = written(figure, alt, self.root, files)
+        fits = self._bytes + len(picture.src) <= MAX_BYTES * 0.8
+        self._bytes += len(picture.src) if fits else 0
+        return picture if fits else replace(picture, src="")
 
     def heading(self, title: str) -> Markup:
         """Return the heading of a section, and enter it into the contents."""
@@ -248,15 +215,10 @@ class Page:
 
     @cached_property
     def _environment(self) -> Environment:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-
-        environment = Environment(
-            loader=PackageLoader("brainbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-            lstrip_blocks=True,
-        )  # fmt: skip
-        environment.filters |= {"number": number, "interval": interval, "metric": self.title_of}
-        environment.globals |= {"page": self, "facts": self.facts, "heading": self.heading, "picture": self.picture}
-        return environment
+        found = environment()
+        found.filters |= {"metric": self.title_of}
+        found.globals |= {"page": self, "facts": self.facts, "heading": self.heading, "picture": self.picture}
+        return found
 
     @cached_property
     def _parts(self) -> Any:
