@@ -275,6 +275,8 @@ class Dataset(ABC):
         The files by which its folder is known, for messages.
     quick_stimuli : bool
         False when looking at the stimuli takes minutes the first time.
+    quick_responses : bool
+        False when the responses of one subject take minutes, because they are computed.
     """
 
     name: str
@@ -282,6 +284,7 @@ class Dataset(ABC):
     simulated: bool = False
     aligned_targets: bool = False
     quick_stimuli: bool = True
+    quick_responses: bool = True
 
     @classmethod
     @abstractmethod
