@@ -1,5 +1,6 @@
 """Recordings: what is read, what is cut, and what is refused with one clear message."""
 
+import os
 import shutil
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from benchmarks.recording_files import write_recording
 from brainbench.core.errors import UserError
-from brainbench.data.base import Context
+from brainbench.data.base import Context, choose_subjects
 from brainbench.data.check import check_dataset
 from brainbench.data.roots import resolve_root
 from brainbench.recipes.datasets import DATASETS, dataset_settings
@@ -185,10 +186,8 @@ def test_the_table_of_channels_that_bids_puts_beside_a_recording(tmp_path):
         write_recording(tmp_path / f"{stem}.vhdr", raw)
     files = [f"sub-1_run-{run}_eeg.vhdr" for run in (1, 2)]
     pd.DataFrame({"path": files, "subject": "s1", "run": ["1", "2"]}).to_csv(tmp_path / "recordings.csv", index=False)
-    rows = [
-        {"path": path, "onset": at, "label": name} for path in files for at, name in zip(onsets, labels, strict=True)
-    ]
-    pd.DataFrame(rows).to_csv(tmp_path / "events.csv", index=False)
+    events = pd.DataFrame({"onset": onsets, "label": labels})
+    pd.concat([events.assign(path=path) for path in files]).to_csv(tmp_path / "events.csv", index=False)
     assert folder(tmp_path, repeated_trials="keep").trials("s1").ch_names == names
     table = tmp_path / "sub-1_run-2_channels.tsv"
     rows = pd.DataFrame({"name": [*names, "gone"], "type": ["EEG"] * 4 + ["VEOG", "EEG"]})
@@ -197,9 +196,7 @@ def test_the_table_of_channels_that_bids_puts_beside_a_recording(tmp_path):
     dataset = folder(tmp_path, repeated_trials="keep", other_channels="keep")
     assert dataset.trials("s1").ch_names == ["C3", "C4", "Pz"] and table in dataset.files()
     said = "\n".join(map(str, dataset.account("s1")))
-    assert (
-        f"kinds and 1 bad channel from {table.name}, which also names 1 channel: gone that the recording lacks" in said
-    )
+    assert f"kinds and 1 bad channel from {table.name}, which also names 1 channel: gone that the recording" in said
     assert "1 channel: Cz left out: marked bad in the file" in said
     table.write_text("name\ttype\nA1\tEEG\n")
     with pytest.raises(UserError, match="none of its 1 channels is in the recording, such as 'A1'"):
@@ -241,10 +238,24 @@ def test_a_label_that_no_event_has_is_said_or_refused(tmp_path):
         folder(tmp_path, events="annotations", labels={"left": "left", "rigth": "right"}).trials("s1")
 
 
+def test_moabb_looks_below_the_root_whichever_folder_it_is(tmp_path, monkeypatch):
+    download = pytest.importorskip("moabb.datasets.download")
+    from brainbench.recordings.moabb import _own_files
+
+    own = tmp_path / "MNE-bnci-data"
+    own.mkdir()
+    monkeypatch.setenv("MNE_DATASETS_BNCI_PATH", str(tmp_path / "elsewhere"))  # an earlier download
+    for root in (tmp_path, own):
+        with _own_files(root):
+            assert str(download.get_dataset_path("BNCI", None)) == str(tmp_path)
+    assert os.environ["MNE_DATASETS_BNCI_PATH"] == str(tmp_path / "elsewhere") and "MNE_DATA" not in os.environ
+
+
 def test_a_moabb_data_set_by_name(tmp_path):
     pytest.importorskip("moabb")
     values = {"name": "moabb", "dataset": "FakeDataset", "parameters": {"n_subjects": 2, "n_sessions": 2, "n_runs": 2}}
-    dataset = DATASETS.builder("moabb").open(dataset_settings(values), None, Context())
+    dataset = DATASETS.builder("moabb").open(dataset_settings(values | {"subjects": [1]}), None, Context())
+    assert choose_subjects(dataset, dataset.settings.subjects) == ["1"]
     trials = dataset.trials("1")
     assert set(trials.session) == {"0", "1"} and len(set(trials.label)) == 3
     raw = dataset.source.get_data([1])[1]["0"]["0"].load_data()
