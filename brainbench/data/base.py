@@ -53,7 +53,7 @@ class Stimuli:
     source : str
         Where they come from, for the report.
     captions : sequence of tuples of str (n_stimuli,), optional
-        What people wrote of each image, where somebody did.
+        What people wrote of each image, where somebody did. Encoders of texts read the first of each.
     sfreq : float, optional
         Samples per second, where stimuli are signals: ``array`` of ``(n_channels, n_times)``.
     layout : brainbench.recordings.whole.sensors.Layout, optional
@@ -119,6 +119,36 @@ class Stimuli:
             content_digests=[one.digest for one in recordings],
             source="sounds in memory",
             heard=heard,
+        )
+
+    def caption(self, index: int) -> str:
+        """Return the first caption of an image.
+
+        Raises
+        ------
+        UserError
+            If it has none, or an empty one.
+        """
+        texts = () if self.captions is None else self.captions[index]
+        if not texts or not texts[0].strip():
+            raise UserError(
+                f"stimulus '{self.ids[index]}' has no caption, and what is read of it is an image with its text",
+                hint="`dataset.captions`, or a column `caption` of the table of stimuli, says where captions are",
+            )
+        return texts[0]
+
+    def seen_by(self, modalities: Sequence[str]) -> Stimuli:
+        """Return the stimuli as one that reads these modalities sees them: of images with captions, these as texts."""
+        if self.modality in modalities or self.captions is None or "text" not in modalities:
+            return self
+        texts = [self.caption(i) for i in range(len(self))]
+        return replace(
+            self,
+            modality="text",
+            load=texts.__getitem__,
+            content_digests=[digest(text) for text in texts],
+            captions=None,
+            source=f"captions of {self.source}",
         )
 
     def digest(self) -> str:
