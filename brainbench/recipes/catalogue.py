@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pkgutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
@@ -37,7 +37,7 @@ _CATALOGUES: dict[str, Catalogue[Any]] = {}
 
 
 class Catalogue(Mapping[str, type[N]], Generic[N]):
-    """The settings models of one kind of noun by name: those of the module that makes it, and those of entry points.
+    """The settings models of one kind of noun by name: those of the package's modules, and those of entry points.
 
     Parameters
     ----------
@@ -55,11 +55,14 @@ class Catalogue(Mapping[str, type[N]], Generic[N]):
         Whether that section is a list.
     room : str
         The highest room of the package that a builder may stand in; whatever builds one stands there or above.
+    beside : sequence of str
+        Modules that hold built-in ones beside the base's.
     """
 
     def __init__(
-        self, name: str, kind: str, base: type[N], *, tag: str, section: str, several: bool = False, room: str
-    ) -> None:
+        self, name: str, kind: str, base: type[N], *, tag: str, section: str, several: bool = False, room: str,
+        beside: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self.name = name
         self.kind = kind
         self.tag = tag
@@ -68,13 +71,15 @@ class Catalogue(Mapping[str, type[N]], Generic[N]):
         self.room = room
         self.group = f"brainbench.recipes.{name}"
         self.base = base
+        self.beside = beside
         _CATALOGUES[name] = self
 
     @cached_property
     def models(self) -> dict[str, type[N]]:
         """Settings models by name; what is built in is not replaced."""
         found: dict[str, type[N]] = {}
-        for entry in vars(sys.modules[self.base.__module__]).values():
+        modules = [sys.modules[self.base.__module__], *(import_module(name) for name in self.beside)]
+        for entry in [entry for module in modules for entry in vars(module).values()]:
             if isinstance(entry, type) and issubclass(entry, self.base) and (name := self._name(entry)) is not None:
                 found[name] = entry
         for point in installed(self.group):

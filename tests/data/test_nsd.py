@@ -14,7 +14,8 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
 from brainbench.data.layouts.nsd_files import LABELS, PUBLISHED, read_session
-from brainbench.recipes.datasets import DATASETS, NsdSettings
+from brainbench.recipes.datasets import DATASETS
+from brainbench.recipes.photographs import NsdSettings
 from tests.data.nsd_copy import write_nsd
 
 

@@ -31,7 +31,7 @@ from brainbench.data.layouts.nsd_files import (
     read_rois,
     read_session,
 )
-from brainbench.recipes.datasets import NsdSettings
+from brainbench.recipes.photographs import NsdSettings
 
 MASK = "nsdgeneral"
 CAPTIONS = "COCO_73k_annots_curated.npy"

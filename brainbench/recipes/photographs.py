@@ -1,0 +1,65 @@
+"""The ``dataset:`` section of data sets of photographs."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from brainbench.recipes.datasets import DatasetSettings, check_pattern
+
+
+class NsdSettings(DatasetSettings):
+    """Natural Scenes Dataset (Allen et al. 2022): photographs at 7 T; files in the official layout."""
+
+    built_by = "brainbench.data.layouts.nsd:Nsd"
+    name: Literal["nsd"] = "nsd"
+    betas: Literal["betas_fithrf_GLMdenoise_RR", "betas_fithrf", "betas_assumehrf"] = "betas_fithrf_GLMdenoise_RR"
+    """Which preparation of the betas (func1pt8mm)."""
+    test_set: Literal["shared982", "shared1000"] = "shared982"
+    """Images that are never trained on, as row label `test_set`: the shared images of the first 37 sessions, which
+    were public first (982 images), or of all sessions (1,000). Results on one do not compare with the other's."""
+    sessions: int | None = Field(None, ge=1, le=40)
+    """Use the first so many sessions; null is 37 for `shared982` and all for `shared1000`."""
+    missing_sessions: Literal["refuse", "skip"] = "refuse"
+    """What happens when the betas of a session are not there."""
+    standardize: Literal["session", "train", "train-images", "none"] = "session"
+    """Z-score every voxel within sessions; by mean and standard deviation of the trials outside of the test set
+    (`train`); or by those of the images there, averaged over their showings (`train-images`, as Brain-Diffuser)."""
+    rois: list[str] = ["prf-visualrois", "prf-eccrois", "floc-faces", "floc-words", "floc-places", "floc-bodies"]
+    """ROI files (func1pt8mm/roi) to read."""
+    captions: str | None = None
+    """Array of COCO captions, images x captions, relative to root; without it COCO_73k_annots_curated.npy, if there."""
+
+
+class Bold5000Settings(DatasetSettings):
+    """BOLD5000 (Chang et al. 2019): 5,000 photographs at 3 T; release 1 or 2."""
+
+    built_by = "brainbench.data.layouts.bold5000:Bold5000"
+    name: Literal["bold5000"] = "bold5000"
+    release: Literal[1, 2] = 2
+    """Release 1 (responses by volume and ROI) or 2 (GLMsingle betas)."""
+    response: Literal["TR1", "TR2", "TR3", "TR4", "TR5", "TR34", "paper"] = "TR34"
+    """Volume after the image (release 1); TR34 is the mean of the third and the fourth. `paper` is the mean of all six
+    files, as the visio-linguistic study has it: the third and fourth volume count one and a half times."""
+    captions: str | None = None
+    """JSON of captions by image name, relative to root: {image: [text, ...]}, or COCO's own annotations. ImageNet's
+    pictures have the names of their class (BOLD5000_Stimuli/Image_Labels), scenes the name of their kind."""
+    mask: str | None = None
+    """Mask image, relative to root, such as "masks/{subject}.nii.gz": reads the volumes of release 2 and not its
+    pack of ROIs."""
+    standardize: Literal["session", "run", "none"] = "session"
+    """Z-score every voxel within sessions, as the authors advise, or within runs."""
+
+    @field_validator("mask")
+    @classmethod
+    def _placeholders_known(cls, value: str | None) -> str | None:
+        return check_pattern(value, ("subject",))
+
+    @model_validator(mode="after")
+    def _volumes_are_of_release_2(self) -> Self:
+        if self.mask is not None and self.release == 1:
+            raise ValueError("`mask` is for the volumes of `release: 2`")
+        if self.response == "paper" and self.release == 2:
+            raise ValueError("`response: paper` is of the volumes of `release: 1`")
+        return self
