@@ -12,8 +12,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
 from brainbench.data.layouts.bold5000 import PUBLISHED, ROIS
-from brainbench.recipes.datasets import DATASETS
-from brainbench.recipes.photographs import Bold5000Settings
+from brainbench.recipes.datasets import DATASETS, Bold5000Settings
 from tests.data.bold5000_copy import write_bold5000
 
 VOLUMES = {"release": 2, "mask": "masks/{subject}.nii.gz"}

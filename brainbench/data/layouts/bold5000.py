@@ -15,15 +15,15 @@ from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.data.account import RunUse, rows_by_run
 from brainbench.data.base import Context, Dataset, Responses, Stimuli
-from brainbench.data.captions import read_captions
 from brainbench.data.containers import opened_hdf5, read_mat
 from brainbench.data.images import SubsetMasker, fitted_masker, read_mask, read_volumes, with_all
+from brainbench.data.layouts.captions import read_captions
 from brainbench.data.layouts.matrices import as_float, check_finite, flat_columns, load_npy, name_some
 from brainbench.data.layouts.nsd import count_showings, zscore_columns
 from brainbench.data.layouts.nsd_files import SYNTHETIC
 from brainbench.data.stimulus_files import decode_image
 from brainbench.data.tables import read_text
-from brainbench.recipes.photographs import Bold5000Settings
+from brainbench.recipes.datasets import Bold5000Settings
 
 SUBJECTS = ("CSI1", "CSI2", "CSI3", "CSI4")
 TEST = "repeated113"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.digests import digest_array
-from brainbench.core.errors import UserError, did_you_mean
+from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.remembered import remembered_digest
 from brainbench.data.account import RunUse
 from brainbench.data.array_cache import cached_arrays
@@ -31,7 +31,7 @@ from brainbench.data.layouts.nsd_files import (
     read_rois,
     read_session,
 )
-from brainbench.recipes.photographs import NsdSettings
+from brainbench.recipes.datasets import NsdSettings
 
 MASK = "nsdgeneral"
 CAPTIONS = "COCO_73k_annots_curated.npy"
@@ -78,9 +78,23 @@ class Nsd(Dataset):
 
     @property
     def subjects(self) -> list[str]:
-        """Participants with a folder of betas."""
-        folders = sorted((self.root / "nsddata_betas" / "ppdata").glob(f"subj0[1-8]/func1pt8mm/{self.settings.betas}"))
-        return [folder.parents[1].name for folder in folders]
+        """Participants with a folder of betas.
+
+        Raises
+        ------
+        UserError
+            If nobody has these betas.
+        """
+        place = self.root / "nsddata_betas" / "ppdata"
+        found = sorted(folder.parents[1].name for folder in place.glob(f"subj0[1-8]/func1pt8mm/{self.settings.betas}"))
+        if not found:
+            there = {folder.name for folder in place.glob("subj0[1-8]/func1pt8mm/*") if folder.is_dir()}
+            near = did_you_mean(self.settings.betas, there)
+            raise UserError(
+                f"{place}: no participant has a folder '{self.settings.betas}'{near}",
+                hint=f"there: {one_of(there) or 'none'}; `dataset.betas` chooses",
+            )
+        return found
 
     def files(self) -> list[Path]:
         """Return design, images, masks and betas."""

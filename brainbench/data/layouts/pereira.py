@@ -17,7 +17,7 @@ from brainbench.data.images import with_all
 from brainbench.data.layouts.matrices import flat_columns
 from brainbench.data.layouts.nsd_files import SYNTHETIC
 from brainbench.data.stimulus_files import read_stimuli
-from brainbench.recipes.languages import PereiraSettings
+from brainbench.recipes.data.languages import PereiraSettings
 
 COUNTS = {"180concepts": 180, "384sentences": 384, "243sentences": 243}
 PASSAGES = {"384sentences": 96, "243sentences": 72}

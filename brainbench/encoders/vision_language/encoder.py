@@ -45,6 +45,8 @@ class VisionLanguageEncoder(NetworkEncoder):
     batch_size : int, optional
     """
 
+    modalities: tuple[str, ...] = ("image", "text")
+
     def __init__(
         self, settings: VisionLanguageSettings, *, seed: int = 0, device: str = "auto", batch_size: int | None = None
     ) -> None:

@@ -23,7 +23,7 @@ from brainbench.studies.cases.ceilings import CeilingBook
 from brainbench.studies.cases.features import Features
 from brainbench.studies.cases.labels import Reading, plan_readings, report_readings
 from brainbench.studies.cases.rows import GROUP, group_responses
-from brainbench.studies.encode.claims import encoding_claims
+from brainbench.studies.encode.claims import encoding_answer, encoding_claims
 from brainbench.studies.encode.fits import (
     Cell,
     Fits,
@@ -248,6 +248,10 @@ class EncodeStudy(Study[EncodeRecipe]):
     def claims(self, outcome: Outcome) -> list[str]:
         """Return what beats its controls, and what does not."""
         return encoding_claims(self.recipe, outcome)
+
+    def answer(self, outcome: Outcome) -> list[str]:
+        """Return where layers are above chance, where beyond the controls, and how far the best one comes."""
+        return encoding_answer(self.recipe, outcome)
 
     # Size ------------------------------------------------------------------------------------------------------------
 
