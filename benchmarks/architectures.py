@@ -28,6 +28,8 @@ import torch
 from brainbench.core.errors import UserError
 from brainbench.encoders.base import open_encoder
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # tests write the networks of pictures and texts
+
 TOLERANCE = 1e-5
 TEXTS = ["the cat sat", "on a very long mat that goes on and on without an end in sight", "colour less", "rain"]
 LARGEST = 30e6
@@ -409,9 +411,34 @@ def braindecode_verdict(model: str, _folder: Path) -> tuple[str, str]:
     return ("read" if all(right) else "WRONG"), f"{len(found)} taps; {encoder.note}"
 
 
+# Pictures and texts ---------------------------------------------------------------------------------------------------
+
+
+def vision_language_verdict(kind: str, folder: Path) -> tuple[str, str]:
+    """Hold words' tokens and patches' or regions' tokens against hidden states of each stimulus alone."""
+    from dataclasses import replace
+
+    from tests.encoders.tiny import SENTENCES, images
+    from tests.encoders.vision_language import layers_and_states, write_regions, write_vision_language
+
+    stimuli = replace(images(3), captions=[(text,) for text in SENTENCES[:3]])
+    write_vision_language(kind, folder, regions=12)
+    regions = write_regions(folder / "regions.npz", stimuli, 12)
+    settings = {"name": kind, "family": "vision_language", "model": str(folder), "regions": str(regions)}
+    right, said = [], []
+    for tokens in ("text", "visual"):
+        encoder = open_encoder({**settings, "tokens": tokens})
+        found, states = layers_and_states(kind, encoder, stimuli, regions)
+        right += [len(found) == len(states), *(_same(tap, state) for tap, state in zip(found, states, strict=False))]
+        said.append(f"{len(encoder.layers())} taps of {tokens} tokens")
+    both = open_encoder(settings)
+    return ("read" if all(right) else "WRONG"), f"{', '.join(said)}, {len(both.layers())} of both; {both.note}"
+
+
 # All ------------------------------------------------------------------------------------------------------------------
 
 
+PAIRS = ("visual_bert", "lxmert", "vilt", "clip", "blip", "blip-matching", "blip-2", "llava", "qwen2_5_vl")
 JUDGES = {
     "braindecode": braindecode_verdict,
     "text": text_verdict,
@@ -419,11 +446,13 @@ JUDGES = {
     "vision": vision_verdict,
     "torchvision": torchvision_verdict,
     "audio": audio_verdict,
+    "vision_language": vision_language_verdict,
 }
 NAMED = (
     *(f"vision:{kind}" for kind in VISION),
     "text:clip", "torchvision:alexnet", "timm:resnet", "timm:vgg",
     *(f"audio:{kind}" for kind in AUDIO),
+    *(f"vision_language:{kind}" for kind in PAIRS),
     "text:gpt2", "text:llama", "text:qwen3", "text:gpt_neox",
 )  # fmt: skip
 """What users of this field run; none of them may be refused."""
