@@ -37,6 +37,10 @@ class Inputs:
         bool ``(n, n_tokens)``: the tokens that ``mean`` averages. None where places are counted by the tap alone.
     special : Tensor, optional
         bool ``(n, n_tokens)``: tokens that stand for no part of a stimulus, such as class and separator.
+    real : Tensor, optional
+        bool ``(n, n_tokens)``: all tokens but padding; None where nothing is padded.
+    grid : tuple of int, optional
+        Rows and columns of patches, where places are such.
     """
 
     n: int
@@ -44,6 +48,8 @@ class Inputs:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     mask: Tensor | None = None
     special: Tensor | None = None
+    real: Tensor | None = None
+    grid: tuple[int, int] | None = None
 
 
 class NetworkEncoder(Encoder):
@@ -116,11 +122,15 @@ class NetworkEncoder(Encoder):
         """
         make = reduce or _copy
         with hooked(self.network, {tap: partial(_of, make, tap) for tap in read}, edit) as values:
-            self.network(*inputs.args, **inputs.kwargs)
+            self.forward(inputs)
         for tap in read:
             if tap.name not in values:
                 raise UserError(f"encoder '{self.name}': '{tap.name}' did not run")
         return values
+
+    def forward(self, inputs: Inputs) -> None:
+        """Run the network once."""
+        self.network(*inputs.args, **inputs.kwargs)
 
     def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
         """Yield batches of features; see `Encoder.encode`."""
