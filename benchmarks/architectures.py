@@ -350,9 +350,6 @@ def audio_verdict(kind: str, folder: Path) -> tuple[str, str]:
 # Trials ---------------------------------------------------------------------------------------------------------------
 
 
-CHANNELS = ("Fp1", "Fp2", "F3", "F4", "C3", "Cz", "C4", "P3", "P4", "O1", "Oz", "O2")
-
-
 def braindecode_models() -> list[str]:
     from braindecode.models.util import models_dict
 
@@ -360,30 +357,19 @@ def braindecode_models() -> list[str]:
 
 
 @cache
-def recordings() -> Any:
-    """Return a folder with two runs of twelve channels at 200 Hz, and its trials as stimuli."""
-    import mne
-    import pandas as pd
-
+def recordings() -> tuple[Any, dict[str, Any], Any]:
+    """Return a folder with movements of eight channels at 160 Hz, the settings that read it, and its trials."""
     from brainbench.data.base import Context
     from brainbench.recipes.datasets import DATASETS, dataset_settings
+    from tests.sweeps.small_data import write_movements
 
     place = tempfile.TemporaryDirectory(prefix="architectures-")
-    root, rows = Path(place.name), []
-    for run in (1, 2):
-        rng = np.random.default_rng(run)
-        raw = mne.io.RawArray(
-            1e-5 * rng.normal(size=(len(CHANNELS), 200 * 40)), mne.create_info(list(CHANNELS), 200.0, "eeg"),
-            verbose="ERROR",
-        )  # fmt: skip
-        raw.set_annotations(mne.Annotations(2.0 + 5.0 * np.arange(7), 0.0, ["left", "right"] * 3 + ["left"]))
-        raw.save(root / f"r{run}_raw.fif", verbose="ERROR")
-        rows.append({"path": f"r{run}_raw.fif", "subject": "s1"})
-    pd.DataFrame(rows).to_csv(root / "recordings.csv", index=False)
-    settings = {"name": "eeg-folder", "events": "annotations", "tmin": 0.0, "tmax": 4.0, "montage": "standard_1005"}
+    write_movements(Path(place.name))
+    settings = {"name": "physionet-mi", "subjects": ["S001"], "tmin": 0.0, "tmax": 4.0}
     power = {"bands": {"alpha": [8.0, 13.0]}, "groups": {"left": ["C3"]}}
-    dataset = DATASETS.builder("eeg-folder").open(dataset_settings({**settings, "band_power": power}), root, Context())
-    return place, {**settings, "root": str(root)}, dataset.stimuli("s1")
+    chosen = dataset_settings({**settings, "band_power": power})
+    dataset = DATASETS.builder("physionet-mi").open(chosen, Path(place.name), Context())
+    return place, {**settings, "root": place.name}, dataset.stimuli("S001")
 
 
 def braindecode_verdict(model: str, _folder: Path) -> tuple[str, str]:
@@ -473,25 +459,27 @@ def verdicts(names: list[str]) -> Iterator[tuple[str, str, str]]:
         yield name, verdict, remark
 
 
+FAMILIES = {"text": text_kinds, "timm": timm_families, "braindecode": braindecode_models}
+"""Family -> names of all of it."""
+
+
 def every_name() -> list[str]:
-    every = [f"text:{kind}" for kind in text_kinds()] + [f"timm:{family}" for family in timm_families()]
-    every += [f"braindecode:{model}" for model in braindecode_models()]
+    every = [f"{family}:{kind}" for family, kinds in FAMILIES.items() for kind in kinds()]
     return [*every, *(name for name in NAMED if name not in every)]
-
-
-def _family(start: str) -> list[str]:
-    return [name for name in every_name() if name.startswith(start)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="text:bert, or braindecode: for a family; all without")
+    parser.add_argument("names", nargs="*", help="text:bert, or a family: braindecode; all without")
     parser.add_argument("--named", action="store_true", help="those that users of this field run; none may be refused")
     parser.add_argument("--sample", type=int, help="only so many, drawn by --seed")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     names = options.names or (list(NAMED) if options.named else every_name())
-    names = [name for one in names for name in (_family(one) if one.endswith(":") else [one])]
+    names = [
+        name for one in names
+        for name in ([f"{one}:{kind}" for kind in FAMILIES[one]()] if one in FAMILIES else [one])
+    ]  # fmt: skip
     if options.sample:
         names = list(np.random.default_rng(options.seed).permutation(names)[: options.sample])
     counts: Counter[str] = Counter()
