@@ -65,7 +65,7 @@ def _each(names: Sequence[str], verdicts_of: Callable[[str, Path], list[Any]]) -
 def settings(only: list[str] | None) -> int:
     """Change every setting of every shipped recipe; return how many changes went wrong."""
     from tests.sweeps.settings import REDUCED, ROOTS, compare, places, reduced, setting
-    from tests.sweeps.small_data import SMALL_DATA
+    from tests.sweeps.small_data import NETWORKS, SMALL_DATA
 
     # A run goes by this variable too: what is read must stand in the recipe.
     data = os.environ.pop("BRAINBENCH_DATA", None)
@@ -78,7 +78,9 @@ def settings(only: list[str] | None) -> int:
             root = Path(data or folder)
             if name in ROOTS and data is None:
                 SMALL_DATA[ROOTS[name]](root / ROOTS[name])
-            values = reduced(name, root)
+            if name in NETWORKS:
+                NETWORKS[name](Path(folder) / "networks")
+            values = reduced(name, root, Path(folder) / "networks")
             found = [setting(values, *place) for place in places(values)]
             for verdict in compare(values, [one for one in found if one is not None], Path(folder)):
                 outcomes[verdict.outcome if verdict.right else "wrong"] += 1

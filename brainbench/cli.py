@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,9 @@ from brainbench import __version__
 from brainbench.core.errors import EXIT_USER_ERROR, Interrupted, UserError
 
 EXIT_INTERRUPTED = 130
+GARBAGE = 50_000, 20, 20
+"""When Python looks for garbage: imports make many objects, none of which is any, and its own thresholds make them a
+quarter longer."""
 MAX_WARNINGS = 8
 """Warnings of a run that are printed; all stand in its report."""
 
@@ -74,11 +78,16 @@ def _names(value: str | None) -> list[str]:
 
 
 @app.command()
-def new(kind: Annotated[str, typer.Argument(help="Kind of recipe (`brainbench list kinds`).")]) -> None:
-    """Print a commented recipe that runs as it is: `brainbench new encode > my.yaml`."""
+def new(
+    kind: Annotated[str, typer.Argument(help="Kind of recipe (`brainbench list kinds`).")],
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="On which data (`brainbench list datasets`).")
+    ] = None,
+) -> None:
+    """Print a commented recipe: `brainbench new encode > my.yaml` runs as it is, with `--dataset` on your data."""
     from brainbench.recipes.template import write_template
 
-    sys.stdout.write(write_template(kind))
+    sys.stdout.write(write_template(kind, dataset))
 
 
 @app.command()
@@ -282,9 +291,10 @@ def compare(
     folders: Annotated[list[Path], typer.Argument(help="Two or more run folders.")],
     metric: Annotated[str | None, typer.Option(help="Metric to compare [default: the leading one].")] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Also write a page with paired differences, an .html file.")] = None,
 ) -> None:
     """Put the scores of several runs side by side."""
-    from brainbench.commands.compare import compare_runs, render
+    from brainbench.commands.compare import compare_runs, render, write_page
 
     table = compare_runs(folders, metric=metric)
     if csv is not None:
@@ -292,6 +302,8 @@ def compare(
 
         write_text(csv, table.to_csv(index=False))
     typer.echo(render(table))
+    if page is not None:
+        typer.echo(f"page {write_page(folders, page, metric=metric)}")
 
 
 @app.command()
@@ -410,6 +422,7 @@ def _interrupted() -> int:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; a user's error is one message and exit code 2."""
+    gc.set_threshold(*GARBAGE)
     try:
         app(args=arguments)
     except UserError as error:

@@ -465,11 +465,9 @@ def test_nouns_in_brainbench_itself_take_the_files_that_are_named(tmp_path):
         models / "encoders.py", ENCODER_SETTINGS.replace("{package}", "brainbench.encoders"), "ENCODERS = Catalogue("
     )
     (house / "encoders" / "brightness.py").write_text(dedent(ENCODER))
-    insert(
-        models / "datasets.py",
-        DATASET_SETTINGS.replace("{package}", "brainbench.data.layouts"),
-        "DATASETS = Catalogue(",
-    )
+    imports = "from typing import Literal\n\nfrom brainbench.recipes.data.base import DatasetSettings\n\n"
+    settings = dedent(DATASET_SETTINGS.replace("{package}", "brainbench.data.layouts"))
+    (models / "data" / "squares.py").write_text(imports + settings)
     (house / "data" / "layouts" / "squares.py").write_text(dedent(DATASET))
     (copy / "datasets" / "squares.yaml").write_text(dedent(CARD))
     added = dedent(METRIC).split("\n\n\n", 1)[1] + '\nMETRICS.register("absolute_error")(error)\n'

@@ -33,9 +33,11 @@ from brainbench.studies.facts import describe
 from brainbench.studies.opened import Opened, open_all
 
 PACKAGES = (
-    "numpy", "scipy", "scikit-learn", "pandas", "torch", "timm", "transformers", "nibabel", "nilearn", "mne",
-    "pyriemann", "moabb", "braindecode", "diffusers",
+    "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "torch", "timm", "transformers", "nibabel", "nilearn",
+    "mne", "pyriemann", "moabb", "braindecode", "diffusers",
 )  # fmt: skip
+MODULES = {"scikit-learn": "sklearn"}
+"""Packages whose module has another name."""
 
 
 def rebuild_report(path: str | os.PathLike[str]) -> Path:
@@ -65,7 +67,7 @@ def execute(
         opened = open_all(recipe, cache_folder)
         advance(1)
     inputs = _inputs(opened, cache_folder)
-    manifest = {
+    manifest: dict[str, Any] = {
         "status": "running",
         "digest": name,
         "brainbench": __version__,
@@ -99,6 +101,7 @@ def execute(
         outcome.write(folder)
         write_json(folder / "facts.json", describe(study, outcome))
         advance(1)
+    manifest |= {"used": [name for name in manifest["versions"] if MODULES.get(name, name) in sys.modules]}
     manifest |= _timings(stages)
     folder.write_manifest(manifest)
     with stages.stage("report") as advance:

@@ -25,6 +25,8 @@ class Arrays(Protocol):
     """What numerical code may ask of either library, beyond operators and slices."""
 
     name: str
+    accelerated: bool
+    """Whether products are computed beside the processor, a hundred times as fast."""
 
     def asarray(self, values: Any, dtype: str | None = None) -> Array:
         """Return `values` on this device, as ``"float32"``, ``"float64"``, ``"int64"`` or in the type they have."""
@@ -71,6 +73,9 @@ class Arrays(Protocol):
     def inverse(self, values: Array) -> Array:
         """Return the inverse of a matrix."""
 
+    def solve(self, matrices: Array, values: Array) -> Array:
+        """Return the solutions of linear systems, one a matrix."""
+
     def eigh(self, matrices: Sequence[Callable[[], Array]]) -> Iterator[tuple[Array, Array]]:
         """Yield eigenvalues (ascending) and eigenvectors of symmetric matrices, each made when its turn comes."""
 
@@ -79,6 +84,7 @@ class _Numpy:
     """The NumPy side of `Arrays`."""
 
     name = "numpy"
+    accelerated = False
 
     def asarray(self, values: Any, dtype: str | None = None) -> np.ndarray:
         return np.asarray(values, dtype=dtype)
@@ -127,6 +133,9 @@ class _Numpy:
     def inverse(self, values: np.ndarray) -> np.ndarray:
         return np.linalg.inv(values)
 
+    def solve(self, matrices: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return np.linalg.solve(matrices, values)
+
     def eigh(self, matrices: Sequence[Callable[[], np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         # LAPACK's eigensolver hardly gains from threads, and loses where cores are shared: one matrix a thread.
         blas = _blas()
@@ -151,6 +160,7 @@ class _Torch:
     def __init__(self, device: Any) -> None:
         self.torch: Any = sys.modules["torch"]
         self.device = device
+        self.accelerated = device.type != "cpu"
 
     def asarray(self, values: Any, dtype: str | None = None) -> Array:
         return self.torch.as_tensor(values, dtype=dtype and getattr(self.torch, dtype), device=self.device)
@@ -200,6 +210,9 @@ class _Torch:
 
     def inverse(self, values: Array) -> Array:
         return self.torch.linalg.inv(values)
+
+    def solve(self, matrices: Array, values: Array) -> Array:
+        return self.torch.linalg.solve(matrices, values)
 
     def eigh(self, matrices: Sequence[Callable[[], Array]]) -> Iterator[tuple[Array, Array]]:
         for make in matrices:

@@ -37,4 +37,5 @@ def read_facts(folder: Path) -> dict[str, Any]:
     for name in ("data", "doubts"):  # the table of what was used, and the doubts of the first box, came later
         facts.setdefault(name, [])
     facts.setdefault("titles", {})  # names of metrics for people
+    facts.setdefault("answer", facts.get("claims", [])[:3])  # to the question, in three sentences
     return facts

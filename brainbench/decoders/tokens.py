@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError
+from brainbench.core.remembered import file_state
 from brainbench.data.base import Stimuli
 from brainbench.decoders.base import TrialContext, TrialDecoder
 from brainbench.decoders.exchanged import logistic_exchanged
@@ -72,7 +75,12 @@ class TokenProbe(TrialDecoder):
     def preparation(self) -> dict[str, Any]:
         """Return network, layer and positions; see `TrialDecoder.preparation`."""
         layout = None if self.info is None else Layout(self.info, "").digest()
-        return {"as": "tokens", "network": self.network, "layer": self.layer, "layout": layout, "seed": self.seed}
+        file = Path(self.network["network"])  # a trained network's key names its content, the path of a file does not
+        content = _content(file, *file_state(file)) if self.network["published"] and file.is_file() else None
+        return {
+            "as": "tokens", "network": self.network, "content": content, "layer": self.layer, "layout": layout,
+            "seed": self.seed,
+        }  # fmt: skip
 
     def prepare(self, X: np.ndarray) -> np.ndarray:
         """Return the layer's features of every trial ``(n_trials, n_features)``."""
@@ -115,6 +123,11 @@ class TokenProbe(TrialDecoder):
         self.classes_ = np.unique(y)
         scaler = StandardScaler().fit(prepared)
         return logistic_exchanged(scaler.transform(prepared), y, scaler.transform(test), self.C)
+
+
+@lru_cache(maxsize=8)
+def _content(file: Path, *_state: int) -> str:
+    return digest_file(file)
 
 
 def token_probe(settings: TokenProbeSettings, context: TrialContext) -> TokenProbe:

@@ -9,11 +9,11 @@ keeps a list of names. A package adds a noun by an entry point that leads to its
 from __future__ import annotations
 
 import pkgutil
-import sys
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, Union
 
 from pydantic import Field, GetCoreSchemaHandler, TypeAdapter
@@ -46,7 +46,9 @@ class Catalogue(Mapping[str, type[N]], Generic[N]):
     kind : str
         One of them, for messages: ``"encoder"``.
     base : type of Noun
-        The model that all of them extend; the built-in ones stand in its module.
+        The model that all of them extend.
+    module : str
+        Where the built-in models stand: a module, or a package of such, in which they are found by themselves.
     tag : str
         The field that holds the name.
     section : str
@@ -58,8 +60,9 @@ class Catalogue(Mapping[str, type[N]], Generic[N]):
     """
 
     def __init__(
-        self, name: str, kind: str, base: type[N], *, tag: str, section: str, several: bool = False, room: str
-    ) -> None:
+        self, name: str, kind: str, base: type[N], *, module: str, tag: str, section: str, several: bool = False,
+        room: str,
+    ) -> None:  # fmt: skip
         self.name = name
         self.kind = kind
         self.tag = tag
@@ -68,13 +71,14 @@ class Catalogue(Mapping[str, type[N]], Generic[N]):
         self.room = room
         self.group = f"brainbench.recipes.{name}"
         self.base = base
+        self.module = module
         _CATALOGUES[name] = self
 
     @cached_property
     def models(self) -> dict[str, type[N]]:
         """Settings models by name; what is built in is not replaced."""
         found: dict[str, type[N]] = {}
-        for entry in vars(sys.modules[self.base.__module__]).values():
+        for entry in [entry for module in _modules(self.module) for entry in vars(module).values()]:
             if isinstance(entry, type) and issubclass(entry, self.base) and (name := self._name(entry)) is not None:
                 found[name] = entry
         for point in installed(self.group):
@@ -83,7 +87,7 @@ class Catalogue(Mapping[str, type[N]], Generic[N]):
             if name is None or not model.built_by:
                 raise UserError(
                     f"the entry point '{point.name}' of {self.group} leads to {point.value}: a settings model there "
-                    f"extends {self.base.__module__}.{self.base.__name__}, gives its {self.kind} a name "
+                    f"extends {self.module}.{self.base.__name__}, gives its {self.kind} a name "
                     f"(`{self.tag}: Literal['...'] = '...'`) and says what builds it (`built_by = 'module:name'`)"
                 )
             found.setdefault(name, model)
@@ -127,6 +131,13 @@ class Catalogue(Mapping[str, type[N]], Generic[N]):
 
     def __len__(self) -> int:
         return len(self.models)
+
+
+def _modules(name: str) -> list[ModuleType]:
+    """Return a module, or those inside of it where it is a package."""
+    module = import_module(name)
+    inside = [f"{name}.{one.name}" for one in pkgutil.iter_modules(getattr(module, "__path__", ()))]
+    return [import_module(one) for one in inside] or [module]
 
 
 @cache

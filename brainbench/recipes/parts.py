@@ -45,7 +45,7 @@ class Folds(Section):
     """Number of folds (k-fold, contiguous, grouped, held-out-clusters)."""
     trim_s: float = Field(20.0, ge=0)
     """Seconds dropped from training on both sides of a contiguous test block."""
-    column: str | None = None
+    column: str | None = Field(None, examples=["category"])
     """Label of rows or stimuli that holds the fold (predefined) or the groups (grouped); rows labelled `train` are
     trained on and never tested (predefined)."""
     cluster_by: ConditionOn | None = None
@@ -63,11 +63,11 @@ class Folds(Section):
 class Scheme(Section):
     """A further way to hold out, shown beside the main one."""
 
-    hold_out: list[HoldOut] = Field(min_length=1)
+    hold_out: list[HoldOut] = Field(min_length=1, examples=[["run"]])
     """What training never sees: [stimulus], [run] or [stimulus, run]."""
     folds: Folds = Folds()
     """How rows are dealt into test folds."""
-    note: str = ""
+    note: str = Field("", examples=["Leaks style: every run has one."])
     """A sentence the report prints beside its scores."""
 
     @field_validator("hold_out")
@@ -114,7 +114,7 @@ class Timing(Section):
     2 s are impulses."""
     hrf: Literal["glover", "spm", "none"] = "glover"
     """Haemodynamic response that features are convolved with."""
-    delays_s: list[float] = []
+    delays_s: list[float] = Field([], examples=[[2.0, 4.0, 6.0]])
     """FIR delays in seconds; with `hrf: none`."""
     high_pass_s: float | None = Field(128.0, gt=0)
     """Longest period kept, in seconds; drifts are projected out inside every fold."""
@@ -165,7 +165,7 @@ class Significance(Section):
     """Permutations where all is fitted again, at most `n_permutations`; smaller p come from a fitted tail."""
     null: Literal["auto", "block", "shift", "within_run", "stimulus", "rows"] = "auto"
     """What is exchanged: blocks of time, whole runs shifted in time, rows within runs, whole stimuli, or rows."""
-    block_s: float | None = Field(None, gt=0)
+    block_s: float | None = Field(None, gt=0, examples=[30.0])
     """Length of a block in seconds; by default from the autocorrelation of the responses."""
 
 
@@ -190,7 +190,7 @@ CLASSIFIERS: Registry[Any] = Registry(
 class Decoder(Section):
     """A classifier from responses to a label."""
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", examples=["lda"])
     """How the report calls it; unique in the recipe."""
     classifier: Annotated[str, choice(CLASSIFIERS.names)] = "shrinkage_lda"
     """Which scikit-learn classifier; everything it fits is fitted on training rows."""
@@ -199,7 +199,7 @@ class Decoder(Section):
 class Decoding(Section):
     """Decoding of a label from the responses."""
 
-    label: str
+    label: str = Field(examples=["category"])
     """Row label to decode, such as `category`."""
     rois: list[str] = ["*"]
     """ROIs by name or glob."""
@@ -220,9 +220,9 @@ class Slurm(Section):
 
     nodes: int = Field(1, ge=1)
     """Number of jobs."""
-    queue: str | None = None
+    queue: str | None = Field(None, examples=["gpu"])
     """Partition."""
-    account: str | None = None
+    account: str | None = Field(None, examples=["lab"])
     """Account that is charged."""
     cores: int = Field(8, ge=1)
     """Cores of a job; each computes a unit at a time (threads_per_unit: 1)."""
@@ -230,9 +230,9 @@ class Slurm(Section):
     """Memory of a job."""
     walltime: str = Field("04:00:00", pattern=r"^(\d+-)?\d{1,2}:\d{2}:\d{2}$")
     """Longest time of a job, [D-]HH:MM:SS."""
-    interface: str | None = None
+    interface: str | None = Field(None, examples=["ib0"])
     """Network interface that jobs and scheduler share, such as ib0."""
-    directives: list[str] = []
+    directives: list[str] = Field([], examples=[["--constraint=avx2"]])
     """Further #SBATCH directives, such as `--constraint=avx2`."""
 
 
@@ -241,7 +241,7 @@ class Execution(Section):
 
     engine: Literal["local", "dask", "slurm"] = "local"
     """Where units of work run: threads of this process, a dask cluster, or jobs of a SLURM cluster."""
-    address: str | None = Field(None, pattern=r"^(tcp|tls|ucx|ws|wss)://.+:\d+$")
+    address: str | None = Field(None, pattern=r"^(tcp|tls|ucx|ws|wss)://.+:\d+$", examples=["tcp://10.0.0.1:8786"])
     """Scheduler of a running dask cluster (tcp://HOST:PORT); without it `dask` starts workers on this machine."""
     slurm: Slurm = Slurm()
     """What one SLURM job asks for."""
@@ -251,7 +251,7 @@ class Execution(Section):
     """Where encoders run: auto, cpu, mps, cuda or cuda:N."""
     threads_per_unit: int = Field(1, ge=1)
     """Threads a unit of work computes with; recorded, since BLAS may round differently with another count."""
-    batch_size: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1, examples=[32])
     """Stimuli per forward pass; None chooses by memory."""
-    memory_gb: float | None = Field(None, gt=0)
+    memory_gb: float | None = Field(None, gt=0, examples=[16.0])
     """Refuse to start above this estimate; None takes what the machine has free."""

@@ -22,11 +22,11 @@ class PipelineSettings(Noun):
     """Whether it can be fitted on a part of a trial: on covariances, which any window or band has."""
     has_patterns: ClassVar[bool] = False
     """Whether its filters have patterns on the scalp."""
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", examples=["csp"])
     """How the report calls it; unique in the recipe."""
     decoder: str
     """Which decoder."""
-    band: list[float] | None = Field(None, min_length=2, max_length=2)
+    band: list[float] | None = Field(None, min_length=2, max_length=2, examples=[[8.0, 30.0]])
     """Pass band of this pipeline in Hz; without it the data set's."""
     align: Alignment = "none"
     """Recentering of every subject and session on its mean covariance, from training rows only; the transductive
@@ -129,9 +129,9 @@ class BraindecodeSettings(NetworkSettings):
 
     network_by = "brainbench.networks.pipelines:braindecode"
     decoder: Literal["braindecode"] = "braindecode"
-    model: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    model: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", examples=["EEGNet"])
     """Class in `braindecode.models`: EEGNet, ShallowFBCSPNet, EEGConformer, ATCNet, ..."""
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field({}, examples=[{"drop_prob": 0.5}])
     """Arguments of that class; sizes and rate come from the data."""
 
 
@@ -170,7 +170,7 @@ class TokenProbeSettings(PipelineSettings):
 
     built_by = "brainbench.decoders.tokens:token_probe"
     decoder: Literal["token_probe"] = "token_probe"
-    network: str
+    network: str = Field(examples=["3f2a9c"])
     """Key of a network that a `kind: pretrain` recipe trained, or a published state dict."""
     layer: str = "sources"
     """One of its layers: codec, sources, levels.0, ..., blocks.0, ..."""
@@ -191,7 +191,14 @@ class TokenProbeSettings(PipelineSettings):
 
 
 PIPELINES = Catalogue(
-    "pipelines", "decoder", PipelineSettings, tag="decoder", section="pipelines", several=True, room="decoders"
+    "pipelines",
+    "decoder",
+    PipelineSettings,
+    module=__name__,
+    tag="decoder",
+    section="pipelines",
+    several=True,
+    room="decoders",
 )
 """Settings of decoders of trials by name. A builder is called with them and a `brainbench.decoders.base.TrialContext`
 and returns an unfitted decoder."""
@@ -205,7 +212,7 @@ else:
 class TimeResolved(Section):
     """Decoding in a window that slides over the trial, with the folds of the leading scheme."""
 
-    pipeline: str | None = None
+    pipeline: str | None = Field(None, examples=["csp"])
     """Name of one of the pipelines on covariances; null takes the first."""
     tmin: float = -1.0
     """Start of the first window, in seconds after the event; windows before the event should be at chance."""
@@ -233,7 +240,7 @@ class TimeResolved(Section):
 class BandResolved(Section):
     """Decoding from one frequency band at a time, with the folds of the leading scheme."""
 
-    pipeline: str | None = None
+    pipeline: str | None = Field(None, examples=["csp"])
     """Name of one of the pipelines on covariances; null takes the first."""
     ranges: dict[str, list[float]] = Field(
         {

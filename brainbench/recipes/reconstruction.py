@@ -48,7 +48,7 @@ class PcaSettings(CodecSettings):
     """Grey images."""
     n_components: int = Field(100, ge=1)
     """Components kept (of each patch, with `patch`)."""
-    patch: int | None = Field(None, ge=2)
+    patch: int | None = Field(None, ge=2, examples=[2])
     """Side of square patches that share their components; null takes whole images."""
 
     @model_validator(mode="after")
@@ -74,9 +74,9 @@ class VdvaeSettings(CodecSettings):
 
     built_by = "brainbench.reconstruction.codecs.vdvae:VdvaeCodec"
     codec: Literal["vdvae"] = "vdvae"
-    weights: str
+    weights: str = Field(examples=["imagenet64-iter-1600000-model-ema.th"])
     """File of the official weights (`imagenet64-iter-1600000-model-ema.th`), or `random`."""
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", examples=["0" * 64])
     """What the file's digest must be; without it the digest is only recorded."""
     n_layers: int = Field(31, ge=1)
     """Stochastic layers that are predicted; the rest are drawn from the prior."""
@@ -153,9 +153,9 @@ class GeneratorSettings(Noun):
 class ConditionOn(Section):
     """A layer of one of the recipe's encoders."""
 
-    encoder: str
+    encoder: str = Field(examples=["efficientnet"])
     """Name of an encoder."""
-    layer: str
+    layer: str = Field(examples=["blocks.5"])
     """One of its layers."""
 
 
@@ -169,7 +169,7 @@ class SmallSettings(GeneratorSettings):
     """Side of its images, in pixels; a multiple of 4."""
     grey: bool = False
     """Grey images."""
-    condition_on: list[ConditionOn] = []
+    condition_on: list[ConditionOn] = Field([], examples=[[{"encoder": "efficientnet", "layer": "blocks.5"}]])
     """Features that condition it; the same are predicted from responses. [] is for `kind: explore` alone."""
     train_on: str = "training"
     """`training` (each fold's own training stimuli), `patterns` (drawn random and letter-like patterns, none of them
@@ -179,7 +179,7 @@ class SmallSettings(GeneratorSettings):
     """Images it is trained on (`patterns`, `drawings`)."""
     width: int = Field(32, ge=8)
     """Channels of its first level."""
-    patch: int | None = Field(None, ge=1, le=16)
+    patch: int | None = Field(None, ge=1, le=16, examples=[2])
     """Side of the patches of pixels that are one place to it: twice the side is a quarter of the work, at some loss of
     detail; null takes 1 below 24 pixels, 2 below 64, else 4."""
     train_steps: int = Field(2000, ge=1)
@@ -289,11 +289,19 @@ class CascadeSettings(PretrainedSettings):
     """Steps of stage B, where the initial image enters (`strength` of them are taken)."""
 
 
-CODECS = Catalogue("codecs", "codec", CodecSettings, tag="codec", section="low_level", room="reconstruction")
+CODECS = Catalogue(
+    "codecs", "codec", CodecSettings, module=__name__, tag="codec", section="low_level", room="reconstruction"
+)
 """Settings of codecs by name. A builder is called with them, the seed and the device and returns a
 `brainbench.reconstruction.base.Codec`."""
 GENERATORS = Catalogue(
-    "generators", "generator", GeneratorSettings, tag="name", section="generator", room="reconstruction"
+    "generators",
+    "generator",
+    GeneratorSettings,
+    module=__name__,
+    tag="name",
+    section="generator",
+    room="reconstruction",
 )
 """Settings of generators by name. A builder is called with them, the recipe's encoders (``{name: (Encoder,
 settings)}``), the seed and the device and returns a `brainbench.reconstruction.base.Generator`."""

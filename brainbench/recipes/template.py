@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.recipes.base import names_of
 from brainbench.recipes.catalogue import models_behind
+from brainbench.recipes.datasets import DATASETS
 from brainbench.recipes.kinds import Recipe, kinds
 
 _WIDTH = 108
@@ -32,23 +33,60 @@ def templates() -> dict[str, type[Recipe]]:
     return found
 
 
-def write_template(name: str) -> str:
-    """Return a commented recipe that runs as it is.
+def write_template(name: str, dataset: str | None = None) -> str:
+    """Return a commented recipe: one that runs as it is, or one on a data set, whose folder it has to be told.
 
     Parameters
     ----------
     name : str
         A kind, or another of `templates`.
+    dataset : str, optional
+        A data set by name; without it the kind's own example.
 
     Raises
     ------
     UserError
-        If there is no such kind.
+        If there is no such kind or data set, or the kind has no use for what the data set holds.
     """
     known = templates()
     if name not in known:
         raise UserError(f"unknown kind of recipe '{name}'{did_you_mean(name, known)}", hint=f"kinds: {one_of(known)}")
-    model = known[name]
+    if dataset is None:
+        return render(known[name], known[name].example)
+    values = {"name": dataset, **DATASETS[dataset].example}
+    found = started(name, values)
+    if found is None:
+        suited = [kind for kind in kinds() if started(kind, values) is not None]
+        raise UserError(
+            f"`kind: {name}` has no use for the data set '{dataset}': {_first_line(DATASETS[dataset])}",
+            hint=f"kinds for it: {one_of(suited)}",
+        )
+    return render(*found)
+
+
+def started(name: str, dataset: dict[str, Any]) -> tuple[type[Recipe], dict[str, Any]] | None:
+    """Return the model of a kind and what a template of it on some data says; None where the kind has no use for them.
+
+    Parameters
+    ----------
+    name : str
+        One of `templates`; where a kind has several models, the first that has a use for the data.
+    dataset : dict
+        The section of the data.
+    """
+    models = [templates()[name], *(kinds()[name] if name in kinds() else ())]
+    for model in models:
+        own = model.example.get("dataset", {})
+        if own.get("name") == dataset["name"] and dataset == {"name": own["name"], **DATASETS[own["name"]].example}:
+            return model, model.example
+        begun = model.beginning(DATASETS.settings(dataset))
+        if begun is not None:
+            return model, {**begun, "dataset": dataset | begun.get("dataset", {})}
+    return None
+
+
+def render(model: type[Recipe], example: dict[str, Any]) -> str:
+    """Return a commented recipe of a kind with every setting: what `example` says, and the defaults."""
     lines = [
         f"# {model.__doc__}",
         "# Check it with `brainbench check`, see what it costs with `brainbench plan`.",
@@ -59,7 +97,7 @@ def write_template(name: str) -> str:
     shared = list(Recipe.model_fields)
     place = shared.index("dataset") + 1
     for field in [*shared[:place], *own, *shared[place:]]:
-        lines += _field(model, field, model.example.get(field, PydanticUndefined), 0)
+        lines += _field(model, field, example.get(field, PydanticUndefined), 0)
     return "\n".join(lines) + "\n"
 
 
@@ -88,10 +126,14 @@ def _field(model: type[BaseModel], name: str, example: Any, indent: int) -> list
             lines.append(f"{pad}{name}:")
             lines += _body(section, entry, indent + 2)
     else:
-        lines.append(f"{pad}{name}: {_inline(value)}")
+        lines.append(f"{pad}{name}: {inline(value)}")
     if indent == 0:
         lines.append("")
     return lines
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().splitlines()[0]
 
 
 @cache
@@ -109,8 +151,6 @@ def descriptions(model: type[BaseModel]) -> dict[str, str]:
             match field, text:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
                     found[name] = inspect.cleandoc(said)
-                case ast.AnnAssign(target=ast.Name(id=name)), _:
-                    found.pop(name, None)
     return found
 
 
@@ -157,6 +197,7 @@ def _choices(annotation: Any) -> list[str]:
     return []
 
 
-def _inline(value: Any) -> str:
+def inline(value: Any) -> str:
+    """Return a value as YAML on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).strip()
     return text.removesuffix("...").strip()

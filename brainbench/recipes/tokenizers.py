@@ -83,7 +83,7 @@ class PretrainTraining(Section):
     """Steps in all."""
     batch_size: int = Field(8, ge=1)
     """Segments of a step, all of one participant."""
-    sensors: int | None = Field(None, ge=2)
+    sensors: int | None = Field(None, ge=2, examples=[16])
     """Sensors drawn for each step, at random; null takes all. Fewer cost less, and show the network many layouts."""
     learning_rate: float = Field(1e-3, gt=0)
     """Largest learning rate: up in the first steps, then down by half a cosine."""

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import re
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainbench.core.errors import UserError
 from brainbench.core.facts import read_facts
-from brainbench.core.files import atomic_open, write_text
+from brainbench.core.files import write_text
 from brainbench.core.made import MadeFiles, escaped
 from brainbench.core.tables import read_table
 from brainbench.evaluation.decoding import classes_of
 from brainbench.evaluation.metrics import metric_of, title_of
+from brainbench.report.figures.drawing import STYLE
+from brainbench.report.frame import Picture, environment, written
 from brainbench.report.section import sections
-from brainbench.report.tables import GROUP, LEVEL, MEAN, Matrix, lead_subject, matrix, number, over_folds
+from brainbench.report.tables import (
+    GROUP,
+    LEVEL,
+    MEAN,
+    Matrix,
+    in_words,
+    lead_subject,
+    matrix,
+    over_folds,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +45,7 @@ NAMES = (
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write ``report.html`` and ``figures/*.png`` of a run folder from what lies in it.
+    """Write ``report.html`` and ``figures/*`` (SVG and PDF) of a run folder from what lies in it.
 
     Parameters
     ----------
@@ -54,7 +64,7 @@ def write_report(folder: str | Path) -> Path:
     from matplotlib import rc_context
 
     page = Page(Path(folder))
-    with rc_context({"text.parse_math": False}):  # names are drawn as they are written: `$` begins no formula
+    with rc_context(STYLE):
         text = page.html()
     if len(text.encode()) > MAX_BYTES:
         raise RuntimeError(f"the report has {len(text.encode()) / 1e6:.1f} MB; its figures must be made smaller")
@@ -147,7 +157,7 @@ class Page:
         rows = self.over_folds(metric, scheme, subject)
         return matrix(rows[rows["encoder"] != ""], self.layers, self.rois)
 
-    def heat_map(self, metric: str, subject: str) -> dict[str, str] | None:
+    def heat_map(self, metric: str, subject: str) -> Picture | None:
         """Draw the layer x ROI table of a metric that has no scheme of its own; None where there is none."""
         from brainbench.report.figures.layers import heat_map
 
@@ -155,22 +165,26 @@ class Page:
         if table is None:
             return None
         title = self.title_of(metric)
-        return self.save(heat_map(table, title, self.mark), metric, f"{title} by layer and region")
+        return self.save(heat_map(table, title, self.mark), metric, in_words(table, title, self.toward))
 
-    def save(self, figure: Figure | None, name: str, alt: str) -> dict[str, str] | None:
-        """Write a figure as a PNG file and return it for the page; too much for the page stays a file."""
+    def save(self, figure: Figure | None, name: str, alt: str) -> Picture | None:
+        """Write a figure as SVG and PDF files and return it for the page; too much for the page stays a file.
+
+        Parameters
+        ----------
+        figure : Figure, optional
+        name : str
+            Of its files.
+        alt : str
+            What a reader who does not see it is told: what it shows and what it says.
+        """
         if figure is None:
             return None
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-        data = buffer.getvalue()
-        file = self.made.claim("figures", escaped(name, keep="_"), ".png")
-        with atomic_open(self.root / file) as handle:
-            handle.write(data)
-        self._bytes += len(data) * 4 // 3
-        if self._bytes > MAX_BYTES * 0.8:
-            return {"src": "", "alt": alt, "file": file}
-        return {"src": "data:image/png;base64," + base64.b64encode(data).decode(), "alt": alt, "file": ""}
+        files = [self.made.claim("figures", escaped(name, keep="_"), ending) for ending in (".svg", ".pdf")]
+        picture = written(figure, alt, self.root, files)
+        fits = self._bytes + len(picture.src) <= MAX_BYTES * 0.8
+        self._bytes += len(picture.src) if fits else 0
+        return picture if fits else replace(picture, src="")
 
     def heading(self, title: str) -> Markup:
         """Return the heading of a section, and enter it into the contents."""
@@ -181,9 +195,9 @@ class Page:
         self.contents.append((title, anchor))
         return self._parts.heading(title, anchor)
 
-    def picture(self, figure: dict[str, str] | None, caption: str = "", wide: bool = False) -> Markup:
-        """Return a saved figure with its caption; nothing where there is no figure."""
-        return self._parts.picture(figure, caption, wide)
+    def picture(self, figure: Picture | None, caption: str = "") -> Markup:
+        """Return a saved figure with links to its files and its caption; nothing where there is no figure."""
+        return self._parts.picture(figure, caption)
 
     def html(self) -> str:
         """Let every section that applies draw, and return the whole page."""
@@ -201,15 +215,10 @@ class Page:
 
     @cached_property
     def _environment(self) -> Environment:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-
-        environment = Environment(
-            loader=PackageLoader("brainbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-            lstrip_blocks=True,
-        )  # fmt: skip
-        environment.filters |= {"number": number, "metric": self.title_of}
-        environment.globals |= {"page": self, "facts": self.facts, "heading": self.heading, "picture": self.picture}
-        return environment
+        found = environment()
+        found.filters |= {"metric": self.title_of}
+        found.globals |= {"page": self, "facts": self.facts, "heading": self.heading, "picture": self.picture}
+        return found
 
     @cached_property
     def _parts(self) -> Any:

@@ -44,8 +44,9 @@ class Section:
     draw : callable
         From the page to what the template shows by name; None where the scores hold nothing after all.
     template : Path
-        HTML for jinja2, with ``heading(title)``, ``picture(figure, caption, wide)``, ``page``, ``facts`` and what
-        `draw` returned; the filters ``number`` and ``metric`` write numbers and names of metrics as every page does.
+        HTML for jinja2, with ``heading(title)``, ``picture(figure, caption)``, ``page``, ``facts`` and what
+        `draw` returned; the filters ``number``, ``interval`` and ``metric`` write numbers, pairs of ends and
+        names of metrics as every page does.
     """
 
     name: str

@@ -50,11 +50,49 @@ class Matrix:
         return sum(row.role == "model" for row in self.rows)
 
 
+def in_words(table: Matrix, title: str, toward: int = 1) -> str:
+    """Return what a layer x ROI table says, for readers who do not see it: every region's best layer.
+
+    Parameters
+    ----------
+    table : Matrix
+    title : str
+    toward : int
+        1 where more is better, -1 where less is.
+    """
+    n_sure = int((table.q < LEVEL).sum())
+    said = []
+    for j, roi in enumerate(table.rois):
+        column = np.where(np.isfinite(table.value[:, j]), toward * table.value[:, j], -np.inf)
+        if np.isfinite(column).any():
+            best = int(column.argmax())
+            said.append(f"{roi}: {number(table.value[best, j])}, {table.rows[best].text}")
+    counted = f"{n_sure} of {table.value.size} cells have q < {LEVEL:g}" if np.isfinite(table.q).any() else "not tested"
+    return f"{title} by layer and region; {counted}. Best of each region: {'; '.join(said) or 'none'}."
+
+
+def confusion_in_words(title: str, labels: Sequence[str], counts: Any) -> str:
+    """Return what a confusion matrix says: how many rows are right, and which two labels are confused most."""
+    table = np.asarray(counts, dtype=float)
+    said = f"Confusion, {title}: {np.trace(table):.0f} of {table.sum():.0f} right"
+    wrong = table - np.diag(np.diag(table))
+    if not wrong.any():
+        return said + "."
+    true, called = divmod(int(wrong.argmax()), wrong.shape[1])
+    return f"{said}; most often {labels[true]} is called {labels[called]} ({wrong.max():.0f} times)."
+
+
 def number(value: Any, digits: int = 2) -> str:
     """Return a number as the page writes it."""
     if value is None or value == "" or not np.isfinite(float(value)):
         return "not estimable"
     return f"{float(value):.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def interval(ends: tuple[Any, Any], digits: int = 2) -> str:
+    """Return an interval as the page writes it; a dash where there is none."""
+    low, high = (number(end, digits) for end in ends)
+    return "–" if "not estimable" in (low, high) else f"{low}–{high}"
 
 
 def how_tested(rows: pd.DataFrame) -> list[str]:

@@ -46,6 +46,9 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     cv_scores_ : array (n_alphas, n_targets)
     alpha_at_edge_ : bool array (n_targets,)
         Whether the chosen penalty is the smallest or largest offered.
+    compared_in_ : str
+        Type in which penalties were compared: that of the features, or float32 where many targets are fitted and
+        rounding is bounded (`brainbench.ridge.solver.solver.rounding_of_scores`). The fit keeps the features' type.
     """
 
     def __init__(
@@ -167,6 +170,7 @@ def fit_together(
         block = make_block(xp, Y, columns, heads[0].fit_intercept)
         for solver, out in zip(solvers, outputs, strict=True):
             solver.solve(block, out)
-    for head, out in zip(heads, outputs, strict=True):
+    for head, solver, out in zip(heads, solvers, outputs, strict=True):
         head._keep(out)
+        head.compared_in_ = solver.scored.dtype
     return [out.predicted for out in outputs]

@@ -59,24 +59,21 @@ def _least_overlap(
     shape: tuple[int, int], taken: list[tuple[int, int, int]], rng: np.random.Generator, tries: int = 12
 ) -> tuple[int, int, int]:
     """Return top, left and side of a square that overlaps those taken as little as `tries` random ones allow."""
-    best, best_overlap = None, np.inf
-    for _ in range(tries):
+    squares = np.empty((tries, 3), dtype=np.int64)
+    for square in squares:
         side = int(rng.integers(96, min(320, *shape) + 1))
-        top, left = int(rng.integers(shape[0] - side + 1)), int(rng.integers(shape[1] - side + 1))
-        overlap = max((_shared(top, left, side, other) for other in taken), default=0.0)
-        if overlap < best_overlap:
-            best, best_overlap = (top, left, side), overlap
-    assert best is not None
-    return best
+        square[:] = rng.integers(shape[0] - side + 1), rng.integers(shape[1] - side + 1), side
+    overlap = _shared(squares[:, None], np.array(taken, dtype=np.int64).reshape(1, -1, 3)).max(axis=1, initial=0.0)
+    top, left, side = squares[overlap.argmin()].tolist()
+    return top, left, side
 
 
-def _shared(top: int, left: int, side: int, other: tuple[int, int, int]) -> float:
-    """Return intersection over union of two squares."""
-    other_top, other_left, s = other
-    height = min(top + side, other_top + s) - max(top, other_top)
-    width = min(left + side, other_left + s) - max(left, other_left)
-    inside = max(height, 0) * max(width, 0)
-    return inside / (side**2 + s**2 - inside)
+def _shared(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return intersection over union of squares ``(..., 3)``: top, left and side."""
+    first = np.maximum(one[..., :2], other[..., :2])
+    last = np.minimum(one[..., :2] + one[..., 2:], other[..., :2] + other[..., 2:])
+    inside = np.maximum(last - first, 0).prod(axis=-1)
+    return np.asarray(inside / (one[..., 2] ** 2 + other[..., 2] ** 2 - inside))
 
 
 def folder_images(folder: str, n: int, seed: int) -> Stimuli:

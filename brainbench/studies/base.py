@@ -180,6 +180,10 @@ class Study(ABC, Generic[R]):
     def claims(self, outcome: Outcome) -> list[str]:
         """Return what was found, in sentences, for the top of the report."""
 
+    def answer(self, outcome: Outcome) -> list[str]:
+        """Return the answer to the question in three sentences at most, for the first box of the report."""
+        return self.claims(outcome)[:3]
+
     def untrained(self) -> list[str]:
         """Return names of everything with random weights."""
         return [entry.name for entry in self.opened.encoders if entry.untrained]

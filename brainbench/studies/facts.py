@@ -56,6 +56,7 @@ def describe(study: Study[Any], outcome: Outcome) -> dict[str, Any]:
         "metrics": metrics,
         "titles": {name: study.title_of(name) for name in metrics if classes_of(name) is None},
         "chance": outcome.chance,
+        "answer": study.answer(outcome),
         "claims": study.claims(outcome),
         "doubts": [*leaks(outcome), *outcome.doubts],
         "findings": outcome.findings,

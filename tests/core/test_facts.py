@@ -19,13 +19,15 @@ def test_the_format_before_is_read_as_todays(tmp_path):
         "exploration": None, "rsa_ceilings": [], "claims": ["V1 is seen."],
     }  # fmt: skip
     assert read_facts(write(tmp_path, old)) == {
-        "format": FORMAT, "kind": "encode", "claims": ["V1 is seen."], "data": [], "doubts": [], "titles": {},
+        "format": FORMAT, "kind": "encode", "claims": ["V1 is seen."], "answer": ["V1 is seen."],
+        "data": [], "doubts": [], "titles": {},
         "findings": {"best_layer": [{"roi": "V1"}]},
     }  # fmt: skip
 
 
 def test_todays_facts_are_read_as_they_are(tmp_path):
     facts = {"format": FORMAT, "findings": {"trials": {"classes": ["a"]}}, "data": [], "doubts": [], "titles": {}}
+    facts["answer"] = []
     assert read_facts(write(tmp_path, facts)) == facts
 
 

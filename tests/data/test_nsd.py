@@ -325,6 +325,11 @@ def forget_a_participant(copy):
     path.write_text(json.dumps({**declared, "voxels": {"subj02": 94}}))
 
 
+def lose_the_betas(copy):
+    for folder in copy.root.glob("nsddata_betas/ppdata/*/func1pt8mm/betas_fithrf_GLMdenoise_RR"):
+        folder.rename(folder.with_name("betas_fithrf"))
+
+
 def damage_the_declaration(copy):
     (copy.root / "synthetic_copy.json").write_text(json.dumps({"voxels": {"subj01": 1}}))
 
@@ -346,13 +351,14 @@ def damage_the_declaration(copy):
         (lose_a_roi, "dataset.rois: .*floc-words.nii.gz does not exist"),
         (forget_the_declaration, "198 images, the data set has 73000"),
         (forget_a_participant, "synthetic_copy.json: says nothing of subj01"),
+        (lose_the_betas, "no participant has a folder 'betas_fithrf_GLMdenoise_RR'"),
         (damage_the_declaration, "synthetic_copy.json: not readable"),
     ],
 )
 def test_what_is_wrong_is_named(own, damage, message):
     damage(own)
     with pytest.raises(UserError, match=message):
-        check_dataset(open_nsd(own.root), ["subj01"])
+        check_dataset(open_nsd(own.root), open_nsd(own.root).subjects[:1])
 
 
 def test_published_numbers_stand():

@@ -78,6 +78,16 @@ def test_what_does_not_fit_is_refused(kept):
         make(*kept, align="euclidean")
 
 
+def test_another_content_of_a_published_file_is_another_preparation(tmp_path):
+    file = tmp_path / "published.pt"
+    file.write_bytes(b"one")
+    decoder = make(tmp_path, str(file), published="tiny")
+    before = decoder.preparation()
+    assert decoder.preparation() == before
+    file.write_bytes(b"two")
+    assert decoder.preparation() != before
+
+
 RECIPE = """\
 kind: decode
 dataset: {{name: eeg-folder, root: {root}, montage: standard_1005, band: [4.0, 30.0], tmin: 0.0, tmax: 2.0}}

@@ -19,6 +19,19 @@ def test_batches_are_halved_when_memory_runs_out():
     assert sizes == [8, 4, 2, 2, 2, 2, 2]
 
 
+def test_a_batch_is_computed_in_full_float32_and_settings_are_given_back():
+    def settings(rows=None):
+        return torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision(), torch.backends.cudnn.enabled
+
+    torch.set_float32_matmul_precision("high")
+    try:
+        before = settings()
+        assert list(in_batches(1, 1, settings)) == [(False, "highest", before[2])]
+        assert settings() == before
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 @pytest.mark.parametrize("error", [RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()])
 def test_one_item_that_does_not_fit_is_explained(error):
     def forward(rows):

@@ -1,9 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 
 from brainbench.commands.run import run
 from brainbench.evaluation.metrics import METRICS
 from brainbench.studies.compute import UNTESTED
-from brainbench.studies.encode.claims import _against_controls
+from brainbench.studies.encode.claims import _against_controls, encoding_answer, encoding_claims
 
 
 def row(role, value, **more):
@@ -22,10 +24,27 @@ def row(role, value, **more):
 )
 def test_nothing_is_said_of_an_interval_that_is_not_there(interval, said):
     """The mean of three participants has none; it was said to include every control."""
-    (sentence,) = _against_controls(
-        "mean", [row("model", 0.6, **interval), row("control", 0.24)], METRICS["pearson_r"], {}
-    )
+    sentence = _against_controls([row("model", 0.6, **interval), row("control", 0.24)], METRICS["pearson_r"], {})
     assert said in sentence
+
+
+def test_there_is_one_sentence_a_region_all_targets_come_last_and_the_answer_counts_regions():
+    recipe = SimpleNamespace(metrics=["pearson_r"], schemes=[SimpleNamespace(label="stimulus")])
+    common = {"fold": "all", "subject": "one", "scheme": "stimulus"}
+    rows = [
+        {**row("model", value, q=q, roi=roi, ceiling=0.8), **common}
+        for roi, value, q in (("all", 0.3, 0.01), ("V1", 0.5, 0.01), ("V2", 0.1, 0.4))
+    ]
+    rows += [{**row("model", 0.04, metric="unique_r2", q=0.2, roi=roi), **common} for roi in ("all", "V1", "V2")]
+    outcome = SimpleNamespace(rows=rows)
+    claims = encoding_claims(recipe, outcome)
+    assert [claim.split(" ")[0] for claim in claims] == ["V1", "V2", "all"]
+    assert "reaches 0.50 of a ceiling of 0.80" in claims[0] and "no model layer explains variance beyond" in claims[0]
+    assert encoding_answer(recipe, outcome) == [
+        "In 1 of 2 regions (V1) a layer of model is above chance.",
+        "In none of 2 regions one explains variance beyond the controls.",
+        "The best score is that of model one in V1: Pearson r 0.50, of a ceiling of 0.80.",
+    ]
 
 
 SILENT = """\

@@ -39,7 +39,7 @@ def test_images_in_a_space_give_maps_that_are_drawn(tmp_path, write, settings):
         else np.asarray(image.dataobj)[np.asarray(nibabel.load(tmp_path / "data" / "mask.nii.gz").dataobj) > 0]
     )
     np.testing.assert_allclose(values, scores, rtol=1e-6)
-    assert list((done.path / "figures").glob("map_*.png"))
+    assert list((done.path / "figures").glob("map_*.svg"))
     bounds = {entry["roi"] for entry in done.facts["findings"]["rsa_ceilings"]}
     assert "all" in bounds
 

@@ -133,7 +133,7 @@ def test_maps_figures_and_page_show_it(led):
     assert {entry["metric"] for entry in led.facts["maps"]} == {lead, "p"}
     page = (led.path / "report.html").read_text()
     assert f"{title_of(lead)} on held-out data" in page
-    assert {"layer_by_roi.png", "depth_curves.png", "participants.png"} <= {
+    assert {"layer_by_roi.svg", "depth_curves.svg", "participants.svg"} <= {
         path.name for path in (led.path / "figures").iterdir()
     }
 

@@ -1,5 +1,6 @@
 """``kind: reconstruct`` from recipe to report, without a generator (those have tests of their own)."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -115,6 +116,15 @@ def test_a_second_run_computes_nothing_and_a_lost_unit_comes_back_the_same(run, 
     next((run.path / "units").glob("*.npz")).write_bytes(b"damaged")
     bb.run(write_recipe(tmp_path, RECIPE), out=run.path, cache=tmp_path / "cache")
     assert (run.path / "scores.csv").read_bytes() == before
+
+
+def test_only_rungs_that_the_ladder_names_are_there(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
+    shutil.copytree(run.path, tmp_path / "run")
+    text = RECIPE.partition("also:")[0] + "encoders:" + RECIPE.partition("encoders:")[2] + "ladder: [predicted, mean]\n"
+    found = bb.run(write_recipe(tmp_path, text), out=tmp_path / "run", cache=tmp_path / "cache")
+    assert {name.partition(",")[0] for name in found.scores.row.dropna()} == {"predicted", "mean"}
+    assert value(found).value == value(run).value
 
 
 def test_letters_are_identified_with_image_and_run_held_out(real_data, tmp_path):

@@ -54,7 +54,7 @@ def test_haxby_semantics_is_claimed_only_on_unseen_categories(haxby, real_data):
     assert "one_hot identity tells 0.50 of pairs apart" in claims
     maps = sorted((haxby.path / "maps").glob("*.nii.gz"))
     assert maps and any("encoder-minilm" in path.name for path in maps)
-    assert any((haxby.path / "figures").glob("map_*.png"))
+    assert any((haxby.path / "figures").glob("map_*.svg"))
 
 
 def test_miyawaki_beats_its_null_and_shows_the_leaking_score_as_such(tmp_path, real_data):

@@ -96,7 +96,7 @@ def test_the_run_folder_can_be_read_without_brainbench(finished):
     assert {"python", "versions", "hardware", "stages", "peak_memory_mb"} <= set(manifest)
     targets = sorted(path.glob("targets/*.npy"))
     assert len(targets) == 2 * 5 * 2 and np.load(targets[0], allow_pickle=False).shape == (36,)
-    assert len(list(path.glob("maps/*.nii.gz"))) >= 20 and list(path.glob("figures/*.png"))
+    assert len(list(path.glob("maps/*.nii.gz"))) >= 20 and list(path.glob("figures/*.svg"))
     events = [json.loads(line) for line in (path / "events.jsonl").read_text().splitlines()]
     done = [event["unit"] for event in events if event["event"] == "unit_done"]
     assert len(done) == len(set(done)) == len(list(path.glob("units/*.npz")))

@@ -41,7 +41,8 @@ REDUCED: dict[str, list[str]] = {
         *TINY, *SIMULATED, *(f"dataset.rois[{k}].n_voxels=20" for k in range(2)), "encoders[0].image_size=32",
         "metrics=[pixcorr, two_way_pixels]",
         "encoders[1].image_size=8", "low_level.n_components=10", "low_level.image_size=16",
-        "generator.image_size=16", "generator.train_steps=6", "generator.width=8", "generator.steps=2", "n_gallery=2",
+        "generator.image_size=16", "generator.train_steps=3", "generator.batch_size=8", "generator.width=8",
+        "generator.steps=2", "n_gallery=2",
     ],
     "alice-language": [
         *TINY, "dataset.subjects=[s1, s2]", "encoders[0].layers=[\"*.1\"]", "encoders[0].context=4",
@@ -61,18 +62,37 @@ REDUCED: dict[str, list[str]] = {
     ],
     "eeg-cross-subject": [*TINY, "dataset.subjects=[S001, S002]", "evaluate[1].shots=[0, 4]"],
     "miyawaki-reconstruct": [
-        *TINY, "generator.n_images=48", "generator.train_steps=6", "generator.width=8", "generator.steps=2",
-        "n_gallery=2",
+        *TINY, "generator.n_images=48", "generator.train_steps=3", "generator.batch_size=8", "generator.width=8",
+        "generator.steps=2", "n_gallery=2",
+    ],
+    "alice-smollm2": [
+        *TINY, "dataset.subjects=[s1, s2]", "folds.n_splits=3", "encoders[0].model=NETWORKS/causal",
+        "encoders[0].layers=[\"*.1\"]", "encoders[3].file=NETWORKS/vectors.txt", "encoders[4].width=20",
+        "encoders[5].model=NETWORKS/causal", "encoders[5].layers=[\"*.1\"]",
+    ],
+    "nsd-brain-diffuser": [
+        *TINY, "low_level.weights=random", "low_level.encoder_blocks=16x1,16d2,8x1,8d4,2d2,1x1",
+        "low_level.decoder_blocks=1x1,2m1,8m2,8x1,16m8,16x1", "low_level.width=16", "low_level.z_channels=3",
+        "low_level.n_layers=4", "low_level.n_mixtures=2", "generator.model=NETWORKS", "generator.image_size=16",
+        "generator.steps=4", "metrics=[pixcorr, two_way_pixels]", "n_gallery=1",
+    ],
+    "tokenizer-eeg": [
+        "dataset.subjects=[S001, S002]", "dataset.sfreq=64.0", "dataset.band=[0.5, 30.0]", "held_out=[S002]",
+        "tokenizer={window: 64, n_filters: 2, ratios: [4, 2], width: 8, n_heads: 2, n_sources: 3, n_levels: 2, "
+        "n_codes: 8}",
+        "training.steps=4", "training.sensors=4", "training.batch_size=4", "least_perplexity=0.0",
     ],
 }  # fmt: skip
-"""Shipped recipe -> what makes it small."""
+"""Shipped recipe -> what makes it small; NETWORKS is a folder that `small_data.NETWORKS` writes."""
 ROOTS = {
     "alice-language": "alice",
     "haxby-categories": "haxby2001",
     "miyawaki-encoding": "miyawaki2008",
     "miyawaki-reconstruct": "miyawaki2008",
     "simulated-photos-reconstruct": "caltech101-mini",
-} | dict.fromkeys(("eeg-motor-imagery", "eeg-layers", "eeg-cross-subject"), "MNE-eegbci-data")
+    "alice-smollm2": "alice",
+    "nsd-brain-diffuser": "nsd",
+} | dict.fromkeys(("eeg-motor-imagery", "eeg-layers", "eeg-cross-subject", "tokenizer-eeg"), "MNE-eegbci-data")
 """Recipe -> folder of the real recordings it needs."""
 TAGS = ("kind", "name", "family", "decoder", "codec", "root", "execution", "title", "note")
 """Keys that choose the other keys, and those that say nothing of the result."""
@@ -108,9 +128,19 @@ class Verdict:
         return self.outcome in ("changed", "same", "refused")
 
 
-def reduced(name: str, root: Path | None = None) -> dict[str, Any]:
-    """Return the values of a shipped recipe, made small and with every default resolved."""
-    overrides = [*REDUCED[name], *([f"dataset.root={root / ROOTS[name]}"] if root and name in ROOTS else [])]
+def reduced(name: str, root: Path | None = None, networks: Path | None = None) -> dict[str, Any]:
+    """Return the values of a shipped recipe, made small and with every default resolved.
+
+    Parameters
+    ----------
+    name : str
+    root : Path, optional
+        Holds the folders of `ROOTS`.
+    networks : Path, optional
+        Holds what `small_data.NETWORKS` writes for the recipe.
+    """
+    overrides = [one.replace("NETWORKS", str(networks)) for one in REDUCED[name]]
+    overrides += [f"dataset.root={root / ROOTS[name]}"] if root and name in ROOTS else []
     text = find_recipe(name).read_text(encoding="utf-8")
     return parse_recipe(text, name, overrides).model_dump(mode="json")
 

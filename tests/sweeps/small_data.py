@@ -11,6 +11,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from tests.data.nsd_copy import write_nsd
+from tests.encoders.tiny import write_gpt2
+from tests.reconstruction.pretrained_models import write_versatile_diffusion
 from tests.sweeps.loaders import write_alice
 
 
@@ -60,19 +63,20 @@ def write_blocks(root: Path) -> None:
 
 
 def write_letters(root: Path) -> None:
-    """Three runs of a style each, with the same eight letters; every voxel answers to a patch."""
+    """Three runs of a style each, with the same five letters; every voxel answers to a patch."""
     rng = np.random.default_rng(0)
     root.mkdir(exist_ok=True)
-    patterns = np.tile(rng.integers(0, 2, (8, 144)), (3, 1))
-    patterns[8:16, 0], patterns[16:, 1] = 1 - patterns[8:16, 0], 1 - patterns[16:, 1]
+    patterns = np.tile(rng.integers(0, 2, (5, 144)), (3, 1))
+    patterns[5:10, 0], patterns[10:, 1] = 1 - patterns[5:10, 0], 1 - patterns[10:, 1]
     np.savez(
-        root / "sub-01_figures.npz", fmri=patterns[:, ::24] + rng.normal(size=(24, 6)), pattern12=patterns,
-        run=np.repeat([1, 2, 3], 8), stim_type=np.repeat(["thin", "thick", "wide"], 8),
+        root / "sub-01_figures.npz", fmri=patterns[:, ::24] + rng.normal(size=(15, 6)), pattern12=patterns,
+        run=np.repeat([1, 2, 3], 5), stim_type=np.repeat(["thin", "thick", "wide"], 5),
     )  # fmt: skip
 
 
 def write_movements(root: Path) -> None:
-    """Two participants in all runs of fist movements: ten events a run, a weak rhythm on one side, a cough, an eye."""
+    """Two participants at rest and in all runs of fist movements: ten events a run, a weak rhythm on one side, a cough,
+    an eye."""
     import mne
 
     names = ["FC3", "C3", "C1", "Cz", "C2", "C4", "FC4", "Oz", "HEOG"]
@@ -80,12 +84,12 @@ def write_movements(root: Path) -> None:
     onsets = 2.0 + 5.0 * np.arange(10)
     for subject in ("S001", "S002"):
         (root / subject).mkdir(parents=True)
-        for run in (3, 4, 7, 8, 11, 12):
-            kinds = rng.permutation(["T1", "T2"] * 5)
+        for run in (1, 2, 3, 4, 7, 8, 11, 12):
+            kinds = rng.permutation(["T1", "T2"] * 5) if run > 2 else np.array(["T0"] * 10)
             data = rng.normal(size=(len(names), 160 * 56))
             for onset, kind in zip(onsets, kinds, strict=True):
                 at = slice(int(onset * 160), int((onset + 4) * 160))
-                wave = 0.5 * np.sin(2 * np.pi * 11 * np.arange(640) / 160)
+                wave = (kind != "T0") * 0.5 * np.sin(2 * np.pi * 11 * np.arange(640) / 160)
                 data[names.index("C3" if kind == "T1" else "C4"), at] += wave
             raw = mne.io.RawArray(1e-5 * data, mne.create_info(names, 160.0, "eeg"), verbose="ERROR")
             raw.set_annotations(mne.Annotations([*onsets, 13.0], [4.0] * 10 + [0.5], [*kinds, "BAD_cough"]))
@@ -103,11 +107,27 @@ def write_photos(root: Path) -> None:
             Image.fromarray(picture.astype(np.uint8)).save(root / category / f"{index:02d}.png")
 
 
+def write_causal(root: Path) -> None:
+    """A small causal network, and word vectors of some words of the story."""
+    (root / "causal").mkdir(parents=True)
+    write_gpt2(root / "causal")
+    vectors = np.random.default_rng(0).normal(size=(5, 6)).round(3)
+    words = ("alice", "was", "beginning", "to", "sister")
+    lines = [" ".join([word, *map(str, vector)]) for word, vector in zip(words, vectors, strict=True)]
+    (root / "vectors.txt").write_text("\n".join(lines) + "\n")
+
+
 SMALL_DATA: dict[str, Callable[[Path], Any]] = {
     "alice": write_long_story,
     "haxby2001": write_blocks,
     "miyawaki2008": write_letters,
     "MNE-eegbci-data": write_movements,
     "caltech101-mini": write_photos,
+    "nsd": lambda root: write_nsd(root, ("subj01",), n_sessions=2, n_trials=24, image_size=16, n_shared=5),
 }
 """Folder of real recordings -> what writes small data of its form."""
+NETWORKS: dict[str, Callable[[Path], Any]] = {
+    "alice-smollm2": write_causal,
+    "nsd-brain-diffuser": write_versatile_diffusion,
+}
+"""Recipe -> what writes the networks that it reads from files."""

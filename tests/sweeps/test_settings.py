@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from brainbench.core.digests import digest
 from brainbench.recipes.reader import parse_recipe
 from tests.studies.recipes import SMALL
-from tests.sweeps.settings import TINY, compare, places, setting
+from tests.sweeps.settings import REDUCED, TINY, compare, places, setting
 
 N_CHANGES = 8
 
@@ -37,3 +38,7 @@ def test_the_sweep_sees_a_key_that_forgets_a_setting(tmp_path, monkeypatch, valu
     )
     (verdict,) = compare(values, [change], tmp_path)
     assert verdict.outcome.startswith("cached and fresh differ in scores.csv")
+
+
+def test_every_shipped_recipe_is_swept():
+    assert set(REDUCED) == {path.stem for path in Path(__file__).parents[2].joinpath("recipes").glob("*.yaml")}

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.digests import digest_array
-from brainbench.core.errors import UserError, did_you_mean
+from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.remembered import remembered_digest
 from brainbench.data.account import RunUse
 from brainbench.data.array_cache import cached_arrays
-from brainbench.data.base import Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.containers import opened_hdf5
 from brainbench.data.images import SubsetMasker, check_grid, fitted_masker, open_image, read_mask, readable, with_all
 from brainbench.data.layouts.matrices import flat_columns, load_npy, name_some
@@ -78,9 +78,23 @@ class Nsd(Dataset):
 
     @property
     def subjects(self) -> list[str]:
-        """Participants with a folder of betas."""
-        folders = sorted((self.root / "nsddata_betas" / "ppdata").glob(f"subj0[1-8]/func1pt8mm/{self.settings.betas}"))
-        return [folder.parents[1].name for folder in folders]
+        """Participants with a folder of betas.
+
+        Raises
+        ------
+        UserError
+            If nobody has these betas.
+        """
+        place = self.root / "nsddata_betas" / "ppdata"
+        found = sorted(folder.parents[1].name for folder in place.glob(f"subj0[1-8]/func1pt8mm/{self.settings.betas}"))
+        if not found:
+            there = {folder.name for folder in place.glob("subj0[1-8]/func1pt8mm/*") if folder.is_dir()}
+            near = did_you_mean(self.settings.betas, there)
+            raise UserError(
+                f"{place}: no participant has a folder '{self.settings.betas}'{near}",
+                hint=f"there: {one_of(there) or 'none'}; `dataset.betas` chooses",
+            )
+        return found
 
     def files(self) -> list[Path]:
         """Return design, images, masks and betas."""
@@ -88,9 +102,7 @@ class Nsd(Dataset):
         files += [path for path in (self._info_path, self.root / SYNTHETIC) if path.is_file()]
         if self._captions is not None:
             files.append(self._captions)
-        for subject in self.subjects:
-            if self.settings.subjects != "all" and subject not in self.settings.subjects:
-                continue
+        for subject in subjects_asked(self.subjects, self.settings.subjects):
             files += [self._roi(subject, name) for name in (MASK, *self.settings.rois)]
             tables = [self._label_table(subject, name) for name in self.settings.rois]
             files += [path for path in tables if path.is_file()]

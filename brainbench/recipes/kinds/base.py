@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from brainbench.core.errors import did_you_mean
 from brainbench.recipes.base import Section
-from brainbench.recipes.datasets import AnyDataset, SimulatedSettings
+from brainbench.recipes.datasets import AnyDataset, DatasetSettings, SimulatedSettings
 from brainbench.recipes.encoders import EncoderSettings
 from brainbench.recipes.parts import (
     Bootstrap,
@@ -54,7 +54,7 @@ class Recipe(Section):
 
     kind: str
     """What the recipe does."""
-    title: str = ""
+    title: str = Field("", examples=["Which layer explains which region?"])
     """One line that heads the report."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of everything random."""
@@ -72,6 +72,20 @@ class Recipe(Section):
         """The recipe's encoders by name; none where its kind has none."""
         return {entry.name: entry for entry in getattr(self, "encoders", [])}
 
+    @classmethod
+    def beginning(cls, dataset: DatasetSettings) -> dict[str, Any] | None:
+        """Return what a template on some data needs besides them, or None where the kind has no use for such data.
+
+        What it returns as ``dataset`` is added to the settings of the data.
+        """
+        own = {name: value for name, value in cls.example.items() if name not in ("title", "dataset")}
+        return own | cls.held_out_of(dataset)
+
+    @classmethod
+    def held_out_of(cls, dataset: DatasetSettings) -> dict[str, Any]:
+        """Return how a template on some data holds out, in the sections that the kind has."""
+        return {name: value for name, value in dataset.begins.items() if name in cls.model_fields}
+
     @model_validator(mode="after")
     def _planted_encoders_exist(self) -> Self:
         names = list(self.named_encoders)
@@ -79,6 +93,17 @@ class Recipe(Section):
             if planted.encoder is not None and planted.encoder not in names:
                 raise ValueError(
                     f"`dataset.rois` plants encoder '{planted.encoder}' in {planted.roi}, which is not one of {names}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _encoders_read_the_stimuli(self) -> Self:
+        shown = self.dataset.modality_shown
+        for name, one in self.named_encoders.items():
+            if shown is not None and one.reads and shown not in one.reads:
+                raise ValueError(
+                    f"encoder '{name}' (`family: {one.family}`) reads {' or '.join(one.reads)} stimuli, "
+                    f"`dataset` has {shown} stimuli"
                 )
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from brainbench.recipes.datasets import DatasetSettings, RecordingSettings
 from brainbench.recipes.kinds.base import ResponseRecipe, Told
 from brainbench.recipes.parts import Decoding
 
@@ -25,6 +26,13 @@ class DecodeRecipe(ResponseRecipe):
     """What the recipe does."""
     decoding: Decoding
     """What is decoded, and with which classifiers."""
+
+    @classmethod
+    def beginning(cls, dataset: DatasetSettings) -> dict[str, Any] | None:
+        """Return the label that rows of the data have; trials of recordings are the other model's."""
+        if dataset.decodes is None or isinstance(dataset, RecordingSettings):
+            return None
+        return {"decoding": {"label": dataset.decodes, "decoders": [{"name": "lda"}]}, **cls.held_out_of(dataset)}
 
     @property
     def null_answers(self) -> bool:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from brainbench.core.errors import did_you_mean
 from brainbench.evaluation.metrics import target_metrics
 from brainbench.recipes.base import Section, choice
-from brainbench.recipes.datasets import RecordingSettings, dataset_settings
+from brainbench.recipes.datasets import BandPower, DatasetSettings, RecordingSettings, dataset_settings
 from brainbench.recipes.encoders import EegSettings
 from brainbench.recipes.kinds.base import ResponseRecipe
 from brainbench.recipes.lens import Lens
@@ -74,7 +74,7 @@ class EncodeRecipe(ResponseRecipe):
     """Noise ceilings."""
     unique: Unique | None = None
     """Unique variance over controls."""
-    similarity: list[Literal["rsa", "cka"]] = []
+    similarity: list[Literal["rsa", "cka"]] = Field([], examples=[["rsa", "cka"]])
     """Similarity of layers and ROIs without a fit (trial designs)."""
     zero_shot: ZeroShot | None = None
     """Leave-two-stimuli-out 2 vs 2 test."""
@@ -82,6 +82,17 @@ class EncodeRecipe(ResponseRecipe):
     """Decoding of a label from the responses, beside the encoding models."""
     lens: Lens | None = None
     """Diagnostics of the networks themselves, beside depth."""
+
+    @classmethod
+    def beginning(cls, dataset: DatasetSettings) -> dict[str, Any] | None:
+        """Return encoders that read the stimuli; of a recording the band power is what they explain."""
+        more: dict[str, Any] = {}
+        if isinstance(dataset, RecordingSettings):
+            more = {"dataset": {"band_power": {}}}
+            dataset = dataset.model_copy(update={"band_power": BandPower()})
+        if not dataset.starters:
+            return None
+        return {"encoders": dataset.starters, **more, **cls.held_out_of(dataset)}
 
     @model_validator(mode="after")
     def _signals(self) -> Self:

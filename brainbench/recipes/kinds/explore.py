@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from brainbench.recipes.base import Section
+from brainbench.recipes.datasets import DatasetSettings
 from brainbench.recipes.encoders import ENCODERS
 from brainbench.recipes.kinds.base import ResponseRecipe
 from brainbench.recipes.parts import Encoders, Head
@@ -16,9 +17,9 @@ from brainbench.recipes.reconstruction import GENERATORS, AnyGenerator, Conditio
 class Contrast(Section):
     """What drives one region more than another."""
 
-    roi: str
+    roi: str = Field(examples=["FFA"])
     """Region whose response is raised."""
-    minus: str
+    minus: str = Field(examples=["PPA"])
     """Region whose response is lowered."""
 
 
@@ -79,6 +80,14 @@ class ExploreRecipe(ResponseRecipe):
     """Facets of each region; null for none."""
     n_gallery: int = Field(8, ge=1, le=20)
     """Images shown of each kind."""
+
+    @classmethod
+    def beginning(cls, dataset: DatasetSettings) -> dict[str, Any] | None:
+        """Return the encoders and the generator of the example, for images; it learns from the data's own images."""
+        if dataset.modality_shown != "image":
+            return None
+        own = {name: cls.example[name] for name in ("encoders", "guide")}
+        return {**own, "generator": {"name": "small", "train_steps": 300}, **cls.held_out_of(dataset)}
 
     @field_validator("scales")
     @classmethod

@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from brainbench.recipes.datasets import RecordingSettings
+from brainbench.recipes.base import Name
+from brainbench.recipes.datasets import DatasetSettings, RecordingSettings
 from brainbench.recipes.kinds.base import Recipe
 from brainbench.recipes.parts import distinct_names
 from brainbench.recipes.tokenizers import MaskedSettings, PretrainTraining, TokenizerSettings
@@ -24,9 +25,9 @@ class PretrainRecipe(Recipe):
 
     kind: Literal["pretrain"] = "pretrain"
     """What the recipe does."""
-    held_out: list[str] = Field(min_length=1)
+    held_out: list[Name] = Field(min_length=1, examples=[["S003"]])
     """Participants that training never sees, and that every number of the report is about."""
-    validation: list[str] = []
+    validation: list[Name] = Field([], examples=[["S002"]])
     """Participants whose loss chooses the weights; without any the last weights, or their moving average, are taken."""
     seconds: float = Field(4.0, gt=0)
     """Length of a segment."""
@@ -40,6 +41,13 @@ class PretrainRecipe(Recipe):
     """Parts of the sensors, each withheld once while the others are read."""
     least_perplexity: float = Field(0.1, ge=0, lt=1)
     """Share of its codes that every codebook must use after training (perplexity), or the run fails; 0 takes any."""
+
+    @classmethod
+    def beginning(cls, dataset: DatasetSettings) -> dict[str, Any] | None:
+        """Return whom training never sees, and a wide band, for recordings."""
+        if not isinstance(dataset, RecordingSettings):
+            return None
+        return {"dataset": {"band": [0.5, 45.0], "sfreq": 128.0}, "held_out": [dataset.apart]}
 
     @field_validator("dataset")
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from brainbench.recipes.base import Section
+from brainbench.recipes.datasets import DatasetSettings, RecordingSettings
 from brainbench.recipes.kinds.base import ResponseRecipe
 from brainbench.recipes.parts import Encoders, Head
 from brainbench.recipes.presets import Preset, with_preset
@@ -18,7 +19,7 @@ Rung = Literal["codec", "oracle", "predicted", "nearest", "mean", "run_mean", "s
 class DecodingHead(Head):
     """Ridge regression from responses to features, a penalty per feature."""
 
-    fixed: dict[str, float] = {}
+    fixed: dict[str, float] = Field({}, examples=[{"low_level": 50000.0}])
     """Penalties on z-scored responses that are not chosen but given: `low_level`, or a condition's name."""
 
     @field_validator("fixed")
@@ -87,12 +88,26 @@ class ReconstructRecipe(ResponseRecipe):
     to the prediction, the mean training image, the mean of the other images of the row's run; shuffled responses."""
     metrics: list[ImageMetric] = Field(["pixcorr", "two_way_pixels"], min_length=1)
     """Image metrics (`brainbench list metrics`); the first one leads the report."""
-    identify_within: str | None = None
+    identify_within: str | None = Field(None, examples=["style"])
     """Label of stimuli within which two-way identification is also scored, such as a style that runs share."""
     ablation: Ablation | None = None
     """Which regions carry which score."""
     n_gallery: int = Field(4, ge=1, le=20)
     """Best, median and worst reconstructions shown, so many of each."""
+
+    @classmethod
+    def beginning(cls, dataset: DatasetSettings) -> dict[str, Any] | None:
+        """Return a codec and a small generator, for pictures; the generator reads one layer of one encoder."""
+        if dataset.modality_shown not in ("image", "array") or isinstance(dataset, RecordingSettings):
+            return None
+        layers = {"efficientnet": "blocks.5", "pixels": "pixels"}
+        read = {"encoder": dataset.starters[0]["name"], "layer": layers[dataset.starters[0]["name"]]}
+        return {
+            "encoders": [{**one, "layers": [layers[one["name"]]]} for one in dataset.starters if one["name"] in layers],
+            "low_level": {"codec": "pca"},
+            "generator": {"name": "small", "condition_on": [read], "train_steps": 300},
+            **cls.held_out_of(dataset),
+        }
 
     @model_validator(mode="before")
     @classmethod

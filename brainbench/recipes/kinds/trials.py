@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from brainbench.core.errors import did_you_mean
-from brainbench.recipes.datasets import RecordingSettings
+from brainbench.recipes.datasets import DatasetSettings, RecordingSettings
 from brainbench.recipes.kinds.base import Recipe, Told
 from brainbench.recipes.parts import distinct_names
 from brainbench.recipes.pipelines import (
@@ -42,6 +42,13 @@ class TrialsRecipe(Recipe):
     """Also decode from a window that slides over the trial."""
     bands: BandResolved | None = None
     """Also decode from one frequency band at a time."""
+
+    @classmethod
+    def beginning(cls, dataset: DatasetSettings) -> dict[str, Any] | None:
+        """Return a decoder of trials, for recordings."""
+        if not isinstance(dataset, RecordingSettings):
+            return None
+        return {"pipelines": cls.example["pipelines"], **cls.held_out_of(dataset)}
 
     @field_validator("pipelines")
     @classmethod

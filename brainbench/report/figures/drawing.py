@@ -1,9 +1,16 @@
-"""What all figures share: matplotlib's object interface, colours that survive colour blindness and print."""
+"""What all figures share: matplotlib's object interface, one size of text, colours, and how a figure becomes files.
+
+Colours survive colour blindness, print and a dark page.
+"""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -11,7 +18,32 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 """Okabe and Ito's palette."""
 INK = "#1f2933"
-GREY = "#7b8794"
+SOFT = "#52606d"
+"""Text and marks that stand back."""
+LINE, RULE, BAND = "#7b8794", "#cbd2d9", "#e4e7eb"
+"""Lines that are read (chance, ceilings), lines that lead the eye, and areas behind the data."""
+ON_LIGHT, ON_DARK = "#10161d", "#fefefe"
+"""Text on coloured cells: it stays as it is on a dark page."""
+WARN = "#b42318"
+DARK = {
+    INK: "#e6edf3", SOFT: "#a9b4c0", BAND: "#333d47", RULE: "#46505b", WARN: "#ff9d94", "#000000": "#e6edf3",
+    "#ffffff": "#151b22", "#0072b2": "#4aa8e0", "#d55e00": "#f58a3c", "#009e73": "#2fc79a", "#8c6d31": "#c9a862",
+}  # fmt: skip
+"""What stands for a colour on a dark page; other colours are seen on both.
+Cells of maps keep theirs."""
+WIDTH = 9.4
+"""Inches: the column of the page. Every figure is shown at its own size, so that text is equally large in all."""
+SMALL = 8.0
+"""Points, of numbers in cells and of legends; all other text has 9."""
+STYLE: dict[Any, Any] = {
+    "text.parse_math": False,  # names are drawn as they are written: `$` begins no formula
+    "font.size": 9.0, "axes.titlesize": 9.0, "axes.labelsize": 9.0, "xtick.labelsize": 9.0, "ytick.labelsize": 9.0,
+    "legend.fontsize": SMALL, "legend.frameon": False,
+    "text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "axes.edgecolor": LINE, "axes.facecolor": "none",
+    "svg.fonttype": "path", "svg.hashsalt": "brainbench", "pdf.fonttype": 42,
+}  # fmt: skip
+"""matplotlib's settings while a report is drawn; PDF keeps text as text, SVG looks alike everywhere."""
 MAX_CELLS_WITH_TEXT = 160
 MARK_CHARACTERS = 14
 """Of the mark, in an inch: a mark that is longer than its figure takes several lines, it is never cut."""
@@ -21,15 +53,76 @@ def new_figure(width: float, height: float, mark: str) -> Figure:
     """Return an empty figure of a size in inches; what every figure says stands below it."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(min(width, WIDTH), height), dpi=150, layout="constrained", facecolor="none")
     if mark:
-        text = fill(mark, max(20, int(width * MARK_CHARACTERS)))
-        figure.supxlabel(text, x=0.995, ha="right", fontsize=7, color="#b42318", weight="bold")
+        text = fill(mark, max(20, int(figure.get_figwidth() * MARK_CHARACTERS)))
+        figure.supxlabel(text, x=0.995, ha="right", fontsize=SMALL - 1, color=WARN, weight="bold")
     return figure
 
 
 def clean(axes: Any) -> None:
     """Leave of the frame what is read: the axes at the left and at the bottom."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#9aa5b1")
-    axes.tick_params(colors=INK, labelsize=8)
+    axes.tick_params(colors=INK)
+
+
+def on(colour: Any) -> str:
+    """Return the colour of text that is read on a cell of a colour (RGB from 0 to 1)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return ON_LIGHT if luminance > 0.18 else ON_DARK  # where black and white have the same contrast
+
+
+def cells(
+    axes: Any, values: np.ndarray, texts: Callable[[int, int], str], *, cmap: str, low: float, high: float
+) -> Any:
+    """Draw a table as coloured cells, with numbers where they are few enough to be read; return the image.
+
+    Parameters
+    ----------
+    axes : Axes
+    values : ndarray (n_rows, n_columns)
+    texts : callable
+        From row and column to what stands in the cell.
+    cmap : str
+    low, high : float
+        What the ends of the colour map stand for.
+    """
+    image = axes.imshow(values, aspect="auto", cmap=cmap, vmin=low, vmax=high)
+    if values.size <= MAX_CELLS_WITH_TEXT:
+        for (i, j), value in np.ndenumerate(values):
+            colour = on(image.cmap(image.norm(value))) if np.isfinite(value) else SOFT
+            axes.text(j, i, texts(i, j), ha="center", va="center", fontsize=SMALL, color=colour, in_layout=False)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return image
+
+
+def vectors(figure: Figure) -> tuple[str, bytes]:
+    """Return a figure as SVG and PDF, laid out once; the same bytes for the same figure."""
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    svg, pdf = io.BytesIO(), io.BytesIO()
+    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
+    figure.set_layout_engine("none")
+    FigureCanvasPdf(figure).print_pdf(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return svg.getvalue().decode(), pdf.getvalue()
+
+
+def for_both_themes(figure: Figure, svg: str) -> str:
+    """Return a figure's SVG as a page shows it on light and on dark paper: ink follows what the reader prefers.
+
+    A figure that has paper of its own, such as a map, stays as it is.
+    """
+    from matplotlib.colors import to_rgba
+
+    if to_rgba(figure.get_facecolor())[3]:
+        return svg
+    rules = "".join(
+        f'[style*="{part}: {light}"]{{{part}:{dark}!important}}' for light, dark in DARK.items()
+        for part in ("fill", "stroke")
+    )  # fmt: skip
+    head, end, body = svg.partition("<defs>")
+    return f"{head}<style>@media (prefers-color-scheme:dark){{{rules}}}</style>{end}{body}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.drawing import COLOURS, GREY, INK, clean, new_figure
+from brainbench.report.figures.drawing import COLOURS, LINE, RULE, clean, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ def gallery(rows: dict[str, np.ndarray], mark: str = "") -> Figure:
             if j < len(images):
                 image = images[j]
                 axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-        grid[i, 0].set_ylabel(name.replace(": ", "\n"), fontsize=7.5, rotation=0, ha="right", va="center", color=INK)
+        grid[i, 0].set_ylabel(name.replace(": ", "\n"), rotation=0, ha="right", va="center")
     return figure
 
 
@@ -46,17 +46,17 @@ def scales(item: dict[str, Any], mark: str = "") -> Figure:
             places, [cell["mean"] for cell in cells], "o-", color=colour, markersize=4, linewidth=1.3, label=label
         )
         left.vlines(places, [c["ci_low"] for c in cells], [c["ci_high"] for c in cells], color=colour, linewidth=1.3)
-    left.axhline(item["high"][0], color=GREY, linewidth=0.9, linestyle=(0, (4, 2)), label="95 % of the stimuli below")
-    left.set_xticks(places, ["unguided", *(f"{step['scale']:g}" for step in guided)], fontsize=8)
-    left.set_xlabel("scale of guidance", fontsize=8, color=INK)
-    left.set_ylabel("predicted response (sd of stimuli)", fontsize=8, color=INK)
-    left.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.22))
+    left.axhline(item["high"][0], color=LINE, linewidth=0.9, linestyle=(0, (4, 2)), label="95 % of the stimuli below")
+    left.set_xticks(places, ["unguided", *(f"{step['scale']:g}" for step in guided)])
+    left.set_xlabel("scale of guidance")
+    left.set_ylabel("predicted response (sd of stimuli)")
+    left.legend(loc="upper left", bbox_to_anchor=(0, -0.22))
     for index, step in enumerate(guided):
         shade = 0.35 + 0.65 * (index + 1) / len(guided)
         right.plot(step["trace"], color=COLOURS[0], alpha=shade, linewidth=1.3, label=step["row"])
-    right.set_xlabel("step", fontsize=8, color=INK)
-    right.set_ylabel("response to the image as it stands", fontsize=8, color=INK)
-    right.legend(fontsize=7, frameon=False, loc="upper left")
+    right.set_xlabel("step")
+    right.set_ylabel("response to the image as it stands")
+    right.legend(loc="upper left")
     clean(left)
     clean(right)
     return figure
@@ -70,12 +70,12 @@ def regions(item: dict[str, Any], mark: str = "") -> Figure:
     axes = figure.subplots()
     for y, roi in enumerate(item["rois"]):
         own = roi in (item["roi"], item["minus"])
-        axes.plot([plain["rois"][roi], best["rois"][roi]], [y, y], color="#cbd2d9", linewidth=1.5, zorder=0)
-        axes.plot(plain["rois"][roi], y, "o", color=GREY, markersize=4.5, label="unguided" if y == 0 else None)
+        axes.plot([plain["rois"][roi], best["rois"][roi]], [y, y], color=RULE, linewidth=1.5, zorder=0)
+        axes.plot(plain["rois"][roi], y, "o", color=LINE, markersize=4.5, label="unguided" if y == 0 else None)
         axes.plot(best["rois"][roi], y, "o", color=COLOURS[0 if own else 1], markersize=6)
-    axes.set_yticks(range(len(item["rois"])), item["rois"], fontsize=8)
+    axes.set_yticks(range(len(item["rois"])), item["rois"])
     axes.set_ylim(len(item["rois"]) - 0.5, -0.5)
-    axes.set_xlabel(f"predicted response (sd of stimuli); guided at {item['best']}", fontsize=8, color=INK)
-    axes.legend(fontsize=7, frameon=False)
+    axes.set_xlabel(f"predicted response (sd of stimuli); guided at {item['best']}")
+    axes.legend()
     clean(axes)
     return figure

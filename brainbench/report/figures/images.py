@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.drawing import COLOURS, INK, clean, new_figure
+from brainbench.report.figures.drawing import COLOURS, LINE, RULE, SMALL, clean, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,20 +30,20 @@ def ladder(table: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, An
         panel.set_visible(False)
     for axes, metric in zip(panels, metrics, strict=False):
         if metric["chance"] is not None:
-            axes.axvline(metric["chance"], color="#9aa5b1", linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
+            axes.axvline(metric["chance"], color=LINE, linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
         for y, rung in enumerate(table):
             cell = rung["cells"].get(metric["name"])
             if cell is None or not np.isfinite(cell["value"]):
                 continue
-            colour = COLOURS[0] if rung["predicted"] else "#7b8794"
+            colour = COLOURS[0] if rung["predicted"] else LINE
             if np.isfinite(cell["ci_low"]):
                 axes.plot([cell["ci_low"], cell["ci_high"]], [y, y], color=colour, linewidth=1.6)
             axes.plot(cell["value"], y, "o", color=colour, markersize=6 if rung["predicted"] else 4.5)
             if cell.get("null_95") is not None and np.isfinite(cell["null_95"]):
                 axes.plot(cell["null_95"], y, "|", color=COLOURS[1], markersize=11, markeredgewidth=1.6)
-        axes.set_yticks(range(len(table)), [rung["words"] for rung in table], fontsize=8)
+        axes.set_yticks(range(len(table)), [rung["words"] for rung in table])
         axes.set_ylim(len(table) - 0.5, -0.5)
-        axes.set_title(metric["title"], fontsize=8.5, color=INK, loc="left")
+        axes.set_title(metric["title"], loc="left")
         clean(axes)
     return figure
 
@@ -70,10 +70,10 @@ def gallery(
             axes.set_xticks([])
             axes.set_yticks([])
             for spine in axes.spines.values():
-                spine.set_color(COLOURS[0] if name == "predicted" else "#cbd2d9")
+                spine.set_color(COLOURS[0] if name == "predicted" else RULE)
             if i == 0:
-                axes.set_title(name, fontsize=8, color=INK)
+                axes.set_title(name)
             if j == 0:
                 text = f"{places[i]}\n{metric} {score[i]:.2f}"
-                axes.set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center", labelpad=6)
+                axes.set_ylabel(text, fontsize=SMALL, rotation=0, ha="right", va="center", labelpad=6)
     return figure

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.drawing import COLOURS, clean, new_figure
+from brainbench.report.figures.drawing import COLOURS, RULE, clean, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = "os^Dv<>Ph"
+ABREAST = 3
+"""Panels in a row."""
 
 
 def against_depth(
@@ -33,22 +35,27 @@ def against_depth(
         What the scores are.
     """
     n = len(panels) + bool(scores)
-    figure = new_figure(3.5 * n + 0.3, 2.9, mark)
-    axes = figure.subplots(1, n, squeeze=False)[0]
+    n_columns = min(n, ABREAST)
+    figure = new_figure(3.2 * n_columns + 0.3, 2.7 * -(-n // n_columns) + 0.2, mark)
+    axes = figure.subplots(-(-n // n_columns), n_columns, squeeze=False).flatten()
+    for ax in axes[n:]:
+        ax.set_visible(False)
     for ax, (title, lines) in zip(axes, panels.items(), strict=False):
         for index, line in enumerate(lines):
             colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
             ax.fill_between(line["depth"], line["low"], line["high"], color=colour, alpha=0.16, linewidth=0)
             ax.plot(line["depth"], line["value"], f"{marker}-", color=colour, markersize=3.2, linewidth=1.3,
                     label=line["title"])  # fmt: skip
-        ax.set_title(title, fontsize=8, loc="left")
+        ax.set_title(title, loc="left")
     for index, (roi, (depth, value)) in enumerate(scores.items()):
-        axes[-1].plot(depth, value, "o-", color=COLOURS[index % len(COLOURS)], markersize=3.2, linewidth=1.3, label=roi)
-        axes[-1].set_title(f"{axis}, by region", fontsize=8, loc="left")
-    for ax in axes:
-        ax.axhline(0, color="#cbd2d9", linewidth=0.8, zorder=0)
+        axes[n - 1].plot(
+            depth, value, "o-", color=COLOURS[index % len(COLOURS)], markersize=3.2, linewidth=1.3, label=roi
+        )
+        axes[n - 1].set_title(f"{axis}, by region", loc="left")
+    for ax in axes[:n]:
+        ax.axhline(0, color=RULE, linewidth=0.8, zorder=0)
         ax.set_xlim(-0.03, 1.03)
-        ax.set_xlabel("relative depth", fontsize=8)
-        ax.legend(fontsize=7, frameon=False)
+        ax.set_xlabel("relative depth")
+        ax.legend()
         clean(ax)
     return figure

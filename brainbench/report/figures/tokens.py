@@ -33,7 +33,7 @@ def curves(found: dict[str, Any], mark: str = "") -> Figure:
             linewidth=1.3,
             marker="o" * (len(values) == 1),
         )
-        axes.set_title(name.replace("_", " "), fontsize=8)
-        axes.set_xlabel("epoch", fontsize=8)
+        axes.set_title(name.replace("_", " "))
+        axes.set_xlabel("epoch")
         clean(axes)
     return figure

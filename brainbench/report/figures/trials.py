@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.drawing import COLOURS, INK, clean, new_figure
+from brainbench.report.figures.drawing import BAND, COLOURS, INK, LINE, SMALL, WIDTH, clean, new_figure
 from brainbench.report.tables import LEVEL, MEAN
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def accuracies(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark
         highest = mine["null_95"].max()
         if np.isfinite(highest):
             # The band ends where 95 % of permuted labels stay below, for the pipeline with the widest null.
-            axes.fill_between([j - 0.44, j + 0.44], 2 * chance - highest, highest, color="#e4e7eb", linewidth=0)
+            axes.fill_between([j - 0.44, j + 0.44], 2 * chance - highest, highest, color=BAND, linewidth=0)
         for k, name in enumerate(pipelines):
             one = mine[mine["pipeline"] == name]
             if not len(one):
@@ -49,12 +49,12 @@ def accuracies(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark
                 x, row["value"], MARKERS[k % len(MARKERS)], color=colour, markersize=5,
                 markerfacecolor=colour if row["q"] < LEVEL else "white", label=name if j == 0 else None,
             )  # fmt: skip
-    axes.axhline(chance, color="#7b8794", linewidth=1, linestyle="--")
-    axes.set_xticks(range(len(subjects)), subjects, fontsize=8, rotation=0 if len(subjects) < 12 else 60)
-    axes.set_ylabel("accuracy", fontsize=8)
+    axes.axhline(chance, color=LINE, linewidth=1, linestyle="--")
+    axes.set_xticks(range(len(subjects)), subjects, rotation=0 if len(subjects) < 12 else 60)
+    axes.set_ylabel("accuracy")
     axes.set_ylim(*_accuracy_limits(chance))
     clean(axes)
-    figure.legend(loc="outside right upper", fontsize=7.5, frameon=False)
+    figure.legend(loc="outside right upper")
     return figure
 
 
@@ -64,13 +64,13 @@ def differences(rows: pd.DataFrame, mark: str = "") -> Figure:
     axes = figure.subplots()
     numbers = rows[["value", "ci_low", "ci_high", "q"]].to_numpy(dtype=float)
     for place, (value, low, high, q) in enumerate(numbers):
-        colour = COLOURS[0] if q < LEVEL else "#7b8794"
+        colour = COLOURS[0] if q < LEVEL else LINE
         axes.plot([low, high], [place, place], color=colour, linewidth=1.4)
         axes.plot(value, place, "o", color=colour, markersize=4)
-    axes.axvline(0, color="#9aa5b1", linewidth=0.9, linestyle="--")
-    axes.set_yticks(range(len(rows)), rows["pipeline"], fontsize=7.5)
+    axes.axvline(0, color=LINE, linewidth=0.9, linestyle="--")
+    axes.set_yticks(range(len(rows)), rows["pipeline"])
     axes.invert_yaxis()
-    axes.set_xlabel("difference of accuracy", fontsize=8)
+    axes.set_xlabel("difference of accuracy")
     clean(axes)
     return figure
 
@@ -89,12 +89,12 @@ def few_shot(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark: 
                 axes.plot(one["shots"], one["value"], "o-", color=colour, linewidth=2, markersize=4, label=name)
             else:
                 axes.plot(one["shots"], one["value"], color=colour, linewidth=0.6, alpha=0.5)
-    axes.axhline(chance, color="#7b8794", linewidth=1, linestyle="--")
-    axes.set_xlabel("trials per class of the new participant in training", fontsize=8)
-    axes.set_ylabel("accuracy", fontsize=8)
+    axes.axhline(chance, color=LINE, linewidth=1, linestyle="--")
+    axes.set_xlabel("trials per class of the new participant in training")
+    axes.set_ylabel("accuracy")
     axes.set_xticks(sorted(set(shots)))
     clean(axes)
-    figure.legend(loc="outside right upper", fontsize=7.5, frameon=False)
+    figure.legend(loc="outside right upper")
     return figure
 
 
@@ -122,7 +122,7 @@ def by_window(
     for axes, subject in zip(panels, subjects, strict=False):
         mine = rows[rows["subject"] == subject].drop_duplicates("roi").set_index("roi").reindex(names)
         value, null = mine["value"].to_numpy(dtype=float), mine["null_95"].to_numpy(dtype=float)
-        axes.fill_between(middle, 2 * chance - null, null, color="#e4e7eb", linewidth=0)
+        axes.fill_between(middle, 2 * chance - null, null, color=BAND, linewidth=0)
         axes.fill_between(
             middle, mine["ci_low"].to_numpy(dtype=float), mine["ci_high"].to_numpy(dtype=float), color=COLOURS[0],
             alpha=0.15, linewidth=0,
@@ -131,16 +131,16 @@ def by_window(
         sure = mine["q"].to_numpy(dtype=float) < LEVEL
         axes.plot(middle[~sure], value[~sure], "o", color=COLOURS[0], markerfacecolor="white", markersize=4.5)
         axes.plot(middle[sure], value[sure], "o", color=COLOURS[0], markersize=4.5)
-        axes.axhline(chance, color="#7b8794", linewidth=1, linestyle="--")
+        axes.axhline(chance, color=LINE, linewidth=1, linestyle="--")
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.plot(trial, [0.015, 0.015], color=COLOURS[1], linewidth=3, transform=axes.get_xaxis_transform())
-        axes.set_title(subject, fontsize=8.5, color=INK)
+        axes.set_title(subject)
         clean(axes)
     for axes in panels[len(subjects) :]:
         axes.set_visible(False)
     panels[0].set_ylim(*_accuracy_limits(chance))
-    figure.supylabel("accuracy", fontsize=8)
-    figure.supxlabel("middle of the window, seconds after the event", fontsize=8)
+    figure.supylabel("accuracy")
+    figure.supxlabel("middle of the window, seconds after the event")
     return figure
 
 
@@ -154,7 +154,7 @@ def by_band(rows: pd.DataFrame, parts: Sequence[dict[str, Any]], chance: float, 
         here = rows[rows["roi"] == part["name"]]
         highest = here["null_95"].max()
         if np.isfinite(highest):
-            axes.fill_between([j - 0.42, j + 0.42], 2 * chance - highest, highest, color="#e4e7eb", linewidth=0)
+            axes.fill_between([j - 0.42, j + 0.42], 2 * chance - highest, highest, color=BAND, linewidth=0)
         for k, subject in enumerate(subjects):
             one = here[here["subject"] == subject]
             if not len(one):
@@ -166,15 +166,15 @@ def by_band(rows: pd.DataFrame, parts: Sequence[dict[str, Any]], chance: float, 
                 x, row["value"], MARKERS[k % len(MARKERS)], color=colour, markersize=5,
                 markerfacecolor=colour if row["q"] < LEVEL else "white", label=subject if j == 0 else None,
             )  # fmt: skip
-    axes.axhline(chance, color="#7b8794", linewidth=1, linestyle="--")
+    axes.axhline(chance, color=LINE, linewidth=1, linestyle="--")
     names = [part["name"].rpartition(" ")[0].rpartition(" ") for part in parts]
     axes.set_xticks(
-        range(len(parts)), [f"{name.replace('_', ' ')}\n{hz} Hz" for name, _, hz in names], fontsize=8
+        range(len(parts)), [f"{name.replace('_', ' ')}\n{hz} Hz" for name, _, hz in names]
     )  # fmt: skip
-    axes.set_ylabel("accuracy", fontsize=8)
+    axes.set_ylabel("accuracy")
     axes.set_ylim(*_accuracy_limits(chance))
     clean(axes)
-    figure.legend(loc="outside right upper", fontsize=7.5, frameon=False)
+    figure.legend(loc="outside right upper")
     return figure
 
 
@@ -196,34 +196,32 @@ def reliability(entry: dict[str, Any], mark: str = "") -> Figure:
     n = count[filled]
     said, right = np.array(entry["confidence"])[filled] / n, np.array(entry["right"])[filled] / n
     low = entry["edges"][0]
-    axes.plot([low, 1], [low, 1], color="#7b8794", linewidth=1, linestyle="--")
+    axes.plot([low, 1], [low, 1], color=LINE, linewidth=1, linestyle="--")
     spread = np.sqrt(np.maximum(right * (1 - right), 1 / (4 * n)) / n)
-    axes.errorbar(said, right, spread, fmt="none", ecolor="#9aa5b1", elinewidth=1)
+    axes.errorbar(said, right, spread, fmt="none", ecolor=LINE, elinewidth=1)
     axes.plot(said, right, color=COLOURS[0], linewidth=1)
     axes.scatter(said, right, s=12 + 160 * n / n.sum(), color=COLOURS[0], zorder=3)
     axes.set_xlim(low - 0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
-    axes.set_xlabel("probability of the decision", fontsize=8)
-    axes.set_ylabel("share that was right", fontsize=8)
+    axes.set_xlabel("probability of the decision")
+    axes.set_ylabel("share that was right")
     clean(axes)
     return figure
 
 
 def attention(matrix: np.ndarray, names: Sequence[str], mark: str = "") -> Figure:
     """Draw who attends to whom: rows ask, columns answer."""
-    side = min(6.4, 2.2 + 0.09 * len(names))
+    side = min(WIDTH - 0.9, 2.2 + 0.13 * len(names))
     figure = new_figure(side + 0.9, side, mark)
     axes = figure.subplots()
     image = axes.imshow(matrix * len(names), cmap="viridis")
-    small = 8 if len(names) <= 24 else 4.6
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=small)
-    axes.set_yticks(range(len(names)), names, fontsize=small)
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=SMALL)
+    axes.set_yticks(range(len(names)), names, fontsize=SMALL)
     axes.tick_params(length=0, pad=1)
-    axes.set_xlabel("electrode that answers", fontsize=8)
-    axes.set_ylabel("electrode that asks", fontsize=8)
+    axes.set_xlabel("electrode that answers")
+    axes.set_ylabel("electrode that asks")
     bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=25)
-    bar.set_label("attention, times its uniform share", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
+    bar.set_label("attention, times its uniform share")
     return figure
 
 
@@ -252,11 +250,12 @@ def topographies(
     )
     titles = [f"pattern {number}" for number in range(1, len(patterns) + 1)] if titles is None else titles
     figure = new_figure(1.75 * len(patterns) + 0.3, 2.0, mark)
+    figure.set_facecolor("white")  # outlines and colours of maps are read on white
     panels: Any = figure.subplots(1, len(patterns), squeeze=False)[0]
     for axes, pattern, title in zip(panels, patterns, titles, strict=True):
         limit = float(np.abs(pattern).max()) or 1.0
         mne.viz.plot_topomap(
             pattern, info, axes=axes, show=False, cmap="RdBu_r", vlim=(-limit, limit), contours=4, sensors=True
         )
-        axes.set_title(title, fontsize=8, color=INK)
+        axes.set_title(title)
     return figure

@@ -30,6 +30,8 @@ def draw(page: Page) -> dict[str, Any]:
         drawn = [one for one in columns if any(cell is not None for cell in one["blocks"])]
         panels: dict[str, list[dict[str, Any]]] = {}
         for one in drawn:
+            if one["over"] == "mode":
+                continue  # names of units have no height
             panels.setdefault(one["axis"], []).append(
                 {"title": one["title"], "depth": entry["depth"]}
                 | {name: np.array([None if cell is None else cell[name] for cell in one["blocks"]], dtype=float)
@@ -45,10 +47,19 @@ def draw(page: Page) -> dict[str, Any]:
                 **entry,
                 "columns": drawn,
                 "missing": _missing(columns),
-                "figure": page.save(figure, name, f"diagnostics of {entry['encoder']} against depth"),
+                "figure": page.save(figure, name, _in_words(entry["encoder"], drawn)),
             }
         )
     return {"encoders": shown, "about": about}
+
+
+def _in_words(encoder: str, columns: list[dict[str, Any]]) -> str:
+    """Return first and last value of every column."""
+    said = []
+    for one in columns:
+        values = [cell["value"] for cell in one["blocks"] if cell is not None]
+        said.append(f"{one['title']} from {values[0]:.3g} to {values[-1]:.3g}")
+    return f"Diagnostics of {encoder} from its first to its last block: {'; '.join(said)}."
 
 
 def _scores(page: Page, encoder: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -36,6 +36,13 @@ class Block:
     scale: Array
     cross: Array | None = None
 
+    def cast(self, xp: Arrays, dtype: str) -> Block:
+        """Return the block in another type."""
+        if dtype == xp.dtype_of(self.Y):
+            return self
+        cross = None if self.cross is None else xp.asarray(self.cross, dtype)
+        return replace(self, Y=xp.asarray(self.Y, dtype), scale=xp.asarray(self.scale, dtype), cross=cross)
+
     def crossed(self, features: Features) -> Block:
         """Return the block with its cross-products."""
         return self if self.cross is not None else replace(self, cross=self.Y.T @ features.X)

@@ -31,6 +31,9 @@ FEW_TARGETS = 256
 SEARCH = 1e9
 """Multiplications that looking for bins takes the time of, as a multiple of what it saves."""
 
+ACCELERATED_SEARCH = 1e11
+"""The same where products run on a GPU, and the search on the processor."""
+
 SMALLEST_SIZE = 1e-3
 """Directions count as no shorter than this."""
 
@@ -79,6 +82,7 @@ def filter_basis(
     n_targets: int,
     n_rows: int = 1000,
     relative: bool = False,
+    accelerated: bool = False,
 ) -> FilterBasis:
     """Return the cheapest basis that reproduces every filter to a tolerance.
 
@@ -99,6 +103,8 @@ def filter_basis(
     relative : bool
         Scale every filter to a largest value of 1 first: for scores that do not see the scale of predictions, and
         would otherwise depend on rounding where a large penalty shrinks everything.
+    accelerated : bool
+        Whether the products run on a GPU.
     """
     filters = values / (values + alphas[:, None])
     sizes = np.maximum(sizes, SMALLEST_SIZE)
@@ -109,7 +115,7 @@ def filter_basis(
         return direct
     sized = filters * sizes
     found = _in_bins(filters, sized, sizes, [slice(0, len(values))], tolerance)
-    if found.rank * len(values) * n_rows * n_targets > SEARCH:
+    if found.rank * len(values) * n_rows * n_targets > (ACCELERATED_SEARCH if accelerated else SEARCH):
         found = _in_bins(filters, sized, sizes, _best_bins(values, sized, tolerance), tolerance)
     return found if _cost(found) < _cost(direct) else direct
 

@@ -77,7 +77,7 @@ class FoldScores:
         tolerance *= 1.0 if features.fit_intercept else WITHOUT_INTERCEPT
         basis = filter_basis(
             spectrum.values, alphas, sizes, tolerance=tolerance, n_targets=n_targets, n_rows=self.n_test,
-            relative=scoring == "pearsonr",
+            relative=scoring == "pearsonr", accelerated=xp.accelerated,
         )  # fmt: skip
         # Inner products of predictions need the test rows only up to a rotation.
         rotated = xp.triangle(Z) if Z.shape[0] > Z.shape[1] else Z
@@ -102,7 +102,7 @@ class FoldScores:
             trained = xp.sum64(block.Y[spectrum.known], 0) / (
                 -spectrum.n_train if spectrum.difference else spectrum.n_train
             )
-        origin, total, own = _spread(xp, y, trained, self.scoring)
+        origin, total, own = spread(xp, y, trained, self.scoring)
         yz = yz - xp.asarray(origin, self.dtype)[:, None] * self.sum
         cross = xp.asarray((yz * b) @ self.filters, "float64")
         power = self._power(b) + xp.asarray((b * b) @ self.missing, "float64")
@@ -152,7 +152,7 @@ class NodeScores:
         trained = xp.zeros((n_targets,), "float64")
         if self.fit_intercept:
             trained = xp.sum64(fitted, 0) / self.n_train
-        origin, total, own = _spread(xp, y, trained, self.scoring)
+        origin, total, own = spread(xp, y, trained, self.scoring)
         # The responses stand behind the predictions, so that one product gives all inner products.
         both = xp.empty((n_targets, self.width), self.dtype)
         xp.matmul(fitted.T, self.predict, out=both[:, : n_nodes * n_test])
@@ -165,7 +165,13 @@ class NodeScores:
 
 
 def node_scores(
-    features: Features, whole: Spectrum, folds: list[Fold], alphas: np.ndarray, scoring: str, n_targets: int
+    features: Features,
+    whole: Spectrum,
+    folds: list[Fold],
+    alphas: np.ndarray,
+    scoring: str,
+    n_targets: int,
+    scored: Features,
 ) -> list[NodeScores]:
     """Return scorers of all folds from the fit to all rows; none where decomposing the folds would be faster.
 
@@ -179,6 +185,8 @@ def node_scores(
         In units of the scaled features.
     scoring : {"r2", "pearsonr"}
     n_targets : int
+    scored : Features
+        The features in the type that scores are computed in.
     """
     xp, low = features.xp, float(whole.values[0])
     nodes = find_nodes(
@@ -193,7 +201,7 @@ def node_scores(
     if nodes is None:
         return []
     vectors, values = whole.known_coordinates, xp.asarray(whole.values, "float64")
-    predict = [xp.empty((len(fold.train), len(nodes.alphas), len(fold.test)), features.dtype) for fold in folds]
+    predict = [xp.empty((len(fold.train), len(nodes.alphas), len(fold.test)), scored.dtype) for fold in folds]
     for index, alpha in enumerate(nodes.alphas):
         # I - H but for a factor, which the solution does not see; as a product with itself it takes half the time.
         root = vectors * xp.asarray(((low + alpha) / (values + alpha)) ** 0.5, features.dtype)
@@ -206,7 +214,7 @@ def node_scores(
             held = held[xp.rows(order[np.searchsorted(left_out, fold.test, sorter=order)])]
             out[:, index] = (held - 1 / len(fold.train) if features.fit_intercept else held).T
     return [
-        NodeScores(features, fold, nodes, one.reshape(len(fold.train), -1), scoring)
+        NodeScores(scored, fold, nodes, one.reshape(len(fold.train), -1), scoring)
         for fold, one in zip(folds, predict, strict=True)
     ]
 
@@ -262,7 +270,7 @@ class LeaveOneOutScores:
         return scores_from_sums(xp, self.scoring, total[:, None], total[:, None], cross, power)
 
 
-def _spread(xp: Arrays, y: Array, trained: Array, scoring: str) -> tuple[Array, Array, Array]:
+def spread(xp: Arrays, y: Array, trained: Array, scoring: str) -> tuple[Array, Array, Array]:
     """Return the origin of scores and the squares of held-out responses about their mean and about the origin.
 
     R2 is about what an intercept alone predicts, the mean of the rows fitted; Pearson's r about the held-out mean.

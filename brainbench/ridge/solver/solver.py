@@ -10,9 +10,34 @@ import numpy as np
 from brainbench.core.arrays import Array
 from brainbench.ridge.solver.blocks import BLOCK_BYTES, MIN_BLOCK, Block, coordinates_of_targets
 from brainbench.ridge.solver.folds import Fold, choose, descending, leave_one_out
+from brainbench.ridge.solver.left_out import WORST_CONDITION, LeftOutScores, few_enough
 from brainbench.ridge.solver.nodes import fit_for_nodes
 from brainbench.ridge.solver.scorers import FoldScores, LeaveOneOutScores, NodeScores, node_scores
 from brainbench.ridge.solver.spectra import Features, Spectrum
+
+MANY_TARGETS = 1000
+"""Targets from which penalties are chosen in float32 where that is precise enough; with fewer it would save little."""
+
+WORST_SCORE_ROUNDING = 1e-4
+"""Largest rounding of predictions, over the size of the responses, with which penalties are chosen in float32."""
+
+
+def rounding_of_scores(values: np.ndarray, smallest: float) -> float:
+    r"""Return how much rounding in float32 can change held-out predictions, over the size of the responses.
+
+    Rounding of cross-products stands in ``b`` of direction j as :math:`\epsilon \sqrt{l_1 / l_j}`, and in predictions,
+    after the filter of the smallest penalty a, as :math:`\epsilon \sqrt{l_1 l_j} / (l_j + a)`, which is largest for
+    :math:`l_j = a`.
+
+    Parameters
+    ----------
+    values : ndarray (n_directions,)
+        Eigenvalues of all rows, ascending.
+    smallest : float
+        Smallest penalty.
+    """
+    largest = float(values[-1]) if len(values) else 0.0
+    return float(np.finfo(np.float32).eps) * 0.5 * float(np.sqrt(largest / smallest))
 
 
 class Fit:
@@ -95,6 +120,11 @@ class Solver:
         Rows to predict, raw.
     tolerance : float, optional
         Of the filters, where scores may be coarser than usual.
+
+    Attributes
+    ----------
+    scored : Features
+        What penalties are chosen with: the features, or the same in float32. The fit itself keeps the features' type.
     """
 
     def __init__(
@@ -111,21 +141,29 @@ class Solver:
     ) -> None:
         self.features = features
         self._order, self._offered = features.xp.asarray(descending(alphas)), features.xp.asarray(alphas)
-        rows = np.arange(len(features.X))
+        rows, smallest = np.arange(len(features.X)), float(alphas.min()) / features.scale**2
         alphas = alphas / features.scale**2
-        self.scorers: Sequence[FoldScores | NodeScores | LeaveOneOutScores]
+        self.scorers: Sequence[FoldScores | NodeScores | LeaveOneOutScores | LeftOutScores] = []
+        self.scored = features
         if leave_one_out(folds):
-            (whole,) = features.spectra([Fold(rows, rows, None)], float(alphas.min()), weights)
+            (whole,) = features.spectra([Fold(rows, rows, None)], smallest, weights)
             self.scorers = [LeaveOneOutScores(features, whole, alphas, scoring, n_targets)]
-        else:
-            smallest, every = float(alphas.min()), Fold(rows, rows[:0], rows[:0])
+        elif n_targets < MANY_TARGETS and few_enough(folds, features, len(alphas), n_targets):
+            (whole,) = features.spectra([Fold(rows, rows[:0], None)], smallest, weights)
+            if not len(whole.values) or whole.values[-1] / smallest < WORST_CONDITION:
+                self.scorers = [LeftOutScores(features, whole, folds, alphas, scoring)]
+        if not self.scorers:
+            every = Fold(rows, rows[:0], rows[:0])
             narrow = features.narrow_spectrum(every, smallest, weights) if fit_for_nodes(folds) else None
-            self.scorers = node_scores(features, narrow, folds, alphas, scoring, n_targets) if narrow else []
-            missing = [] if self.scorers else folds
-            spectra = list(features.spectra([*missing, *([] if narrow else [every])], smallest, weights))
-            whole = narrow or spectra.pop()
+            whole = narrow or next(features.spectra([every], smallest, weights))
+            if n_targets >= MANY_TARGETS and rounding_of_scores(whole.values, smallest) <= WORST_SCORE_ROUNDING:
+                self.scored = features.cast("float32")
+            self.scorers = (
+                node_scores(features, narrow, folds, alphas, scoring, n_targets, self.scored) if narrow else []
+            )
+            spectra = [] if self.scorers else self.scored.spectra(folds, smallest, weights)
             self.scorers = self.scorers or [
-                FoldScores(features, one, alphas, scoring, n_targets, tolerance) for one in spectra
+                FoldScores(self.scored, one, alphas, scoring, n_targets, tolerance) for one in spectra
             ]
         self.fit = Fit(features, whole)
         self._needs_cross = whole.difference or any(scorer.needs_cross for scorer in self.scorers)
@@ -133,7 +171,7 @@ class Solver:
 
     def block_size(self) -> int:
         """Return how many targets make a block that fits into the cache."""
-        itemsize = np.dtype(self.features.dtype).itemsize
+        itemsize = np.dtype(self.scored.dtype).itemsize
         width = max([len(self.features.X)] + [scorer.width for scorer in self.scorers])
         return max(MIN_BLOCK, BLOCK_BYTES // (itemsize * width))
 
@@ -143,6 +181,7 @@ class Solver:
 
     def scores(self, block: Block) -> Array:
         """Return scores averaged over folds, ``(n_alphas, n_targets)``, float64; `block` is from `with_cross`."""
+        block = block.cast(self.features.xp, self.scored.dtype)
         total = self.scorers[0](block)
         for scorer in self.scorers[1:]:
             total += scorer(block)

@@ -16,6 +16,7 @@ and every number in it is of the size of y, whatever the scale of the features.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -119,6 +120,12 @@ class Features:
             self._total = self._gram(slice(None))
         else:
             self._kernels = [self._kernel(self.X[:, band]) for band in self.bands]
+
+    def cast(self, dtype: str) -> Features:
+        """Return the same features in another type; inner products stay what they are, in float64."""
+        other = copy(self)
+        other.dtype, other.X, other.mean = dtype, self.xp.asarray(self.X, dtype), self.xp.asarray(self.mean, dtype)
+        return other
 
     def spectra(self, folds: Sequence[Fold], smallest: float, weights: np.ndarray | None = None) -> Iterator[Spectrum]:
         """Yield the spectrum of every fold.

@@ -60,6 +60,7 @@ def note_case(outcome: Outcome, case: Case, is_main: bool) -> None:
                 "n_stimuli": len(case.features.stimuli),
                 "n_repeats": float(np.median(repeats[repeats > 0])),
                 "n_runs": len(np.unique(responses.run)),
+                "continuous": responses.continuous is not None,
                 "rois": {name: int(np.sum(mask)) for name, mask in responses.rois.items()},
                 "notes": [*responses.notes, *case.features.notes],
             }

@@ -2,100 +2,167 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from brainbench.evaluation.metrics import BEST, METRICS, Metric
+from brainbench.evaluation.metrics import BEST, METRICS, Metric, title_of
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.studies.cases.across import lead_subject
 from brainbench.studies.cases.labels import reading_claims
 from brainbench.studies.outcome import ALL, Outcome
-from brainbench.studies.words import Row, distinct, number, probability, significant, untested
+from brainbench.studies.words import Row, distinct, joined, number, probability, significant, untested
+
+WHOLE = ALL
+"""The region of all targets."""
 
 
 def encoding_claims(recipe: EncodeRecipe, outcome: Outcome) -> list[str]:
-    """Return sentences about the main scheme, for the subject whose scores head the report."""
+    """Return sentences on the main scheme, for whoever heads the report: one a region, `all` last."""
     subject = lead_subject(outcome)
-    rows = [row for row in outcome.rows if row["fold"] == ALL and row["subject"] == subject]
-    main = [row for row in rows if row.get("scheme", "") == recipe.schemes[0].label]
-    lead = METRICS[recipe.metrics[0]]
+    main, lead = _main(recipe, outcome, subject), METRICS[recipe.metrics[0]]
+    scored, unique = (_by_region([row for row in main if row["metric"] == name]) for name in (lead.name, "unique_r2"))
+    tests = _tests(main, lead)
+    sentences = []
+    for roi in _in_order([*scored, *unique]):
+        said = _against_controls(scored.get(roi, []), lead, tests)
+        beyond = _unique(unique.get(roi, []))
+        text = "; beyond the controls: ".join(filter(None, [said, "; ".join(beyond)]))
+        sentences += [f"{roi} ({subject}): {text}."] if text else []
     return [
-        *_unique(subject, [row for row in main if row["metric"] == "unique_r2"]),
-        *_against_controls(
-            subject,
-            [row for row in main if row["metric"] == lead.name],
-            lead,
-            {(row["encoder"], row["roi"]): row for row in main if row["metric"] == BEST + lead.name},
-        ),
+        *sentences,
         *_zero_shot([row for row in outcome.rows if row["metric"] == "two_vs_two" and row["fold"] == ALL]),
         *reading_claims(outcome, subject),
     ]
 
 
-def _unique(subject: str, rows: Sequence[Row]) -> list[str]:
-    sentences = []
-    for roi in distinct(rows, "roi"):
-        for encoder in distinct(rows, "encoder"):
-            layers = [row for row in rows if row["roi"] == roi and row["encoder"] == encoder]
-            best = max(layers, key=lambda row: row["value"])
-            above = [row for row in layers if significant(row) and row["value"] > 0]
-            detail = f"best {best['layer']}: unique R2 {number(best['value'])}"
-            if best.get("ci_low") is not None:
-                detail += f", interval {number(best['ci_low'], 2)} to {number(best['ci_high'], 2)}"
-            detail += "" if untested(best) else f", q {probability(best.get('q'))}"
-            if all(map(untested, layers)):
-                text = f"whether {encoder} explains variance beyond the controls was not tested"
-            elif not above:
-                text = f"no {encoder} layer explains variance beyond the controls"
-            else:
-                text = f"{len(above)} of {len(layers)} {encoder} layers explain variance that the controls do not"
-                known = [row["ci_low"] for row in above if row.get("ci_low") is not None]
-                if known and max(known) <= 0:
-                    text += " by the permutation test, though no interval excludes zero"
-            sentences.append(f"{roi} ({subject}): {text} ({detail}).")
-    return sentences
+def encoding_answer(recipe: EncodeRecipe, outcome: Outcome) -> list[str]:
+    """Return three sentences at most: where layers are above chance, where beyond the controls, and how far."""
+    subject = lead_subject(outcome)
+    main, lead = _main(recipe, outcome, subject), METRICS[recipe.metrics[0]]
+    models = [row for row in main if row["role"] == "model" and row["value"] is not None and np.isfinite(row["value"])]
+    scored = _by_region([row for row in models if row["metric"] == lead.name])
+    regions = [roi for roi in _in_order(scored) if roi != WHOLE or len(scored) == 1]
+    if not regions:
+        return encoding_claims(recipe, outcome)[:3]
+    best = {roi: max(scored[roi], key=lambda row: lead.direction * row["value"]) for roi in regions}
+    tests = _tests(main, lead)
+    tested = {roi: [row for (_, of), row in tests.items() if of == roi and row["role"] == "model"] for roi in regions}
+    names = " or ".join(distinct(models, "encoder"))
+    better = "above chance" if lead.direction > 0 else "better than chance"
+    said = [
+        _where(f"a layer of {names} is {better}", {roi: _verdict(tested[roi] or scored[roi], lead) for roi in regions})
+    ]
+    unique = _by_region([row for row in models if row["metric"] == "unique_r2"])
+    if unique:
+        beyond = {roi: _verdict(unique[roi], METRICS["unique_r2"]) for roi in regions if roi in unique}
+        said.append(_where("one explains variance beyond the controls", beyond))
+    top = max(regions, key=lambda roi: lead.direction * best[roi]["value"])
+    row = best[top]
+    ceiling = f", of a ceiling of {number(row['ceiling'], 2)}" if row.get("ceiling") is not None else ""
+    text = f"The best score is that of {row['encoder']} {row['layer']} in {top}"
+    return [*said, f"{text}: {title_of(lead.name)} {number(row['value'], 2)}{ceiling}."]
 
 
-def _against_controls(
-    subject: str, rows: Sequence[Row], metric: Metric, tests: Mapping[tuple[str, str], Row]
-) -> list[str]:
-    """Hold the best layer of a model against the best control; above chance is one test over the model's layers."""
+def _main(recipe: EncodeRecipe, outcome: Outcome, subject: str) -> list[Row]:
+    rows = [row for row in outcome.rows if row["fold"] == ALL and row["subject"] == subject]
+    return [row for row in rows if row.get("scheme", "") == recipe.schemes[0].label]
+
+
+def _tests(rows: Sequence[Row], lead: Metric) -> dict[tuple[str, str], Row]:
+    """Return the one test of a region over the layers of an encoder, by encoder and region."""
+    return {(row["encoder"], row["roi"]): row for row in rows if row["metric"] == BEST + lead.name}
+
+
+def _by_region(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    return {roi: [row for row in rows if row["roi"] == roi] for roi in distinct(rows, "roi")}
+
+
+def _in_order(rois: Iterable[str]) -> list[str]:
+    """Return regions as the recipe has them, all targets together last."""
+    return sorted(dict.fromkeys(rois), key=lambda roi: roi == WHOLE)
+
+
+def _verdict(rows: Sequence[Row], metric: Metric) -> bool | None:
+    """Return whether a score is on the right side of chance and significant; None where nothing was tested."""
+    if all(map(untested, rows)):
+        return None
+    chance = metric.chance or 0.0
+    return any(significant(row) and metric.direction * (row["value"] - chance) > 0 for row in rows)
+
+
+def _where(what: str, found: Mapping[str, bool | None]) -> str:
+    yes = [roi for roi, verdict in found.items() if verdict]
+    unknown = [roi for roi, verdict in found.items() if verdict is None]
+    if len(unknown) == len(found):
+        return f"Whether {what} was not tested."
+    n = len(found)
+    where = f"{len(yes)} of {n} regions" if n > 1 else next(iter(found))
+    listed = f" ({joined(yes)})" if 0 < len(yes) <= 8 and n > 1 else ""
+    missing = f"; {joined(unknown)} {'was' if len(unknown) == 1 else 'were'} not tested" if unknown else ""
+    if n == 1:
+        return f"In {where} {what}{missing}." if yes else f"It was not found in {where} that {what}{missing}."
+    return f"In {where}{listed} {what}{missing}." if yes else f"In none of {n} regions {what}{missing}."
+
+
+def _unique(rows: Sequence[Row]) -> list[str]:
+    """Return for every encoder what its layers explain of one region beyond the controls."""
+    found = []
+    for encoder in distinct(rows, "encoder"):
+        layers = [row for row in rows if row["encoder"] == encoder]
+        best = max(layers, key=lambda row: row["value"])
+        above = [row for row in layers if significant(row) and row["value"] > 0]
+        detail = f"best {best['layer']}: unique R2 {number(best['value'])}"
+        if best.get("ci_low") is not None:
+            detail += f", interval {number(best['ci_low'], 2)} to {number(best['ci_high'], 2)}"
+        detail += "" if untested(best) else f", q {probability(best.get('q'))}"
+        if all(map(untested, layers)):
+            text = f"whether {encoder} explains variance beyond the controls was not tested"
+        elif not above:
+            text = f"no {encoder} layer explains variance beyond the controls"
+        else:
+            text = f"{len(above)} of {len(layers)} {encoder} layers explain variance that the controls do not"
+            known = [row["ci_low"] for row in above if row.get("ci_low") is not None]
+            if known and max(known) <= 0:
+                text += " by the permutation test, though no interval excludes zero"
+        found.append(f"{text} ({detail})")
+    return found
+
+
+def _against_controls(rows: Sequence[Row], metric: Metric, tests: Mapping[tuple[str, str], Row]) -> str:
+    """Hold the best layer of a model against the best control, in one region; above chance is one test over layers."""
 
     def good(row: Row) -> float:
         return metric.direction * float(row["value"])
 
-    sentences = []
-    for roi in distinct(rows, "roi"):
-        here = [row for row in rows if row["roi"] == roi and row["value"] is not None and np.isfinite(row["value"])]
-        models = [row for row in here if row["role"] == "model"]
-        controls = [row for row in here if row["role"] == "control"]
-        if not models:
-            continue
-        best = max(models, key=good)
-        ceiling = f" of a ceiling of {number(best['ceiling'], 2)}" if best.get("ceiling") is not None else ""
-        text = f"{roi} ({subject}): {best['encoder']} {best['layer']} reaches {number(best['value'], 2)}{ceiling}"
-        test = tests.get((best["encoder"], roi), best)
-        text += f" (q {probability(test.get('q'))} over its layers)" if test.get("q") is not None else ""
-        beyond_chance = metric.chance is None or good(best) > metric.direction * metric.chance
-        if untested(test):
-            text += ", which was not tested"
-        elif not significant(test) or not beyond_chance:
-            text += ", which is not above chance" if metric.direction > 0 else ", which is no better than chance"
-        if controls:
-            rival = max(controls, key=good)
-            reached = f"{rival['encoder']} at {number(rival['value'], 2)}"
-            if good(best) <= good(rival):
-                text += f"; it does not beat its control {reached}"
-            elif best.get("ci_low") is None:
-                text += f"; its best control is {reached}, and there is no interval to hold them against each other"
-            elif _surely_better(best, rival, metric):
-                beyond = "above" if metric.direction > 0 else "below"
-                text += f"; its confidence interval lies {beyond} the best control, {reached}"
-            else:
-                text += f"; its confidence interval includes the best control, {reached}"
-        sentences.append(text + ".")
-    return sentences
+    here = [row for row in rows if row["value"] is not None and np.isfinite(row["value"])]
+    models = [row for row in here if row["role"] == "model"]
+    controls = [row for row in here if row["role"] == "control"]
+    if not models:
+        return ""
+    best = max(models, key=good)
+    ceiling = f" of a ceiling of {number(best['ceiling'], 2)}" if best.get("ceiling") is not None else ""
+    text = f"{best['encoder']} {best['layer']} reaches {number(best['value'], 2)}{ceiling}"
+    test = tests.get((best["encoder"], best["roi"]), best)
+    text += f" (q {probability(test.get('q'))} over its layers)" if test.get("q") is not None else ""
+    beyond_chance = metric.chance is None or good(best) > metric.direction * metric.chance
+    if untested(test):
+        text += ", which was not tested"
+    elif not significant(test) or not beyond_chance:
+        text += ", which is not above chance" if metric.direction > 0 else ", which is no better than chance"
+    if controls:
+        rival = max(controls, key=good)
+        reached = f"{rival['encoder']} at {number(rival['value'], 2)}"
+        if good(best) <= good(rival):
+            text += f"; it does not beat its control {reached}"
+        elif best.get("ci_low") is None:
+            text += f"; its best control is {reached}, and there is no interval to hold them against each other"
+        elif _surely_better(best, rival, metric):
+            beyond = "above" if metric.direction > 0 else "below"
+            text += f"; its confidence interval lies {beyond} the best control, {reached}"
+        else:
+            text += f"; its confidence interval includes the best control, {reached}"
+    return text
 
 
 def _surely_better(best: Row, rival: Row, metric: Metric) -> bool:

@@ -23,7 +23,7 @@ from brainbench.studies.cases.ceilings import CeilingBook
 from brainbench.studies.cases.features import Features
 from brainbench.studies.cases.labels import Reading, plan_readings, report_readings
 from brainbench.studies.cases.rows import GROUP, group_responses
-from brainbench.studies.encode.claims import encoding_claims
+from brainbench.studies.encode.claims import encoding_answer, encoding_claims
 from brainbench.studies.encode.designs import MOST_BYTES, KeptDesigns, designs_bytes
 from brainbench.studies.encode.fits import (
     Cell,
@@ -37,11 +37,11 @@ from brainbench.studies.encode.fits import (
     score_unit,
 )
 from brainbench.studies.encode.intervals import interval_unit
-from brainbench.studies.encode.lens import LensStudy
 from brainbench.studies.encode.nulls import fill_layer, n_exchanges
 from brainbench.studies.encode.similarity import geometry_cells, report_geometry
 from brainbench.studies.encode.tested import Tests
 from brainbench.studies.encode.zero_shot import report_unseen, unseen_cells
+from brainbench.studies.inside import LensStudy
 from brainbench.studies.memory import (
     BATCH_MB,
     BLOCK_MB,
@@ -259,6 +259,10 @@ class EncodeStudy(Study[EncodeRecipe]):
     def claims(self, outcome: Outcome) -> list[str]:
         """Return what beats its controls, and what does not."""
         return encoding_claims(self.recipe, outcome)
+
+    def answer(self, outcome: Outcome) -> list[str]:
+        """Return where layers are above chance, where beyond the controls, and how far the best one comes."""
+        return encoding_answer(self.recipe, outcome)
 
     # Size ------------------------------------------------------------------------------------------------------------
 

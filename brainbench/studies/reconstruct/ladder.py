@@ -306,7 +306,7 @@ def report_item(
         outcome.doubt(f"{one.label}: nothing is tested, because no truth can change places with another in this design")
     for key, values in arrays.items():
         metric, _, what = key.partition("/")
-        if what == "null":
+        if what == "null" or (what == "shuffled" and what not in one.recipe.ladder):
             continue
         row = f"shuffled, {stage}" if what == "shuffled" else name
         null = arrays.get(f"{metric}/null") if not what else None

@@ -8,7 +8,7 @@ import numpy as np
 
 from brainbench.studies.cases.across import MEAN
 from brainbench.studies.outcome import ALL, Outcome
-from brainbench.studies.words import LEVEL, number, probability
+from brainbench.studies.words import LEVEL, distinct, joined, number, probability, significant
 
 Row = dict[str, Any]
 
@@ -29,6 +29,32 @@ def trial_claims(subjects: list[str], outcome: Outcome) -> list[str]:
         mean, each = ([row for row in here if (row["subject"] == MEAN) is group] for group in (True, False))
         sentences += _group(mean, each, scheme)
     return sentences
+
+
+def trial_answer(subjects: list[str], outcome: Outcome) -> list[str]:
+    """Return how many participants are above chance, the best pipeline over them, and whether pipelines differ."""
+    main = next(iter(outcome.schemes))
+    rows = [row for row in outcome.rows if row["fold"] == ALL and row["scheme"] == main]
+    if len(subjects) == 1:
+        return [_subject(subjects[0], rows)]
+    accuracy = [row for row in rows if row["metric"] == "accuracy" and row["subject"] in subjects]
+    n_tested = len({row["subject"] for row in accuracy if row.get("q") is not None})
+    above = [name for name in subjects if any(row["subject"] == name and significant(row) for row in accuracy)]
+    if not n_tested:
+        first = f"Whether any of {len(subjects)} participants is above chance was not tested."
+    else:
+        n = len(distinct(accuracy, "pipeline"))
+        which = "with its pipeline" if n == 1 else f"with at least one of {n} pipelines"
+        names = f" ({joined(above)})" if 0 < len(above) <= 8 else ""
+        first = (
+            f"{len(above)} of {n_tested} participants{names} {'is' if len(above) == 1 else 'are'} above chance {which}."
+        )
+    mean = [row for row in rows if row["subject"] == MEAN]
+    sentences = _group(mean, accuracy, main)
+    best = max((row for row in mean if row["metric"] == "accuracy"), key=lambda row: row["value"], default=None)
+    if best is None:
+        return [first]
+    return [first, f"The highest mean accuracy is that of {_spread(best, accuracy)}.", *sentences[1:2]]
 
 
 def _subject(subject: str, rows: list[Row]) -> str:

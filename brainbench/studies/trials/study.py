@@ -13,7 +13,7 @@ from brainbench.studies.base import Stage, Study
 from brainbench.studies.cases.across import mean_over_subjects
 from brainbench.studies.memory import BASE_MB, BATCH_MB, BLOCK_MB, MNE_MB, TORCH_MB, jobs_of, megabytes
 from brainbench.studies.outcome import Outcome
-from brainbench.studies.trials.claims import trial_claims
+from brainbench.studies.trials.claims import trial_answer, trial_claims
 from brainbench.studies.trials.decoding import (
     Held,
     Hits,
@@ -127,6 +127,10 @@ class TrialsStudy(Study[TrialsRecipe]):
     def claims(self, outcome: Outcome) -> list[str]:
         """Return who is above chance, and which pipelines differ."""
         return trial_claims(self.opened.subjects, outcome)
+
+    def answer(self, outcome: Outcome) -> list[str]:
+        """Return how many are above chance, the best pipeline over them, and whether pipelines differ."""
+        return trial_answer(self.opened.subjects, outcome)
 
     def memory(self) -> dict[str, float]:
         """Estimate recordings, what pipelines keep of them, and the units at once, from the first subject's trials."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures.images import ladder
-from brainbench.report.sections.images.shared import metrics_of, over_images, reconstructs
+from brainbench.report.sections.images.shared import metrics_of, over_images, reconstructs, rungs_in_words
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -31,6 +31,8 @@ def draw(page: Page) -> dict[str, Any] | None:
         ]
         if len(table) > 1:
             figure = ladder(table, metrics_of(page), page.mark)
-            saved = page.save(figure, f"ablation_{subject}", f"scores by region, {subject}")
+            saved = page.save(
+                figure, f"ablation_{subject}", rungs_in_words(f"Regions of {subject}", table, metrics_of(page)[0])
+            )
             shown.append({"subject": subject, "figure": saved})
     return {"participants": shown} if shown else None

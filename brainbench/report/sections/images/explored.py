@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainbench.report.figures import exploration
+from brainbench.report.tables import number
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -35,9 +36,24 @@ def draw(page: Page) -> dict[str, Any]:
             {
                 **item,
                 "title": title,
-                "gallery": page.save(gallery, f"{name}_images", f"images of {title}"),
-                "scales": page.save(scales, f"{name}_scales", f"predicted response against scale, {title}"),
-                "regions": page.save(regions, f"{name}_regions", f"predicted responses of all regions, {title}"),
+                "gallery": page.save(gallery, f"{name}_images", f"Images for {title}, a row each: {'; '.join(rows)}."),
+                "scales": page.save(scales, f"{name}_scales", _responses(item, title)),
+                "regions": page.save(regions, f"{name}_regions", _others(item, title)),
             }
         )
     return {"items": shown}
+
+
+def _responses(item: dict[str, Any], title: str) -> str:
+    """Return the mean predicted response of every scale, as the guide reads it."""
+    said = [f"{step['stage']} {step['row']} {number(step['readers'][0]['mean'])}" for step in item["steps"]]
+    guide = item["readers"][0]["encoder"]
+    return f"Predicted response of {title} by scale of guidance, read by {guide}: {', '.join(said)}."
+
+
+def _others(item: dict[str, Any], title: str) -> str:
+    """Return the predicted response of every region without guidance and with it."""
+    best = next(step for step in item["steps"] if step["row"] == item["best"] and step["stage"] == "guided")
+    plain = next(step for step in item["steps"] if step["stage"] == "unguided")
+    said = [f"{roi} from {number(plain['rois'][roi])} to {number(best['rois'][roi])}" for roi in item["rois"]]
+    return f"Predicted responses to images for {title}, without guidance and with it: {'; '.join(said)}."

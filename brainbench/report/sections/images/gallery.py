@@ -37,8 +37,10 @@ def draw(page: Page) -> dict[str, Any] | None:
             places, stimuli, score = stored["place"], stored["stimulus"], stored["score"]
         figure = gallery(pictures, places, stimuli, score, page.title_of(entry["metric"]), page.mark)
         title = f"{entry['subject']}, {entry['scheme']} held out"
+        ranked = ", ".join(f"{place} {value:.2f}" for place, value in zip(places, score, strict=True))
+        alt = f"Images of {title}, {' beside '.join(pictures)}; {page.title_of(entry['metric'])}: {ranked}."
         name = f"gallery_{entry['subject']}_{entry['scheme'].replace('+', '_')}"
-        shown.append({"title": title, "metric": entry["metric"], "figure": page.save(figure, name, f"images, {title}")})
+        shown.append({"title": title, "metric": entry["metric"], "figure": page.save(figure, name, alt)})
     return {"galleries": shown, "about": page.findings["reconstruction"]} if shown else None
 
 

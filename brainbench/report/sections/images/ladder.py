@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures.images import ladder
-from brainbench.report.sections.images.shared import metrics_of, over_images, reconstructs
+from brainbench.report.sections.images.shared import metrics_of, over_images, reconstructs, rungs_in_words
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -49,7 +49,7 @@ def _of_subject(page: Page, subject: str, scheme: str, metrics: list[dict[str, A
     if not table:
         return None
     name = f"ladder_{subject}_{scheme.replace('+', '_')}"
-    alt = f"scores of every rung, {subject}, {scheme}"
+    alt = rungs_in_words(f"The ladder of {subject}, {scheme} held out", table, metrics[0])
     return {
         "subject": subject,
         "table": table,

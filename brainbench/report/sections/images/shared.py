@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from brainbench.report.tables import number
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -30,3 +32,14 @@ def metrics_of(page: Page) -> list[dict[str, Any]]:
         {**about["metrics"][name.removesuffix("_within")], "name": name, "title": page.title_of(name)}
         for name in present
     ]
+
+
+def rungs_in_words(title: str, table: list[dict[str, Any]], metric: dict[str, Any]) -> str:
+    """Return what every rung reaches by the leading metric, for readers who do not see the figure."""
+    said = [
+        f"{rung['words']} {number(cell['value'])}"
+        for rung in table
+        if (cell := rung["cells"].get(metric["name"])) is not None
+    ]
+    chance = "" if metric["chance"] is None else f" (chance {number(metric['chance'])})"
+    return f"{title}, {metric['title']}{chance}: {', '.join(said)}."

@@ -37,8 +37,22 @@ def draw(page: Page) -> dict[str, Any] | None:
         shown.append(
             {
                 "encoder": encoder["name"],
-                "figure": page.save(figure, f"best_layer_{encoder['name']}", f"best layer of {encoder['name']}"),
+                "figure": page.save(figure, f"best_layer_{encoder['name']}", _most(entries, encoder["name"], rois)),
                 "entries": [{**entry, "planted": planted.get(entry["roi"])} for entry in entries],
             }
         )
     return {"encoders": shown} if shown else None
+
+
+def _most(entries: list[dict[str, Any]], encoder: str, rois: list[str]) -> str:
+    """Return which layer is best most often, by region."""
+    said = []
+    for roi in rois:
+        shares: dict[str, float] = {}
+        mine = [entry for entry in entries if entry["roi"] == roi]
+        for entry in mine:
+            for layer, share in entry["share"].items():
+                shares[layer] = shares.get(layer, 0.0) + share / len(mine)
+        layer = max(shares, key=lambda name: shares[name])
+        said.append(f"{roi}: {layer} in {shares[layer]:.0%} of draws")
+    return f"How often each layer of {encoder} is the best one. {'; '.join(said)}."

@@ -8,7 +8,7 @@ import numpy as np
 
 from brainbench.evaluation.decoding import PAIR
 from brainbench.report.figures.labels import confusion
-from brainbench.report.tables import ALL, how_tested
+from brainbench.report.tables import ALL, confusion_in_words, how_tested
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -34,7 +34,14 @@ def draw(page: Page) -> dict[str, Any] | None:
     for index, entry in enumerate(counted[:MAX_MATRICES]):
         figure = confusion(entry["labels"], np.array(entry["counts"]), page.mark)
         title = f"{entry['subject']}, {entry['roi']}, {entry['pipeline']}"
-        matrices.append({"title": title, "figure": page.save(figure, f"confusion_{index + 1}", f"confusion, {title}")})
+        matrices.append(
+            {
+                "title": title,
+                "figure": page.save(
+                    figure, f"confusion_{index + 1}", confusion_in_words(title, entry["labels"], entry["counts"])
+                ),
+            }
+        )
     return {
         "rows": rows.to_dict("records"),
         "pairs": pairs[pairs["subject"] == page.lead].to_dict("records"),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from brainbench.report.figures.layers import depth_curves, heat_map
+from brainbench.report.tables import Matrix, in_words, number
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -28,7 +31,18 @@ def draw(page: Page) -> dict[str, Any] | None:
     heat, curves = heat_map(table, title, page.mark), depth_curves(table, title, page.mark, page.truth)
     return {
         "metric": metric,
-        "heat": page.save(heat, "layer_by_roi", f"{title} of every layer and region"),
-        "curves": page.save(curves, "depth_curves", f"{title} against depth"),
+        "heat": page.save(heat, "layer_by_roi", in_words(table, title, page.toward)),
+        "curves": page.save(curves, "depth_curves", _depths(page, table, title)),
         "planted": bool(page.truth),
     }
+
+
+def _depths(page: Page, table: Matrix, title: str) -> str:
+    """Return at which depth each region's best model layer lies."""
+    said = []
+    for j, roi in enumerate(table.rois):
+        column = page.toward * table.value[: table.n_models, j]
+        if np.isfinite(column).any():
+            best = int(np.nanargmax(column))
+            said.append(f"{roi} at {number(table.depth[best])} ({table.rows[best].text})")
+    return f"{title} against relative depth; the best model layer of {'; '.join(said) or 'no region'}."

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from brainbench.evaluation.metrics import BEST
 from brainbench.report.figures.layers import heat_map, participants
-from brainbench.report.tables import GROUP, MEAN
+from brainbench.report.tables import GROUP, MEAN, in_words, number
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -45,11 +47,25 @@ def draw(page: Page) -> dict[str, Any] | None:
     for name in names if len(names) <= MAX_PANELS else []:
         table = page.matrix(metric, name, page.scheme)
         if table is not None:
-            figure = page.save(heat_map(table, title, page.mark), f"layer_by_roi_{name}", f"scores of {name}")
+            figure = page.save(
+                heat_map(table, title, page.mark),
+                f"layer_by_roi_{name}",
+                f"{name}. {in_words(table, title, page.toward)}",
+            )
             panels.append({"name": name, "figure": figure})
     drawn = participants(values, [roi for roi in page.rois if roi in values], title, page.mark)
     return {
-        "figure": page.save(drawn, "participants", "best model layer of every participant"),
+        "figure": page.save(drawn, "participants", _means(values, title)),
         "above": {name: rois for name, rois in above.items() if name in set(tested["subject"])},
         "panels": panels,
     }
+
+
+def _means(values: dict[str, dict[str, float]], title: str) -> str:
+    """Return mean and range over participants, by region."""
+    said = []
+    for roi, scores in values.items():
+        points = [value for value in scores.values() if np.isfinite(value)]
+        if points:
+            said.append(f"{roi}: mean {number(np.mean(points))}, from {number(min(points))} to {number(max(points))}")
+    return f"{title} of every participant's best model layer. {'; '.join(said)}."

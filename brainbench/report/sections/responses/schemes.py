@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures.layers import heat_map
+from brainbench.report.tables import in_words
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -27,6 +28,7 @@ def draw(page: Page) -> dict[str, Any] | None:
             continue
         leaks = "" if scheme["certificate"]["ok"] else "leaking scheme"
         figure = heat_map(table, page.title_of(metric), "; ".join(filter(None, [page.mark, leaks])))
+        alt = f"{scheme['label']} held out. {in_words(table, page.title_of(metric), page.toward)}"
         name = f"layer_by_roi_{scheme['label'].replace('+', '_')}"
-        shown.append({"scheme": scheme, "heat": page.save(figure, name, f"scores with {scheme['label']} held out")})
+        shown.append({"scheme": scheme, "heat": page.save(figure, name, alt)})
     return {"schemes": shown} if shown else None

@@ -12,8 +12,8 @@ PLACE = 920
 
 
 def applies(facts: Facts) -> bool:
-    """Every report has it."""
-    return True
+    """Return whether rows were held out; a kind that holds out people says so itself."""
+    return bool(facts["schemes"])
 
 
 def draw(page: Page) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainbench.report.figures.trials import topographies
+from brainbench.report.sections.trials.shared import strongest
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -34,7 +35,8 @@ def draw(page: Page) -> dict[str, Any] | None:
         for start in range(0, len(even), IN_A_ROW):
             part = even[start : start + IN_A_ROW]
             titles = [f"source {start + number}" for number in range(1, len(part) + 1)]
+            alt = f"Attention of latent sources over {TYPES[kind]}; {strongest(part.tolist(), names, titles)}"
             figure = topographies(part, names, positions[mine], page.mark, titles)
             file = f"sources_{TYPES[kind]}_{start // IN_A_ROW + 1}"
-            figures.append(page.save(figure, file, f"attention of latent sources over {TYPES[kind]}"))
+            figures.append(page.save(figure, file, alt))
     return {"figures": figures, "subject": found["subject"]}

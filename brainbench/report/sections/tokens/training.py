@@ -23,6 +23,7 @@ def draw(page: Page) -> dict[str, Any] | None:
     shown = []
     for one in page.findings["training"]:
         file = f"training_{one['name'].replace(' ', '_')}"
+        alt = f"Objective of the {one['name']} by epoch, from {one['loss'][0]:.3g} to {one['loss'][-1]:.3g}"
         shown.append(
             {
                 "name": one["name"],
@@ -30,7 +31,7 @@ def draw(page: Page) -> dict[str, Any] | None:
                 "n": len(one["loss"]),
                 "steps": one["steps"],
                 "validated": "validation_loss" in one,
-                "figure": page.save(curves(one, page.mark), file, f"objective of the {one['name']} by epoch"),
+                "figure": page.save(curves(one, page.mark), file, alt),
             }
         )
     return {"people": page.findings["people"], "networks": shown}

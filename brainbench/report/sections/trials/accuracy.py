@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures import trials as figures
 from brainbench.report.sections.trials.shared import chance_of, decodes_trials, names_of
-from brainbench.report.tables import MEAN, how_tested
+from brainbench.report.tables import MEAN, how_tested, number
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -30,13 +30,15 @@ def draw(page: Page) -> dict[str, Any]:
         pairs = pairs[pairs["subject"] == lead] if lead else pairs
         shown = pairs.iloc[:MAX_PAIRS]
         differ = figures.differences(shown, page.mark) if len(shown) else None
-        alt = f"differences of accuracy between pipelines, {label}"
+        sure = int((shown["q"] < page.level).sum())
+        counted = f"{sure} of {len(shown)} pairs have q < {page.level:g}"
+        alt = f"Differences of accuracy between pipelines, {label}: {counted}."
         schemes.append(
             {
                 "scheme": scheme,
                 "table": _table(page, label),
                 "tests": how_tested(page.over_folds("accuracy", label)),
-                "figure": page.save(drawn, f"accuracy_{label}", f"accuracy of every participant and pipeline, {label}"),
+                "figure": page.save(drawn, f"accuracy_{label}", _in_words(page, label, chance)),
                 "pairs": page.save(differ, f"differences_{label}", alt),
                 "pairs_over": "participants" if lead else "trials",
                 "n_pairs_left_out": len(pairs) - len(shown),
@@ -55,3 +57,13 @@ def _table(page: Page, scheme: str) -> list[dict[str, Any]]:
         more: dict[str, Any] = {name: values.get(name) for name in ("balanced_accuracy", "kappa", "roc_auc")}
         found.append({str(name): value for name, value in row.items()} | more)
     return found
+
+
+def _in_words(page: Page, scheme: str, chance: float) -> str:
+    """Return every pipeline's mean accuracy over participants, and how many are above chance."""
+    rows = page.over_folds("accuracy", scheme)
+    said = []
+    for pipeline, mine in rows[rows["subject"] != MEAN].groupby("pipeline", sort=False):
+        sure = int((mine["q"] < page.level).sum())
+        said.append(f"{pipeline} {number(mine['value'].mean())}, {sure} of {len(mine)} above chance")
+    return f"Mean accuracy over participants, {scheme} (chance {number(chance)}): {'; '.join(said)}."

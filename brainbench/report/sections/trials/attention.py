@@ -28,15 +28,18 @@ def draw(page: Page) -> dict[str, Any] | None:
         matrix = np.mean([entry["mean"] for entry in mine], axis=0)
         received = matrix.mean(axis=0) * len(matrix)
         order = np.argsort(-received)[:5]
+        most = ", ".join(channels[index] for index in order)
         drawn = figures.attention(matrix, channels, page.mark)
-        saved = [page.save(drawn, f"attention_{pipeline}", f"attention of {pipeline}")]
+        saved = [page.save(drawn, f"attention_{pipeline}", f"Attention of {pipeline}; most attended {most}")]
         if trials["sensors"] is not None and channels == trials["sensors"]["names"]:
             places = np.array(trials["sensors"]["positions"])
             flow = np.mean([entry["rollout"] for entry in mine], axis=0) * len(matrix)
             titles = ("attention received", "followed through blocks")
             both = np.stack([received - received.mean(), flow - flow.mean()])
             maps = figures.topographies(both, channels, places, page.mark, titles)
-            saved.append(page.save(maps, f"attention_received_{pipeline}", f"attention received, {pipeline}"))
+            saved.append(
+                page.save(maps, f"attention_received_{pipeline}", f"Attention received, {pipeline}; most at {most}")
+            )
         shown.append(
             {
                 "title": pipeline,

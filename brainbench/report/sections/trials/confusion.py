@@ -8,6 +8,7 @@ import numpy as np
 
 from brainbench.report.figures import labels
 from brainbench.report.sections.trials.shared import decodes_trials
+from brainbench.report.tables import confusion_in_words
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -29,6 +30,6 @@ def draw(page: Page) -> dict[str, Any] | None:
             continue
         counts = np.sum([entry["counts"] for entry in mine], axis=0)
         figure = labels.confusion(mine[0]["labels"], counts, page.mark)
-        alt = f"confusion of {pipeline}, all participants"
+        alt = confusion_in_words(f"{pipeline}, all participants", mine[0]["labels"], counts)
         shown.append({"title": pipeline, "figure": page.save(figure, f"confusion_{pipeline}", alt)})
     return {"confusions": shown} if shown else None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures import trials as figures
 from brainbench.report.sections.trials.shared import chance_of, decodes_trials, names_of
+from brainbench.report.tables import number
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -21,4 +22,8 @@ def draw(page: Page) -> dict[str, Any] | None:
         return None
     mine = (scores["fold"] == "all") & (scores["metric"] == "accuracy") & scores["scheme"].isin(trials["shots"])
     drawn = figures.few_shot(scores[mine], names_of(trials), chance_of(page.facts), page.mark)
-    return {"curve": page.save(drawn, "few_shot", "accuracy against calibration trials")}
+    rows = scores[mine]
+    means = {label: number(rows[rows["scheme"] == label]["value"].mean()) for label in trials["shots"]}
+    few, *_, many = (f"{label}: {value}" for label, value in means.items())
+    alt = f"Mean accuracy against calibration trials, from {few} to {many}."
+    return {"curve": page.save(drawn, "few_shot", alt)}

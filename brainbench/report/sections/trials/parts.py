@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures import trials as figures
 from brainbench.report.sections.trials.shared import chance_of, decodes_trials
-from brainbench.report.tables import MEAN
+from brainbench.report.tables import MEAN, number
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from brainbench.report.page import Page
 
 PLACE = 550
@@ -47,7 +49,17 @@ def _parts(page: Page, kind: str) -> dict[str, Any] | None:
         figure = figures.by_band(shown, facts["parts"], chance, page.mark)
     return {
         **facts,
-        "figure": page.save(figure, f"accuracy_by_{kind}", f"accuracy by {kind}"),
+        "figure": page.save(figure, f"accuracy_by_{kind}", _in_words(kind, shown, page.level)),
         "table": table,
         "people": list(dict.fromkeys(people["subject"])),
     }
+
+
+def _in_words(kind: str, rows: pd.DataFrame, level: float) -> str:
+    """Return every participant's best part, and how many are above chance."""
+    said = []
+    for subject, mine in rows.groupby("subject", sort=False):
+        best = mine.iloc[int(mine["value"].argmax())]
+        sure = f"{int((mine['q'] < level).sum())} of {len(mine)} above chance"
+        said.append(f"{subject} highest in {best['roi']}, {number(best['value'])}; {sure}")
+    return f"Accuracy by {kind}: {'. '.join(said)}."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainbench.report.figures.trials import topographies
-from brainbench.report.sections.trials.shared import decodes_trials
+from brainbench.report.sections.trials.shared import decodes_trials, strongest
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -24,6 +24,7 @@ def draw(page: Page) -> dict[str, Any] | None:
     for entry in trials["patterns"][:MAX_MAPS] if sensors is not None else []:
         title = f"{entry['subject']}, {entry['pipeline']}"
         figure = topographies(np.array(entry["values"]), sensors["names"], np.array(sensors["positions"]), page.mark)
+        alt = f"Scalp patterns, {title}; {strongest(entry['values'], sensors['names'])}"
         name = f"patterns_{entry['subject']}_{entry['pipeline']}"
-        shown.append({"title": title, "figure": page.save(figure, name, f"scalp patterns, {title}")})
+        shown.append({"title": title, "figure": page.save(figure, name, alt)})
     return {"maps": shown} if shown or sensors is None else None

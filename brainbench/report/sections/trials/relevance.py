@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainbench.report.figures.trials import topographies
-from brainbench.report.sections.trials.shared import decodes_trials
+from brainbench.report.sections.trials.shared import decodes_trials, strongest
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -33,12 +33,14 @@ def draw(page: Page) -> dict[str, Any] | None:
         figure = topographies(
             np.array(entry["values"]), sensors["names"], np.array(sensors["positions"]), page.mark, trials["classes"]
         )
+        where = strongest(entry["values"], sensors["names"], trials["classes"])
+        alt = f"Relevance of channels, {title}; {where}"
         shown.append(
             {
                 "title": title,
                 "accuracy": score["value"],
                 "sure": bool(score["q"] < page.level),
-                "figure": page.save(figure, f"relevance_{entry['subject']}_{entry['pipeline']}", f"relevance, {title}"),
+                "figure": page.save(figure, f"relevance_{entry['subject']}_{entry['pipeline']}", alt),
             }
         )
     return {"maps": shown}

@@ -32,13 +32,15 @@ def draw(page: Page) -> dict[str, Any] | None:
             {**row, "expected": expected.get(row["subject"])}
             for row in rows[rows["pipeline"] == pipeline].to_dict("records")
         ]
+        n = summed["count"].sum()
+        alt = f"Reliability of {pipeline}: mean probability {said / n:.2f}, right {right / n:.2f}."
         shown.append(
             {
                 "title": pipeline,
-                "figure": page.save(figure, f"reliability_{pipeline}", f"reliability of {pipeline}"),
+                "figure": page.save(figure, f"reliability_{pipeline}", alt),
                 "errors": errors,
-                "said": said / summed["count"].sum(),
-                "right": right / summed["count"].sum(),
+                "said": said / n,
+                "right": right / n,
             }
         )
     return {"pipelines": shown} if shown else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,3 +23,12 @@ def chance_of(facts: Facts) -> float:
 def names_of(trials: dict[str, Any]) -> list[str]:
     """Return the names of the pipelines in the order of the recipe."""
     return [pipeline["name"] for pipeline in trials["pipelines"]]
+
+
+def strongest(values: Sequence[Sequence[float]], names: Sequence[str], titles: Sequence[str] | None = None) -> str:
+    """Return at which channel each scalp map is strongest."""
+    titles = [f"pattern {number}" for number in range(1, len(values) + 1)] if titles is None else titles
+    return "strongest at " + ", ".join(
+        f"{names[max(range(len(names)), key=lambda index: abs(row[index]))]} ({title})"
+        for row, title in zip(values, titles, strict=True)
+    )

@@ -1,0 +1,1 @@
+"""Settings of data sets: their base, the published ones, the user's own, recordings of sensors, simulations."""
