@@ -73,6 +73,9 @@ class Arrays(Protocol):
     def inverse(self, values: Array) -> Array:
         """Return the inverse of a matrix."""
 
+    def solve(self, matrices: Array, values: Array) -> Array:
+        """Return the solutions of linear systems, one a matrix."""
+
     def eigh(self, matrices: Sequence[Callable[[], Array]]) -> Iterator[tuple[Array, Array]]:
         """Yield eigenvalues (ascending) and eigenvectors of symmetric matrices, each made when its turn comes."""
 
@@ -129,6 +132,9 @@ class _Numpy:
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
         return np.linalg.inv(values)
+
+    def solve(self, matrices: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return np.linalg.solve(matrices, values)
 
     def eigh(self, matrices: Sequence[Callable[[], np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         # LAPACK's eigensolver hardly gains from threads, and loses where cores are shared: one matrix a thread.
@@ -204,6 +210,9 @@ class _Torch:
 
     def inverse(self, values: Array) -> Array:
         return self.torch.linalg.inv(values)
+
+    def solve(self, matrices: Array, values: Array) -> Array:
+        return self.torch.linalg.solve(matrices, values)
 
     def eigh(self, matrices: Sequence[Callable[[], Array]]) -> Iterator[tuple[Array, Array]]:
         for make in matrices:

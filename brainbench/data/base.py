@@ -5,6 +5,7 @@ See :func:`brainbench.data.check.check_dataset`, which every registered data set
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -328,6 +329,30 @@ class Dataset(ABC):
         return []
 
 
+def subject_named(known: Sequence[str], name: str) -> str | None:
+    """Return the subject that a recipe calls so: by name, without ``sub-``, or by a number that only one has.
+
+    ``1``, ``01`` and ``sub-01`` are the same where subjects are ``sub-01``, ``sub-02``; None stands for nobody.
+    """
+    for exact in (name, f"sub-{name}"):
+        if exact in known:
+            return exact
+    found = []
+    for one in known if name.isdecimal() else ():
+        number = re.fullmatch(r"\D*(\d+)", one)
+        if number is not None and int(number[1]) == int(name):
+            found.append(one)
+    return found[0] if len(found) == 1 else None
+
+
+def subjects_asked(known: Sequence[str], wanted: str | Sequence[str]) -> list[str]:
+    """Return those of `known` that `dataset.subjects` names; `choose_subjects` refuses names of nobody."""
+    if wanted == "all":
+        return list(known)
+    named = {subject_named(known, name) for name in wanted}
+    return [subject for subject in known if subject in named]
+
+
 def choose_subjects(dataset: Dataset, wanted: str | Sequence[str]) -> list[str]:
     """Return the subjects asked for, in the data set's order.
 
@@ -344,14 +369,14 @@ def choose_subjects(dataset: Dataset, wanted: str | Sequence[str]) -> list[str]:
     if not wanted:
         raise UserError("dataset.subjects: an empty list names nobody", hint=f"`all`, or some of {one_of(known)}")
     for subject in wanted:
-        if subject not in known:
+        if subject_named(known, subject) is None:
             reasons = [note for note in dataset.notes() if subject in note]
             raise UserError(
                 f"dataset.subjects: '{subject}' is not a subject of this data set"
                 f"{did_you_mean(subject, known)}{' (' + reasons[0] + ')' if reasons else ''}",
                 hint=f"subjects: {one_of(known)}",
             )
-    return [subject for subject in known if subject in set(wanted)]
+    return subjects_asked(known, wanted)
 
 
 class _Loaders(Mapping[str, Any]):

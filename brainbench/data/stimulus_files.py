@@ -72,7 +72,12 @@ def read_stimuli(path: Path, modality: Modality, *, continuous: bool = False) ->
         With every problem of the table: ids given twice, empty texts, files that are missing or no images, onsets
         out of order.
     """
-    table = read_table(path)
+    return stimuli_of(read_table(path), modality, continuous=continuous)
+
+
+def stimuli_of(table: Table, modality: Modality, *, continuous: bool = False) -> StimulusTable:
+    """Return the stimuli of a table that was read; see `read_stimuli`."""
+    path = table.path
     table.require("id", *(["onset"] if continuous else []))
     ids = table.texts("id")
     table.unique("id")

@@ -175,7 +175,15 @@ class ImageEncoder(NetworkEncoder):
     def inputs(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
         """Return pictures resized and normalised."""
         images = [checked_image(stimuli.load(i), stimuli.ids[i]) for i in rows]
-        return Inputs(len(images), (self.prepare(images),))
+        return Inputs(len(images), (self.prepare(images),), grid=self._grid)
+
+    @property
+    def _grid(self) -> tuple[int, int] | None:
+        """Rows and columns of patches, where the network cuts pictures into such."""
+        size = getattr(getattr(self.network, "patch_embed", None), "patch_size", None)
+        if not isinstance(size, tuple) or len(size) != 2:
+            return None
+        return self._size[0] // int(size[0]), self._size[1] // int(size[1])
 
     def differentiable(self, layer: str, pool: Pool) -> Callable[[torch.Tensor], torch.Tensor]:
         """Return the way from pictures to features as one function that gradients pass through.

@@ -37,6 +37,10 @@ class Inputs:
         bool ``(n, n_tokens)``: the tokens that ``mean`` averages. None where places are counted by the tap alone.
     special : Tensor, optional
         bool ``(n, n_tokens)``: tokens that stand for no part of a stimulus, such as class and separator.
+    real : Tensor, optional
+        bool ``(n, n_tokens)``: all tokens but padding; None where nothing is padded.
+    grid : tuple of int, optional
+        Rows and columns of patches, where places are such.
     """
 
     n: int
@@ -44,6 +48,8 @@ class Inputs:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     mask: Tensor | None = None
     special: Tensor | None = None
+    real: Tensor | None = None
+    grid: tuple[int, int] | None = None
 
 
 class NetworkEncoder(Encoder):

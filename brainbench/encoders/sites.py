@@ -58,6 +58,8 @@ class Family:
         `mlp_out`; with ``post`` it does not.
     first : str
         The module whose input is the input of block 0, where that is not block 0.
+    setting : tuple of str and object, optional
+        A setting of the network's configuration, and the value that tells it from others with the same names.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Family:
     mlp_out: str = ""
     norm: Literal["", "pre", "post", "parallel"] = ""
     first: str = ""
+    setting: tuple[str, object] | None = None
 
 
 # fmt: off
@@ -123,10 +126,22 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "transformers ViT", r"layers\.\d+", "attention.o_proj", "mlp.fc2", "layernorm_after", "attention", norm="pre"
     ),
+    Family(
+        "Whisper's encoder", r"layers\.\d+", "self_attn.out_proj", "fc2", "final_layer_norm", "self_attn", norm="pre",
+        setting=("model_type", "whisper"),
+    ),
     Family("Swin stages; ModernBERT, GPT-NeoX; BART's encoder", r"layers\.\d+"),
     Family(
         "CLIP, SigLIP", r"encoder\.layers\.\d+", "self_attn.out_proj", "mlp.fc2", "layer_norm2", "self_attn",
         norm="pre",
+    ),
+    Family(
+        "wav2vec 2.0, HuBERT, base", r"encoder\.layers\.\d+", "attention.out_proj", "feed_forward.output_dense",
+        "layer_norm", "attention", norm="post", setting=("do_stable_layer_norm", False),
+    ),
+    Family(
+        "wav2vec 2.0, HuBERT, large", r"encoder\.layers\.\d+", "attention.out_proj", "feed_forward.output_dense",
+        "final_layer_norm", "attention", norm="pre", setting=("do_stable_layer_norm", True),
     ),
     Family("OPT", r"decoder\.layers\.\d+"),
     Family(
@@ -148,7 +163,10 @@ def modules_matching(model: torch.nn.Module, pattern: str) -> list[str]:
 def family_of(model: torch.nn.Module, blocks: Sequence[str]) -> Family | None:
     """Return the family of a model that is read at `blocks`, or None where no family has such blocks."""
     names = {name for name, _ in model.named_modules()}
+    config = getattr(model, "config", None)
     for family in FAMILIES:
+        if family.setting is not None and getattr(config, family.setting[0], None) != family.setting[1]:
+            continue
         below = [
             part
             for part in (family.attention, family.mlp, family.middle, family.pattern, family.attn_out, family.mlp_out)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.encoders.capture import Tap, rows_first
 from brainbench.encoders.network import Inputs, NetworkEncoder
-from brainbench.encoders.sites import Site, family_of
-from brainbench.lens.base import Block, Diagnostic
+from brainbench.encoders.sites import Family, Site, family_of
+from brainbench.lens.base import Block, Diagnostic, Looked
+from brainbench.lens.readout import readout_of
 from brainbench.networks.devices import in_batches
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class Measured:
     reasons: list[str]
 
 
+Shown = Sequence[tuple[Stimuli, Sequence[int]]]
+"""Sets of stimuli, and which of each."""
+
+
 def depths(encoder: NetworkEncoder) -> np.ndarray:
     """Return the relative depth of every block's middle, ``(n_blocks,)``."""
     n_blocks = len(encoder.taps) - 1
@@ -45,62 +50,128 @@ def depths(encoder: NetworkEncoder) -> np.ndarray:
 
 
 def measured(
-    encoder: NetworkEncoder, stimuli: Stimuli, rows: Sequence[int], diagnostics: Sequence[Diagnostic]
+    encoder: NetworkEncoder, shown: Shown, diagnostics: Sequence[Diagnostic], known: Looked | None = None
 ) -> dict[str, Measured]:
     """Return what every diagnostic finds, by its name.
 
-    A block's values are dropped as soon as all of them have been looked at: nothing but numbers a stimulus is kept.
+    A block's values are dropped as soon as all of them have been looked at: numbers a stimulus are kept, and what a
+    diagnostic asks to keep for columns over all stimuli.
 
     Parameters
     ----------
     encoder : NetworkEncoder
-    stimuli : Stimuli
-    rows : sequence of int
-        Which of the stimuli.
+    shown : sequence of (Stimuli, sequence of int)
+        Sets of stimuli, and which of each; numbers come in this order.
     diagnostics : sequence of Diagnostic
+    known : Looked, optional
+        What is known of the stimuli.
     """
-    import torch
-
-    n_blocks = len(encoder.taps) - 1
-    family = family_of(encoder.network, [tap.module for tap in encoder.taps[1:]])
-    norm = "" if family is None else family.norm
+    n_blocks, n = len(encoder.taps) - 1, sum(len(rows) for _, rows in shown)
     missing = {one.name: _missing(encoder, one) for one in diagnostics}
     looking = [one for one in diagnostics if not missing[one.name]]
-    sites: list[Site] = list(dict.fromkeys(site for one in looking for site in one.sites))
-    taps = {encoder.site(block, site): (block, site) for block in range(n_blocks) for site in sites}
-    reasons = {one.name: dict.fromkeys((column.name for column in one.columns), "") for one in diagnostics}
+    looker = _Looker(encoder, looking)
+    batches: list[tuple[int, _Batch]] = []
+    for stimuli, rows in shown:
+        encoder.check_modality(stimuli)
+        encoder.check_stimuli(stimuli)
+        if looking and len(rows):
+            # Those of like length together, as features are read.
+            order = encoder.order(stimuli)
+            first = {int(row): place for place, row in enumerate(order)}
+            mine = sorted(range(len(rows)), key=lambda i, rows=rows, first=first: first[rows[i]])  # type: ignore[misc]
+            back = np.argsort(mine)
+            read = list(in_batches(len(mine), encoder.batch_size(), looker.over(stimuli, [rows[i] for i in mine])))
+            batches.append((len(rows), _reordered(read, back)))
+    output = looker.readout
+    known = replace(known or Looked(), readout=None if output.why else output, why_no_readout=output.why)
+    return {
+        one.name: _joined(one, batches, n_blocks, n, missing[one.name], looker.reasons, known) for one in diagnostics
+    }
 
-    def forward(batch: range) -> dict[tuple[str, str, int], np.ndarray]:
-        blank = np.full(len(batch), np.nan)
-        inputs = encoder.inputs(stimuli, [rows[index] for index in batch])
+
+_Batch = dict[tuple[str, str, int], "Tensor | None"]
+"""Diagnostic, column or other name, block -> one value a stimulus; None where a reason was given."""
+
+
+def _reordered(batches: Sequence[_Batch], back: np.ndarray) -> _Batch:
+    """Return batches as one, in the order of their rows."""
+    import torch
+
+    rows = torch.from_numpy(back)
+    found: _Batch = {}
+    for key in batches[0]:
+        parts = [batch[key] for batch in batches]
+        found[key] = None if any(part is None for part in parts) else torch.cat(parts)[rows]  # type: ignore[arg-type]
+    return found
+
+
+class _Looker:
+    """Lets diagnostics look at blocks while a network runs."""
+
+    def __init__(self, encoder: NetworkEncoder, diagnostics: Sequence[Diagnostic]) -> None:
+        self.encoder, self.diagnostics = encoder, diagnostics
+        self.n_blocks = len(encoder.taps) - 1
+        self.family = family_of(encoder.network, [tap.module for tap in encoder.taps[1:]])
+        sites: list[Site] = list(dict.fromkeys(site for one in diagnostics for site in one.sites))
+        self.n_sites = len(sites)
+        self.taps = {encoder.site(block, site): (block, site) for block in range(self.n_blocks) for site in sites}
+        self.units = [_units(encoder, self.family, block) for block in range(self.n_blocks)] if diagnostics else []
+        self.readout = readout_of(encoder.network)
+        self.reasons: dict[tuple[str, str], str] = {}
+
+    def over(self, stimuli: Stimuli, rows: Sequence[int]) -> Callable[[range], _Batch]:
+        """Return what runs one batch of `rows`."""
+
+        def forward(batch: range) -> _Batch:
+            return self._batch(self.encoder.inputs(stimuli, [rows[index] for index in batch]))
+
+        return forward
+
+    def _batch(self, inputs: Inputs) -> _Batch:
+        import torch
+
         held: dict[int, dict[str, Tensor]] = {}
-        found: dict[tuple[str, str, int], np.ndarray] = {}
+        carries: dict[str, dict[str, Tensor]] = {one.name: {} for one in self.diagnostics}
+        found: _Batch = {}
 
         def look(value: Tensor, tap: Tap) -> Tensor:
-            index, site = taps[tap]
+            index, site = self.taps[tap]
             if len(value) != inputs.n:
                 raise UserError(
-                    f"encoder '{encoder.name}': '{tap.name}' gives {len(value)} rows for {inputs.n} stimuli"
+                    f"encoder '{self.encoder.name}': '{tap.name}' gives {len(value)} rows for {inputs.n} stimuli"
                 )
             mine = held.setdefault(index, {})
             mine[site] = _tokens(value, tap).float().clone()  # a later module may change it in place
-            if len(mine) == len(sites):
-                keep = _kept(inputs, encoder.taps[index + 1], _length(held.pop(index)))
-                block = Block(index, n_blocks, norm, mine, keep)
-                for one in looking:
-                    for column, number in one.function(block).items():
-                        if isinstance(number, str):
-                            reasons[one.name][column] = number
-                        said = blank if isinstance(number, str) else number.double().cpu().numpy()
-                        found[one.name, column, index] = said
+            if len(mine) == self.n_sites:
+                length = _length(held.pop(index))
+                keep, real, inside = _counted(inputs, self.encoder.taps[index + 1], length)
+                places = _places(inputs, self.encoder.taps[index + 1], length, keep)
+                norm = "" if self.family is None else self.family.norm
+                state = None if self.readout.why else self.readout.state
+                block = Block(index, self.n_blocks, norm, mine, keep, real, inside, places, *self.units[index], state)
+                for one in self.diagnostics:
+                    given = one.function(replace(block, carry=carries[one.name]))
+                    for name, number in given.items():
+                        said = isinstance(number, str)
+                        found[one.name, name, index] = None if said else number.detach().cpu()  # type: ignore[union-attr]
+                        if said:
+                            self.reasons[one.name, name] = str(number)
             return value.new_empty(0)
 
         with torch.inference_mode():
-            encoder.run(inputs, list(taps), reduce=look)
+            self.encoder.run(inputs, list(self.taps), reduce=look)
         return found
 
-    batches = list(in_batches(len(rows), encoder.batch_size(), forward)) if looking else []
-    return {one.name: _joined(one, batches, n_blocks, len(rows), missing, reasons[one.name]) for one in diagnostics}
+
+def _units(encoder: NetworkEncoder, family: Family | None, block: int) -> tuple[Tensor | None, bool]:
+    """Return the norm of what each hidden unit writes, and whether units that are off are exactly 0."""
+    if family is None or not family.mlp:
+        return None, False
+    inside = encoder.network.get_submodule(encoder.taps[block + 1].module)
+    projection: Any = inside.get_submodule(family.mlp)
+    rectified = any("relu" in type(module).__name__.lower() for module in inside.modules())
+    # transformers' Conv1D, of GPT-2, holds its weights the other way round.
+    return projection.weight.float().norm(dim=1 if type(projection).__name__ == "Conv1D" else 0), rectified
 
 
 def _missing(encoder: NetworkEncoder, diagnostic: Diagnostic) -> str:
@@ -117,23 +188,45 @@ def _missing(encoder: NetworkEncoder, diagnostic: Diagnostic) -> str:
 
 def _joined(
     diagnostic: Diagnostic,
-    batches: Sequence[Mapping[tuple[str, str, int], np.ndarray]],
+    batches: Sequence[tuple[int, _Batch]],
     n_blocks: int,
     n: int,
-    missing: Mapping[str, str],
-    reasons: Mapping[str, str],
+    missing: str,
+    reasons: Mapping[tuple[str, str], str],
+    known: Looked,
 ) -> Measured:
     """Return the batches of one diagnostic as one array, and why columns are empty."""
+    import torch
+
     names = [column.name for column in diagnostic.columns]
-    if missing[diagnostic.name]:
-        return Measured(np.empty((len(names), 0, n)), [missing[diagnostic.name]] * len(names))
-    values, said = np.full((len(names), n_blocks, n), np.nan), []
-    for number, name in enumerate(names):
+    if missing:
+        return Measured(np.empty((len(names), 0, n)), [missing] * len(names))
+    mine = {key[1] for _, batch in batches for key in batch if key[0] == diagnostic.name}
+    values, said = np.full((len(names), n_blocks, n), np.nan), {}
+    kept: dict[str, list[Tensor]] = {}
+    starts = np.cumsum([0, *(size for size, _ in batches)])
+    for name in sorted(mine):
+        if name not in names:
+            for block in range(n_blocks):
+                parts = [batch[diagnostic.name, name, block] for _, batch in batches]
+                kept.setdefault(name, []).append(torch.cat(parts))  # type: ignore[arg-type]
+            continue
         for block in range(n_blocks):
-            values[number, block] = np.concatenate([batch[diagnostic.name, name, block] for batch in batches])
+            for start, (size, batch) in zip(starts, batches, strict=False):
+                part = batch.get((diagnostic.name, name, block))
+                if part is not None:
+                    values[names.index(name), block, start : start + size] = part.double().numpy()
+    if diagnostic.across is not None:
+        for name, found in diagnostic.across(kept, known).items():
+            if isinstance(found, str):
+                said[name] = found
+            else:
+                values[names.index(name)] = found.double().cpu().numpy()
+    why = []
+    for number, name in enumerate(names):
         empty = ~np.isfinite(values[number]).any(axis=1)
-        said.append((reasons[name] or NOTHING) if empty.any() else "")
-    return Measured(values, said)
+        why.append((said.get(name) or reasons.get((diagnostic.name, name)) or NOTHING) if empty.any() else "")
+    return Measured(values, why)
 
 
 def _length(values: Mapping[str, Tensor]) -> int:
@@ -153,18 +246,44 @@ def _tokens(value: Tensor, tap: Tap) -> Tensor:
     return value.unsqueeze(1) if value.ndim == 2 else value
 
 
-def _kept(inputs: Inputs, post: Tap, length: int) -> Tensor:
-    """Return the tokens that count, bool ``(n, T)``."""
+def _counted(inputs: Inputs, post: Tap, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the tokens that count, those that are no padding, and those that stand for something, bool ``(n, T)``."""
     import torch
 
+    def whole(given: Tensor | None, beyond: bool) -> Tensor:
+        device = None if given is None else given.device
+        if given is None and inputs.args:
+            device = inputs.args[0].device
+        found = torch.full((inputs.n, length), given is None or beyond, device=device)
+        if given is not None:
+            found[:, : given.shape[1]] = given
+        return found
+
     if inputs.mask is None:
-        device = inputs.args[0].device if inputs.args else None
-        keep = torch.ones(inputs.n, length, dtype=torch.bool, device=device)
+        real = whole(None, True)
+        keep = real.clone()
         keep[:, : post.n_prefix] = False
-        return keep
-    keep = torch.zeros(inputs.n, length, dtype=torch.bool, device=inputs.mask.device)
-    keep[:, : inputs.mask.shape[1]] = inputs.mask
-    if inputs.special is not None:
-        keep[:, : inputs.special.shape[1]] &= ~inputs.special
-    keep[:, 0] = False
-    return keep
+        return keep, real, keep
+    mask, real = whole(inputs.mask, False), whole(inputs.real, False).to(inputs.mask.device)
+    if inputs.special is None:
+        return mask, real, real
+    apart = whole(inputs.special, False)
+    if inputs.real is not None:  # a text: its first token is where attention goes that looks at nothing
+        apart[:, 0] = True
+    return mask & ~apart, real, real & ~apart
+
+
+def _places(inputs: Inputs, post: Tap, length: int, keep: Tensor) -> dict[str, Tensor]:
+    """Return where tokens lie: in a grid of patches, or one after the other."""
+    import torch
+
+    if inputs.grid is not None:
+        n_patches = inputs.grid[0] * inputs.grid[1]
+        if length - n_patches < 0 or (inputs.mask is None and length - n_patches != post.n_prefix):
+            return {}
+        axes = [torch.arange(size, dtype=torch.float32, device=keep.device) for size in inputs.grid]
+        patches = torch.cartesian_prod(*axes)
+        return {"patches": torch.cat([patches.new_zeros(length - n_patches, 2), patches])}
+    if inputs.real is None:
+        return {}
+    return {"tokens": torch.arange(length, dtype=torch.float32, device=keep.device).unsqueeze(1)}

@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,8 +174,14 @@ class NetworkStore:
 
 def _complete(description: Mapping[str, Any]) -> dict[str, Any]:
     """Return a description with what decides every network."""
+    return {"schema": SCHEMA, "store": VERSION, "libraries": _libraries(), **description}
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    """Return the versions of libraries that decide weights, read from their metadata once a process."""
     found = {}
     for name in LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
-    return {"schema": SCHEMA, "store": VERSION, "libraries": found, **description}
+    return found

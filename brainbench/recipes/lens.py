@@ -31,7 +31,11 @@ class Lens(Section):
     diagnostics: list[Annotated[str, choice(DIAGNOSTICS.names)]] = Field(["stream"], min_length=1)
     """What is computed (`brainbench list diagnostics`)."""
     stimuli: int = Field(200, ge=2)
-    """Stimuli of the first participant that are looked at, drawn by the seed."""
+    """Stimuli that are looked at, of those that any participant was shown, drawn by the seed."""
+    labels: str | None = Field(None, examples=["category"])
+    """Label of the stimuli (`category`) that `content` reads off every block."""
+    words: list[str | int] = Field([], examples=[["rabbit", "cat"]])
+    """Words, or numbers of classes, whose probability `content` reads off every block."""
 
     @field_validator("diagnostics")
     @classmethod

@@ -22,7 +22,7 @@ from brainbench.recipes.datasets import RecordingSettings
 from brainbench.recordings.channels import apply_projectors, choose_channels, judge_bad, listed, neighbours, of_kind
 from brainbench.recordings.cutting import cut
 from brainbench.recordings.events import Events, keep_stretches, one_per_sample
-from brainbench.recordings.matching import check_amplitudes, name_as_trained, rename_as, spread
+from brainbench.recordings.matching import check_amplitudes, name_as_trained, positions_of, rename_as, spread
 from brainbench.recordings.quality import check_signal
 from brainbench.recordings.reading import set_montage
 from brainbench.recordings.recording import LeftOut, NewRecording, Recording, Trials, as_trials, counted
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MANY = 8
 """Classes of which the report counts each in every run."""
 FAR_M = 0.005
-"""How far apart heads may lie between MEG runs before the report says so."""
+"""How far apart heads of MEG, or channels, may lie between runs before the report says so."""
 
 
 class RecordingDataset(Dataset):
@@ -267,10 +267,14 @@ class RecordingDataset(Dataset):
                 left,
             )
         ]
-        moved = head_moves([one.raw.info for one in runs])
-        if moved > FAR_M:
-            why = f"the head lies up to {1000 * moved:.0f} mm apart between runs, which are put together as they are"
-            self._accounts[subject, span].append(RunUse(subject, why=why))
+        infos = [one.raw.info for one in runs]
+        for moved, what, then in (
+            (head_moves(infos), "the head lies", "which are put together as they are"),
+            (sensor_moves(infos), "channels lie", "and are drawn where they lie in the first"),
+        ):
+            if moved > FAR_M:
+                why = f"{what} up to {1000 * moved:.0f} mm apart between runs, {then}"
+                self._accounts[subject, span].append(RunUse(subject, why=why))
         parts = [part for part, _ in cuts if part is not None]
         if not parts:
             raise UserError(
@@ -343,6 +347,12 @@ def head_moves(infos: Sequence[mne.Info]) -> float:
     if len(places) < 2:
         return 0.0
     return float(np.linalg.norm(places[:, None] - places[None], axis=-1).max())
+
+
+def sensor_moves(infos: Sequence[mne.Info]) -> float:
+    """Return how far in metres a channel lies in any run from its place in the first, where both are known."""
+    places = [place for info in infos if (place := positions_of(info)) is not None]
+    return max((float(np.linalg.norm(place - places[0], axis=1).max()) for place in places), default=0.0)
 
 
 def _trials_used(part: mne.Epochs | None, classes: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.core.remembered import file_state
 from brainbench.recordings.matching import plain_name
 from brainbench.recordings.units import header_text, mend_units
 
@@ -26,6 +27,8 @@ READERS = {
 }
 """File ending -> reader of `mne.io`."""
 
+_KNOWN = ("'boundary' events", "naming conventions")
+"""Parts of MNE's warnings that say nothing new: interruptions are obeyed, and a file may be called anything."""
 _TRUNCATED = ("does not match the file size", "number of records", "truncated", "unexpected end", "incomplete")
 
 
@@ -81,6 +84,8 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
         omitted = re.search(r"omitted (\d+) annotation", text.lower())
         if omitted:
             said.append(f"{omitted[1]} annotations lie outside of the samples: the file may be cut short")
+        elif issubclass(warning.category, RuntimeWarning) and not any(part in text for part in _KNOWN):
+            said.append(f"MNE says: {text.splitlines()[0][:200]}")
     return raw, said
 
 
@@ -129,13 +134,12 @@ def files_of(path: Path) -> list[Path]:
     """
     if not path.is_file():
         return [path]
-    stat = path.stat()
-    return [path, *_companions(path, stat.st_size, stat.st_mtime_ns)]
+    return [path, *_companions(path, *file_state(path))]
 
 
 @lru_cache(maxsize=4096)
-def _companions(path: Path, size: int, mtime_ns: int) -> tuple[Path, ...]:
-    """Return the files beside one of this size and time; FIF and EEGLAB files must be opened to know."""
+def _companions(path: Path, *_state: int) -> tuple[Path, ...]:
+    """Return the files beside one in this state; FIF and EEGLAB files must be opened to know."""
     import mne
 
     ending = path.suffix.lower()
@@ -144,7 +148,9 @@ def _companions(path: Path, size: int, mtime_ns: int) -> tuple[Path, ...]:
         for key in ("DataFile", "MarkerFile"):
             match = re.search(rf"^{key}=(.*)$", header_text(path), re.MULTILINE)
             if match and match[1].strip():
-                found.append(path.with_name(match[1].strip().replace("$b", path.stem)))
+                named = path.parent / match[1].strip().replace("$b", path.stem)
+                # Marks that are not where the header says are looked for beside it, by MNE too.
+                found.append(named if key == "DataFile" or named.is_file() else path.with_suffix(".vmrk"))
     elif ending in (".fif", ".set"):
         reader = getattr(mne.io, READERS[ending])
         with warnings.catch_warnings():

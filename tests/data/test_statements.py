@@ -421,6 +421,41 @@ def test_heads_that_moved_between_runs_are_measured():
     assert head_moves(infos[:1]) == 0 == head_moves([mne.create_info(2, 100.0, "eeg")] * 2)
 
 
+def test_channels_that_lie_elsewhere_in_another_run_are_said(tmp_path):
+    runs = [make_raw(seed=seed) for seed in (0, 1)]
+    for raw, *_ in runs:
+        raw.set_montage("colin27_1005", verbose="ERROR")
+    write_runs(tmp_path, *runs)
+    assert "mm apart" not in said(own(tmp_path))
+    runs[1][0].info["chs"][2]["loc"][1] += 0.012
+    runs[1][0].save(tmp_path / "r1_raw.fif", overwrite=True, verbose="ERROR")
+    assert "channels lie up to 12 mm apart between runs" in said(own(tmp_path))
+
+
+def test_marks_that_are_not_where_the_header_says(tmp_path):
+    """MNE takes those beside the header, or none, and says so in a warning: the report says it too."""
+    raw, onsets, labels = make_raw()
+    write_runs(tmp_path, (raw, onsets, labels), ending=".vhdr")
+    header = tmp_path / "r0.vhdr"
+    header.write_text(header.read_text().replace("MarkerFile=r0.vmrk", "MarkerFile=gone.vmrk"))
+    assert "MNE says: MarkerFile 'gone.vmrk' not found; using 'r0.vmrk'" in said(own(tmp_path))
+    assert tmp_path / "r0.vmrk" in own(tmp_path).files()
+    events = pd.DataFrame({"path": "r0.vhdr", "onset": onsets, "label": labels})
+    events.to_csv(tmp_path / "events.csv", index=False)
+    (tmp_path / "r0.vmrk").unlink()
+    assert "MarkerFile 'gone.vmrk' not found; no annotations" in said(own(tmp_path, events="events.csv"))
+
+
+def test_data_of_a_header_may_lie_in_another_folder(tmp_path):
+    raw, onsets, labels = make_raw()
+    write_runs(tmp_path, (raw, onsets, labels), ending=".vhdr")
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "r0.eeg").rename(tmp_path / "samples" / "r0.eeg")
+    header = tmp_path / "r0.vhdr"
+    header.write_text(header.read_text().replace("DataFile=r0.eeg", "DataFile=samples/r0.eeg"))
+    assert tmp_path / "samples" / "r0.eeg" in own(tmp_path).files()
+
+
 def test_an_eye_channel_needs_no_place_and_enters_no_interpolation(tmp_path):
     names = ["C3", "Cz", "C4", "Pz", "Fz", "HEOG"]
     raw, onsets, labels = make_raw(names=names)

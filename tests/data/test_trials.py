@@ -1,5 +1,6 @@
 """Recordings: what is read, what is cut, and what is refused with one clear message."""
 
+import os
 import shutil
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import Context
+from brainbench.data.base import Context, choose_subjects
 from brainbench.data.check import check_dataset
 from brainbench.data.roots import resolve_root
 from brainbench.recipes.datasets import DATASETS, dataset_settings
@@ -177,10 +178,24 @@ def test_a_damaged_file_is_one_message(tmp_path, real_data):
             folder(tmp_path, events="annotations").trials("s1")
 
 
+def test_moabb_looks_below_the_root_whichever_folder_it_is(tmp_path, monkeypatch):
+    download = pytest.importorskip("moabb.datasets.download")
+    from brainbench.recordings.moabb import _own_files
+
+    own = tmp_path / "MNE-bnci-data"
+    own.mkdir()
+    monkeypatch.setenv("MNE_DATASETS_BNCI_PATH", str(tmp_path / "elsewhere"))  # an earlier download
+    for root in (tmp_path, own):
+        with _own_files(root):
+            assert str(download.get_dataset_path("BNCI", None)) == str(tmp_path)
+    assert os.environ["MNE_DATASETS_BNCI_PATH"] == str(tmp_path / "elsewhere") and "MNE_DATA" not in os.environ
+
+
 def test_a_moabb_data_set_by_name(tmp_path):
     pytest.importorskip("moabb")
     values = {"name": "moabb", "dataset": "FakeDataset", "parameters": {"n_subjects": 2, "n_sessions": 2, "n_runs": 2}}
-    dataset = DATASETS.builder("moabb").open(dataset_settings(values), None, Context())
+    dataset = DATASETS.builder("moabb").open(dataset_settings(values | {"subjects": [1]}), None, Context())
+    assert choose_subjects(dataset, dataset.settings.subjects) == ["1"]
     trials = dataset.trials("1")
     assert set(trials.session) == {"0", "1"} and len(set(trials.label)) == 3
     raw = dataset.source.get_data([1])[1]["0"]["0"].load_data()

@@ -38,10 +38,23 @@ VISION = {
     "siglip": ("SiglipVisionModel", {**SIZES, **PICTURE}),
     "vit": ("ViTModel", {**SIZES, **PICTURE}),
 }
-POST_NORM = ("bert", "distilbert")
-MIDDLE = {"bert": "attention.output.LayerNorm", "distilbert": "sa_layer_norm"}
+WAVES = {**SIZES, "vocab_size": 32, "conv_dim": [8] * 7, "num_conv_pos_embeddings": 16,
+         "num_conv_pos_embedding_groups": 2}  # fmt: skip
+SOUND = {
+    "hubert": ("HubertModel", WAVES),
+    "wav2vec2": ("Wav2Vec2Model", WAVES),
+    "wav2vec2 large": ("Wav2Vec2Model", {**WAVES, "do_stable_layer_norm": True, "feat_extract_norm": "layer"}),
+    "whisper": ("WhisperModel", {
+        "d_model": 16, "encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_layers": 1,
+        "decoder_attention_heads": 2, "decoder_ffn_dim": 24, "vocab_size": 32, "pad_token_id": 0, "bos_token_id": 1,
+        "eos_token_id": 2, "decoder_start_token_id": 1, "max_source_positions": 10,
+    }),
+}  # fmt: skip
+POST_NORM = ("bert", "distilbert", "hubert", "wav2vec2")
+MIDDLE = {"bert": "attention.output.LayerNorm", "distilbert": "sa_layer_norm", "hubert": "layer_norm",
+          "wav2vec2": "layer_norm"}  # fmt: skip
 CAUSAL = ("clip text", "cohere", "gemma3", "gpt2", "llama", "olmo2", "qwen2", "qwen3")
-KINDS = [*TEXT, *VISION, "timm"]
+KINDS = [*TEXT, *VISION, *SOUND, "timm"]
 
 
 @cache
@@ -53,17 +66,21 @@ def opened(kind):
             network = timm.create_model("test_vit", img_size=32, init_values=0.5)
             inputs = {"x": torch.randn(2, 3, 32, 32)}
         else:
-            name, sizes = {**TEXT, **VISION}[kind]
+            name, sizes = {**TEXT, **VISION, **SOUND}[kind]
             model = getattr(transformers, name)
             network = model(model.config_class(**sizes))
             if kind in TEXT:
                 inputs = {"input_ids": torch.arange(4, 24).reshape(2, 10), "attention_mask": torch.ones(2, 10).long()}
+            elif kind == "whisper":
+                inputs = {"input_features": torch.randn(2, 80, 20)}
+            elif kind in SOUND:
+                inputs = {"input_values": torch.randn(2, 3200)}
             else:
                 inputs = {"pixel_values": torch.randn(2, 3, 16, 16)}
         for parameter in network.parameters():  # initial values of 0.02 would hide what is added
             if parameter.ndim > 1:
                 parameter.data.normal_(0, 0.3)
-    network = (network.get_encoder() if kind == "t5" else network).eval().requires_grad_(False)
+    network = (network.get_encoder() if kind in ("t5", "whisper") else network).eval().requires_grad_(False)
 
     def states():
         if kind == "timm":

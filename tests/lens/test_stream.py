@@ -1,13 +1,14 @@
 """The stream's ratios and cosines: planted blocks, and networks whose own hidden states say the same."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
 from brainbench.lens.check import check_diagnostic, made_block
-from brainbench.lens.diagnostics.stream import MORE, NORMALISED, diagnostic, stream
+from brainbench.lens.diagnostics.stream import MORE, NORMALISED, diagnostic, stream, void
 from brainbench.lens.measure import NOTHING, depths, measured
 from brainbench.recipes.lens import DIAGNOSTICS
 from tests.encoders.tiny import SENTENCES, images, make, stimuli_of, write_bert
@@ -71,7 +72,7 @@ def test_blocks_that_normalise_have_no_ratio_of_the_whole():
     assert found["r_attn"].mean() == pytest.approx(0.5, abs=0.01)
     assert found["r_mlp"].mean() == pytest.approx(0.5, abs=0.01)
     naive = ((values["resid_post"] - h).norm(dim=-1) / h.norm(dim=-1)).mean()
-    assert naive > 0.6 and found["r_layer"] == found["cos_layer"] == NORMALISED
+    assert naive > 0.6 and found["r_layer"] == found["cos_layer"] == found["void_80"] == NORMALISED
 
 
 def test_a_stream_that_is_no_sum_is_left_empty():
@@ -80,15 +81,36 @@ def test_a_stream_that_is_no_sum_is_left_empty():
     assert stream(replace(block, values=values)) == dict.fromkeys(NAMES, MORE)
 
 
+def flagged(norms, name):
+    """What `void` says of a token whose norm is `norms` along the blocks, each adding all of its growth."""
+    carry, found = {}, []
+    for before, after in pairwise(norms):
+        values = {
+            "resid_pre": torch.full((1, 1, 1), float(before)), "resid_post": torch.full((1, 1, 1), float(after)),
+        }  # fmt: skip
+        one = torch.ones(1, 1, dtype=torch.bool)
+        block = replace(made_block(), values=values, keep=one, real=one, inside=one, carry=carry)
+        found.append(bool(void(block, torch.tensor([[abs(after - before) / before]]))[name]))
+    return found
+
+
+def test_void_is_a_growth_below_a_share_of_the_range_before():
+    """T4 and T5: thresholds 0, 0, .8, 1.6, 1.6; after one massive norm everything is void, also what adds much."""
+    assert flagged([1, 2, 4, 4, 5, 3], "void_80") == [False, False, True, True, True]
+    massive = [1, 2, 1000, 1002, 1010, 1030, 1200]
+    assert flagged(massive, "void_80") == [False, False, True, True, True, True]
+    assert flagged(massive, "void_disagrees") == [False] * 5 + [True]  # 1030 -> 1200: more than a tenth
+
+
 def over(tokens):
     return np.array([row.mean() for row in tokens])
 
 
 def test_a_vision_network_agrees_with_its_own_hidden_states():
     encoder, pictures = make("image", model="test_vit", weights="random", image_size=64, batch_size=2), images(5)
-    found = measured(encoder, pictures, [0, 2, 3], [diagnostic])["stream"]
+    found = measured(encoder, [(pictures, [0, 2]), (pictures, [3])], [diagnostic])["stream"]
     n_blocks = len(encoder.taps) - 1
-    assert found.values.shape == (6, n_blocks, 3) and found.reasons == [""] * 6
+    assert found.values.shape == (11, n_blocks, 3) and found.reasons == [""] * 11
     np.testing.assert_allclose(depths(encoder), (np.arange(n_blocks) + 0.5) / n_blocks)
     with torch.inference_mode():
         x = encoder.inputs(pictures, [0, 2, 3]).args[0]
@@ -106,8 +128,8 @@ def test_a_vision_network_agrees_with_its_own_hidden_states():
 def test_a_language_network_is_read_without_its_special_tokens(tmp_path):
     texts = stimuli_of(SENTENCES, "text")
     encoder = make("text", model=str(write_bert(tmp_path)), batch_size=2)
-    found = measured(encoder, texts, range(5), [diagnostic])["stream"]
-    assert [reason for reason in found.reasons if reason] == [NORMALISED] * 2
+    found = measured(encoder, [(texts, range(5))], [diagnostic])["stream"]
+    assert [reason for reason in found.reasons if reason] == [NORMALISED] * 7
     for row, sentence in enumerate(SENTENCES):
         tokens = encoder.tokenizer(sentence, return_tensors="pt")
         with torch.inference_mode():
@@ -128,6 +150,8 @@ def test_a_language_network_is_read_without_its_special_tokens(tmp_path):
 
 def test_networks_without_the_sites_say_so():
     encoder = make("image", model="resnet18", weights="random", image_size=32)
-    found = measured(encoder, images(2), [0, 1], [diagnostic])["stream"]
-    assert found.values.shape == (6, 0, 2) and all("'attn_out' is not known for ResNet" in one for one in found.reasons)
+    found = measured(encoder, [(images(2), [0, 1])], [diagnostic])["stream"]
+    assert found.values.shape == (11, 0, 2) and all(
+        "'attn_out' is not known for ResNet" in one for one in found.reasons
+    )
     assert NOTHING not in found.reasons

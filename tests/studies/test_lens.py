@@ -7,8 +7,13 @@ import pytest
 import brainbench as bb
 from brainbench.core.errors import UserError
 from brainbench.encoders.signals import EegEncoder
+from brainbench.lens.diagnostics.attention import NO_SENSORS
+from brainbench.lens.diagnostics.content import NO_LABELS
+from brainbench.lens.diagnostics.units import FEW_TOKENS, SMOOTH
 from brainbench.recipes.reader import parse_recipe
-from brainbench.studies.encode.lens import LensStudy
+from brainbench.studies.inside import LensStudy
+
+NAMES = ["stream", "attention", "units", "content"]
 
 RECIPE = """\
 kind: encode
@@ -27,7 +32,7 @@ encoders:
   - {name: resnet, family: image, model: resnet18, weights: random, image_size: 32, layers: [layer1]}
   - {name: pixels, family: pixels, image_size: 8}
 head: {n_alphas: 3, inner_folds: 2}
-lens: {diagnostics: [stream], stimuli: 10}
+lens: {diagnostics: [stream, attention, units, content], stimuli: 10, words: [3]}
 ceiling: {method: none}
 significance: {n_permutations: 19}
 bootstrap: {n_draws: 20}
@@ -53,16 +58,23 @@ def run(tmp_path_factory):
 def test_networks_are_looked_into(run):
     found = run.facts["findings"]["lens"]
     vit, resnet, pixels = found["encoders"]
-    assert found["stimuli"] == 10 and [one["name"] for one in found["diagnostics"]] == ["stream"]
+    assert found["stimuli"] == 10 and [one["name"] for one in found["diagnostics"]] == NAMES
     assert vit["untrained"] and vit["blocks"] == [f"blocks.{i}" for i in range(6)] and vit["depth"][0] == 0.5 / 6
-    assert [one["column"] for one in vit["columns"]] == [
-        "r_attn", "r_mlp", "r_layer", "cos_attn", "cos_mlp", "cos_layer"
-    ]  # fmt: skip
+    empty = {one["column"]: one["reason"] for one in vit["columns"] if one["reason"]}
+    assert empty == {
+        "distance_cm": NO_SENSORS, "lag_ms": NO_SENSORS, "active_exact": SMOOTH, 
+        **dict.fromkeys(("token_cos", "token_cos_centred", "eff_rank", "act_entropy", "act_var"), FEW_TOKENS),
+        **dict.fromkeys(("concept", "concept_control", "selectivity"), NO_LABELS),
+    }  # fmt: skip
     for column in vit["columns"]:
-        assert not column["reason"] and len(column["blocks"]) == 6
+        assert len(column["blocks"]) == 6
         for cell in column["blocks"]:
-            assert cell["low"] <= cell["value"] <= cell["high"] and cell["n"] == 10
-    assert all("'attn_out' is not known for ResNet" in one["reason"] and not one["blocks"] for one in resnet["columns"])
+            assert (cell is None) == (column["column"] in empty)
+            if cell is not None and not column["column"].startswith("massive_"):
+                assert cell["low"] <= cell["value"] <= cell["high"] and cell["n"] == 10
+    by_site = {one["column"]: one["reason"] for one in resnet["columns"] if not one["blocks"]}
+    assert all("is not known for ResNet" in reason for reason in by_site.values()) and "r_attn" in by_site
+    assert {one["diagnostic"] for one in resnet["columns"] if one["column"] not in by_site} == {"content"}
     assert pixels["reason"] == "it is no network: there is nothing to look into" and not pixels["columns"]
 
 
@@ -70,12 +82,18 @@ def test_the_section_shows_every_column(run):
     page = run.report.read_text()
     section = page[page.index('<h2 id="inside-the-networks"') :]
     section = section[: section.index("</section>")]
-    assert "over 10 stimuli of sim-01" in section and '<span class="tag">simulated</span>' in section
+    assert (
+        "over 10 stimuli that the participant was shown" in section and '<span class="tag">simulated</span>' in section
+    )
     assert '<h3>vit <span class="tag">untrained</span></h3>' in section and "arXiv:2505.13898" in section
     columns = run.facts["findings"]["lens"]["encoders"][0]["columns"]
     for column in columns:
-        assert f'<th class="n">{column["column"]}</th>' in section
-        assert f"{column['blocks'][3]['value']:.3f}".replace("-", "\N{MINUS SIGN}") in section
+        cell = column["blocks"][3]
+        assert (f'<th class="n">{column["column"]}</th>' in section) == (cell is not None)
+        if cell is not None:
+            shown = f"{cell['value']:.3f}" if cell["share"] is None else f"{cell['value']:.0f} <span"
+            assert shown.replace("-", "\N{MINUS SIGN}") in section
+    assert f"Left empty: active_exact: {SMOOTH}" in section
     assert "Nothing: it is no network" in section and "Left empty: r_attn, r_mlp" in section
 
 
@@ -87,16 +105,17 @@ def test_without_draws_there_are_means_and_no_intervals(run):
         done = bb.run(folder / "recipe.yaml", overrides=overrides, out=folder / "none", cache=folder / "cache")
     (vit, *_), (other, *_) = (one.facts["findings"]["lens"]["encoders"] for one in (done, run))
     for column, before in zip(vit["columns"], other["columns"], strict=True):
-        assert [cell["value"] for cell in column["blocks"]] == [cell["value"] for cell in before["blocks"]]
-        assert all(cell["low"] is None and cell["high"] is None for cell in column["blocks"])
+        cells = [cell or {} for cell in column["blocks"]]
+        assert [cell.get("value") for cell in cells] == [(cell or {}).get("value") for cell in before["blocks"]]
+        assert all(cell.get("low") is None and cell.get("high") is None for cell in cells)
     assert f"{vit['columns'][0]['blocks'][3]['value']:.3f}</td>" in done.report.read_text()
 
 
 def test_an_unknown_name_is_met_with_the_nearest():
     with pytest.raises(UserError, match=r"'strem'.*did you mean 'stream'"):
-        parse_recipe(RECIPE.replace("[stream]", "[strem]"), "recipe.yaml")
+        parse_recipe(RECIPE.replace("[stream,", "[strem,"), "recipe.yaml")
     with pytest.raises(UserError, match="diagnostic 'stream' is given twice"):
-        parse_recipe(RECIPE.replace("[stream]", "[stream, stream]"), "recipe.yaml")
+        parse_recipe(RECIPE.replace("[stream,", "[stream, stream,"), "recipe.yaml")
 
 
 def test_an_encoder_of_several_networks_is_left_out_with_its_reason():

@@ -21,6 +21,8 @@ import brainbench as bb
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Dataset
+from brainbench.recordings.base import RecordingDataset
+from brainbench.recordings.recording import METADATA
 from tests.sweeps.formats import parts
 from tests.sweeps.loaders import Loader
 
@@ -90,6 +92,14 @@ def content(dataset: Dataset) -> dict[str, str]:
             f"{subject} ceiling": _sha(responses.ceiling),
             f"{subject} ncsnr": _sha(responses.ncsnr),
         }
+        if isinstance(dataset, RecordingDataset):
+            trials = dataset.trials(subject)
+            found |= {
+                f"{subject} samples": [_sha(trials.X), trials.ch_names, trials.sfreq],
+                f"{subject} rows": [_sha(getattr(trials, name)) for name in METADATA[1:]],
+                f"{subject} places": _sha(trials.positions()),
+                f"{subject} account": [str(row) for row in dataset.account(subject)],
+            }
     return {name: digest(value) for name, value in found.items()}
 
 
@@ -101,6 +111,11 @@ def keys(dataset: Dataset) -> dict[str, str]:
         for name, value in (
             (f"{subject} stimuli", dataset.stimuli(subject).digest()),
             (f"{subject} responses", dataset.responses(subject).digest()),
+            *(
+                [(f"{subject} trials", dataset.trials(subject).digest())]
+                if isinstance(dataset, RecordingDataset)
+                else []
+            ),
         )
     }
 
@@ -110,8 +125,10 @@ KEYED = {
     "responses": (
         "data", "stimulus", "run", "rois", "time", "nuisance", "labels", "extra", "ceiling", "ncsnr",
     ),
+    "trials": ("samples", "rows"),
 }  # fmt: skip
-"""What each digest must cover. Ids and labels of stimuli are no numbers: they enter a fit through rows and folds."""
+"""What each digest must cover. Ids and labels of stimuli are no numbers: they enter a fit through rows and folds.
+Positions of channels enter the preparation of those decoders that look at them."""
 
 
 def _sha(values: Any) -> str | None:

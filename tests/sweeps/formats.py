@@ -16,6 +16,8 @@ import numpy as np
 from PIL import Image
 from scipy.io import loadmat, savemat
 
+from tests.sweeps.signals import signal_parts
+
 
 def parts(path: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
     """Yield the name of every part of a file and what changes it in place."""
@@ -50,7 +52,7 @@ def parts(path: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
     elif name.lower().endswith((".png", ".jpg", ".jpeg", ".tif", ".tiff")):
         yield "pixel", _change_picture
     else:
-        raise AssertionError(f"the sweep knows no change for {name}")
+        yield from signal_parts(path)
 
 
 def _of_table(path: Path, separator: str) -> Iterator[tuple[str, Callable[[Path], None]]]:

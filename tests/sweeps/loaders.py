@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel
 import numpy as np
 import pandas as pd
 
+from benchmarks.recording_files import write_recording
 from brainbench.data.base import Context, Dataset
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 from tests.data.bids_folder import write_bids, write_dlabel, write_labels
@@ -234,6 +236,52 @@ def write_miyawaki_of_nilearn(root: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(mask, affine), root / "mask" / "V1.nii.gz")
 
 
+def write_signals(ending: str, events: str = "annotations") -> Callable[[Path], None]:
+    """Return what writes two runs of four channels and an eye, of eight events each, in one of the formats."""
+
+    def write(root: Path) -> None:
+        import mne
+
+        root.mkdir(exist_ok=True)
+        rng = np.random.default_rng(0)
+        names = ["C3", "Cz", "C4", "Pz", *(["HEOG"] if ending == "_raw.fif" else [])]
+        onsets = 1.0 + 2.5 * np.arange(8)
+        rows, table = [], []
+        for run in (2, 10):
+            info = mne.create_info(names, 100.0, "eeg")
+            info.set_meas_date(0)
+            raw = mne.io.RawArray(1e-5 * rng.normal(size=(len(names), 2200)), info, first_samp=50, verbose="ERROR")
+            if ending == "_raw.fif":
+                raw.set_montage("colin27_1005", on_missing="ignore", verbose="ERROR")
+            labels = rng.permutation(["left", "right"] * 4)
+            marks = mne.Annotations(onsets + 0.5, 0.0, labels, orig_time=raw.info["meas_date"])
+            path = f"run{run}{ending}"
+            planted = SimpleNamespace(events=events, onsets=onsets, labels=labels)
+            write_recording(root / path, raw.set_annotations(marks), run=planted)
+            rows.append({"path": path, "subject": "s1", "session": "a" if run < 10 else "b", "run": f"r{run}"})
+            table += [{"path": path, "onset": at, "label": name} for at, name in zip(onsets, labels, strict=True)]
+        pd.DataFrame(rows).to_csv(root / "recordings.csv", index=False)
+        if events == "events.csv":
+            pd.DataFrame(table).to_csv(root / "events.csv", index=False)
+
+    return write
+
+
+def write_physionet(root: Path) -> None:
+    """Three runs of imagined fists of one person, as EDF+ with annotations."""
+    import mne
+
+    rng = np.random.default_rng(0)
+    (root / "S001").mkdir(parents=True)
+    for run in (4, 8, 12):
+        names = ["C3..", "Cz..", "C4..", "Pz.."]
+        raw = mne.io.RawArray(
+            1e-5 * rng.normal(size=(4, 160 * 44)), mne.create_info(names, 160.0, "eeg"), verbose="ERROR"
+        )
+        raw.set_annotations(mne.Annotations(2.0 + 5.0 * np.arange(8), 4.0, rng.permutation(["T1", "T2"] * 4)))
+        mne.export.export_raw(root / "S001" / f"S001R{run:02d}.edf", raw, verbose="ERROR")
+
+
 _LABELS = {
     "rois.csv[order of rows]": "ROIs have no order of targets",
     "atlas.tsv[order of rows]": "labels have no order",
@@ -245,6 +293,10 @@ _UNUSED = {
     "confounds_timeseries.tsv[csf": "not among the confounds asked for",
     "confounds_timeseries.tsv[white_matter": "not among the confounds asked for",
 }
+
+_ORDER = "channels stand in the order of the first run"
+_HEADER = {f"[{name}]": "not what was measured" for name in ("transducer", "filters", "date")}
+_SIGNALS = {"name": "eeg-folder", "band": None, "tmin": 0.0, "tmax": 1.0}
 
 LOADERS: dict[str, Loader] = {
     "folder": Loader(
@@ -316,6 +368,31 @@ LOADERS: dict[str, Loader] = {
     "haxby2001 of nilearn": Loader(write_haxby_of_nilearn, {"name": "haxby2001"}),
     "miyawaki2008": Loader(write_miyawaki, {"name": "miyawaki2008"}),
     "miyawaki2008 of nilearn": Loader(write_miyawaki_of_nilearn, {"name": "miyawaki2008"}),
+    "eeg-folder": Loader(
+        write_signals("_raw.fif"),
+        {**_SIGNALS, "events": "annotations"},
+        {"run10_raw.fif[order of channels]": _ORDER},
+    ),
+    "eeg-folder brainvision": Loader(
+        write_signals(".vhdr"),
+        {**_SIGNALS, "events": "annotations"},
+        {
+            ".vhdr[reference]": "electrodes are decoded as they were recorded",
+            ".vmrk[channel of a mark]": "marks are of the whole recording",
+        },
+    ),
+    "eeg-folder eeglab": Loader(
+        write_signals(".set"),
+        {**_SIGNALS, "events": "annotations"},
+        {".set[number of channels]": "channels are those that have names"},
+    ),
+    "eeg-folder edf": Loader(
+        write_signals(".edf", "events.csv"),
+        _SIGNALS,
+        {**_HEADER, "events.csv[order of rows]": "events are put in order by their onsets"},
+    ),
+    "eeg-folder bdf": Loader(write_signals(".bdf", "stim"), {**_SIGNALS, "events": "stim"}, _HEADER),
+    "physionet-mi": Loader(write_physionet, {"name": "physionet-mi", "band": None, "tmin": 0.0, "tmax": 2.0}, _HEADER),
 }
 """Every loader of tables and images; a case more where a loader has several layouts."""
 

@@ -41,7 +41,8 @@ REDUCED: dict[str, list[str]] = {
         *TINY, *SIMULATED, *(f"dataset.rois[{k}].n_voxels=20" for k in range(2)), "encoders[0].image_size=32",
         "metrics=[pixcorr, two_way_pixels]",
         "encoders[1].image_size=8", "low_level.n_components=10", "low_level.image_size=16",
-        "generator.image_size=16", "generator.train_steps=6", "generator.width=8", "generator.steps=2", "n_gallery=2",
+        "generator.image_size=16", "generator.train_steps=3", "generator.batch_size=8", "generator.width=8",
+        "generator.steps=2", "n_gallery=2",
     ],
     "alice-language": [
         *TINY, "dataset.subjects=[s1, s2]", "encoders[0].layers=[\"*.1\"]", "encoders[0].context=4",
@@ -61,8 +62,8 @@ REDUCED: dict[str, list[str]] = {
     ],
     "eeg-cross-subject": [*TINY, "dataset.subjects=[S001, S002]", "evaluate[1].shots=[0, 4]"],
     "miyawaki-reconstruct": [
-        *TINY, "generator.n_images=48", "generator.train_steps=6", "generator.width=8", "generator.steps=2",
-        "n_gallery=2",
+        *TINY, "generator.n_images=48", "generator.train_steps=3", "generator.batch_size=8", "generator.width=8",
+        "generator.steps=2", "n_gallery=2",
     ],
     "alice-smollm2": [
         *TINY, "dataset.subjects=[s1, s2]", "folds.n_splits=3", "encoders[0].model=NETWORKS/causal",

@@ -63,14 +63,14 @@ def write_blocks(root: Path) -> None:
 
 
 def write_letters(root: Path) -> None:
-    """Three runs of a style each, with the same eight letters; every voxel answers to a patch."""
+    """Three runs of a style each, with the same five letters; every voxel answers to a patch."""
     rng = np.random.default_rng(0)
     root.mkdir(exist_ok=True)
-    patterns = np.tile(rng.integers(0, 2, (8, 144)), (3, 1))
-    patterns[8:16, 0], patterns[16:, 1] = 1 - patterns[8:16, 0], 1 - patterns[16:, 1]
+    patterns = np.tile(rng.integers(0, 2, (5, 144)), (3, 1))
+    patterns[5:10, 0], patterns[10:, 1] = 1 - patterns[5:10, 0], 1 - patterns[10:, 1]
     np.savez(
-        root / "sub-01_figures.npz", fmri=patterns[:, ::24] + rng.normal(size=(24, 6)), pattern12=patterns,
-        run=np.repeat([1, 2, 3], 8), stim_type=np.repeat(["thin", "thick", "wide"], 8),
+        root / "sub-01_figures.npz", fmri=patterns[:, ::24] + rng.normal(size=(15, 6)), pattern12=patterns,
+        run=np.repeat([1, 2, 3], 5), stim_type=np.repeat(["thin", "thick", "wide"], 5),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.data.account import RunUse, rows_by_run
-from brainbench.data.base import Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.containers import opened_hdf5, read_mat
 from brainbench.data.images import SubsetMasker, fitted_masker, read_mask, read_volumes, with_all
 from brainbench.data.layouts.matrices import as_float, check_finite, flat_columns, load_npy, name_some
@@ -127,9 +127,7 @@ class Bold5000(Dataset):
     def files(self) -> list[Path]:
         """Return lists, responses and the images shown."""
         files: set[Path] = set()
-        for subject in self.subjects:
-            if self.settings.subjects != "all" and subject not in self.settings.subjects:
-                continue
+        for subject in subjects_asked(self.subjects, self.settings.subjects):
             files |= {*self._list_files(subject), *self._response_files(subject)}
             files |= {self._images[name] for name in self._trials(subject).names}
             if self.settings.mask is not None:

@@ -263,10 +263,9 @@ class TextEncoder(NetworkEncoder):
         tokens = self.tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         ).to(self.device)
-        mask, special = tokens["attention_mask"].bool(), self._special(tokens["input_ids"])
-        if self.settings.tokens == "last":
-            mask = _last(mask & ~special)
-        return Inputs(len(texts), kwargs=dict(tokens), mask=mask, special=special)
+        real, special = tokens["attention_mask"].bool(), self._special(tokens["input_ids"])
+        mask = _last(real & ~special) if self.settings.tokens == "last" else real
+        return Inputs(len(texts), kwargs=dict(tokens), mask=mask, special=special, real=real)
 
     def _special(self, ids: Tensor) -> Tensor:
         """Return which tokens stand for no part of a text."""
@@ -298,7 +297,8 @@ class TextEncoder(NetworkEncoder):
         tokens, mask = tokens.to(self.device), torch.from_numpy(own).to(self.device)
         if self.settings.tokens == "last":
             mask = _last(mask)
-        return Inputs(len(rows), kwargs=dict(tokens), mask=mask, special=self._special(tokens["input_ids"]))
+        special, real = self._special(tokens["input_ids"]), tokens["attention_mask"].bool()
+        return Inputs(len(rows), kwargs=dict(tokens), mask=mask, special=special, real=real)
 
     def _streamed(self, stimuli: Stimuli, taps: Sequence[Tap], done: int) -> Iterator[dict[str, np.ndarray]]:
         """Read a story in long windows; every word in the first window that holds it."""

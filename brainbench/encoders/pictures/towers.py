@@ -156,10 +156,10 @@ class TowerEncoder(NetworkEncoder):
 
         pixels = self.prepare(images)
         patch = int(self.network.config.patch_size)  # type: ignore[union-attr,arg-type]
-        n_patches = (pixels.shape[2] // patch) * (pixels.shape[3] // patch)
-        special = torch.arange(self._n_prefix + n_patches, device=self.device) < self._n_prefix
+        grid = (pixels.shape[2] // patch, pixels.shape[3] // patch)
+        special = torch.arange(self._n_prefix + grid[0] * grid[1], device=self.device) < self._n_prefix
         special = special.expand(len(pixels), -1)
-        return Inputs(len(pixels), kwargs={"pixel_values": pixels}, mask=~special, special=special)
+        return Inputs(len(pixels), kwargs={"pixel_values": pixels}, mask=~special, special=special, grid=grid)
 
     def _probe(self) -> Probe:
         """Return two pictures of noise, and the hidden states that transformers gives of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,7 +140,17 @@ class AudioEncoder(Listener, NetworkEncoder):
             sounds.append(
                 recording.stretch(whole, n_samples, self.sfreq)[round((heard.start[k] - whole) * self.sfreq) :]
             )
-        return self._inputs(sounds)
+        found = self._inputs(sounds)
+        if not hasattr(self.processor, "chunk_length"):
+            return found
+        import torch
+
+        # Sounds are filled up with silence to the length that the network reads: those frames are no part of them.
+        n_frames = int(getattr(self.network.config, "max_source_positions", 0))
+        middle = torch.from_numpy(self.times(n_frames, 0)).to(self.device)
+        length = torch.tensor([len(sound) / self.sfreq for sound in sounds], device=self.device)
+        real = (middle < length.unsqueeze(1)) | (middle == middle[0])
+        return replace(found, mask=real, real=real)
 
     def _inputs(self, sounds: Sequence[np.ndarray]) -> Inputs:
         alike = len({len(sound) for sound in sounds}) == 1

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from brainbench.core.errors import did_you_mean
+from brainbench.recipes.base import Name
 from brainbench.recipes.catalogue import Noun
 
 STARTERS: dict[str, list[dict[str, Any]]] = {
@@ -46,8 +47,8 @@ class DatasetSettings(Noun):
     """Which data set (`brainbench list datasets`)."""
     root: str | None = Field(None, examples=["/data/my-study"])
     """Folder of the data set; without it BRAINBENCH_DATA/<name>."""
-    subjects: Literal["all"] | list[str] = "all"
-    """`all`, or a list of subjects by name."""
+    subjects: Literal["all"] | list[Name] = "all"
+    """`all`, or a list of subjects by name, or by number where only one has it."""
 
     @property
     def modality_shown(self) -> str | None:

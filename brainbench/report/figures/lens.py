@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = "os^Dv<>Ph"
+ABREAST = 3
+"""Panels in a row."""
 
 
 def against_depth(
@@ -33,8 +35,11 @@ def against_depth(
         What the scores are.
     """
     n = len(panels) + bool(scores)
-    figure = new_figure(3.2 * n + 0.3, 2.9, mark)
-    axes = figure.subplots(1, n, squeeze=False)[0]
+    n_columns = min(n, ABREAST)
+    figure = new_figure(3.2 * n_columns + 0.3, 2.7 * -(-n // n_columns) + 0.2, mark)
+    axes = figure.subplots(-(-n // n_columns), n_columns, squeeze=False).flatten()
+    for ax in axes[n:]:
+        ax.set_visible(False)
     for ax, (title, lines) in zip(axes, panels.items(), strict=False):
         for index, line in enumerate(lines):
             colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
@@ -43,9 +48,11 @@ def against_depth(
                     label=line["title"])  # fmt: skip
         ax.set_title(title, loc="left")
     for index, (roi, (depth, value)) in enumerate(scores.items()):
-        axes[-1].plot(depth, value, "o-", color=COLOURS[index % len(COLOURS)], markersize=3.2, linewidth=1.3, label=roi)
-        axes[-1].set_title(f"{axis}, by region", loc="left")
-    for ax in axes:
+        axes[n - 1].plot(
+            depth, value, "o-", color=COLOURS[index % len(COLOURS)], markersize=3.2, linewidth=1.3, label=roi
+        )
+        axes[n - 1].set_title(f"{axis}, by region", loc="left")
+    for ax in axes[:n]:
         ax.axhline(0, color=RULE, linewidth=0.8, zorder=0)
         ax.set_xlim(-0.03, 1.03)
         ax.set_xlabel("relative depth")

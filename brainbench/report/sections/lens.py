@@ -30,6 +30,8 @@ def draw(page: Page) -> dict[str, Any]:
         drawn = [one for one in columns if any(cell is not None for cell in one["blocks"])]
         panels: dict[str, list[dict[str, Any]]] = {}
         for one in drawn:
+            if one["over"] == "mode":
+                continue  # names of units have no height
             panels.setdefault(one["axis"], []).append(
                 {"title": one["title"], "depth": entry["depth"]}
                 | {name: np.array([None if cell is None else cell[name] for cell in one["blocks"]], dtype=float)

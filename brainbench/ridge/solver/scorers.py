@@ -102,7 +102,7 @@ class FoldScores:
             trained = xp.sum64(block.Y[spectrum.known], 0) / (
                 -spectrum.n_train if spectrum.difference else spectrum.n_train
             )
-        origin, total, own = _spread(xp, y, trained, self.scoring)
+        origin, total, own = spread(xp, y, trained, self.scoring)
         yz = yz - xp.asarray(origin, self.dtype)[:, None] * self.sum
         cross = xp.asarray((yz * b) @ self.filters, "float64")
         power = self._power(b) + xp.asarray((b * b) @ self.missing, "float64")
@@ -152,7 +152,7 @@ class NodeScores:
         trained = xp.zeros((n_targets,), "float64")
         if self.fit_intercept:
             trained = xp.sum64(fitted, 0) / self.n_train
-        origin, total, own = _spread(xp, y, trained, self.scoring)
+        origin, total, own = spread(xp, y, trained, self.scoring)
         # The responses stand behind the predictions, so that one product gives all inner products.
         both = xp.empty((n_targets, self.width), self.dtype)
         xp.matmul(fitted.T, self.predict, out=both[:, : n_nodes * n_test])
@@ -270,7 +270,7 @@ class LeaveOneOutScores:
         return scores_from_sums(xp, self.scoring, total[:, None], total[:, None], cross, power)
 
 
-def _spread(xp: Arrays, y: Array, trained: Array, scoring: str) -> tuple[Array, Array, Array]:
+def spread(xp: Arrays, y: Array, trained: Array, scoring: str) -> tuple[Array, Array, Array]:
     """Return the origin of scores and the squares of held-out responses about their mean and about the origin.
 
     R2 is about what an intercept alone predicts, the mean of the rows fitted; Pearson's r about the held-out mean.

@@ -10,6 +10,7 @@ import numpy as np
 from brainbench.core.arrays import Array
 from brainbench.ridge.solver.blocks import BLOCK_BYTES, MIN_BLOCK, Block, coordinates_of_targets
 from brainbench.ridge.solver.folds import Fold, choose, descending, leave_one_out
+from brainbench.ridge.solver.left_out import WORST_CONDITION, LeftOutScores, few_enough
 from brainbench.ridge.solver.nodes import fit_for_nodes
 from brainbench.ridge.solver.scorers import FoldScores, LeaveOneOutScores, NodeScores, node_scores
 from brainbench.ridge.solver.spectra import Features, Spectrum
@@ -142,12 +143,16 @@ class Solver:
         self._order, self._offered = features.xp.asarray(descending(alphas)), features.xp.asarray(alphas)
         rows, smallest = np.arange(len(features.X)), float(alphas.min()) / features.scale**2
         alphas = alphas / features.scale**2
-        self.scorers: Sequence[FoldScores | NodeScores | LeaveOneOutScores]
+        self.scorers: Sequence[FoldScores | NodeScores | LeaveOneOutScores | LeftOutScores] = []
         self.scored = features
         if leave_one_out(folds):
             (whole,) = features.spectra([Fold(rows, rows, None)], smallest, weights)
             self.scorers = [LeaveOneOutScores(features, whole, alphas, scoring, n_targets)]
-        else:
+        elif n_targets < MANY_TARGETS and few_enough(folds, features, len(alphas), n_targets):
+            (whole,) = features.spectra([Fold(rows, rows[:0], None)], smallest, weights)
+            if not len(whole.values) or whole.values[-1] / smallest < WORST_CONDITION:
+                self.scorers = [LeftOutScores(features, whole, folds, alphas, scoring)]
+        if not self.scorers:
             every = Fold(rows, rows[:0], rows[:0])
             narrow = features.narrow_spectrum(every, smallest, weights) if fit_for_nodes(folds) else None
             whole = narrow or next(features.spectra([every], smallest, weights))

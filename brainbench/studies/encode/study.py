@@ -36,11 +36,11 @@ from brainbench.studies.encode.fits import (
     score_unit,
 )
 from brainbench.studies.encode.intervals import interval_unit
-from brainbench.studies.encode.lens import LensStudy
 from brainbench.studies.encode.nulls import fill_layer, n_exchanges
 from brainbench.studies.encode.similarity import geometry_cells, report_geometry
 from brainbench.studies.encode.tested import Tests
 from brainbench.studies.encode.zero_shot import report_unseen, unseen_cells
+from brainbench.studies.inside import LensStudy
 from brainbench.studies.memory import (
     BATCH_MB,
     BLOCK_MB,

@@ -113,7 +113,8 @@ class RsaStudy(Study[RsaRecipe]):
             outcome.subjects.append(
                 {
                     "subject": member.subject, "n_rows": n, "n_targets": member.n_targets, "n_stimuli": n,
-                    "n_repeats": 1.0, "n_runs": 1, "rois": {roi: n * (n - 1) // 2 for roi in member.rois}, "notes": list(member.notes),
+                    "n_repeats": 1.0, "n_runs": 1, "rois": {roi: n * (n - 1) // 2 for roi in member.rois},
+                    "notes": list(member.notes),
                 }
             )  # fmt: skip
             outcome.data += member.account
