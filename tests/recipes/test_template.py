@@ -22,7 +22,7 @@ SUITED = {
     "explore": PICTURES,
     "rsa": {"rdm"},
 }
-"""RDMs are distances; Alice is a story and NSD has no classes; only recordings have trials, only pictures can be drawn."""
+"""RDMs are distances; Alice is a story, NSD has no classes; only recordings have trials, only pictures can be drawn."""
 
 
 def test_every_kind_is_walked():
