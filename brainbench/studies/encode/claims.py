@@ -42,7 +42,10 @@ def encoding_answer(recipe: EncodeRecipe, outcome: Outcome) -> list[str]:
     """Return three sentences at most: where layers are above chance, where beyond the controls, and how far."""
     subject = lead_subject(outcome)
     main, lead = _main(recipe, outcome, subject), METRICS[recipe.metrics[0]]
-    models = [row for row in main if row["role"] == "model" and row["value"] is not None and np.isfinite(row["value"])]
+    models = [
+        row for row in main
+        if row.get("role") == "model" and row["value"] is not None and np.isfinite(row["value"])  # not what is decoded
+    ]  # fmt: skip
     scored = _by_region([row for row in models if row["metric"] == lead.name])
     regions = [roi for roi in _in_order(scored) if roi != WHOLE or len(scored) == 1]
     if not regions:

@@ -37,6 +37,7 @@ from brainbench.studies.encode.fits import (
 )
 from brainbench.studies.encode.intervals import interval_unit
 from brainbench.studies.encode.nulls import fill_layer, n_exchanges
+from brainbench.studies.encode.patterns import pattern_units, report_patterns
 from brainbench.studies.encode.similarity import geometry_cells, report_geometry
 from brainbench.studies.encode.tested import Tests
 from brainbench.studies.encode.zero_shot import report_unseen, unseen_cells
@@ -123,6 +124,11 @@ class EncodeStudy(Study[EncodeRecipe]):
         return CeilingBook(self.recipe, self.members, self.runner)
 
     @cached_property
+    def patterns(self) -> list[tuple[LayerFits, Unit]]:
+        """Scores of the patterns of every fit."""
+        return pattern_units(self.recipe, self.runner.folder, self.fits)
+
+    @cached_property
     def geometry(self) -> list[Cell]:
         """Similarity of every layer and region."""
         return geometry_cells(self.opened, self.cases) if self.recipe.similarity else []
@@ -178,6 +184,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         held = any(METRICS[name].power is not None for name in self.recipe.metrics)
         split = [self.ceilings.unit(case.responses, case.rows) for case in self.cases if held]
         yield Stage("ceilings", [unit for unit in split if unit is not None])
+        yield Stage("patterns", [unit for _, unit in self.patterns])
         yield Stage("geometry (RSA, CKA)", [cell.unit for cell in self.geometry])
         yield Stage("unseen stimuli (2 vs 2)", [cell.unit for cell in unseen])
         yield Stage("decode", [unit for reading in self.readings for _, unit in reading.tasks])
@@ -209,6 +216,7 @@ class EncodeStudy(Study[EncodeRecipe]):
             report_nested(recipe, outcome, full, scored, self._read(about))
         tests.report(outcome, ceilings)
         best_layers(outcome, draws)
+        report_patterns(recipe, runner, outcome, self.patterns)
         report_geometry(recipe, runner, outcome, self.cases, self.geometry)
         if recipe.zero_shot is not None:
             report_unseen(runner, outcome, self.unseen)
