@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 
+from brainbench.commands.results import Run
 from brainbench.core.errors import Interrupted
-from brainbench.recipes.reader import read_recipe
-from brainbench.runs.folder import Run, RunFolder
+from brainbench.recipes.reader import Given, Overrides, read_recipe, spelled
+from brainbench.runs.folder import RunFolder
 from brainbench.runs.identity import default_folder, recipe_digest
 
 
 def run(
-    recipe: str | os.PathLike[str],
+    recipe: Given,
     *,
-    overrides: Iterable[str] = (),
+    overrides: Overrides = (),
     out: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
     quiet: bool = True,
@@ -25,12 +26,12 @@ def run(
 
     Parameters
     ----------
-    recipe : path-like
-        A recipe file, or the name of an installed recipe.
-    overrides : iterable of str
-        ``key.path=value`` settings.
+    recipe : path-like or mapping
+        A recipe file, the name of an installed recipe, or what stands in such a file.
+    overrides : iterable of str, or mapping
+        ``key.path=value`` settings, or ``{"key.path": value}``.
     out : path-like, optional
-        Run folder; ``runs/<name of the recipe>`` without it.
+        Run folder; without it ``runs/<name of the recipe>``, or ``runs/<kind>-<digest>`` of a mapping.
     cache : path-like, optional
         Feature store; else BRAINBENCH_CACHE, else the user's cache folder.
     quiet : bool
@@ -50,9 +51,9 @@ def run(
     Interrupted
         If the user stopped it; everything finished is kept.
     """
-    overrides = list(overrides)
+    overrides = list(spelled(overrides) if isinstance(overrides, Mapping) else overrides)
     settings = read_recipe(recipe, overrides)
-    folder = RunFolder(out or default_folder(recipe))
+    folder = RunFolder(out or default_folder(recipe, settings))
     name = recipe_digest(settings)
     if verify:
         from brainbench.core.remembered import forget_digests
@@ -71,6 +72,8 @@ def run(
         folder.event("run_started", digest=name)
         try:
             again = ["calibrate", str(recipe), *(word for one in overrides for word in ("--set", one))]
+            if isinstance(recipe, Mapping):
+                again = ["calibrate", str(folder.path / "recipe.yaml")]
             execute(settings, folder, name, Stages(quiet), cache=cache, command=typed(), calibrate=again)
         except KeyboardInterrupt:
             folder.event("run_interrupted", digest=name)
