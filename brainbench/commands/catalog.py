@@ -61,7 +61,7 @@ def layers_table(model: str, *, weights: str, pattern: str) -> str:
     """Return the layers of an encoder with depth and width; needs no trained weights."""
     from brainbench.encoders.base import open_encoder
 
-    encoder = open_encoder(_guess(model, weights), seed=0, device="cpu")
+    encoder = open_encoder(guess(model, weights), seed=0, device="cpu")
     rows = [("layer", "depth", "width")]
     for layer in encoder.select([pattern]):
         rows.append((layer.name, f"{layer.depth:.3f}", "?" if layer.width is None else str(layer.width)))
@@ -70,7 +70,7 @@ def layers_table(model: str, *, weights: str, pattern: str) -> str:
     return f"{table}\n{encoder.note}" if encoder.note else table
 
 
-def _guess(model: str, weights: str) -> EncoderSettings:
+def guess(model: str, weights: str) -> EncoderSettings:
     """Return settings for a model given by name alone: a family, a text model, or else a timm model."""
     if model in ENCODERS and _speaks_for_itself(ENCODERS[model]):
         return encoder_settings({"name": model, "family": model})
