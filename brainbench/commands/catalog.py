@@ -14,7 +14,7 @@ from brainbench.recipes.encoders import ENCODERS, EncoderSettings, encoder_setti
 
 def listing(what: str | None = None) -> str:
     """Return the names of one kind of thing, a line each with what it is; without a kind what can be listed."""
-    further = {"diagnostics": _diagnostics, "kinds": _kinds, "metrics": _metrics, "recipes": _recipes}
+    further = {"diagnostics": _diagnostics, "edits": _edits, "kinds": _kinds, "metrics": _metrics, "recipes": _recipes}
     nouns = catalogues()
     known = [*nouns, *further]
     if what is None:
@@ -44,6 +44,12 @@ def _diagnostics() -> dict[str, str]:
 
     found = (DIAGNOSTICS[name] for name in DIAGNOSTICS)
     return {one.name: f"{one.formula}; at {', '.join(one.sites)}; {one.paper}" for one in found}
+
+
+def _edits() -> dict[str, str]:
+    from brainbench.lens.edits import EDITS
+
+    return {name: f"{one.formula}; at {one.site}; {one.paper}" for name, one in EDITS.items()}
 
 
 def _kinds() -> dict[str, str]:
