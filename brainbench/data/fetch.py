@@ -18,6 +18,7 @@ from brainbench.data.cards import Card, load_card
 from brainbench.data.check import check_dataset
 from brainbench.data.roots import resolve_root
 from brainbench.recipes.datasets import DATASETS
+from brainbench.recipes.reader import plain_value
 
 
 def describe(name: str) -> str:
@@ -84,7 +85,7 @@ def check(name: str, root: str | None, settings: Sequence[str] = ()) -> str:
         if not equals:
             raise UserError(f"--set {setting}: write key=value")
         try:
-            values[key.removeprefix("dataset.")] = yaml.safe_load(value)
+            values[key.removeprefix("dataset.")] = plain_value(value)
         except yaml.YAMLError as error:
             raise UserError(f"--set {setting}: not a value: {str(error).splitlines()[0]}") from None
     if load_card(name).simulated:

@@ -196,8 +196,14 @@ class Atlas:
     path: Path
 
 
+_INHERITS = 5
+"""Folders above an image in which BIDS looks: its own, session, subject, derivatives' root, and one to spare."""
+
+
 def label_table_of(path: Path) -> Path:
-    """Return the label table that lies beside an atlas image: same name, .tsv or .csv.
+    """Return the label table of an atlas image: beside it with its name, .tsv or .csv, or where BIDS inherits from.
+
+    fMRIPrep keeps one table for all segmentations of a kind, ``desc-aparcaseg_dseg.tsv``, at the derivatives' root.
 
     Raises
     ------
@@ -208,6 +214,11 @@ def label_table_of(path: Path) -> Path:
     for suffix in (".tsv", ".csv"):
         if (path.parent / f"{stem}{suffix}").is_file():
             return path.parent / f"{stem}{suffix}"
+    own = set(stem.split("_"))
+    for folder in list(path.parents)[:_INHERITS] if "dseg" in own else ():
+        for table in sorted(folder.glob("*dseg.tsv")):
+            if set(table.stem.split("_")) <= own:
+                return table
     raise UserError(
         f"{path}: no label table beside it ({stem}.tsv or {stem}.csv)",
         hint="a table with the columns index and name",

@@ -19,7 +19,7 @@ from brainbench.data.layouts.matrices import name_some
 from brainbench.data.sound.recording import Heard, Recording, open_wav
 from brainbench.data.tables import Table, read_table, read_text
 
-_COLUMNS = ("id", "path", "text", "onset", "duration", "run")
+_COLUMNS = ("id", "path", "text", "onset", "duration", "run", "caption")
 _OF_SOUNDS = ("sound", "start")
 _MODES = ("RGB", "L", "P", "1", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 """Pillow modes of at most 8 bits a channel."""
@@ -60,7 +60,7 @@ def read_stimuli(path: Path, modality: Modality, *, continuous: bool = False) ->
     ----------
     path : Path
         Columns ``id`` and ``path`` (relative to the table's folder) or ``text``; with `continuous` also ``onset`` (s),
-        and ``duration`` (s) and ``run`` if there are such; all other columns are labels.
+        and ``duration`` (s) and ``run`` if there are such; images may have a ``caption``; all other columns are labels.
     modality : {"image", "text", "word", "sound"}
         Sounds have a column ``path`` of .wav files, words may have one, ``sound``; ``start`` (s; words: the onset) and
         ``duration`` (s; sounds: all of it) say which piece of the file is heard.
@@ -72,7 +72,12 @@ def read_stimuli(path: Path, modality: Modality, *, continuous: bool = False) ->
         With every problem of the table: ids given twice, empty texts, files that are missing or no images, onsets
         out of order.
     """
-    table = read_table(path)
+    return stimuli_of(read_table(path), modality, continuous=continuous)
+
+
+def stimuli_of(table: Table, modality: Modality, *, continuous: bool = False) -> StimulusTable:
+    """Return the stimuli of a table that was read; see `read_stimuli`."""
+    path = table.path
     table.require("id", *(["onset"] if continuous else []))
     ids = table.texts("id")
     table.unique("id")
@@ -106,6 +111,10 @@ def read_stimuli(path: Path, modality: Modality, *, continuous: bool = False) ->
             duration = heard.end - heard.start
     notes = [] if modality == "word" else _equal_content(ids, digests)
     used = {"id", "path" if files else "text", *(("onset", "duration", "run") if continuous else ())}
+    captions: list[tuple[str, ...]] | None = None
+    if modality == "image" and "caption" in table:
+        captions = [(text,) if text else () for text in table.texts("caption", required=False)]
+        used.add("caption")
     used |= {"duration", "text" if modality == "word" else "path"} if heard is not None else set()
     unused = [name for name in _COLUMNS if name in table and name not in used]
     if unused:
@@ -120,6 +129,7 @@ def read_stimuli(path: Path, modality: Modality, *, continuous: bool = False) ->
         duration=duration,
         labels=table.others(*_COLUMNS, *(_OF_SOUNDS if heard is not None else ())),
         source=path.name,
+        captions=captions,
         heard=heard,
     )
     return StimulusTable(stimuli, path, table.lines, run, [path, *files], notes)

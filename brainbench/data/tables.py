@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +128,9 @@ class Table:
                 self.problems.add(f"{what} stands already in line {first[cells]}", line)
             first.setdefault(cells, line)
 
-    def indices(self, column: str, choices: Sequence[str], where: str) -> np.ndarray:
+    def indices(
+        self, column: str, choices: Sequence[str], where: str, *, spelled: Mapping[str, str] | None = None
+    ) -> np.ndarray:
         """Return the position of every cell in `choices`, ``(n_rows,)`` int; an unknown one is a problem and -1.
 
         Parameters
@@ -137,8 +139,11 @@ class Table:
         choices : sequence of str
         where : str
             Where the choices stand, for the message: ``"stimuli.csv"``.
+        spelled : mapping of str to str, optional
+            Other ways to write a choice.
         """
         position = {name: at for at, name in enumerate(choices)}
+        position |= {cell: position[name] for cell, name in (spelled or {}).items()}
         cells = self.texts(column)
         guesses: dict[str, str] = {}
         for line, cell in zip(self.lines, cells, strict=True):

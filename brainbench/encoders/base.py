@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
@@ -148,7 +148,7 @@ class Encoder(ABC):
         --------
         brainbench.features.store.FeatureStore : keeps them on disk, whatever their size.
         """
-        shown = stimuli if isinstance(stimuli, Stimuli) else Stimuli.of(stimuli)
+        shown = self.view(stimuli if isinstance(stimuli, Stimuli) else Stimuli.of(stimuli))
         self.check_modality(shown)
         names = [layer.name for layer in self.select(layers)]
         batches = list(self.encode(shown, names, pool))
@@ -170,9 +170,13 @@ class Encoder(ABC):
         """Return what the report warns of: what of these stimuli it does not read. Computes no features."""
         return []
 
+    def view(self, stimuli: Stimuli) -> Stimuli:
+        """Return what this encoder reads of the stimuli: of images with captions, one of texts reads these."""
+        return stimuli.seen_by(self.modalities)
+
     def check_modality(self, stimuli: Stimuli) -> None:
         """Raise a UserError when the stimuli are not what this encoder reads."""
-        if stimuli.modality not in self.modalities:
+        if self.view(stimuli).modality not in self.modalities:
             raise UserError(
                 f"encoder '{self.name}' reads {' or '.join(self.modalities)} stimuli, "
                 f"the data set has {stimuli.modality} stimuli"
@@ -242,12 +246,7 @@ class ShuffledEncoder(Encoder):
             batches = list(self.encoder.encode(stimuli, layers, pool))
             yield {layer: np.concatenate([batch[layer] for batch in batches])[source] for layer in layers}
             return
-        shuffled = replace(
-            stimuli,
-            load=lambda index: stimuli.load(source[index]),
-            content_digests=[stimuli.content_digests[index] for index in source],
-        )
-        yield from self.encoder.encode(shuffled, layers, pool)
+        yield from self.encoder.encode(stimuli.take(np.asarray(source)), layers, pool)
 
 
 def _derangement(n: int, rng: np.random.Generator) -> np.ndarray:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from brainbench.core.errors import UserError
 from brainbench.core.registry import imported
-from brainbench.data.base import Context, Stimuli
+from brainbench.data.base import Context, Stimuli, subject_named, subjects_asked
 from brainbench.data.roots import resolve_root
 from brainbench.encoders.base import Pool
 from brainbench.encoders.capture import Tap, log_power
@@ -111,8 +111,9 @@ class EegEncoder(NetworkEncoder):
 
     def _read(self) -> list[Trials]:
         wanted: Any = dataset_settings(self.settings.recordings).subjects
-        subjects = self._dataset.subjects if wanted == "all" else list(wanted)
-        unknown = [name for name in subjects if name not in self._dataset.subjects]
+        known = self._dataset.subjects
+        subjects = subjects_asked(known, wanted)
+        unknown = [name for name in ([] if wanted == "all" else wanted) if subject_named(known, name) is None]
         if unknown or not subjects:
             raise UserError(f"encoder '{self.name}': trained_on: no recordings of {', '.join(unknown) or 'anybody'}")
         members = [self._dataset.trials(subject) for subject in subjects]

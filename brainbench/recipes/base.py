@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from brainbench.core.errors import did_you_mean, one_of
 
@@ -15,6 +16,14 @@ class Section(BaseModel):
 
     # Built when something is first validated: nouns of packages, which extend these models, are known only then.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Name = Annotated[str, BeforeValidator(_as_text)]
+"""The name of a subject, a session or a run, which people write as a number too."""
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,13 @@ _Loader.add_implicit_resolver(
 )
 
 
+_Loader.yaml_implicit_resolvers["0"] = [
+    # `01` is a name: YAML 1.1 takes it for an octal number, 1.2 for 1, and subjects are called so.
+    ("tag:yaml.org,2002:str", re.compile(r"^0[0-9]+$")),
+    *_Loader.yaml_implicit_resolvers["0"],
+]
+
+
 class _Document:
     """Plain values with the place of each."""
 
@@ -255,7 +262,7 @@ def _apply(values: Any, override: str, document: _Document) -> None:
     if not equals or not parts:
         raise UserError(f"--set {override}: write it as key.path=value, for example --set seed=1")
     try:
-        value = yaml.load(raw, Loader=_Loader) if raw else None
+        value = plain_value(raw)
     except yaml.YAMLError:
         raise UserError(f"--set {override}: the value is not YAML") from None
     document.overridden.append(tuple(parts))
@@ -276,6 +283,11 @@ def _apply(values: Any, override: str, document: _Document) -> None:
         place[last] = value
     else:
         raise UserError(f"--set {override}: '{key_path(parts)}' cannot be set in {document.source}")
+
+
+def plain_value(text: str) -> Any:
+    """Return the value that a text stands for in a recipe, as ``--set`` takes it; nothing is null."""
+    return yaml.load(text, Loader=_Loader) if text else None
 
 
 def _check_tags(values: dict[str, Any], document: _Document) -> None:

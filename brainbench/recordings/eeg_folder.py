@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.base import Context
+from brainbench.data.base import Context, subjects_asked
 from brainbench.recipes.datasets import EegFolderSettings
 from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.channels import of_kind, set_types
@@ -67,7 +67,7 @@ class EegFolder(RecordingDataset):
 
     def files(self) -> list[Path]:  # noqa: D102
         own = self.own
-        rows = self.table if own.subjects == "all" else self.table[self.table["subject"].isin(own.subjects)]
+        rows = self.table[self.table["subject"].isin(subjects_asked(self.subjects, own.subjects))]
         tables = [self.root / own.recordings, *([] if self.events is None else [self.root / own.events])]
         return [*tables, *[file for path in rows["path"] for file in files_of(self.root / path)]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,8 +132,18 @@ def _open(settings: MoabbSettings) -> Any:
 
 @contextmanager
 def _own_files(root: Path | None) -> Iterator[None]:
-    """Let MOABB look below `root`, and ask no mirror for files that may be there already."""
-    values = {"MOABB_DOWNLOAD_PROVIDER": "upstream"} | ({} if root is None else {"MNE_DATA": str(root)})
+    """Let MOABB look below `root`, and ask no mirror for files that may be there already.
+
+    `root` is what MNE_DATA would name, or the folder of one data set inside of it, ``MNE-<code>-data``. Folders of
+    single data sets that MNE remembers from earlier downloads would win over MNE_DATA; here they do not.
+    """
+    values = {"MOABB_DOWNLOAD_PROVIDER": "upstream"}
+    if root is not None:
+        import mne
+
+        parent = str(root.parent if re.fullmatch(r"MNE-.+-data", root.name) else root)
+        known = [name for name in (*mne.get_config(), *os.environ) if re.fullmatch(r"MNE_DATASETS_.+_PATH", name)]
+        values |= dict.fromkeys(("MNE_DATA", *known), parent)
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import Context
+from brainbench.data.base import Context, subjects_asked
 from brainbench.recipes.datasets import PhysionetMiSettings
 from brainbench.recordings.base import RecordingDataset, relative
 from brainbench.recordings.channels import set_types
@@ -88,8 +88,7 @@ class PhysionetMi(RecordingDataset):
         return self._subjects
 
     def files(self) -> list[Path]:  # noqa: D102
-        wanted = self._subjects if self.settings.subjects == "all" else self.settings.subjects
-        return [path for subject in wanted if subject in self._subjects for path in self._paths(subject)]
+        return [path for one in subjects_asked(self._subjects, self.settings.subjects) for path in self._paths(one)]
 
     def notes(self) -> list[str]:  # noqa: D102
         return list(self._notes)

@@ -15,6 +15,7 @@ from brainbench.core.errors import UserError
 from brainbench.core.order import natural
 from brainbench.data.check import check_dataset
 from brainbench.data.layouts.bids.files import agree, entities_of, find_runs, identity_of, read_events
+from brainbench.data.layouts.bids.shown import Names
 from tests.data.bids_folder import INSIDE, write_bids
 from tests.data.test_bids import open_bids
 
@@ -310,7 +311,7 @@ def test_random_events_are_read_as_pandas_reads_them(rows, order, tmp_path_facto
     path = tmp_path_factory.mktemp("events") / "events.tsv"
     frame = pd.DataFrame(rows, columns=["onset", "duration", "stim", "cue"])
     frame[order].to_csv(path, sep="\t", index=False)
-    found = read_events(path, "stim", ["s0", "s1", "s2"], "stimuli.csv", 240.0)
+    found = read_events(path, "stim", Names(["s0", "s1", "s2"], "stimuli.csv"), 240.0)
     shown = frame[~frame["stim"].isin(["n/a", ""])].sort_values("onset", kind="stable")
     np.testing.assert_array_equal(found.onset, shown["onset"])
     np.testing.assert_array_equal(found.duration, shown["duration"])

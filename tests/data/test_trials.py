@@ -1,13 +1,15 @@
 """Recordings: what is read, what is cut, and what is refused with one clear message."""
 
+import os
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.recording_files import write_recording
 from brainbench.core.errors import UserError
-from brainbench.data.base import Context
+from brainbench.data.base import Context, choose_subjects
 from brainbench.data.check import check_dataset
 from brainbench.data.roots import resolve_root
 from brainbench.recipes.datasets import DATASETS, dataset_settings
@@ -177,10 +179,83 @@ def test_a_damaged_file_is_one_message(tmp_path, real_data):
             folder(tmp_path, events="annotations").trials("s1")
 
 
+def test_the_table_of_channels_that_bids_puts_beside_a_recording(tmp_path):
+    names = [*CHANNELS, "X1"]
+    raw, onsets, labels = make_raw(names=names)
+    for stem in ("sub-1_run-1_eeg", "sub-1_run-2_eeg"):
+        write_recording(tmp_path / f"{stem}.vhdr", raw)
+    files = [f"sub-1_run-{run}_eeg.vhdr" for run in (1, 2)]
+    pd.DataFrame({"path": files, "subject": "s1", "run": ["1", "2"]}).to_csv(tmp_path / "recordings.csv", index=False)
+    events = pd.DataFrame({"onset": onsets, "label": labels})
+    pd.concat([events.assign(path=path) for path in files]).to_csv(tmp_path / "events.csv", index=False)
+    assert folder(tmp_path, repeated_trials="keep").trials("s1").ch_names == names
+    table = tmp_path / "sub-1_run-2_channels.tsv"
+    rows = pd.DataFrame({"name": [*names, "gone"], "type": ["EEG"] * 4 + ["VEOG", "EEG"]})
+    rows.to_csv(tmp_path / "sub-1_run-1_channels.tsv", sep="\t", index=False)
+    rows.assign(status=["good", "Bad", *["good"] * 4]).to_csv(table, sep="\t", index=False)
+    dataset = folder(tmp_path, repeated_trials="keep", other_channels="keep")
+    assert dataset.trials("s1").ch_names == ["C3", "C4", "Pz"] and table in dataset.files()
+    said = "\n".join(map(str, dataset.account("s1")))
+    assert f"kinds and 1 bad channel from {table.name}, which also names 1 channel: gone that the recording" in said
+    assert "1 channel: Cz left out: marked bad in the file" in said
+    table.write_text("name\ttype\nA1\tEEG\n")
+    with pytest.raises(UserError, match="none of its 1 channels is in the recording, such as 'A1'"):
+        folder(tmp_path).trials("s1")
+    table.write_text("channel,kind\n")
+    with pytest.raises(UserError, match="not a table of channels"):
+        folder(tmp_path).trials("s1")
+
+
+def test_a_recording_of_the_folder_is_read_as_a_new_one_is(tmp_path):
+    """Evaluation and `apply` see the same samples whatever a file says of itself."""
+    raw, onsets, labels = make_raw(names=["C3", "Cz", "C4", "Pz", "Fz", "HEOG"])
+    raw.set_montage("colin27_1005", on_missing="ignore", verbose="ERROR")
+    raw.set_channel_types({"HEOG": "eog"}, verbose="ERROR").set_eeg_reference(projection=True, verbose="ERROR")
+    raw.info["bads"] = ["Pz"]
+    marks = mne.Annotations([*onsets, 12.5], [0.0] * len(onsets) + [0.5], [*labels, "BAD_cough"])
+    raw = mne.io.RawArray(raw.get_data(), raw.info, first_samp=321, verbose="ERROR").set_annotations(marks)
+    raw.save(tmp_path / "a_raw.fif", verbose="ERROR")
+    (tmp_path / "recordings.csv").write_text("path,subject,run\na_raw.fif,s1,1\n")
+    for choice in ("interpolate", "keep"):
+        dataset = folder(tmp_path, events="annotations", bad_channels=choice, channels=["C3", "Pz", "C4"], band=None)
+        trials = dataset.trials("s1")
+        new = dataset.read_new(tmp_path / "a_raw.fif", trials.info).recording
+        samples, n = new.raw.get_data(), trials.X.shape[-1]
+        starts = np.round(trials.onset * SFREQ).astype(int)
+        assert new.raw.ch_names == trials.ch_names and len(trials) == len(onsets) - 1
+        np.testing.assert_array_equal(trials.X, [samples[:, at : at + n] for at in starts])
+
+
+def test_a_label_that_no_event_has_is_said_or_refused(tmp_path):
+    raw, onsets, labels = make_raw()
+    raw.set_annotations(mne.Annotations(onsets, 0.0, labels))
+    raw.save(tmp_path / "a_raw.fif", verbose="ERROR")
+    (tmp_path / "recordings.csv").write_text("path,subject,run\na_raw.fif,s1,1\n")
+    named = {"left": "left", "right": "right", "Right": "right"}
+    account = folder(tmp_path, events="annotations", labels=named).account("s1")
+    assert any("'Right' meets no event of s1" in str(row) for row in account)
+    with pytest.raises(UserError, match=r"no event is called 'rigth'; did you mean 'right'"):
+        folder(tmp_path, events="annotations", labels={"left": "left", "rigth": "right"}).trials("s1")
+
+
+def test_moabb_looks_below_the_root_whichever_folder_it_is(tmp_path, monkeypatch):
+    download = pytest.importorskip("moabb.datasets.download")
+    from brainbench.recordings.moabb import _own_files
+
+    own = tmp_path / "MNE-bnci-data"
+    own.mkdir()
+    monkeypatch.setenv("MNE_DATASETS_BNCI_PATH", str(tmp_path / "elsewhere"))  # an earlier download
+    for root in (tmp_path, own):
+        with _own_files(root):
+            assert str(download.get_dataset_path("BNCI", None)) == str(tmp_path)
+    assert os.environ["MNE_DATASETS_BNCI_PATH"] == str(tmp_path / "elsewhere") and "MNE_DATA" not in os.environ
+
+
 def test_a_moabb_data_set_by_name(tmp_path):
     pytest.importorskip("moabb")
     values = {"name": "moabb", "dataset": "FakeDataset", "parameters": {"n_subjects": 2, "n_sessions": 2, "n_runs": 2}}
-    dataset = DATASETS.builder("moabb").open(dataset_settings(values), None, Context())
+    dataset = DATASETS.builder("moabb").open(dataset_settings(values | {"subjects": [1]}), None, Context())
+    assert choose_subjects(dataset, dataset.settings.subjects) == ["1"]
     trials = dataset.trials("1")
     assert set(trials.session) == {"0", "1"} and len(set(trials.label)) == 3
     raw = dataset.source.get_data([1])[1]["0"]["0"].load_data()

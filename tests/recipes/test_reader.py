@@ -152,6 +152,18 @@ def test_good_recipe_and_numbers_as_written():
     assert "execution" not in recipe.science()
 
 
+@pytest.mark.parametrize(
+    ("written", "read"), [("[01, 010]", ["01", "010"]), ("[1, 2]", ["1", "2"]), ("[008]", ["008"])]
+)
+def test_subjects_may_be_numbers_with_or_without_zeros(written, read):
+    """YAML 1.1 would take 010 for the number 8."""
+    text = f"kind: encode\ndataset: {{name: alice, subjects: {written}}}\nencoders: [{{name: a, family: random}}]\n"
+    assert parse_recipe(text, "my.yaml").dataset.subjects == read
+    assert parse_recipe(text, "my.yaml", [f"dataset.subjects={written}"]).dataset.subjects == read
+    with pytest.raises(RecipeError, match="valid string"):
+        parse_recipe(text.replace(written, "[true]"), "my.yaml")
+
+
 def test_overrides_are_validated_like_the_file():
     recipe = parse_recipe(GOOD, "my.yaml", ["seed=7", "encoders[1].image_size=8", "significance.n_permutations=10"])
     assert recipe.seed == 7

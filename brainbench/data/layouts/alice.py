@@ -11,7 +11,7 @@ import numpy as np
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
 from brainbench.data.account import RunUse
-from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli, subject_named
 from brainbench.data.tables import read_text
 from brainbench.data.textgrid import read_intervals
 from brainbench.recipes.datasets import AliceSettings
@@ -63,8 +63,9 @@ class Alice(Dataset):
         if isinstance(settings.subjects, list):
             dataset = cls(settings, root)
             for subject in settings.subjects:
-                if subject in dataset._refused:
-                    raise UserError(f"dataset.subjects: {dataset._refused[subject]}")
+                refused = subject_named([*dataset.subjects, *dataset._refused], subject)
+                if refused in dataset._refused:
+                    raise UserError(f"dataset.subjects: {dataset._refused[refused]}")
             return dataset
         return cls(settings, root)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.core.order import natural
-from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.images import SubsetMasker, read_background, with_all, without_empty
 from brainbench.data.layouts.designs import (
     Clock,
@@ -46,8 +46,7 @@ class Folder(Dataset):
         self.simulated = settings.simulated
         self.aligned_targets = settings.aligned_targets
         self._subjects = self._find_subjects()
-        wanted = self._subjects if settings.subjects == "all" else settings.subjects
-        self._chosen = [subject for subject in self._subjects if subject in set(wanted)]
+        self._chosen = subjects_asked(self._subjects, settings.subjects)
         self._check_files()
         self._table = read_stimuli(root / settings.stimuli, settings.modality, continuous=settings.continuous)
         self._trials: dict[str, Design] = {}

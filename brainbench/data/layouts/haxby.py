@@ -15,7 +15,7 @@ from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.core.order import natural
 from brainbench.data.account import RunUse
-from brainbench.data.base import Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.images import load_image, open_image, readable
 from brainbench.data.tables import read_text
 from brainbench.recipes.datasets import HaxbySettings
@@ -81,9 +81,7 @@ class Haxby(Dataset):
     def files(self) -> list[Path]:
         """Return recordings, events and masks."""
         files = []
-        for subject in self.subjects:
-            if self.settings.subjects != "all" and subject not in self.settings.subjects:
-                continue
+        for subject in subjects_asked(self.subjects, self.settings.subjects):
             if subject in self._bids_like:
                 for folder in self._run_folders(subject):
                     files += [self._image(folder), self._events(folder)]

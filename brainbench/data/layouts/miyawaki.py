@@ -13,7 +13,7 @@ import numpy as np
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.account import RunUse, rows_by_run
-from brainbench.data.base import Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.images import check_grid, load_image
 from brainbench.recipes.datasets import MiyawakiSettings
 
@@ -78,8 +78,7 @@ class Miyawaki(Dataset):
     def files(self) -> list[Path]:
         """Return the files read."""
         if self._npz:
-            wanted = self.settings.subjects
-            return [path for subject, path in self._npz.items() if wanted == "all" or subject in wanted]
+            return [self._npz[subject] for subject in subjects_asked(self.subjects, self.settings.subjects)]
         runs = [*self._nilearn("func", "*.nii.gz"), *self._nilearn("label", "*.csv")]
         return [*runs, self._mask, *self._roi_files]
 

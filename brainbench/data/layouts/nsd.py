@@ -16,7 +16,7 @@ from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.remembered import remembered_digest
 from brainbench.data.account import RunUse
 from brainbench.data.array_cache import cached_arrays
-from brainbench.data.base import Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.containers import opened_hdf5
 from brainbench.data.images import SubsetMasker, check_grid, fitted_masker, open_image, read_mask, readable, with_all
 from brainbench.data.layouts.matrices import flat_columns, load_npy, name_some
@@ -102,9 +102,7 @@ class Nsd(Dataset):
         files += [path for path in (self._info_path, self.root / SYNTHETIC) if path.is_file()]
         if self._captions is not None:
             files.append(self._captions)
-        for subject in self.subjects:
-            if self.settings.subjects != "all" and subject not in self.settings.subjects:
-                continue
+        for subject in subjects_asked(self.subjects, self.settings.subjects):
             files += [self._roi(subject, name) for name in (MASK, *self.settings.rois)]
             tables = [self._label_table(subject, name) for name in self.settings.rois]
             files += [path for path in tables if path.is_file()]

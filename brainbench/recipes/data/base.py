@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from brainbench.core.errors import did_you_mean
+from brainbench.recipes.base import Name
 from brainbench.recipes.catalogue import Noun
 
 STARTERS: dict[str, list[dict[str, Any]]] = {
@@ -38,14 +39,16 @@ class DatasetSettings(Noun):
     """What a template needs of its section; everything else comes from the defaults."""
     begins: ClassVar[dict[str, Any]] = {}
     """What a template says outside of the section, where a kind has it: how rows are held out, and into which folds."""
+    distances: ClassVar[bool] = False
+    """Whether it holds distances between stimuli in place of responses to them."""
     decodes: ClassVar[str | None] = None
     """A label of its rows that a template decodes; None where it has none."""
     name: str
     """Which data set (`brainbench list datasets`)."""
     root: str | None = Field(None, examples=["/data/my-study"])
     """Folder of the data set; without it BRAINBENCH_DATA/<name>."""
-    subjects: Literal["all"] | list[str] = "all"
-    """`all`, or a list of subjects by name."""
+    subjects: Literal["all"] | list[Name] = "all"
+    """`all`, or a list of subjects by name, or by number where only one has it."""
 
     @property
     def modality_shown(self) -> str | None:

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from brainbench.recipes.base import Name
 from brainbench.recipes.data.base import DatasetSettings, check_pattern
 
 
@@ -101,17 +102,26 @@ class BidsSettings(DatasetSettings):
     task: str = Field(pattern=r"^[A-Za-z0-9+]+$", examples=["objects"])
     """Task label."""
     space: str = Field("MNI152NLin2009cAsym", pattern=r"^[A-Za-z0-9+]+$")
-    """Space label of the preprocessed images: volumes, pairs of surfaces (`fsaverage5`), or CIFTI (`fsLR`)."""
+    """Space label of the preprocessed images: volumes, pairs of surfaces (`fsaverage5`), or CIFTI (`fsLR`); `native`
+    for those without one, as the scanner saw them, whose runs fMRIPrep does not bring together."""
     resolution: str | None = Field(None, examples=["2"])
-    """Label after `res-` or `den-`, where a space comes in several resolutions."""
+    """Label after `res-` or `den-`, where a space comes in several resolutions; `none` for images without one."""
+    sessions: Literal["all"] | list[Name] = "all"
+    """`all`, or a list of sessions by name or number."""
+    runs: Literal["all"] | list[Name] = "all"
+    """`all`, or a list of runs by number."""
+    leave_out: list[Name] = Field([], examples=[["sub-01_run-2"]])
+    """Recordings to leave out, by what tells them from others: `sub-01_run-2`, or `ses-2` for that of everybody."""
     derivatives: str = "derivatives/fmriprep"
-    """Folder of the preprocessed images, relative to root."""
+    """Folder of the preprocessed images, relative to root; `root` may be that folder itself."""
     stimuli: str = "stimuli.csv"
-    """Table with columns `id` and `path` or `text`, relative to root."""
+    """Table with columns `id` and `path` or `text`, relative to root; where there is no `stimuli.csv`, the files that
+    the events name, which BIDS keeps in `stimuli/`."""
     modality: Literal["image", "text"] = "image"
     """What the stimuli are."""
     stimulus_column: str = "stim_file"
-    """Column of events.tsv that names the stimulus of each event; n/a marks events that show none."""
+    """Column of events.tsv that names the stimulus of each event, by id, path, file name or its stem; n/a marks events
+    that show none."""
     betas: Literal["trial", "block", "glmsingle"] = "trial"
     """One beta per event (least squares all), one per stimulus and run, or GLMsingle's files."""
     glmsingle: str = "derivatives/glmsingle/{subject}/betas.npy"
@@ -133,7 +143,7 @@ class BidsSettings(DatasetSettings):
     """Haemodynamic response of the GLM."""
     atlas: str | None = Field(None, examples=["atlas.nii.gz"])
     """Atlas, relative to root: an image of whole-number labels with its table (index, name) beside it, a .dlabel.nii
-    for CIFTI, or label.gii with {hemi} for surfaces."""
+    for CIFTI, or label.gii with {hemi} for surfaces; or `aseg` or `aparcaseg`, fMRIPrep's own of every subject."""
     empty_rois: Literal["refuse", "drop"] = "drop"
     """What happens to regions of the atlas without a target."""
     mask: str | None = Field(None, examples=["{subject}/mask.nii.gz"])
@@ -146,6 +156,11 @@ class BidsSettings(DatasetSettings):
         if value is not None and value.endswith(".gii") != ("{hemi}" in value):
             raise ValueError("GIFTI files come in pairs: write {hemi} where they say L and R, and in no other path")
         return value
+
+    @property
+    def segmentation(self) -> str | None:
+        """Which of fMRIPrep's own segmentations is the atlas."""
+        return self.atlas if self.atlas in ("aseg", "aparcaseg") else None
 
     @property
     def labels_inside(self) -> bool:
@@ -166,3 +181,37 @@ class BidsSettings(DatasetSettings):
                 "`high_pass_s: null`"
             )
         return self
+
+
+class RdmSettings(DatasetSettings):
+    """Distances between stimuli that were computed elsewhere: RDMs of participants and regions."""
+
+    built_by = "brainbench.data.layouts.rdms:Rdms"
+    distances = True
+    example = {"rdms": "{subject}.npy", "rois": ["V1"]}
+    name: Literal["rdm"] = "rdm"
+    stimuli: str = "stimuli.csv"
+    """Table of the stimuli, relative to root: `id`, `path` or `text`, any labels; its order is that of the RDMs, unless
+    a file names its stimuli."""
+    modality: Literal["image", "text", "sound"] = "image"
+    """What a stimulus is."""
+    rdms: str = Field("{subject}.npy", examples=["rdms.hdf5", "{subject}_{roi}.npy", "92_brainRDMs.mat"])
+    """RDMs, relative to root: .npy, .mat, or rsatoolbox's .hdf5; with {subject} and {roi} where files are many."""
+    rois: list[str] | None = Field(None, examples=[["V1", "LO"]])
+    """Names of the regions: those of a file that names none, in its order; else those that are taken of a file."""
+    variable: str | None = Field(None, examples=["RDMs"])
+    """Variable of a .mat file; without it the only one that can be RDMs."""
+
+    @field_validator("rdms")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if not value.endswith((".npy", ".mat", ".h5", ".hdf5")):
+            raise ValueError(f"'{value}' is none of .npy, .mat, .h5, .hdf5")
+        return check_pattern(value, ("subject", "roi")) or value
+
+    @field_validator("rois")
+    @classmethod
+    def _each_once(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and (not value or len(set(value)) < len(value)):
+            raise ValueError("name every region once, or none: leave `rois` out")
+        return value

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from brainbench.recipes.base import Name
 from brainbench.recipes.datasets import DatasetSettings, RecordingSettings
 from brainbench.recipes.kinds.base import Recipe
 from brainbench.recipes.parts import distinct_names
@@ -24,9 +25,9 @@ class PretrainRecipe(Recipe):
 
     kind: Literal["pretrain"] = "pretrain"
     """What the recipe does."""
-    held_out: list[str] = Field(min_length=1, examples=[["S003"]])
+    held_out: list[Name] = Field(min_length=1, examples=[["S003"]])
     """Participants that training never sees, and that every number of the report is about."""
-    validation: list[str] = Field([], examples=[["S002"]])
+    validation: list[Name] = Field([], examples=[["S002"]])
     """Participants whose loss chooses the weights; without any the last weights, or their moving average, are taken."""
     seconds: float = Field(4.0, gt=0)
     """Length of a segment."""

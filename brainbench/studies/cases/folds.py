@@ -103,6 +103,8 @@ def split_rows(rows: Rows, features: Features, recipe: Recipe) -> Split:
     kind = settings.scheme
     if continuous is not None and kind == "auto":
         kind = "contiguous"
+    if continuous is not None and kind == "paper":
+        raise UserError("folds.scheme: 'paper' is for trial designs; continuous designs take 'contiguous'")
     if continuous is not None and kind not in ("contiguous", "predefined", "grouped", "leave-one-out"):
         raise UserError(
             f"folds.scheme: '{kind}' would put neighbouring volumes into training and test; continuous designs take "

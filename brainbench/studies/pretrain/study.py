@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.data.base import subject_named, subjects_asked
 from brainbench.networks.store import NetworkStore
 from brainbench.networks.tokens.trained import usages
 from brainbench.networks.tokens.training import MaskedTraining, Person, TokenTraining
@@ -47,19 +48,19 @@ class PretrainStudy(Study[PretrainRecipe]):
         recipe, there = self.recipe, self.opened.subjects
         for place, names in (("held_out", recipe.held_out), ("validation", recipe.validation)):
             for name in names:
-                if name not in there:
+                if subject_named(there, name) is None:
                     raise UserError(
                         f"`{place}` names '{name}', who is not among the recipe's participants"
                         f"{did_you_mean(name, there)}",
                         hint=f"participants: {one_of(there)}",
                     )
-        apart = {*recipe.held_out, *recipe.validation}
-        training = [name for name in there if name not in apart]
+        held_out, validation = subjects_asked(there, recipe.held_out), subjects_asked(there, recipe.validation)
+        training = [name for name in there if name not in {*held_out, *validation}]
         if not training:
             raise UserError(
                 "`held_out` and `validation` leave nobody to train on", hint=f"participants: {one_of(there)}"
             )
-        return {"training": training, "validation": recipe.validation, "held_out": recipe.held_out}
+        return {"training": training, "validation": validation, "held_out": held_out}
 
     @cached_property
     def segments(self) -> dict[str, Segments]:
@@ -130,7 +131,7 @@ class PretrainStudy(Study[PretrainRecipe]):
     def trial_units(self) -> dict[str, list[Unit]]:
         """What the networks do with the recordings of people held out."""
         recipe, found = self.recipe, {}
-        for name in recipe.held_out:
+        for name in self.parts["held_out"]:
             one = self.segments[name]
             key = {"network": self.tokenizer.key, "person": one.digest(), "parts": recipe.withhold, "seed": recipe.seed}
             found[name] = [Unit("reconstruct", f"{name}, reconstruction", key, _trial(self, name))]
@@ -216,13 +217,13 @@ class PretrainStudy(Study[PretrainRecipe]):
         n = len(self.parts["training"])
         return (
             f"How well does a tokenizer that was trained on {n} {'person' if n == 1 else 'people'} read "
-            f"{joined(self.recipe.held_out)}, whom it has never seen?"
+            f"{joined(self.parts['held_out'])}, whom it has never seen?"
         )
 
     def claims(self, outcome: Outcome) -> list[str]:
         """Return r of withheld sensors beside what needs no network."""
         said = []
-        for name in self.recipe.held_out:
+        for name in self.parts["held_out"]:
             value = {
                 row["encoder"]: row["value"]
                 for row in outcome.rows

@@ -13,15 +13,25 @@ from brainbench.core.order import natural
 from brainbench.core.remembered import remembered_digest
 from brainbench.data.account import RunUse
 from brainbench.data.array_cache import cached_arrays
-from brainbench.data.base import Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.images import SubsetMasker, label_table_of, with_all, without_empty
 from brainbench.data.layouts.bids.betas import OpenRun, check_durations, first_level
+from brainbench.data.layouts.bids.chosen import check_confounds, choose_runs, folders_of
 from brainbench.data.layouts.bids.confounds import chosen_confounds
-from brainbench.data.layouts.bids.files import VOLUMES, BidsRun, events_file, find_runs, read_events
+from brainbench.data.layouts.bids.files import (
+    MISSING,
+    NATIVE,
+    VOLUMES,
+    BidsRun,
+    events_file,
+    find_runs,
+    read_events,
+)
 from brainbench.data.layouts.bids.places import Place, place_of
+from brainbench.data.layouts.bids.shown import FOLDER, Names, stimuli_of_events
 from brainbench.data.layouts.bids.timing import read_timing
 from brainbench.data.layouts.matrices import absent_columns, flat_columns
-from brainbench.data.stimulus_files import read_stimuli
+from brainbench.data.stimulus_files import StimulusTable, read_stimuli
 from brainbench.data.surfaces import HEMISPHERES
 from brainbench.data.tables import read_table
 from brainbench.recipes.datasets import BidsSettings
@@ -42,10 +52,17 @@ class Bids(Dataset):
         self.settings = settings
         self.root = root
         self.context = context
-        self._files = find_runs(root / settings.derivatives, settings.task, settings.space, settings.resolution)
-        wanted = self.subjects if settings.subjects == "all" else settings.subjects
-        self._chosen = [subject for subject in self.subjects if subject in set(wanted)]
-        self._table = read_stimuli(root / settings.stimuli, settings.modality)
+        self.derived, self.raw = folders_of(root, settings.derivatives)
+        found = find_runs(self.derived, settings.task, settings.space, settings.resolution)
+        self._files, self._left_out = choose_runs(found, settings)
+        self._chosen = subjects_asked(self.subjects, settings.subjects)
+        if self._models and settings.confounds:
+            for subject in self._chosen:
+                check_confounds(self._files[subject])
+        self._table = self._stimuli()
+        files = [path for path in self._table.files if path != self._table.path]
+        folders = [self._table.path.parent, self.raw, self.raw / FOLDER]
+        self._names = Names(self._table.stimuli.ids, self._table.path.name, files, folders)
         self._runs = {subject: [self._open(run) for run in self._files[subject]] for subject in self._chosen}
         if self._models:
             for runs in self._runs.values():
@@ -77,15 +94,22 @@ class Bids(Dataset):
                 files += self._confound_files(run.files)
             files += self._mask_files(subject)
             if self.settings.atlas is not None:
-                atlas = self._paths("atlas", subject)
+                atlas = self._atlas(subject)
                 files += atlas if self.settings.labels_inside else [*atlas, label_table_of(atlas[0])]
             if self.settings.betas == "glmsingle":
                 files += self._paths("glmsingle", subject)
         return sorted(set(files))
 
     def notes(self) -> list[str]:
-        """Say what is odd about the stimuli."""
-        return list(self._table.notes)
+        """Say what is odd about the stimuli, which runs lie apart, and who has no run left."""
+        notes = list(self._table.notes)
+        if self.settings.space == NATIVE:
+            notes.append(
+                "space native: fMRIPrep brings every run to its own reference, not runs to each other; a voxel is the "
+                "same place in all of them only as far as the head stayed where it was"
+            )
+        gone = [subject for subject in self._left_out if subject not in self._files]
+        return notes + [f"{', '.join(gone)}: every run is left out by the recipe"] * bool(gone)
 
     def stimuli(self, subject: str) -> Stimuli:
         """Return the stimuli, the same for everyone."""
@@ -97,6 +121,21 @@ class Bids(Dataset):
             self._known[subject] = self._read(subject)
         return self._known[subject]
 
+    def _stimuli(self) -> StimulusTable:
+        """Return the stimuli of the table, or where there is none those that the events name."""
+        settings = self.settings
+        tables = [folder / settings.stimuli for folder in dict.fromkeys((self.root, self.raw))]
+        path = next((path for path in tables if path.is_file()), None)
+        if path is not None or settings.stimuli != type(settings).model_fields["stimuli"].default:
+            return read_stimuli(path or tables[0], settings.modality)
+        cells: set[str] = set()
+        for subject in self._chosen:
+            for run in self._files[subject]:
+                table = read_table(events_file(self.raw, run))
+                table.require(settings.stimulus_column)
+                cells |= set(table.texts(settings.stimulus_column, required=False))
+        return stimuli_of_events(cells - {"", MISSING}, self.raw, settings.modality, settings.stimulus_column)
+
     # Files -----------------------------------------------------------------------------------------------------
 
     def _paths(self, setting: str, subject: str) -> list[Path]:
@@ -104,6 +143,26 @@ class Bids(Dataset):
         pattern: str = getattr(self.settings, setting).replace("{subject}", subject)
         sides = HEMISPHERES if "{hemi}" in pattern else ("",)
         return [self.root / pattern.replace("{hemi}", side) for side in sides]
+
+    def _atlas(self, subject: str) -> list[Path]:
+        """Return the file of the atlas, or those of both hemispheres: a setting's, or fMRIPrep's own of the subject."""
+        name, run = self.settings.segmentation, self._files[subject][0]
+        if name is None:
+            return self._paths("atlas", subject)
+        ending = f"desc-{name}_dseg.nii.gz"
+        if not run.bold.name.endswith(VOLUMES):
+            raise UserError(f"dataset.atlas: fMRIPrep's `{name}` is for volumes; {run.bold.name} is none")
+        places = [run.beside(ending)]
+        if self.settings.space == "T1w":
+            anatomy = sorted(self.derived.glob(f"{subject}/**/anat/{subject}*_{ending}"))
+            places += [path for path in anatomy if "_space-" not in path.name]
+        found = next((path for path in places if path.is_file()), None)
+        if found is None:
+            raise UserError(
+                f"dataset.atlas: {places[0]} is not there",
+                hint="fMRIPrep writes it beside the images where FreeSurfer ran; another atlas is named by its path",
+            )
+        return [found]
 
     @property
     def _models(self) -> bool:
@@ -118,7 +177,7 @@ class Bids(Dataset):
         return [run.confounds(), *([sidecar] if sidecar.is_file() else [])]
 
     def _open(self, run: BidsRun) -> OpenRun:
-        timing = read_timing(self.root, run)
+        timing = read_timing(self.raw, run)
         for path in self._confound_files(run)[:1]:
             n_rows = len(read_table(path))
             if n_rows != timing.n_volumes:
@@ -127,11 +186,8 @@ class Bids(Dataset):
                     hint="volumes were cut from one and not from the other: cut the same rows from the table, and take "
                     "their time from the onsets of the events",
                 )
-        ids = self._table.stimuli.ids
         end = timing.t_r * timing.n_volumes
-        events = read_events(
-            events_file(self.root, run), self.settings.stimulus_column, ids, self._table.path.name, end
-        )
+        events = read_events(events_file(self.raw, run), self.settings.stimulus_column, self._names, end)
         if not len(events):
             raise UserError(f"{events.path}: no event shows a stimulus")
         return OpenRun(run, timing, events)
@@ -186,7 +242,7 @@ class Bids(Dataset):
             raise UserError(f"{subject}: none of the {len(keep)} {place.called} has betas that change")
         rois, path = place.structures(), runs[0].files.bold
         if settings.atlas is not None:
-            atlas = self._paths("atlas", subject)
+            atlas = self._atlas(subject)
             rois, more = place.rois(atlas, settings.empty_rois)
             notes, path = notes + more, atlas[0]
         if rois:
@@ -207,7 +263,7 @@ class Bids(Dataset):
             space=place.space,
             labels=labels,
             notes=notes,
-            account=[row for rows in account for row in rows],
+            account=[*[row for rows in account for row in rows], *self._left_out.get(subject, [])],
         )
 
     def _account(self, run: OpenRun, n_betas: int) -> list[RunUse]:

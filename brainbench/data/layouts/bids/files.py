@@ -11,6 +11,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.order import natural
+from brainbench.data.layouts.bids.shown import Names
 from brainbench.data.surfaces import HEMISPHERES
 from brainbench.data.tables import Table, read_table
 
@@ -114,6 +115,10 @@ def identity_of(entities: dict[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((k, str(int(v)) if k in INDICES and v.isdigit() else v) for k, v in entities.items()))
 
 
+NATIVE = "native"
+"""What `space` is called where names have no label for it: the images as they were measured, corrected for motion."""
+
+
 def find_runs(derivatives: Path, task: str, space: str, resolution: str | None) -> dict[str, list[BidsRun]]:
     """Return the preprocessed runs of every subject, in order of session and run, counted as numbers.
 
@@ -123,8 +128,6 @@ def find_runs(derivatives: Path, task: str, space: str, resolution: str | None) 
         If nothing fits (with the tasks and spaces that are there), one run comes twice, or a file lies in the folder of
         another subject or session than its name says.
     """
-    if not derivatives.is_dir():
-        raise UserError(f"dataset.derivatives: {derivatives} is not a folder")
     images = [*derivatives.glob("sub-*/func/*_bold.*"), *derivatives.glob("sub-*/ses-*/func/*_bold.*")]
     images.sort(key=lambda path: natural(path.relative_to(derivatives).as_posix()))
     known = [(path, entities_of(path.name)) for path in images if path.name.endswith((VOLUMES, SURFACES, CIFTI))]
@@ -132,9 +135,9 @@ def find_runs(derivatives: Path, task: str, space: str, resolution: str | None) 
         (path, entities)
         for path, entities in known
         if entities.get("task") == task
-        and entities.get("space") == space
+        and entities.get("space", NATIVE) == space
         and entities.get("desc", "preproc") == "preproc"
-        and (resolution is None or resolution in (entities.get("res"), entities.get("den")))
+        and (resolution is None or resolution in ([entities[k] for k in ("res", "den") if k in entities] or ["none"]))
     ]
     if not fitting:
         _explain_nothing(derivatives, known, task, space, resolution)
@@ -178,6 +181,8 @@ def _explain_nothing(
         found = {
             entities[one] for _, entities in known for one in (key, "den" if key == "res" else key) if one in entities
         }
+        if key == "space" and any("space" not in entities for _, entities in known):
+            found.add(NATIVE)
         if value not in found:
             setting = "resolution" if key == "res" else key
             raise UserError(
@@ -260,7 +265,7 @@ class Events:
         return len(self.onset)
 
 
-def read_events(path: Path, column: str, ids: Sequence[str], where: str, end: float) -> Events:
+def read_events(path: Path, column: str, names: Names, end: float) -> Events:
     """Read a table of events.
 
     Parameters
@@ -268,10 +273,8 @@ def read_events(path: Path, column: str, ids: Sequence[str], where: str, end: fl
     path : Path
     column : str
         Column that names the stimulus; ``n/a`` or nothing where the event shows none.
-    ids : sequence of str
+    names : Names
         Known stimuli.
-    where : str
-        Where they stand, for messages.
     end : float
         Seconds until the last volume has been measured.
 
@@ -284,7 +287,7 @@ def read_events(path: Path, column: str, ids: Sequence[str], where: str, end: fl
     table.require("onset", "duration", column)
     cells = table.texts(column, required=False)
     shown: Table = table.rows([cell not in ("", MISSING) for cell in cells])
-    stimulus = shown.indices(column, ids, where)
+    stimulus = names.indices(shown, column)
     onset, duration = shown.numbers("onset", minimum=0.0), shown.numbers("duration", minimum=0.0)
     for line, time in zip(shown.lines, onset, strict=True):
         if time >= end:

@@ -1,0 +1,186 @@
+"""Folders as BIDS and fMRIPrep leave them: how stimuli are named, where derivatives lie, which runs are wanted."""
+
+import shutil
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from brainbench.core.errors import UserError
+from brainbench.data.base import choose_subjects, subject_named
+from tests.data.bids_folder import AFFINE, INSIDE, SHAPE, write_bids
+from tests.data.test_bids import open_bids
+from tests.data.test_bids_statements import derived, edit_events
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    root = tmp_path_factory.mktemp("folders") / "study"
+    write_bids(root, n_runs=2)
+    (root / "stimuli" / "set").mkdir(parents=True)
+    for index in range(8):
+        Image.fromarray(np.full((4, 4, 3), 30 * index, np.uint8)).save(root / "stimuli" / "set" / f"s{index}.png")
+    return root
+
+
+@pytest.fixture
+def own(original, tmp_path):
+    shutil.copytree(original, tmp_path / "study")
+    return tmp_path / "study"
+
+
+@pytest.fixture(scope="module")
+def expected(original):
+    """Return the name of the stimulus of every row, and the betas."""
+    responses = open_bids(original).responses("sub-01")
+    return [f"s{index}" for index in responses.stimulus], responses.data
+
+
+def call_stimuli(root, spelling):
+    """Write every cell of `stim_file` in another way."""
+    for run in (1, 2):
+        edit_events(root, run, lambda table: table.assign(stim_file=[
+            cell if cell == "n/a" else spelling.format(cell) for cell in table["stim_file"]
+        ]))  # fmt: skip
+
+
+def named_rows(root, **settings):
+    dataset = open_bids(root, modality="image", **settings)
+    responses = dataset.responses("sub-01")
+    ids = dataset.stimuli("sub-01").ids
+    return [ids[index].removeprefix("set/").removesuffix(".png") for index in responses.stimulus], dataset
+
+
+@pytest.mark.parametrize("spelling", ["{}", "{}.png", "set/{}.png", "stimuli/set/{}.png", "C:\\pictures\\{}.PNG"])
+@pytest.mark.parametrize("table", [True, False], ids=["stimuli.csv", "no table"])
+def test_an_event_names_its_stimulus_by_path_name_or_stem(own, expected, spelling, table):
+    call_stimuli(own, spelling)
+    (own / "stimuli.csv").unlink()
+    if table:
+        ids = [f"s{index}" for index in range(8)]
+        paths = [f"stimuli/set/{one}.png" for one in ids]
+        pd.DataFrame({"id": ids, "path": paths}).to_csv(own / "stimuli.csv", index=False)
+    found, dataset = named_rows(own)
+    assert found == expected[0]
+    assert any("there is no stimuli.csv: the 8 stimuli" in note for note in dataset.notes()) is not table
+    assert own / "stimuli" / "set" / "s3.png" in dataset.files()
+    assert all(path.is_file() for path in dataset.files())
+
+
+def test_a_name_of_two_files_or_of_none_is_refused(own):
+    (own / "stimuli.csv").unlink()
+    shutil.copytree(own / "stimuli" / "set", own / "stimuli" / "other")
+    with pytest.raises(UserError, match=r"'s0' is stimuli/other/s0.png or stimuli/set/s0.png"):
+        named_rows(own)
+    rows = [
+        {"id": f"{folder}-{i}", "path": f"stimuli/{folder}/s{i}.png"} for folder in ("set", "other") for i in range(8)
+    ]
+    pd.DataFrame(rows).to_csv(own / "stimuli.csv", index=False)
+    with pytest.raises(UserError, match=r"run-1_events.tsv:3  column 'stim_file': 's\d' may be 'set-\d' or 'other-\d'"):
+        named_rows(own)
+    shutil.rmtree(own / "stimuli")
+    (own / "stimuli.csv").unlink()
+    with pytest.raises(
+        UserError, match=r"'s0' names no file here(.|\n)*put the files into stimuli/, or write stimuli.csv"
+    ):
+        named_rows(own)
+
+
+def test_the_root_may_be_the_folder_of_derivatives(own, expected, tmp_path):
+    inside = open_bids(own / "derivatives" / "fmriprep", modality="text")
+    np.testing.assert_array_equal(inside.responses("sub-01").data, expected[1])
+    assert inside.responses("sub-01").digest() == open_bids(own).responses("sub-01").digest()
+    (own / "derivatives" / "fmriprep").rename(own / "derivatives" / "fmriprep-23.1.3")
+    with pytest.raises(
+        UserError, match=r"did you mean 'derivatives/fmriprep-23.1.3'(.|\n)*lie in: derivatives/fmriprep-"
+    ):
+        open_bids(own)
+    away = tmp_path / "elsewhere" / "deep" / "enough" / "fmriprep"
+    shutil.move(own / "derivatives" / "fmriprep-23.1.3", away)
+    with pytest.raises(UserError, match=r"no folder above it holds the events(.|\n)*dataset.derivatives: "):
+        open_bids(away)
+    assert open_bids(own, derivatives=str(away)).subjects == ["sub-01"]
+
+
+def test_images_without_a_label_of_space_or_resolution_can_be_asked_for(own, expected):
+    for path in sorted(derived(own).glob("*_space-*")):
+        shutil.copy(path, path.with_name(path.name.replace("_space-MNI152NLin2009cAsym", "")))
+        shutil.copy(path, path.with_name(path.name.replace("Asym_", "Asym_res-2_")))
+    with pytest.raises(UserError, match="two images of one run"):
+        open_bids(own)
+    for settings in ({"resolution": "none"}, {"resolution": "2"}, {"space": "native"}):
+        dataset = open_bids(own, **settings)
+        np.testing.assert_array_equal(dataset.responses("sub-01").data, expected[1])
+        assert any("not runs to each other" in note for note in dataset.notes()) is ("space" in settings)
+    with pytest.raises(UserError, match="found: MNI152NLin2009cAsym, native"):
+        open_bids(own, space="T1w")
+
+
+def test_sessions_and_runs_are_chosen_or_left_out_by_name(original, expected):
+    n = len(expected[0]) // 2
+    for settings, rows in (
+        ({"runs": [1]}, slice(0, n)), ({"runs": ["02"]}, slice(n, None)), ({"leave_out": ["run-02"]}, slice(0, n)),
+        ({"leave_out": ["sub-01_task-read_run-1"]}, slice(n, None)),
+    ):  # fmt: skip
+        responses = open_bids(original, **settings).responses("sub-01")
+        np.testing.assert_array_equal(responses.data, expected[1][rows])
+        assert [row.left_out for row in responses.account if row.left_out == "the run"] == ["the run"]
+    for settings, message in (
+        ({"runs": [3]}, r"dataset.runs: no recording has run-3(.|\n)*there: 1, 2"),
+        ({"sessions": ["a"]}, r"no recording has ses-a(.|\n)*no name has ses-"),
+        ({"leave_out": ["sub-02_run-1"]}, r"'sub-02_run-1' is no recording"),
+        ({"leave_out": ["nonsense"]}, "'nonsense' is no recording"),
+        ({"leave_out": ["task-read"]}, "leave no run of anybody"),
+    ):
+        with pytest.raises(UserError, match=message):
+            open_bids(original, **settings)
+
+
+def test_a_run_without_confounds_is_named_and_can_be_left_out(own, expected):
+    next(derived(own).glob("*run-2_desc-confounds*.tsv")).unlink()
+    with pytest.raises(
+        UserError, match=r"for sub-01_task-read_run-2\n.*`dataset.leave_out: \[sub-01_task-read_run-2\]`"
+    ):
+        open_bids(own)
+    responses = open_bids(own, leave_out=["sub-01_task-read_run-2"]).responses("sub-01")
+    np.testing.assert_array_equal(responses.data, expected[1][: len(expected[1]) // 2])
+
+
+def test_the_segmentation_of_fmriprep_is_an_atlas_with_the_table_at_the_root(own):
+    labels = np.zeros(SHAPE, np.int16)
+    labels[:, :2], labels[:, 2:] = 1011, 1022
+    for path in sorted(derived(own).glob("*_desc-preproc_bold.nii.gz")):
+        name = path.name.replace("preproc_bold", "aparcaseg_dseg")
+        nibabel.save(nibabel.Nifti1Image(labels, AFFINE), path.with_name(name))
+    with pytest.raises(UserError, match="no label table"):
+        open_bids(own, atlas="aparcaseg").files()
+    root = own / "derivatives" / "fmriprep"
+    (root / "desc-aseg_dseg.tsv").write_text("index\tname\n1011\twrong\n")
+    table = root / "desc-aparcaseg_dseg.tsv"
+    table.write_text(
+        "index\tname\tcolor\n0\tUnknown\t#000000\n1011\tctx-lh-lateraloccipital\t#1\n1022\tctx-lh-postcentral\t#2\n"
+    )
+    dataset = open_bids(own, atlas="aparcaseg")
+    assert table in dataset.files()
+    rois = dataset.responses("sub-01").rois
+    assert rois["ctx-lh-lateraloccipital"].sum() == INSIDE[:, :2].sum()
+    assert rois["ctx-lh-postcentral"].sum() == INSIDE[:, 2:].sum() and "wrong" not in rois
+    with pytest.raises(UserError, match=r"desc-aseg_dseg.nii.gz is not there"):
+        open_bids(own, atlas="aseg").files()
+
+
+@pytest.mark.parametrize("name", [1, "1", "01", "sub-01", "001"])
+def test_a_subject_is_found_by_its_number(original, name):
+    dataset = open_bids(original, subjects=[name])
+    assert choose_subjects(dataset, dataset.settings.subjects) == ["sub-01"]
+    assert dataset._chosen == ["sub-01"]
+
+
+def test_a_number_that_several_have_is_nobody():
+    assert subject_named(["sub-1", "sub-01"], "001") is None
+    assert subject_named(["a1", "b1"], "1") is None
+    assert subject_named(["1", "01"], "1") == "1"
+    assert subject_named(["S001", "S010"], "10") == "S010"
+    assert subject_named(["sub-01"], "sub-1") is None
