@@ -17,28 +17,29 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from brainbench.commands.compare import compare_runs
     from brainbench.commands.plan import Plan, plan
-    from brainbench.commands.results import Run
-    from brainbench.commands.run import open_run, run
+    from brainbench.commands.run import Run, open_run, run
     from brainbench.core.errors import UserError
     from brainbench.data.base import Stimuli
     from brainbench.encoders.base import Encoder, open_encoder
+    from brainbench.lens.table import lens
 
 _LAZY = {
     "Encoder": "brainbench.encoders.base",
     "Plan": "brainbench.commands.plan",
-    "Run": "brainbench.commands.results",
+    "Run": "brainbench.commands.run",
     "Stimuli": "brainbench.data.base",
     "UserError": "brainbench.core.errors",
     "compare_runs": "brainbench.commands.compare",
     "open_encoder": "brainbench.encoders.base",
+    "lens": "brainbench.lens.table",
     "open_run": "brainbench.commands.run",
     "plan": "brainbench.commands.plan",
     "run": "brainbench.commands.run",
 }
 
 __all__ = [
-    "Encoder", "Plan", "Run", "Stimuli", "UserError", "__version__", "compare_runs", "open_encoder", "open_run", "plan",
-    "run",
+    "Encoder", "Plan", "Run", "Stimuli", "UserError", "__version__", "compare_runs", "lens", "open_encoder", "open_run",
+    "plan", "run",
 ]  # fmt: skip
 
 

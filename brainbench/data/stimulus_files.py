@@ -312,7 +312,7 @@ READS = {
 """What may be given for a modality, in words."""
 
 
-def stimuli_of(values: Any, modalities: Sequence[str], who: str) -> Stimuli:
+def given_stimuli(values: Any, modalities: Sequence[str], who: str) -> Stimuli:
     """Return stimuli of what a user gives to an encoder: one value or several.
 
     Parameters

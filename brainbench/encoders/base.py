@@ -19,7 +19,7 @@ import numpy as np
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.data.base import Stimuli
-from brainbench.data.stimulus_files import stimuli_of
+from brainbench.data.stimulus_files import given_stimuli
 from brainbench.recipes.encoders import ENCODERS, encoder_settings
 
 Pool = Literal["cls", "mean", "flatten"]
@@ -169,7 +169,7 @@ class Encoder(ABC):
         --------
         brainbench.features.store.FeatureStore : keeps them on disk, whatever their size.
         """
-        shown = self.view(stimuli_of(stimuli, self.modalities, f"encoder '{self.name}'"))
+        shown = self.view(given_stimuli(stimuli, self.modalities, f"encoder '{self.name}'"))
         self.check_modality(shown)
         names = [layer.name for layer in self.select(layers)]
         batches = list(self.encode(shown, names, pool))

@@ -73,7 +73,7 @@ def write_report(folder: str | Path) -> Path:
 
 
 def draw_figure(folder: Path, name: str) -> Figure:
-    """Return one figure of a report; see `brainbench.commands.results.Run.plot`."""
+    """Return one figure of a report; see `brainbench.commands.run.Run.plot`."""
     from matplotlib import rc_context
 
     page = _OneFigure(folder, name)

@@ -10,7 +10,7 @@ from PIL import Image
 import brainbench as bb
 from brainbench.commands.plan import Plan
 from brainbench.core.errors import RecipeError, UserError
-from brainbench.data.stimulus_files import stimuli_of
+from brainbench.data.stimulus_files import given_stimuli
 from brainbench.encoders.base import open_encoder
 from brainbench.recipes.reader import read_recipe
 from brainbench.runs.identity import default_folder
@@ -113,12 +113,12 @@ def test_an_encoder_reads_pictures_in_every_form(gabor, tmp_path):
 )  # fmt: skip
 def test_what_it_does_not_read_is_said_with_its_place(given, said):
     with pytest.raises(UserError, match=said):
-        stimuli_of(given, ("image",), "encoder 'x'")
+        given_stimuli(given, ("image",), "encoder 'x'")
 
 
 def test_texts_are_texts_and_a_path_of_one_is_read(tmp_path):
     (tmp_path / "a.txt").write_text("a sentence\n")
-    found = stimuli_of(["one", tmp_path / "a.txt"], ("text",), "encoder 'x'")
+    found = given_stimuli(["one", tmp_path / "a.txt"], ("text",), "encoder 'x'")
     assert found.modality == "text" and [found.load(0), found.load(1)] == ["one", "a sentence"]
     with pytest.raises(UserError, match="a Image"):
-        stimuli_of(Image.new("RGB", (2, 2)), ("text",), "encoder 'x'")
+        given_stimuli(Image.new("RGB", (2, 2)), ("text",), "encoder 'x'")
