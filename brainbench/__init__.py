@@ -17,16 +17,18 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from brainbench.commands.plan import plan
     from brainbench.commands.run import open_run, run
+    from brainbench.lens.table import lens
     from brainbench.runs.folder import Run
 
 _LAZY = {
     "Run": "brainbench.runs.folder",
+    "lens": "brainbench.lens.table",
     "open_run": "brainbench.commands.run",
     "plan": "brainbench.commands.plan",
     "run": "brainbench.commands.run",
 }
 
-__all__ = ["Run", "__version__", "open_run", "plan", "run"]
+__all__ = ["Run", "__version__", "lens", "open_run", "plan", "run"]
 
 
 def __getattr__(name: str) -> Any:
