@@ -162,7 +162,7 @@ def decode_image(raw: bytes) -> np.ndarray:
             upright = upright.convert("RGBA")
             ground = Image.new("RGBA", upright.size, (128, 128, 128, 255))
             upright = Image.alpha_composite(ground, upright)
-        return np.asarray(upright.convert("RGB"))
+        return np.array(upright.convert("RGB"))  # a copy of its own: torch warns of arrays that cannot be written
 
 
 def _find_files(table: Table) -> list[Path]:
