@@ -268,6 +268,11 @@ def rsa_of(x: np.ndarray, y: np.ndarray) -> float:
     return rsa(rdm(x), rdm(y))
 
 
+def rsa_pearson_of(x: np.ndarray, y: np.ndarray) -> float:
+    """Representational similarity: Pearson's correlation of the dissimilarities of all pairs of rows."""
+    return float(np.corrcoef(rdm(x), rdm(y))[0, 1])
+
+
 def cka_of(x: np.ndarray, y: np.ndarray) -> float:
     """Linear centered kernel alignment, debiased."""
     return linear_cka(x, y)
@@ -368,6 +373,7 @@ for _metric in (
     Metric("pairs_r", "2 vs 2 of held-out rows, by correlation", two_vs_two, chance=0.5, bounds=(0, 1)),
     Metric("pairs_cosine", "2 vs 2 of held-out rows, by cosine", two_vs_two_cosine, chance=0.5, bounds=(0, 1)),
     Metric("rsa", "RSA (Spearman)", rsa_of, bounds=(-1, 1)),
+    Metric("rsa_pearson", "RSA (Pearson)", rsa_pearson_of, bounds=(-1, 1)),
     Metric("cka", "linear CKA (debiased)", cka_of, bounds=(-np.inf, 1)),
     Metric("accuracy", "accuracy", accuracy, chance=None, bounds=(0, 1)),
     Metric("balanced_accuracy", "balanced accuracy", balanced_accuracy, chance=None, bounds=(0, 1)),

@@ -14,14 +14,16 @@ from brainbench.recipes.template import templates, write_template
 RECORDINGS = {"eeg-folder", "moabb", "physionet-mi"}
 PICTURES = {"bids", "bold5000", "folder", "nsd", "simulated"}
 SUITED = {
-    "encode": set(DATASETS),
-    "decode": set(DATASETS) - {"alice", "nsd", "pereira2018"},
+    "encode": set(DATASETS) - {"rdm"},
+    "decode": set(DATASETS) - {"alice", "nsd", "pereira2018", "rdm"},
     "decode-pipelines": RECORDINGS,
     "pretrain": RECORDINGS,
     "reconstruct": PICTURES | {"miyawaki2008"},
     "explore": PICTURES,
+    "rsa": {"rdm"},
 }
-"""Alice is a story, NSD and Pereira have no classes; only recordings have trials, only pictures can be drawn."""
+"""RDMs are distances; Alice is a story, NSD and Pereira have no classes; only recordings have trials, only pictures can
+be drawn."""
 
 
 def test_every_kind_is_walked():

@@ -51,6 +51,8 @@ class Recipe(Section):
     """What a template needs to be a recipe that runs as it is; everything else comes from the defaults."""
     told_by: ClassVar[Told | None] = None
     """What tells this model from others of its ``kind``; None where it is the only one."""
+    of_distances: ClassVar[bool] = False
+    """Whether it reads distances between stimuli, and no responses."""
 
     kind: str
     """What the recipe does."""
@@ -94,6 +96,20 @@ class Recipe(Section):
                 raise ValueError(
                     f"`dataset.rois` plants encoder '{planted.encoder}' in {planted.roi}, which is not one of {names}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _reads_what_the_data_hold(self) -> Self:
+        if self.dataset.distances and not self.of_distances:
+            raise ValueError(
+                f"`dataset: {self.dataset.name}` holds distances between stimuli, and no responses: `kind: rsa` "
+                "compares them with layers"
+            )
+        if self.of_distances and not self.dataset.distances:
+            raise ValueError(
+                f"`kind: {self.kind}` reads distances between stimuli, `dataset: {self.dataset.name}` holds responses: "
+                "`kind: encode` with `similarity: [rsa]` makes distances of them"
+            )
         return self
 
     @model_validator(mode="after")

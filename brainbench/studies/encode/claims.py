@@ -9,6 +9,7 @@ import numpy as np
 from brainbench.evaluation.metrics import BEST, METRICS, Metric, title_of
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.studies.cases.across import lead_subject
+from brainbench.studies.cases.geometry import rsa_claims
 from brainbench.studies.cases.labels import reading_claims
 from brainbench.studies.outcome import ALL, Outcome
 from brainbench.studies.words import Row, distinct, joined, number, probability, significant, untested
@@ -31,6 +32,7 @@ def encoding_claims(recipe: EncodeRecipe, outcome: Outcome) -> list[str]:
         sentences += [f"{roi} ({subject}): {text}."] if text else []
     return [
         *sentences,
+        *rsa_claims(outcome, subject),
         *_zero_shot([row for row in outcome.rows if row["metric"] == "two_vs_two" and row["fold"] == ALL]),
         *reading_claims(outcome, subject),
     ]

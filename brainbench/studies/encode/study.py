@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from brainbench.studies.cases.features import Features
 from brainbench.studies.cases.labels import Reading, plan_readings, report_readings
 from brainbench.studies.cases.rows import GROUP, group_responses
 from brainbench.studies.encode.claims import encoding_answer, encoding_claims
+from brainbench.studies.encode.designs import MOST_BYTES, KeptDesigns, designs_bytes
 from brainbench.studies.encode.fits import (
     Cell,
     Fits,
@@ -55,6 +56,8 @@ from brainbench.studies.memory import (
 )
 from brainbench.studies.outcome import Outcome
 from brainbench.studies.words import joined
+
+U = TypeVar("U")
 
 
 class EncodeStudy(Study[EncodeRecipe]):
@@ -90,6 +93,11 @@ class EncodeStudy(Study[EncodeRecipe]):
         ]  # fmt: skip
 
     @cached_property
+    def designs(self) -> KeptDesigns:
+        """Folds of the layers' features, which participants share."""
+        return KeptDesigns()
+
+    @cached_property
     def fits(self) -> list[LayerFits]:
         """The fits of every layer in every case."""
         return [fit for case in self.cases for fit in plan_fits(self.opened, case)]
@@ -102,22 +110,24 @@ class EncodeStudy(Study[EncodeRecipe]):
     @cached_property
     def scores(self) -> list[Unit]:
         """The score of every fit."""
-        return [score_unit(self.recipe, self.runner.folder, fit) for fit in self.fits]
+        return [score_unit(self.recipe, self.runner.folder, fit, self.designs) for fit in self.fits]
 
     @cached_property
     def nested_scores(self) -> list[Unit]:
         """What every layer adds to the controls."""
-        return [nested_unit(self.recipe, self.runner.folder, small, full) for small, full in self.nested]
+        folder = self.runner.folder
+        return [nested_unit(self.recipe, folder, small, full, self.designs) for small, full in self.nested]
 
     @cached_property
     def intervals(self) -> list[Unit | None]:
         """The intervals of every fit's scores, or None where too few units were drawn."""
-        return [interval_unit(self.recipe, self.runner.folder, fit) for fit in self.fits]
+        return [interval_unit(self.recipe, self.runner.folder, fit, self.designs) for fit in self.fits]
 
     @cached_property
     def nested_intervals(self) -> list[Unit | None]:
         """The intervals of what every layer adds."""
-        return [interval_unit(self.recipe, self.runner.folder, full, small) for small, full in self.nested]
+        folder = self.runner.folder
+        return [interval_unit(self.recipe, folder, full, self.designs, small) for small, full in self.nested]
 
     @cached_property
     def ceilings(self) -> CeilingBook:
@@ -180,8 +190,9 @@ class EncodeStudy(Study[EncodeRecipe]):
         unseen = self.unseen  # refuses what it cannot test before anything is fitted
         nested = [fit for small, full in self.nested for fit in [*small, full]]
         yield Stage("fit", [unit for fit in [*self.fits, *nested] for unit in fit.units])
-        yield Stage("score", [*self.scores, *self.nested_scores])
-        yield Stage("intervals", [unit for unit in [*self.intervals, *self.nested_intervals] if unit is not None])
+        yield Stage("score", [*self._by_layer(self.fits, self.scores), *self.nested_scores])
+        about = [*self._by_layer(self.fits, self.intervals), *self.nested_intervals]
+        yield Stage("intervals", [unit for unit in about if unit is not None])
         held = any(METRICS[name].power is not None for name in self.recipe.metrics)
         split = [self.ceilings.unit(case.responses, case.rows) for case in self.cases if held]
         yield Stage("ceilings", [unit for unit in split if unit is not None])
@@ -190,6 +201,14 @@ class EncodeStudy(Study[EncodeRecipe]):
         yield Stage("unseen stimuli (2 vs 2)", [cell.unit for cell in unseen])
         yield Stage("decode", [unit for reading in self.readings for _, unit in reading.tasks])
         yield Stage("lens", [] if self.lens is None else self.lens.units)
+
+    @staticmethod
+    def _by_layer(fits: Sequence[LayerFits], units: Sequence[U]) -> list[U]:
+        """Return units layer by layer: participants share what is made of a layer's features."""
+        order: dict[tuple[str, str], list[U]] = {}
+        for fit, unit in zip(fits, units, strict=True):
+            order.setdefault((fit.encoder.name, fit.layer.name), []).append(unit)
+        return [unit for units_of in order.values() for unit in units_of]
 
     # What was found --------------------------------------------------------------------------------------------------
 
@@ -269,6 +288,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         shown, targets = largest([case.responses for case in cases])
         rows = max(len(case.rows) for case in cases)
         tested = max(len(test) for case in cases for _, test in case.split.folds)
+        n_layers = sum(len(entry.layers) for entry in encoders)
         networks = [entry for entry in encoders if entry.settings.has_network]
         if networks:
             parts["libraries"] += TORCH_MB
@@ -289,7 +309,8 @@ class EncodeStudy(Study[EncodeRecipe]):
         block = min(BLOCK_MB, 8 * megabytes((rows, targets), 8))
         units = jobs_of(recipe) * (max(features + solve + fit, scores, intervals) + block)
         ceilings = min(jobs_of(recipe), len(self.members)) * (5 * megabytes((shown, targets), 4) + block)
-        return {**parts, "units at once": max(units, ceilings, REPORT_MB)}
+        kept = min(n_layers * designs_bytes(rows, width, recipe.folds.n_splits), MOST_BYTES) / 1e6
+        return {**parts, "folds that participants share": kept, "units at once": max(units, ceilings, REPORT_MB)}
 
     def disk(self) -> float:
         """Estimate true and predicted responses of every fit."""
