@@ -1,4 +1,4 @@
-"""Architectures built small with random weights: text in transformers, all of timm, and what users of this field run.
+"""Architectures built small with random weights: text in transformers, all of timm and braindecode, and what many use.
 
 Each gets a verdict: `read` (its layers are the library's own hidden states or feature maps of a stimulus alone, to
 1e-5 of the largest value, found here by another way than the check on opening), `refused` (by name, with the reason),
@@ -27,6 +27,8 @@ import torch
 
 from brainbench.core.errors import UserError
 from brainbench.encoders.base import open_encoder
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # tests write the networks of pictures and texts
 
 TOLERANCE = 1e-5
 TEXTS = ["the cat sat", "on a very long mat that goes on and on without an end in sight", "colour less", "rain"]
@@ -345,20 +347,98 @@ def audio_verdict(kind: str, folder: Path) -> tuple[str, str]:
     return _agree(taps, expected, last), f"{len(taps)} taps; {encoder.note}"
 
 
+# Trials ---------------------------------------------------------------------------------------------------------------
+
+
+def braindecode_models() -> list[str]:
+    from braindecode.models.util import models_dict
+
+    return sorted(models_dict)
+
+
+@cache
+def recordings() -> tuple[Any, dict[str, Any], Any]:
+    """Return a folder with movements of eight channels at 160 Hz, the settings that read it, and its trials."""
+    from brainbench.data.base import Context
+    from brainbench.recipes.datasets import DATASETS, dataset_settings
+    from tests.sweeps.small_data import write_movements
+
+    place = tempfile.TemporaryDirectory(prefix="architectures-")
+    write_movements(Path(place.name))
+    settings = {"name": "physionet-mi", "subjects": ["S001"], "tmin": 0.0, "tmax": 4.0}
+    power = {"bands": {"alpha": [8.0, 13.0]}, "groups": {"left": ["C3"]}}
+    chosen = dataset_settings({**settings, "band_power": power})
+    dataset = DATASETS.builder("physionet-mi").open(chosen, Path(place.name), Context())
+    return place, {**settings, "root": place.name}, dataset.stimuli("S001")
+
+
+def braindecode_verdict(model: str, _folder: Path) -> tuple[str, str]:
+    """Hold every layer's values of a batch against plain hooks on each trial alone."""
+    _, trained_on, stimuli = recordings()
+    decoder = {"decoder": "braindecode", "model": model, "max_epochs": 1}
+    settings = {"name": model, "family": "eeg", "decoder": decoder, "weights": "random", "trained_on": trained_on}
+    try:
+        encoder: Any = open_encoder(settings, device="cpu")
+        found = encoder.features(stimuli, ["*"], "flatten")
+    except UserError as error:
+        return "refused", str(error).splitlines()[0]
+    right = []
+    for tap in encoder.taps[1:]:
+        seen: list[torch.Tensor] = []
+        handle = encoder.network.get_submodule(tap.module).register_forward_hook(
+            lambda _m, _a, out, seen=seen: seen.append((out[0] if isinstance(out, tuple) else out).clone())
+        )
+        with torch.inference_mode():
+            for row in range(4):
+                encoder.network(*encoder.inputs(stimuli, [row]).args)
+        handle.remove()
+        expected = np.stack([one.float().flatten().numpy() for one in seen]) if len(seen) == 4 else np.zeros(0)
+        right.append(_same(found[tap.name][:4], expected))
+    return ("read" if all(right) else "WRONG"), f"{len(found)} taps; {encoder.note}"
+
+
+# Pictures and texts ---------------------------------------------------------------------------------------------------
+
+
+def vision_language_verdict(kind: str, folder: Path) -> tuple[str, str]:
+    """Hold words' tokens and patches' or regions' tokens against hidden states of each stimulus alone."""
+    from dataclasses import replace
+
+    from tests.encoders.tiny import SENTENCES, images
+    from tests.encoders.vision_language import layers_and_states, write_regions, write_vision_language
+
+    stimuli = replace(images(3), captions=[(text,) for text in SENTENCES[:3]])
+    write_vision_language(kind, folder, regions=12)
+    regions = write_regions(folder / "regions.npz", stimuli, 12)
+    settings = {"name": kind, "family": "vision_language", "model": str(folder), "regions": str(regions)}
+    right, said = [], []
+    for tokens in ("text", "visual"):
+        encoder = open_encoder({**settings, "tokens": tokens})
+        found, states = layers_and_states(kind, encoder, stimuli, regions)
+        right += [len(found) == len(states), *(_same(tap, state) for tap, state in zip(found, states, strict=False))]
+        said.append(f"{len(encoder.layers())} taps of {tokens} tokens")
+    both = open_encoder(settings)
+    return ("read" if all(right) else "WRONG"), f"{', '.join(said)}, {len(both.layers())} of both; {both.note}"
+
+
 # All ------------------------------------------------------------------------------------------------------------------
 
 
+PAIRS = ("visual_bert", "lxmert", "vilt", "clip", "blip", "blip-matching", "blip-2", "llava", "qwen2_5_vl")
 JUDGES = {
+    "braindecode": braindecode_verdict,
     "text": text_verdict,
     "timm": timm_verdict,
     "vision": vision_verdict,
     "torchvision": torchvision_verdict,
     "audio": audio_verdict,
+    "vision_language": vision_language_verdict,
 }
 NAMED = (
     *(f"vision:{kind}" for kind in VISION),
     "text:clip", "torchvision:alexnet", "timm:resnet", "timm:vgg",
     *(f"audio:{kind}" for kind in AUDIO),
+    *(f"vision_language:{kind}" for kind in PAIRS),
     "text:gpt2", "text:llama", "text:qwen3", "text:gpt_neox",
 )  # fmt: skip
 """What users of this field run; none of them may be refused."""
@@ -379,19 +459,27 @@ def verdicts(names: list[str]) -> Iterator[tuple[str, str, str]]:
         yield name, verdict, remark
 
 
+FAMILIES = {"text": text_kinds, "timm": timm_families, "braindecode": braindecode_models}
+"""Family -> names of all of it."""
+
+
 def every_name() -> list[str]:
-    every = [f"text:{kind}" for kind in text_kinds()] + [f"timm:{family}" for family in timm_families()]
+    every = [f"{family}:{kind}" for family, kinds in FAMILIES.items() for kind in kinds()]
     return [*every, *(name for name in NAMED if name not in every)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="such as text:bert or timm:resnet; all without")
+    parser.add_argument("names", nargs="*", help="text:bert, or a family: braindecode; all without")
     parser.add_argument("--named", action="store_true", help="those that users of this field run; none may be refused")
     parser.add_argument("--sample", type=int, help="only so many, drawn by --seed")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     names = options.names or (list(NAMED) if options.named else every_name())
+    names = [
+        name for one in names
+        for name in ([f"{one}:{kind}" for kind in FAMILIES[one]()] if one in FAMILIES else [one])
+    ]  # fmt: skip
     if options.sample:
         names = list(np.random.default_rng(options.seed).permutation(names)[: options.sample])
     counts: Counter[str] = Counter()

@@ -86,7 +86,8 @@ def settings(only: list[str] | None) -> int:
                 outcomes[verdict.outcome if verdict.right else "wrong"] += 1
                 if verdict.outcome != "changed":
                     word = verdict.outcome if verdict.right else "WRONG"
-                    print(f"{word:<8}{name}: {verdict.name}: {verdict.said or verdict.outcome}", flush=True)
+                    said = verdict.outcome if word in ("WRONG", "same") else verdict.said
+                    print(f"{word:<8}{name}: {verdict.name}: {said}", flush=True)
         wrong += outcomes["wrong"]
         counts = ", ".join(f"{n} {what}" for what, n in outcomes.items())
         place = "small data written for it" if data is None else data

@@ -31,6 +31,28 @@ class TargetMasker(Protocol):
 
 
 @dataclass(frozen=True)
+class Pieces:
+    """What stimuli were shown as, several pieces each: the pictures of a concept. Features are the mean over pieces.
+
+    Parameters
+    ----------
+    stimuli : Stimuli
+        The pieces.
+    of : int ndarray (n_pieces,)
+        The stimulus that each belongs to.
+    """
+
+    stimuli: Stimuli
+    of: np.ndarray
+
+    def mean(self, features: np.ndarray) -> np.ndarray:
+        """Return the mean of the pieces' features, ``(n_stimuli, n_features)`` float32."""
+        total = np.zeros((int(self.of.max()) + 1, features.shape[1]))
+        np.add.at(total, self.of, features)
+        return (total / np.bincount(self.of)[:, None]).astype(np.float32)
+
+
+@dataclass(frozen=True)
 class Stimuli:
     """What the participants saw, heard or read; loaded one at a time.
 
@@ -54,13 +76,15 @@ class Stimuli:
     source : str
         Where they come from, for the report.
     captions : sequence of tuples of str (n_stimuli,), optional
-        What people wrote of each image, where somebody did.
+        What people wrote of each image, where somebody did. Encoders of texts read the first of each.
     sfreq : float, optional
         Samples per second, where stimuli are signals: ``array`` of ``(n_channels, n_times)``.
     layout : brainbench.recordings.whole.sensors.Layout, optional
         Which sensors the channels of signals are, for encoders that ask where they lie.
     heard : Heard, optional
         The piece of a recording that each stimulus is: always for ``sound``, for ``word`` where the sound is known.
+    pieces : Pieces, optional
+        What each stimulus was shown as, where that is several pieces.
     """
 
     ids: Sequence[str]
@@ -75,6 +99,12 @@ class Stimuli:
     sfreq: float | None = None
     layout: Any = None
     heard: Heard | None = None
+    pieces: Pieces | None = None
+
+    @property
+    def encoded(self) -> Stimuli:
+        """What encoders are given: the stimuli, or the pieces they were shown as."""
+        return self if self.pieces is None else self.pieces.stimuli
 
     @classmethod
     def of(cls, values: Sequence[np.ndarray] | Sequence[str], ids: Sequence[str] | None = None) -> Stimuli:
@@ -107,7 +137,14 @@ class Stimuli:
             labels={name: np.asarray(values)[rows] for name, values in self.labels.items()},
             captions=None if self.captions is None else [self.captions[i] for i in rows],
             heard=None if self.heard is None else self.heard.take(rows),
+            pieces=None if self.pieces is None else self._pieces_of(rows),
         )
+
+    def _pieces_of(self, rows: list[int]) -> Pieces:
+        assert self.pieces is not None
+        each = [np.flatnonzero(self.pieces.of == row) for row in rows]
+        of = np.repeat(np.arange(len(rows)), [len(one) for one in each])
+        return Pieces(self.pieces.stimuli.take(np.concatenate(each)), of)
 
     @classmethod
     def of_sounds(cls, recordings: Sequence[Recording]) -> Stimuli:
@@ -122,6 +159,36 @@ class Stimuli:
             heard=heard,
         )
 
+    def caption(self, index: int) -> str:
+        """Return the first caption of an image.
+
+        Raises
+        ------
+        UserError
+            If it has none, or an empty one.
+        """
+        texts = () if self.captions is None else self.captions[index]
+        if not texts or not texts[0].strip():
+            raise UserError(
+                f"stimulus '{self.ids[index]}' has no caption, and what is read of it is an image with its text",
+                hint="`dataset.captions`, or a column `caption` of the table of stimuli, says where captions are",
+            )
+        return texts[0]
+
+    def seen_by(self, modalities: Sequence[str]) -> Stimuli:
+        """Return the stimuli as one that reads these modalities sees them: of images with captions, these as texts."""
+        if self.modality in modalities or self.captions is None or "text" not in modalities:
+            return self
+        texts = [self.caption(i) for i in range(len(self))]
+        return replace(
+            self,
+            modality="text",
+            load=texts.__getitem__,
+            content_digests=[digest(text) for text in texts],
+            captions=None,
+            source=f"captions of {self.source}",
+        )
+
     def digest(self) -> str:
         """Return one digest of the stimuli's content, order and timing."""
         timing = [None if a is None else digest_array(np.asarray(a)) for a in (self.onset, self.duration)]
@@ -129,6 +196,8 @@ class Stimuli:
         rate = [] if self.sfreq is None else [self.sfreq]
         layout = [] if self.layout is None else [self.layout.digest()]
         heard = [] if self.heard is None else [self.heard.digest()]
+        if self.pieces is not None:
+            heard += [self.pieces.stimuli.digest(), digest_array(self.pieces.of)]
         return digest([self.modality, list(self.content_digests), timing, *captions, *rate, *layout, *heard])
 
 
@@ -277,6 +346,8 @@ class Dataset(ABC):
         False when looking at the stimuli takes minutes the first time.
     quick_responses : bool
         False when the responses of one subject take minutes, because they are computed.
+    says_files : bool
+        False when it cannot say which files it reads: a finished run reads them again, and fits only what changed.
     """
 
     name: str
@@ -285,6 +356,7 @@ class Dataset(ABC):
     aligned_targets: bool = False
     quick_stimuli: bool = True
     quick_responses: bool = True
+    says_files: bool = True
 
     @classmethod
     @abstractmethod

@@ -11,8 +11,16 @@ import numpy as np
 from brainbench.core.errors import UserError
 
 
-def read_mat(path: Path, names: Sequence[str]) -> Mapping[str, np.ndarray]:
+def read_mat(path: Path, names: Sequence[str], *, whole: bool = False) -> Mapping[str, Any]:
     """Return variables of a ``.mat`` file (up to version 7).
+
+    Parameters
+    ----------
+    path : Path
+    names : sequence of str
+        Variables that it must have.
+    whole : bool
+        Return all of the file, structures as dictionaries and cell arrays as arrays of objects.
 
     Raises
     ------
@@ -24,7 +32,7 @@ def read_mat(path: Path, names: Sequence[str]) -> Mapping[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        stored = loadmat(path, variable_names=names)
+        stored = loadmat(path, simplify_cells=True) if whole else loadmat(path, variable_names=names)
     except MemoryError:
         raise
     except Exception as error:  # SciPy's parser raises errors of every kind where bytes are not what it expects
@@ -32,7 +40,7 @@ def read_mat(path: Path, names: Sequence[str]) -> Mapping[str, np.ndarray]:
     missing = [name for name in names if name not in stored]
     if missing:
         raise UserError(f"{path}: no variable {', '.join(missing)}")
-    return {name: np.asarray(stored[name]) for name in names}
+    return stored if whole else {name: np.asarray(stored[name]) for name in names}
 
 
 class opened_hdf5:

@@ -122,11 +122,15 @@ class NetworkEncoder(Encoder):
         """
         make = reduce or _copy
         with hooked(self.network, {tap: partial(_of, make, tap) for tap in read}, edit) as values:
-            self.network(*inputs.args, **inputs.kwargs)
+            self.forward(inputs)
         for tap in read:
             if tap.name not in values:
                 raise UserError(f"encoder '{self.name}': '{tap.name}' did not run")
         return values
+
+    def forward(self, inputs: Inputs) -> None:
+        """Run the network once."""
+        self.network(*inputs.args, **inputs.kwargs)
 
     def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
         """Yield batches of features; see `Encoder.encode`."""

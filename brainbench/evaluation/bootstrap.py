@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from brainbench.core.digests import digest, digest_array
+from brainbench.core.last_used import LastUsed
+
+_WEIGHTS: LastUsed[np.ndarray] = LastUsed()
+
 
 def row_weights(
     stimulus: np.ndarray,
@@ -31,7 +36,16 @@ def row_weights(
     Returns
     -------
     float ndarray (n_draws, n_rows)
+        Not to be written to: all layers of a participant get the same.
     """
+    asked = [np.asarray(stimulus), None if fold is None else np.asarray(fold), block_length, n_draws, seed]
+    name = digest([digest_array(one) if isinstance(one, np.ndarray) else one for one in asked])
+    return _WEIGHTS.get(name, lambda: _drawn(stimulus, fold, block_length, n_draws, seed))
+
+
+def _drawn(
+    stimulus: np.ndarray, fold: np.ndarray | None, block_length: int | None, n_draws: int, seed: int
+) -> np.ndarray:
     rng = np.random.default_rng([seed, 23])
     n_rows = len(stimulus)
     fold = np.zeros(n_rows, dtype=int) if fold is None else np.asarray(fold)

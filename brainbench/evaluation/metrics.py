@@ -31,6 +31,8 @@ Resample = Callable[[np.ndarray, np.ndarray, Parts, np.ndarray], np.ndarray]
 """From (measured, predicted, parts, orders or weights) to the scores of every order or draw, ``(n, n_targets)``."""
 
 
+PAIRS_AT_ONCE = 512
+"""Rows whose pairs with all others are held at once."""
 MANY_ROWS = 64
 """Rows of a part from which draws of its correlation are taken in float32."""
 
@@ -187,10 +189,37 @@ def two_vs_two(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     ----------
     Mitchell et al. (2008), Science 320, 1191-1195. Chance is 0.5 for predictions of rows that training never saw.
     """
-    r = unit_columns(np.asarray(y_pred).T).T @ unit_columns(np.asarray(y_true).T)
-    first, second = np.triu_indices(len(r), 1)
-    difference = r[first, first] + r[second, second] - r[first, second] - r[second, first]
-    return float(np.where(np.abs(difference) < 1e-9, 0.5, difference > 0).mean())
+    return _pairs_right(unit_columns(np.asarray(y_true).T).T, unit_columns(np.asarray(y_pred).T).T)
+
+
+def two_vs_two_cosine(y_true: np.ndarray, y_pred: np.ndarray) -> float:
+    """Share of pairs of rows whose matched predictions have the larger cosines: `two_vs_two` about no mean.
+
+    What all targets of a row have in common counts, so that a mean which responses share moves it.
+    """
+    true, predicted = (np.asarray(one, dtype=np.float64) for one in (y_true, y_pred))
+    sizes = [np.linalg.norm(one, axis=1, keepdims=True) for one in (true, predicted)]
+    return _pairs_right(
+        *(one / np.where(size > 0, size, 1) for one, size in zip((true, predicted), sizes, strict=True))
+    )
+
+
+def _pairs_right(true: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the share of pairs of unit rows that match better than swapped, in stretches of rows."""
+    n, right = len(true), 0.0
+    matched = np.einsum("nt,nt->n", true, predicted)
+    for start in range(0, n, PAIRS_AT_ONCE):
+        rows = slice(start, start + PAIRS_AT_ONCE)
+        swapped = true[rows] @ predicted.T + predicted[rows] @ true.T
+        difference = matched[rows, None] + matched - swapped
+        later = np.arange(n) > np.arange(n)[rows, None]
+        right += float(np.where(np.abs(difference) < 1e-9, 0.5, difference > 0)[later].sum())
+    return right / (n * (n - 1) / 2)
+
+
+def pattern_r(y_true: np.ndarray, y_pred: np.ndarray) -> float:
+    """Mean over rows of the correlation, over targets, of what was measured and what was predicted."""
+    return float(pearson_r(np.asarray(y_true).T, np.asarray(y_pred).T).mean())
 
 
 def accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> float:
@@ -237,6 +266,11 @@ def expected_calibration_error(y_true: np.ndarray, probability: np.ndarray) -> f
 def rsa_of(x: np.ndarray, y: np.ndarray) -> float:
     """Representational similarity: Spearman's correlation of the dissimilarities of all pairs of rows."""
     return rsa(rdm(x), rdm(y))
+
+
+def rsa_pearson_of(x: np.ndarray, y: np.ndarray) -> float:
+    """Representational similarity: Pearson's correlation of the dissimilarities of all pairs of rows."""
+    return float(np.corrcoef(rdm(x), rdm(y))[0, 1])
 
 
 def cka_of(x: np.ndarray, y: np.ndarray) -> float:
@@ -335,7 +369,11 @@ for _metric in (
     ),
     Metric("unique_r2", "unique R² over controls", unique_r2),
     Metric("two_vs_two", "2 vs 2 accuracy", two_vs_two, chance=0.5, bounds=(0, 1)),
+    Metric("pattern_r", "pattern correlation", pattern_r, bounds=(-1, 1)),
+    Metric("pairs_r", "2 vs 2 of held-out rows, by correlation", two_vs_two, chance=0.5, bounds=(0, 1)),
+    Metric("pairs_cosine", "2 vs 2 of held-out rows, by cosine", two_vs_two_cosine, chance=0.5, bounds=(0, 1)),
     Metric("rsa", "RSA (Spearman)", rsa_of, bounds=(-1, 1)),
+    Metric("rsa_pearson", "RSA (Pearson)", rsa_pearson_of, bounds=(-1, 1)),
     Metric("cka", "linear CKA (debiased)", cka_of, bounds=(-np.inf, 1)),
     Metric("accuracy", "accuracy", accuracy, chance=None, bounds=(0, 1)),
     Metric("balanced_accuracy", "balanced accuracy", balanced_accuracy, chance=None, bounds=(0, 1)),

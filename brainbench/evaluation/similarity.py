@@ -96,15 +96,18 @@ def linear_cka(x: np.ndarray, y: np.ndarray, *, debiased: bool = True) -> float:
     return float((K * L).sum()) / size if size > 0 else 0.0
 
 
-def rsa_noise_ceiling(rdms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return every participant's lower and upper noise ceiling of RSA (Nili et al. 2014), Spearman.
+def rsa_noise_ceiling(rdms: np.ndarray, ranks: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Return every participant's lower and upper noise ceiling of RSA (Nili et al. 2014).
 
-    Lower: the RDM with the mean rank RDM of the others. Upper: with the mean over all, itself in it.
+    Lower: the RDM with the mean RDM of the others. Upper: with the mean over all, itself in it. Means are taken of
+    ranks for Spearman's correlation, of standardised distances for Pearson's.
 
     Parameters
     ----------
     rdms : ndarray (n_subjects, n_pairs)
         A pair that is NaN in one of them is left out of all.
+    ranks : bool
+        Spearman's correlation; else Pearson's.
 
     Returns
     -------
@@ -112,10 +115,15 @@ def rsa_noise_ceiling(rdms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     from scipy.stats import rankdata
 
-    ranks = rankdata(rdms[:, np.isfinite(rdms).all(axis=0)], axis=1)
-    total = ranks.sum(axis=0)
-    lower = np.array([_pearson(rankdata(total - one), one) for one in ranks])
-    upper = np.array([_pearson(rankdata(total), one) for one in ranks])
+    kept = rdms[:, np.isfinite(rdms).all(axis=0)]
+    alike = rankdata(kept, axis=1) if ranks else (kept - kept.mean(1, keepdims=True)) / kept.std(1, keepdims=True)
+    total = alike.sum(axis=0)
+
+    def against(mean: np.ndarray, one: np.ndarray) -> float:
+        return _pearson(rankdata(mean) if ranks else mean, one)
+
+    lower = np.array([against(total - one, one) for one in alike])
+    upper = np.array([against(total, one) for one in alike])
     return lower, upper
 
 
@@ -129,22 +137,46 @@ def geometry_test(x: np.ndarray, y: np.ndarray, *, metric: str, n_permutations: 
     n_permutations : int
     seed : int
     """
+    if metric != "rsa":
+        return _exchanged(_debiased_center(_gram(x)), _debiased_center(_gram(y)), n_permutations, seed)
+    return distance_test(rdm(x), rdm(y), without_variance(x) | without_variance(y), n_permutations, seed)
+
+
+def distance_test(
+    a: np.ndarray, b: np.ndarray, flat: np.ndarray, n_permutations: int = 1000, seed: int = 0, *, ranks: bool = True
+) -> Geometry:
+    """Correlate two RDMs and permute the stimuli of one.
+
+    Parameters
+    ----------
+    a, b : ndarray (n_pairs,)
+        Condensed.
+    flat : bool ndarray (n_stimuli,)
+        Stimuli that are left out on both sides.
+    n_permutations : int
+    seed : int
+    ranks : bool
+        Spearman's correlation; else Pearson's.
+    """
     from scipy.spatial.distance import squareform
     from scipy.stats import rankdata
 
-    n_left_out = 0
-    if metric == "rsa":
-        flat = without_variance(x) | without_variance(y)
-        n_left_out = int(flat.sum())
-        if len(x) - n_left_out < 3:
-            return Geometry(float("nan"), 1.0, float("nan"), n_left_out)
-        x, y = np.asarray(x)[~flat], np.asarray(y)[~flat]
-        a, b = squareform(rankdata(rdm(x))), squareform(rankdata(rdm(y)))
-        upper = np.triu_indices(len(a), 1)
-        a = np.where(np.eye(len(a)) > 0, 0, a - a[upper].mean())
-        b = np.where(np.eye(len(b)) > 0, 0, b - b[upper].mean())
-    else:
-        a, b = _debiased_center(_gram(x)), _debiased_center(_gram(y))
+    n_left_out = int(flat.sum())
+    if len(flat) - n_left_out < 3:
+        return Geometry(float("nan"), 1.0, float("nan"), n_left_out)
+    kept = ~flat
+
+    def centred(distances: np.ndarray) -> np.ndarray:
+        pairs = squareform(squareform(distances, checks=False)[np.ix_(kept, kept)], checks=False)
+        pairs = rankdata(pairs) if ranks else pairs
+        square: np.ndarray = squareform(pairs - pairs.mean())
+        return square
+
+    return _exchanged(centred(a), centred(b), n_permutations, seed, n_left_out)
+
+
+def _exchanged(a: np.ndarray, b: np.ndarray, n_permutations: int, seed: int, n_left_out: int = 0) -> Geometry:
+    """Return the cosine of two centred square matrices, and what it is where rows and columns of one are exchanged."""
     size = float(np.sqrt((a * a).sum() * (b * b).sum()))
     if size <= 0:
         return Geometry(0.0, 1.0, 0.0, n_left_out)

@@ -24,8 +24,9 @@ class RowSplitter:
     Parameters
     ----------
     hold_out : sequence of {"stimulus", "run"}
-    scheme : {"auto", "k-fold", "leave-one-out", "contiguous", "predefined", "grouped"}
-        ``auto`` is k-fold over stimuli and leave-one-out over runs.
+    scheme : {"auto", "k-fold", "leave-one-out", "contiguous", "predefined", "grouped", "paper"}
+        ``auto`` is k-fold over stimuli and leave-one-out over runs; ``paper`` is scikit-learn's ``KFold`` over rows in
+        their order, which holds out nothing but rows.
     n_splits : int
         Folds of ``k-fold``, ``contiguous`` and ``grouped``.
     trim : int
@@ -74,6 +75,8 @@ class RowSplitter:
             yield from self._predefined(len(stimulus))
         elif self.scheme == "grouped":
             yield from self._grouped(len(stimulus))
+        elif self.scheme == "paper":
+            yield from self._in_order(len(stimulus))
         elif self.scheme == "contiguous":
             yield from self._contiguous(run)
         elif set(self.hold_out) == {"stimulus", "run"}:
@@ -165,6 +168,12 @@ class RowSplitter:
                 continue
             test = self.predefined == name
             yield np.flatnonzero(~test), np.flatnonzero(test)
+
+    def _in_order(self, n: int) -> Iterator[Fold]:
+        if n < self.n_splits:
+            raise ValueError(f"folds.n_splits: {self.n_splits} folds are too many for {n} rows")
+        for test in np.array_split(np.arange(n), self.n_splits):
+            yield np.setdiff1d(np.arange(n), test), test
 
     def _grouped(self, n: int) -> Iterator[Fold]:
         if self.predefined is None or len(self.predefined) != n:

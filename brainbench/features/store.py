@@ -78,7 +78,7 @@ class FeatureStore:
             "schema": SCHEMA,
             "encoder": encoder.digest(),
             "parameters": encoder.parameters(),
-            "stimuli": stimuli.digest(),
+            "stimuli": encoder.view(stimuli).digest(),
             "n_stimuli": len(stimuli),
             "layer": layer,
             "pool": pool,
@@ -129,6 +129,7 @@ class FeatureStore:
         keys = {layer: self.key(encoder, stimuli, layer, pool) for layer in layers}
         found = {layer: self._open(key) for layer, key in keys.items()}
         if any(value is None for value in found.values()):
+            stimuli = encoder.view(stimuli)
             with self._lock(digest([encoder.digest(), stimuli.digest(), pool])[:16]):
                 # Another process may have finished them while this one waited.
                 found = {

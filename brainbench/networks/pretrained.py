@@ -77,7 +77,9 @@ def _some(names: Collection[str]) -> str:
     return ", ".join(shown[:2]) + (", ..." if len(shown) > 2 else "")
 
 
-def from_pretrained(source: str, *, seed: int, **options: Any) -> tuple[torch.nn.Module, Loaded]:
+def from_pretrained(
+    source: str, *, seed: int, kind: str = "AutoModel", **options: Any
+) -> tuple[torch.nn.Module, Loaded]:
     """Load a transformers network in float32, buffers included.
 
     A checkpoint in half precision that is loaded as it is and widened later keeps buffers that were rounded when they
@@ -89,21 +91,25 @@ def from_pretrained(source: str, *, seed: int, **options: Any) -> tuple[torch.nn
         Folder or name on the hub.
     seed : int
         Of tensors that the checkpoint lacks.
+    kind : str
+        The class of transformers, where it is not what ``AutoModel`` takes.
     **options
-        For ``AutoModel.from_pretrained``.
+        For its ``from_pretrained``.
     """
     import torch
-    from transformers import AutoModel
+    import transformers
 
     with seeded(seed):
-        network, info = AutoModel.from_pretrained(
+        network, info = getattr(transformers, kind).from_pretrained(
             source, weights_only=True, output_loading_info=True, dtype=torch.float32, **options
         )
     missing, left_over = (tuple(sorted(info[kind])) for kind in ("missing_keys", "unexpected_keys"))
     return network, Loaded(len(network.state_dict()), missing, left_over)
 
 
-def built(source: str, *, seed: int, untrained: bool, what: str) -> tuple[torch.nn.Module, Loaded | None]:
+def built(
+    source: str, *, seed: int, untrained: bool, what: str, kind: str = "AutoModel"
+) -> tuple[torch.nn.Module, Loaded | None]:
     """Return the network of a folder or name on the hub, with its weights or, untrained, with random ones.
 
     Parameters
@@ -113,19 +119,23 @@ def built(source: str, *, seed: int, untrained: bool, what: str) -> tuple[torch.
     untrained : bool
     what : str
         What could not be loaded, for the message.
+    kind : str
+        The class of transformers, where it is not what ``AutoModel`` takes.
     """
     import torch
-    from transformers import AutoConfig, AutoModel
+    import transformers
 
     options: dict[str, Any] = {"trust_remote_code": False}
     if Path(source).is_dir():
         options["local_files_only"] = True
     with quietly(), hub(what):
         if not untrained:
-            return from_pretrained(source, seed=seed, **options)
-        config = AutoConfig.from_pretrained(source, **options)
+            return from_pretrained(source, seed=seed, kind=kind, **options)
+        config = transformers.AutoConfig.from_pretrained(source, **options)
         with seeded(seed):
-            return AutoModel.from_config(config, dtype=torch.float32), None
+            if kind == "AutoModel":
+                return transformers.AutoModel.from_config(config, dtype=torch.float32), None
+            return getattr(transformers, kind)(config).float(), None
 
 
 def source_of(model: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from brainbench.recipes.catalogue import Catalogue
 from brainbench.recipes.data.base import DatasetSettings
-from brainbench.recipes.data.own import BidsSettings, FolderSettings
+from brainbench.recipes.data.own import BidsSettings, FolderSettings, RdmSettings
 from brainbench.recipes.data.published import (
     AliceSettings,
     Bold5000Settings,
@@ -29,7 +29,7 @@ from brainbench.recipes.data.simulated import PlantedRoi, SimulatedSettings
 __all__ = [
     "DATASETS", "AliceSettings", "AnyDataset", "BandPower", "BidsSettings", "Bold5000Settings", "DatasetSettings",
     "EegFolderSettings", "FolderSettings", "HaxbySettings", "MiyawakiSettings", "MoabbSettings", "NsdSettings",
-    "PhysionetMiSettings", "PlantedRoi", "RecordingSettings", "SimulatedSettings", "dataset_settings",
+    "PhysionetMiSettings", "PlantedRoi", "RdmSettings", "RecordingSettings", "SimulatedSettings", "dataset_settings",
 ]  # fmt: skip
 
 DATASETS = Catalogue(

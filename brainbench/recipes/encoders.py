@@ -102,6 +102,33 @@ class AudioSettings(EncoderSettings):
         return self
 
 
+class VisionLanguageSettings(EncoderSettings):
+    """A network that sees pictures and reads their captions (VisualBERT, LXMERT, ViLT, CLIP, BLIP, BLIP-2, LLaVA)."""
+
+    built_by = "brainbench.encoders.vision_language.encoder:VisionLanguageEncoder"
+    has_network = True
+    reads = ("image", "text")
+    family: Literal["vision_language"] = "vision_language"
+    model: str = Field(examples=["openai/clip-vit-base-patch32"])
+    """Hub name or local folder of a model of transformers."""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """`random` gives the untrained network."""
+    partial_weights: bool = False
+    """Accept weights that lack tensors which the layers need; those stay random, and the report names them."""
+    tokenizer: str | None = Field(None, examples=["bert-base-uncased"])
+    """Hub name or folder of the tokenizer, where the model's own folder has none (VisualBERT: bert-base-uncased)."""
+    given: Literal["both", "image", "text"] = "both"
+    """What it is given: picture and caption, or one of them alone, so that both are held against their parts."""
+    tokens: Literal["all", "text", "visual"] = "all"
+    """Whose tokens make a vector: those of words, of patches or regions, or both. Of networks with a stream for each,
+    `all` puts the vectors of both at one depth after each other."""
+    regions: str = "grid"
+    """Regions of networks that see no pixels (VisualBERT, LXMERT): an .npz file with `ids`, `features` and `boxes`;
+    `grid`, the 7 x 7 cells of ResNet-50's last map; `detector`, that map inside the boxes of torchvision's detector."""
+    region_weights: Literal["pretrained", "random"] = "pretrained"
+    """Weights of `grid` and `detector`."""
+
+
 class LogMelSettings(ControlSettings):
     """Log-mel spectrogram of a sound (a control): what every network of sound begins with."""
 

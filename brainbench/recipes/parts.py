@@ -35,14 +35,15 @@ Encoders = Annotated[list[AnyEncoder], AfterValidator(_distinct_encoders)]
 class Folds(Section):
     """How rows are dealt into test folds."""
 
-    scheme: Literal["auto", "k-fold", "leave-one-out", "contiguous", "predefined", "grouped", "held-out-clusters"] = (
-        "auto"
-    )
+    scheme: Literal[
+        "auto", "k-fold", "leave-one-out", "contiguous", "predefined", "grouped", "held-out-clusters", "paper"
+    ] = "auto"
     """`auto`: k-fold over stimuli, leave-one-out over runs, contiguous blocks for continuous designs. `predefined`: a
     label names the fold of each row; `grouped`: k-fold over the values of a label, such as categories;
-    `held-out-clusters`: whole clusters of alike stimuli are held out, one a fold."""
+    `held-out-clusters`: whole clusters of alike stimuli are held out, one a fold. `paper`: stretches of single trials
+    in the order shown, as visio-linguistic studies have it; a repeated stimulus leaks, and the report says so."""
     n_splits: int = Field(5, ge=2, le=1000)
-    """Number of folds (k-fold, contiguous, grouped, held-out-clusters)."""
+    """Number of folds (k-fold, contiguous, grouped, held-out-clusters, paper)."""
     trim_s: float = Field(20.0, ge=0)
     """Seconds dropped from training on both sides of a contiguous test block."""
     column: str | None = Field(None, examples=["category"])
@@ -79,7 +80,7 @@ class Scheme(Section):
     @property
     def label(self) -> str:
         """Name of the scheme in tables: ``stimulus+run``, the label that defines its folds, or its clusters."""
-        if self.folds.scheme == "held-out-clusters":
+        if self.folds.scheme in ("held-out-clusters", "paper"):
             return self.folds.scheme
         return self.folds.column or "+".join(self.hold_out)
 

@@ -76,6 +76,8 @@ def started(name: str, dataset: dict[str, Any]) -> tuple[type[Recipe], dict[str,
     """
     models = [templates()[name], *(kinds()[name] if name in kinds() else ())]
     for model in models:
+        if model.of_distances != DATASETS[dataset["name"]].distances:
+            continue
         own = model.example.get("dataset", {})
         if own.get("name") == dataset["name"] and dataset == {"name": own["name"], **DATASETS[own["name"]].example}:
             return model, model.example

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.remembered import file_state
+from brainbench.recordings.channels import listed
 from brainbench.recordings.matching import plain_name
+from brainbench.recordings.recording import counted
 from brainbench.recordings.units import header_text, mend_units
 
 if TYPE_CHECKING:
@@ -27,6 +29,13 @@ READERS = {
 }
 """File ending -> reader of `mne.io`."""
 
+_BIDS_KINDS = {
+    "EEG": "eeg", "ECOG": "ecog", "SEEG": "seeg", "DBS": "dbs", "EOG": "eog", "VEOG": "eog", "HEOG": "eog",
+    "ECG": "ecg", "EMG": "emg", "TRIG": "stim", "GSR": "gsr", "RESP": "resp", "TEMP": "temperature", "MISC": "misc",
+    "AUDIO": "misc", "PUPIL": "pupil", "EYEGAZE": "eyegaze", "PD": "misc", "SYSCLOCK": "syst", "ADC": "misc",
+    "DAC": "misc", "OTHER": "misc",
+}  # fmt: skip
+"""Kinds of channels as BIDS writes them -> as MNE does; coils of MEG are known from the file alone."""
 _KNOWN = ("'boundary' events", "naming conventions")
 """Parts of MNE's warnings that say nothing new: interruptions are obeyed, and a file may be called anything."""
 _TRUNCATED = ("does not match the file size", "number of records", "truncated", "unexpected end", "incomplete")
@@ -64,6 +73,7 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
         try:
             raw: mne.io.BaseRaw = getattr(mne.io, READERS[ending])(path, preload=True, verbose="WARNING")
             said = [*mend_units(raw, path), *_slower_channels(raw, path)]
+            table = channel_table(path)
         except MemoryError:
             raise UserError(f"{path}: does not fit into memory") from None
         except Exception as error:  # readers raise whatever the damaged bytes lead them to
@@ -74,6 +84,8 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
                 f" ({type(error).__name__}{': ' + reason[0][:300] if reason else ''})",
                 hint="compare its size with the source's, and open it with the program that wrote it",
             ) from error
+    if table is not None:
+        said += _obey_table(raw, table)
     for warning in caught:
         text = str(warning.message)
         if any(part in text.lower() for part in _TRUNCATED):
@@ -134,7 +146,8 @@ def files_of(path: Path) -> list[Path]:
     """
     if not path.is_file():
         return [path]
-    return [path, *_companions(path, *file_state(path))]
+    table = channel_table(path)
+    return [path, *_companions(path, *file_state(path)), *([] if table is None else [table])]
 
 
 @lru_cache(maxsize=4096)
@@ -160,6 +173,45 @@ def _companions(path: Path, *_state: int) -> tuple[Path, ...]:
             except Exception:  # what is wrong with it is said when it is read
                 found = []
     return tuple(file for file in found if file.is_file() and not file.samefile(path))
+
+
+def channel_table(path: Path) -> Path | None:
+    """Return the table of channels that BIDS puts beside a recording: ``sub-01_task-x_channels.tsv``."""
+    named = re.fullmatch(r"(.+)_(eeg|meg|ieeg)", path.stem)
+    table = None if named is None else path.with_name(f"{named[1]}_channels.tsv")
+    return table if table is not None and table.is_file() else None
+
+
+def _obey_table(raw: mne.io.BaseRaw, table: Path) -> list[str]:
+    """Take kinds and bad channels from a table of BIDS, in place; return what is said of it.
+
+    Raises
+    ------
+    UserError
+        If it is no such table, or names none of the recording's channels.
+    """
+    import pandas as pd
+
+    try:
+        rows = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
+        names, kinds = list(rows["name"]), list(rows["type"]) if "type" in rows else []
+    except (KeyError, ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise UserError(f"{table}: not a table of channels (name, type, status): {error}") from None
+    known = set(raw.ch_names)
+    if not known.intersection(names):
+        raise UserError(
+            f"{table}: none of its {len(names)} channels is in the recording, such as '{names[0] if names else ''}'",
+            hint=f"the recording has {listed(raw.ch_names)}",
+        )
+    types = {name: _BIDS_KINDS[kind.upper()] for name, kind in zip(names, kinds, strict=False) if name in known
+             and kind.upper() in _BIDS_KINDS}  # fmt: skip
+    raw.set_channel_types(types, on_unit_change="ignore", verbose="ERROR")
+    status = list(rows["status"]) if "status" in rows else []
+    bad = [name for name, one in zip(names, status, strict=False) if one.lower() == "bad" and name in known]
+    raw.info["bads"] = [name for name in raw.ch_names if name in {*raw.info["bads"], *bad}]
+    others = [name for name in names if name not in known]
+    missing = f", which also names {listed(others)} that the recording lacks" if others else ""
+    return [f"kinds and {counted(len(bad), 'bad channel')} from {table.name}{missing}"]
 
 
 def set_montage(raw: mne.io.BaseRaw, name: str, where: str, ignore: Sequence[str] = ()) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from brainbench.features.drift import regress_out, remove_drift, restore_drift, restore_nuisance, segments_of
 from brainbench.features.reduction import make_reducer
 from brainbench.ridge.banded import BandedRidgeCV
-from brainbench.ridge.refits import refit
+from brainbench.ridge.refits import Refits
 from brainbench.ridge.ridge import RidgeCV
 
 PREDICTED = 0.01
@@ -111,6 +111,8 @@ class FoldDesign:
     ----------
     bands, train, test, settings, inner_groups, run, nuisance
         As in `fit_fold`.
+    keep : bool
+        Whether what `refits` factorises is kept for the next responses.
     """
 
     def __init__(
@@ -123,8 +125,11 @@ class FoldDesign:
         inner_groups: np.ndarray | None,
         run: np.ndarray,
         nuisance: np.ndarray | None = None,
+        keep: bool = False,
     ) -> None:
         self.train, self.test, self.settings, self.inner_groups = train, test, settings, inner_groups
+        self.keep = keep
+        self._refits: Refits | None = None
         self.clean = None if settings.t_r is None else _Cleaner(train, test, run, settings, nuisance)
         pieces = [(np.asarray(X[train], dtype=np.float64), np.asarray(X[test], dtype=np.float64)) for X in bands]
         if self.clean is not None:
@@ -150,11 +155,17 @@ class FoldDesign:
         else:
             y_train, y_test = self.responses(Y)
         center = y_train.mean(axis=0, dtype=np.float64)
-        y_pred = refit(
-            self.X_train, self.X_test, y_train, bands=self.slices, alphas=self.settings.alphas,
+        y_pred = self.refits()(y_train)
+        return np.asarray(y_test - center, dtype=np.float32), np.asarray(y_pred - center, dtype=np.float32)
+
+    def refits(self) -> Refits:
+        """Return what fits exchanged responses."""
+        found = self._refits or Refits(
+            self.X_train, self.X_test, bands=self.slices, alphas=self.settings.alphas,
             inner_folds=self.settings.inner_folds, groups=self.inner_groups, seed=self.settings.seed,
         )  # fmt: skip
-        return np.asarray(y_test - center, dtype=np.float32), np.asarray(y_pred - center, dtype=np.float32)
+        self._refits = found if self.keep else None
+        return found
 
     def fit(self, Y: np.ndarray) -> FoldResult:
         """Choose penalties and fit the training rows of ``Y (n_rows, n_targets)``, and predict the test rows."""

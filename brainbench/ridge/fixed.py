@@ -6,7 +6,8 @@ matrices that are made once, and a hundred thousand exchanged responses cost two
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import copy
 
 import numpy as np
 from scipy import linalg
@@ -30,15 +31,20 @@ class FixedFits:
     """
 
     def __init__(self, designs: Sequence[FoldDesign], alpha: float, n_rows: int) -> None:
-        self.designs, self.n_rows = designs, n_rows
-        self.predict, self.measure = [], []
+        self.n_rows = n_rows
+        self.tests = [design.test for design in designs]
+        self.predict: list[np.ndarray] = []
+        self.measure: list[np.ndarray] = []
+        """Without cleaning, the mean of the training rows as a row vector, which is taken from the test rows."""
+        self.cleaned = [design.clean is not None for design in designs]
         for design in designs:
             hat = _hat(design.X_train, design.X_test, alpha)
             hat -= hat.mean(axis=1, keepdims=True)
             predict = np.zeros((len(design.test), n_rows), dtype=np.float32)
-            measure = None
             if design.clean is None:
                 predict[:, design.train] = hat
+                measure = np.zeros((1, n_rows), dtype=np.float32)
+                measure[:, design.train] = 1 / len(design.train)
             else:
                 measure = np.empty_like(predict)
                 for start in range(0, n_rows, COLUMNS_AT_ONCE):
@@ -49,6 +55,13 @@ class FixedFits:
             self.predict.append(predict)
             self.measure.append(measure)
 
+    def of_rows(self, order: np.ndarray) -> FixedFits:
+        """Return the same fits for responses Y of which ``Y[order]`` are the rows of the designs."""
+        found, back = copy(self), np.argsort(order)
+        found.tests = [order[test] for test in self.tests]
+        found.predict, found.measure = ([one[:, back] for one in part] for part in (self.predict, self.measure))
+        return found
+
     def __call__(self, Y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return measured and predicted test rows of every fold, about the mean of its training rows.
 
@@ -57,15 +70,13 @@ class FixedFits:
         Y : ndarray (n_rows, n_columns), float32
         """
         found = []
-        for design, predict, measure in zip(self.designs, self.predict, self.measure, strict=True):
-            if measure is None:
-                train = np.zeros(self.n_rows, dtype=np.float32)
-                train[design.train] = 1 / len(design.train)
-                measured = Y[design.test] - train @ Y
-            else:
-                measured = measure @ Y
-            found.append((measured, predict @ Y))
+        for test, cleaned, predict, measure in self._folds():
+            measured = measure @ Y
+            found.append((measured if cleaned else Y[test] - measured, predict @ Y))
         return found
+
+    def _folds(self) -> Iterator[tuple[np.ndarray, bool, np.ndarray, np.ndarray]]:
+        return zip(self.tests, self.cleaned, self.predict, self.measure, strict=True)
 
     def form(self) -> np.ndarray:
         r"""Return the score as a bilinear form of the responses, ``(n_rows, n_rows)``, symmetric, float32.
@@ -74,14 +85,14 @@ class FixedFits:
         what both measure for white responses of length 1: about Pearson's r, summed over folds.
         """
         form = np.zeros((self.n_rows, self.n_rows), dtype=np.float32)
-        for design, predict, measure in zip(self.designs, self.predict, self.measure, strict=True):
+        for test, cleaned, predict, measure in self._folds():
             about = predict - predict.mean(axis=0)
-            size = float(np.sqrt((about**2).sum() * len(design.test)))
+            size = float(np.sqrt((about**2).sum() * len(test)))
             about *= self.n_rows / size if size > 0 else 0.0
-            if measure is None:
-                form[design.test] += about
-            else:
+            if cleaned:
                 form += measure.T @ about
+            else:
+                form[test] += about
         return (form + form.T) / 2
 
 

@@ -227,8 +227,10 @@ def every_stage(study: Study[Any]) -> Iterator[Stage]:
 
 
 def distinct_stimuli(opened: Opened[Any]) -> list[Stimuli]:
-    """Return the stimuli of all subjects, those that are the same once."""
-    return list({one.digest(): one for one in map(opened.dataset.stimuli, opened.subjects)}.values())
+    """Return what encoders are given of all subjects' stimuli, those that are the same once."""
+    return list(
+        {one.digest(): one for one in (opened.dataset.stimuli(name).encoded for name in opened.subjects)}.values()
+    )
 
 
 def generators_trained(name: str, units: Sequence[Unit], runner: Runner) -> list[str]:

@@ -39,7 +39,7 @@ def _compute_once(study: Study[Any]) -> Outcome:
             stage.run(study.runner)
     outcome = Outcome()
     for features in study.features():
-        for remark in features.encoder.remarks(features.stimuli):
+        for remark in features.encoder.remarks(features.encoder.view(features.stimuli)):
             outcome.warn(remark)
     study.gather(outcome)
     if not study.recipe.significance.n_permutations:

@@ -88,7 +88,26 @@ def write_bold5000(
             "trials": n_trials, "trials_per_run": trials_per_run, "voxels": voxels, "shape": list(SHAPE)
         }  # fmt: skip
     (root / "synthetic_copy.json").write_text(json.dumps({"subjects": declared}))
+    _write_texts(copy)
     return copy
+
+
+def _write_texts(copy):
+    """Write captions of COCO's pictures as their authors have them, and names of classes and of scenes."""
+    shades = ("dark", "bright")
+    captions = {
+        name: [f"a {shades[int(row[0] > 0.5)]} thing {index} ", "another text"]
+        for index, (name, row) in enumerate(zip(copy.names, copy.latents, strict=True))
+        if name.startswith("COCO")
+    }
+    (copy.root / "captions.json").write_text(json.dumps(captions))
+    labels = copy.root / "BOLD5000_Stimuli" / "Image_Labels"
+    labels.mkdir()
+    synsets = [name.partition("_")[0] for name in copy.names if name.startswith("n")]
+    (labels / "imagenet_final_labels.txt").write_text(
+        "".join(f"{one} tench{one[-2:]}, Tinca tinca\n" for one in synsets)
+    )
+    (labels / "scene_final_labels.txt").write_text("scen\nscene\nfrontLawn\n")
 
 
 def _write_lists(copy, subject, trials_per_run):
@@ -126,7 +145,8 @@ def _write_responses(copy, subject, rng, noise, trials_per_run):
         copy.signal[subject][name], arrays[name] = measure(4 + number)
         copy.packed(subject, name).parent.mkdir(parents=True, exist_ok=True)
         np.save(copy.packed(subject, name), arrays[name].astype(np.float32))
-    for response, shrink in (("TR34", 1.0), ("TR1", 0.0)):  # at the first volume there is no response yet
+    # At the first volume there is no response yet.
+    for response, shrink in (("TR34", 1.0), ("TR1", 0.0), ("TR2", 0.3), ("TR3", 0.9), ("TR4", 0.9), ("TR5", 0.5)):
         path = copy.release_1(subject, response)
         path.parent.mkdir(parents=True, exist_ok=True)
         junk = {name: rng.standard_normal(values.shape) for name, values in arrays.items()}

@@ -1,5 +1,6 @@
 """`bold5000` on synthetic copies of both releases' layouts."""
 
+import json
 import shutil
 
 import nibabel
@@ -192,3 +193,50 @@ def test_voxels_that_a_session_did_not_estimate_are_left_out_and_counted(own):
     left = [(row.left_out, row.why) for row in responses.account if row.left_out]
     assert left == [(f"1 of {whole.n_targets} voxels", "not estimated in every session: NaN")]
     check_dataset(open_bold5000(own.root, **VOLUMES))
+
+
+def test_pictures_have_captions_names_of_classes_or_of_scenes(copy):
+    dataset = open_bold5000(copy.root, captions="captions.json")
+    check_dataset(dataset)
+    stimuli = dataset.stimuli("CSI1")
+    texts = dict(zip(stimuli.ids, stimuli.captions, strict=True))
+    for index, name in enumerate(copy.names[:9]):
+        known = ((f"thing {index}", "another text"), (f"tench{index:02d}, Tinca tinca",), ("scene",))[index % 3]
+        assert len(texts[name]) == len(known) and texts[name][0].endswith(known[0])
+    assert "texts of 62 of 62 pictures: 21 captions, 21 names of classes, 20 names of scenes" in dataset.notes()[1]
+    view = stimuli.seen_by(("text",))
+    assert view.modality == "text" and view.load(0) == stimuli.captions[0][0]
+    assert stimuli.digest() != open_bold5000(copy.root).stimuli("CSI1").digest()
+
+
+def test_captions_that_cannot_be_read_are_refused(own):
+    without = open_bold5000(own.root)  # names of classes and scenes alone
+    assert "41 pictures" in without.notes()[1].replace("41 of 62 pictures", "41 pictures")
+    with pytest.raises(UserError, match="has no caption"):
+        without.stimuli("CSI1").seen_by(("text",))
+    for text, message in (("[1, 2]", "not readable"), ('{"a.jpg": "one"}', "a list of texts"), ("{", "not readable")):
+        (own.root / "captions.json").write_text(text)
+        with pytest.raises(UserError, match=message):
+            open_bold5000(own.root, captions="captions.json")
+    with pytest.raises(UserError, match=r"captions: .*none.json does not exist"):
+        open_bold5000(own.root, captions="none.json")
+    coco = {
+        "images": [{"id": 7, "file_name": own.names[0]}],
+        "annotations": [{"image_id": 7, "caption": " one "}, {"image_id": 7, "caption": "two"}],
+    }
+    (own.root / "captions.json").write_text(json.dumps(coco))
+    stimuli = open_bold5000(own.root, captions="captions.json").stimuli("CSI1")
+    assert stimuli.captions[stimuli.ids.index(own.names[0])] == ("one", "two")
+
+
+def test_the_papers_response_is_the_mean_of_six_files(own):
+    paper = open_bold5000(own.root, release=1, response="paper", standardize="none").responses("CSI1")
+    each = [
+        open_bold5000(own.root, release=1, response=one, standardize="none").responses("CSI1").data
+        for one in ("TR1", "TR2", "TR3", "TR34", "TR4", "TR5")
+    ]
+    np.testing.assert_allclose(paper.data, np.mean(each, axis=0), atol=1e-5)
+    own.release_1("CSI2", "TR5").unlink()
+    assert open_bold5000(own.root, release=1, response="paper").subjects == ["CSI1"]
+    with pytest.raises(ValueError, match="`response: paper` is of the volumes of `release: 1`"):
+        Bold5000Settings(response="paper")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.recording_files import write_recording
 from brainbench.core.errors import UserError
 from brainbench.data.base import Context, choose_subjects
 from brainbench.data.check import check_dataset
@@ -178,6 +179,65 @@ def test_a_damaged_file_is_one_message(tmp_path, real_data):
             folder(tmp_path, events="annotations").trials("s1")
 
 
+def test_the_table_of_channels_that_bids_puts_beside_a_recording(tmp_path):
+    names = [*CHANNELS, "X1"]
+    raw, onsets, labels = make_raw(names=names)
+    for stem in ("sub-1_run-1_eeg", "sub-1_run-2_eeg"):
+        write_recording(tmp_path / f"{stem}.vhdr", raw)
+    files = [f"sub-1_run-{run}_eeg.vhdr" for run in (1, 2)]
+    pd.DataFrame({"path": files, "subject": "s1", "run": ["1", "2"]}).to_csv(tmp_path / "recordings.csv", index=False)
+    events = pd.DataFrame({"onset": onsets, "label": labels})
+    pd.concat([events.assign(path=path) for path in files]).to_csv(tmp_path / "events.csv", index=False)
+    assert folder(tmp_path, repeated_trials="keep").trials("s1").ch_names == names
+    table = tmp_path / "sub-1_run-2_channels.tsv"
+    rows = pd.DataFrame({"name": [*names, "gone"], "type": ["EEG"] * 4 + ["VEOG", "EEG"]})
+    rows.to_csv(tmp_path / "sub-1_run-1_channels.tsv", sep="\t", index=False)
+    rows.assign(status=["good", "Bad", *["good"] * 4]).to_csv(table, sep="\t", index=False)
+    dataset = folder(tmp_path, repeated_trials="keep", other_channels="keep")
+    assert dataset.trials("s1").ch_names == ["C3", "C4", "Pz"] and table in dataset.files()
+    said = "\n".join(map(str, dataset.account("s1")))
+    assert f"kinds and 1 bad channel from {table.name}, which also names 1 channel: gone that the recording" in said
+    assert "1 channel: Cz left out: marked bad in the file" in said
+    table.write_text("name\ttype\nA1\tEEG\n")
+    with pytest.raises(UserError, match="none of its 1 channels is in the recording, such as 'A1'"):
+        folder(tmp_path).trials("s1")
+    table.write_text("channel,kind\n")
+    with pytest.raises(UserError, match="not a table of channels"):
+        folder(tmp_path).trials("s1")
+
+
+def test_a_recording_of_the_folder_is_read_as_a_new_one_is(tmp_path):
+    """Evaluation and `apply` see the same samples whatever a file says of itself."""
+    raw, onsets, labels = make_raw(names=["C3", "Cz", "C4", "Pz", "Fz", "HEOG"])
+    raw.set_montage("colin27_1005", on_missing="ignore", verbose="ERROR")
+    raw.set_channel_types({"HEOG": "eog"}, verbose="ERROR").set_eeg_reference(projection=True, verbose="ERROR")
+    raw.info["bads"] = ["Pz"]
+    marks = mne.Annotations([*onsets, 12.5], [0.0] * len(onsets) + [0.5], [*labels, "BAD_cough"])
+    raw = mne.io.RawArray(raw.get_data(), raw.info, first_samp=321, verbose="ERROR").set_annotations(marks)
+    raw.save(tmp_path / "a_raw.fif", verbose="ERROR")
+    (tmp_path / "recordings.csv").write_text("path,subject,run\na_raw.fif,s1,1\n")
+    for choice in ("interpolate", "keep"):
+        dataset = folder(tmp_path, events="annotations", bad_channels=choice, channels=["C3", "Pz", "C4"], band=None)
+        trials = dataset.trials("s1")
+        new = dataset.read_new(tmp_path / "a_raw.fif", trials.info).recording
+        samples, n = new.raw.get_data(), trials.X.shape[-1]
+        starts = np.round(trials.onset * SFREQ).astype(int)
+        assert new.raw.ch_names == trials.ch_names and len(trials) == len(onsets) - 1
+        np.testing.assert_array_equal(trials.X, [samples[:, at : at + n] for at in starts])
+
+
+def test_a_label_that_no_event_has_is_said_or_refused(tmp_path):
+    raw, onsets, labels = make_raw()
+    raw.set_annotations(mne.Annotations(onsets, 0.0, labels))
+    raw.save(tmp_path / "a_raw.fif", verbose="ERROR")
+    (tmp_path / "recordings.csv").write_text("path,subject,run\na_raw.fif,s1,1\n")
+    named = {"left": "left", "right": "right", "Right": "right"}
+    account = folder(tmp_path, events="annotations", labels=named).account("s1")
+    assert any("'Right' meets no event of s1" in str(row) for row in account)
+    with pytest.raises(UserError, match=r"no event is called 'rigth'; did you mean 'right'"):
+        folder(tmp_path, events="annotations", labels={"left": "left", "rigth": "right"}).trials("s1")
+
+
 def test_moabb_looks_below_the_root_whichever_folder_it_is(tmp_path, monkeypatch):
     download = pytest.importorskip("moabb.datasets.download")
     from brainbench.recordings.moabb import _own_files
@@ -189,6 +249,19 @@ def test_moabb_looks_below_the_root_whichever_folder_it_is(tmp_path, monkeypatch
         with _own_files(root):
             assert str(download.get_dataset_path("BNCI", None)) == str(tmp_path)
     assert os.environ["MNE_DATASETS_BNCI_PATH"] == str(tmp_path / "elsewhere") and "MNE_DATA" not in os.environ
+
+
+def test_codes_that_follow_one_another_without_a_pause_are_counted(tmp_path):
+    """MNE takes a step up for an event and a step down for none: of codes that are held, many would be gone unseen."""
+    raw, *_ = make_raw(names=[*CHANNELS, "STI 014"])
+    raw.set_channel_types({"STI 014": "stim"}, verbose="ERROR")
+    raw._data[4] = np.repeat([0, 2, 1, 3, 1, 2, 1, 0], [200, *[500] * 6, 2800])
+    raw.save(tmp_path / "a_raw.fif", verbose="ERROR")
+    (tmp_path / "recordings.csv").write_text("path,subject,run\na_raw.fif,s1,1\n")
+    dataset = folder(tmp_path, events="stim", labels={"1": "left", "2": "right", "3": "left"})
+    assert dataset.trials("s1").label.tolist() == ["right", "left", "right"]
+    said = "\n".join(map(str, dataset.account("s1")))
+    assert "3 changes left out: of the stim channel, from a higher code straight to another" in said
 
 
 def test_a_moabb_data_set_by_name(tmp_path):

@@ -138,3 +138,32 @@ def test_draws_of_a_correlation_are_those_of_rows_that_are_repeated():
         repeated = [np.repeat(rows, times[rows]) for rows in parts]
         expected = np.mean([metrics.pearson_r(y_true[rows], y_pred[rows]) for rows in repeated], axis=0)
         np.testing.assert_allclose(draw, expected, atol=2e-6)
+
+
+def test_patterns_and_pairs_are_the_loops_over_rows_and_pairs(monkeypatch):
+    rng = np.random.default_rng(3)
+    true, predicted = rng.standard_normal((2, 23, 6)) + np.array([[[0.5]], [[1.0]]])
+    predicted += 0.4 * true
+    monkeypatch.setattr(metrics, "PAIRS_AT_ONCE", 7)
+
+    def cosine(a, b):
+        return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+    def share(alike):
+        right = [
+            alike(true[i], predicted[i]) + alike(true[j], predicted[j])
+            > alike(true[i], predicted[j]) + alike(true[j], predicted[i])
+            for i in range(23)
+            for j in range(i)
+        ]
+        return np.mean(right)
+
+    def r(a, b):
+        return np.corrcoef(a, b)[0, 1]
+
+    assert metrics.two_vs_two(true, predicted) == pytest.approx(share(r))
+    assert metrics.two_vs_two_cosine(true, predicted) == pytest.approx(share(cosine))
+    assert metrics.pattern_r(true, predicted) == pytest.approx(
+        np.mean([r(a, b) for a, b in zip(true, predicted, strict=True)])
+    )
+    assert metrics.two_vs_two_cosine(true, np.ones_like(true)) == 0.5  # the same for every row: ties

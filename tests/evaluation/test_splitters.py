@@ -192,3 +192,12 @@ def test_inner_groups_follow_what_is_held_out():
     np.testing.assert_array_equal(inner_groups(["stimulus", "run"], stimulus=stimulus, run=run), [0, 0, 1, 1])
     one = np.full(4, "x")
     np.testing.assert_array_equal(inner_groups(["stimulus", "run"], stimulus=stimulus, run=one), [0, 1, 0, 1])
+
+
+def test_folds_of_the_paper_are_scikit_learns_over_rows_in_their_order():
+    from sklearn.model_selection import KFold
+
+    stimulus = np.random.default_rng(0).integers(0, 9, 43)
+    ours = list(make_splitter(["stimulus"], scheme="paper", n_splits=10).split(stimulus=stimulus))
+    for (train, test), (a, b) in zip(ours, KFold(10).split(stimulus), strict=True):
+        assert np.array_equal(train, a) and np.array_equal(test, b)

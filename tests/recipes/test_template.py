@@ -14,14 +14,16 @@ from brainbench.recipes.template import templates, write_template
 RECORDINGS = {"eeg-folder", "moabb", "physionet-mi"}
 PICTURES = {"bids", "bold5000", "folder", "nsd", "simulated"}
 SUITED = {
-    "encode": set(DATASETS),
-    "decode": set(DATASETS) - {"alice", "nsd"},
+    "encode": set(DATASETS) - {"rdm"},
+    "decode": set(DATASETS) - {"alice", "nsd", "pereira2018", "rdm"},
     "decode-pipelines": RECORDINGS,
     "pretrain": RECORDINGS,
     "reconstruct": PICTURES | {"miyawaki2008"},
     "explore": PICTURES,
+    "rsa": {"rdm"},
 }
-"""Alice is a story and NSD has no classes; only recordings have trials, only pictures can be drawn."""
+"""RDMs are distances; Alice is a story, NSD and Pereira have no classes; only recordings have trials, only pictures can
+be drawn."""
 
 
 def test_every_kind_is_walked():
@@ -74,3 +76,4 @@ def test_an_encoder_that_reads_something_else_is_refused_without_the_data():
     with pytest.raises(RecipeError, match=r"'vit' \(`family: image`\) reads image stimuli, `dataset` has word stimuli"):
         parse_recipe(text, "mine.yaml")
     parse_recipe(text.replace("image", "text"), "mine.yaml")
+    parse_recipe(text.replace("alice", "nsd").replace("image", "text"), "mine.yaml")  # pictures may have captions

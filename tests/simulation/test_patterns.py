@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from brainbench.core.errors import UserError
+from brainbench.data.base import Stimuli
+from brainbench.features.store import FeatureStore
+from brainbench.recipes.reconstruction import SmallSettings
 from brainbench.simulation.drawings import CLASSES, drawings, drawn_stimuli
 from brainbench.simulation.patterns import LETTERS, PATTERNS, binary_patterns, draw_strokes, pattern_digest
+from brainbench.studies.cases.training_images import training_set
 
 
 def test_patterns_are_binary_distinct_and_seeded() -> None:
@@ -66,3 +70,13 @@ def test_every_class_is_drawn_and_told_apart_by_its_label() -> None:
     assert stimuli.load(3).shape == (16, 16, 3)
     assert list(stimuli.labels["category"][: len(CLASSES)]) == list(CLASSES)
     assert len(set(stimuli.content_digests)) == 12
+
+
+def test_patterns_beside_arrays_have_their_size(tmp_path):
+    """Encoders read arrays as they are: features of larger patterns would be of another width than the data's."""
+    shown = Stimuli.of(list(np.random.default_rng(0).integers(0, 2, (4, 12, 12)).astype(float)))
+    settings = SmallSettings(name="small", train_on="patterns", n_images=16, grey=True, image_size=24)
+    with pytest.raises(UserError, match=r"generator.image_size: 24, and the stimuli are arrays of 12 x 12"):
+        training_set(settings, 0, FeatureStore(tmp_path), shown, np.arange(4))
+    drawn = training_set(settings.model_copy(update={"image_size": 12}), 0, FeatureStore(tmp_path), shown, np.arange(4))
+    assert np.shape(drawn.stimuli.load(0)) == (12, 12)

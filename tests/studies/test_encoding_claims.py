@@ -40,6 +40,7 @@ def test_there_is_one_sentence_a_region_all_targets_come_last_and_the_answer_cou
     claims = encoding_claims(recipe, outcome)
     assert [claim.split(" ")[0] for claim in claims] == ["V1", "V2", "all"]
     assert "reaches 0.50 of a ceiling of 0.80" in claims[0] and "no model layer explains variance beyond" in claims[0]
+    outcome.rows.append({**common, "metric": "accuracy", "roi": "V1", "value": 0.7})  # what is decoded has no encoder
     assert encoding_answer(recipe, outcome) == [
         "In 1 of 2 regions (V1) a layer of model is above chance.",
         "In none of 2 regions one explains variance beyond the controls.",

@@ -255,7 +255,14 @@ def write_signals(ending: str, events: str = "annotations") -> Callable[[Path], 
                 raw.set_montage("colin27_1005", on_missing="ignore", verbose="ERROR")
             labels = rng.permutation(["left", "right"] * 4)
             marks = mne.Annotations(onsets + 0.5, 0.0, labels, orig_time=raw.info["meas_date"])
-            path = f"run{run}{ending}"
+            path = f"run{run}{'_eeg' if ending == '.vhdr' else ''}{ending}"
+            if ending == ".vhdr":  # as in BIDS
+                kinds = {
+                    "name": names,
+                    "type": ["EEG", "EEG", "EEG", "MISC"],
+                    "status": ["good", "good", "bad", "good"],
+                }
+                pd.DataFrame(kinds).to_csv(root / f"run{run}_channels.tsv", sep="\t", index=False)
             planted = SimpleNamespace(events=events, onsets=onsets, labels=labels)
             write_recording(root / path, raw.set_annotations(marks), run=planted)
             rows.append({"path": path, "subject": "s1", "session": "a" if run < 10 else "b", "run": f"r{run}"})
@@ -379,6 +386,7 @@ LOADERS: dict[str, Loader] = {
         {
             ".vhdr[reference]": "electrodes are decoded as they were recorded",
             ".vmrk[channel of a mark]": "marks are of the whole recording",
+            "channels.tsv[order of rows]": "channels stand in the order of the recording",
         },
     ),
     "eeg-folder eeglab": Loader(

@@ -110,9 +110,9 @@ def _of_header(path: Path) -> Iterator[tuple[str, Change]]:
     yield "data file", _replaced(f"DataFile={path.stem}.eeg", "DataFile=other.eeg")
     yield "marker file", _replaced(f"MarkerFile={path.stem}.vmrk", "MarkerFile=other.vmrk")
     yield "name of a channel", _replaced("Ch3=C4,", "Ch3=FC4,")
-    yield "reference", _replaced("Ch3=C4,,", "Ch3=C4,Cz,")
-    yield "resolution", _replaced("Ch3=C4,,1,", "Ch3=C4,,2,")
-    yield "unit", _replaced("Ch3=C4,,1,uV", "Ch3=C4,,1,nV")
+    yield "reference", _replaced("Ch1=C3,,", "Ch1=C3,Cz,")
+    yield "resolution", _replaced("Ch1=C3,,1,", "Ch1=C3,,2,")
+    yield "unit", _replaced("Ch1=C3,,1,uV", "Ch1=C3,,1,nV")
     yield "number of channels", _replaced("NumberOfChannels=4", "NumberOfChannels=3")
     yield "type of samples", _replaced("IEEE_FLOAT_32", "INT_16")
 

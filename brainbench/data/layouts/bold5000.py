@@ -17,6 +17,7 @@ from brainbench.data.account import RunUse, rows_by_run
 from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.containers import opened_hdf5, read_mat
 from brainbench.data.images import SubsetMasker, fitted_masker, read_mask, read_volumes, with_all
+from brainbench.data.layouts.captions import read_captions
 from brainbench.data.layouts.matrices import as_float, check_finite, flat_columns, load_npy, name_some
 from brainbench.data.layouts.nsd import count_showings, zscore_columns
 from brainbench.data.layouts.nsd_files import SYNTHETIC
@@ -30,6 +31,8 @@ REPEAT = "rep_"
 """Begins the name of an image that was shown before, in the lists of what was shown."""
 AREAS = ("EarlyVis", "LOC", "OPA", "PPA", "RSC")
 ROIS = tuple(f"{side}{area}" for area, side in product(AREAS, ("LH", "RH")))
+PAPER = ("TR1", "TR2", "TR3", "TR34", "TR4", "TR5")
+"""Files whose mean is the response of the visio-linguistic study (Oota et al. 2022)."""
 BETAS = "GLMbetas-TYPED-FITHRF-GLMDENOISE-RR"
 
 
@@ -107,6 +110,8 @@ class Bold5000(Dataset):
         self._images = {file.name: file for path in collections for file in sorted(path.iterdir()) if file.is_file()}
         if not self._images:
             raise UserError(f"{folder}: no images; COCO, ImageNet and Scene were expected there")
+        given = None if settings.captions is None else root / settings.captions
+        self._captions = read_captions(self._images, given, self._stimuli / "Image_Labels")
 
     @classmethod
     def open(cls, settings: Bold5000Settings, root: Path | None, context: Context) -> Bold5000:
@@ -133,11 +138,12 @@ class Bold5000(Dataset):
             if self.settings.mask is not None:
                 files.add(self._mask_path(subject))
         files |= {path for path in (self._repeated, self.root / SYNTHETIC) if path.is_file()}
-        return sorted(files)
+        return sorted(files | set(self._captions.files))
 
     def notes(self) -> list[str]:
-        """Say what a copy is."""
-        return [f"synthetic copy of the layout ({SYNTHETIC}): no brain was measured"] if self.simulated else []
+        """Say what a copy is, and where captions come from."""
+        copy = [f"synthetic copy of the layout ({SYNTHETIC}): no brain was measured"] if self.simulated else []
+        return [*copy, self._captions.note]
 
     # Paths -----------------------------------------------------------------------------------------------------
 
@@ -156,14 +162,19 @@ class Bold5000(Dataset):
     def _response_files(self, subject: str) -> list[Path]:
         """Return the files of responses: one of release 1, one for each ROI or session of release 2."""
         if self.settings.release == 1:
-            stem = f"{subject}_ROIs_{self.settings.response}"
-            folder = self.root / "ROIs" / subject
-            files = [folder / "mat" / f"{stem}.mat", folder / "h5" / f"{stem}.h5"]
-            return [path for path in files if path.is_file()][:1]
+            windows = PAPER if self.settings.response == "paper" else (self.settings.response,)
+            found = [self._window(subject, window) for window in windows]
+            return [path for path in found if path is not None] if all(found) else []
         if self.settings.mask is not None:
             return sorted(self.root.rglob(f"{subject}_{BETAS}_ses-*.nii.gz"))
         folder = self.root / "BOLD5000_GLMsingle_ROI_betas" / "py"
         return sorted(folder.glob(f"{subject}_{BETAS}_allses_*.npy"))
+
+    def _window(self, subject: str, window: str) -> Path | None:
+        """Return the file of one volume after the images (release 1), if there is one."""
+        folder, stem = self.root / "ROIs" / subject, f"{subject}_ROIs_{window}"
+        files = [folder / "mat" / f"{stem}.mat", folder / "h5" / f"{stem}.h5"]
+        return next((path for path in files if path.is_file()), None)
 
     def _run_lists(self, subject: str) -> list[Path]:
         """Return the lists of every run, in order: ``CSI1/CSI1_sess01/CSI_sess01_run01.txt``."""
@@ -242,6 +253,7 @@ class Bold5000(Dataset):
                 "test_set": np.where([name in test for name in names], TEST, "train"),
             },
             source="BOLD5000_Stimuli",
+            captions=[self._captions.texts.get(name, ()) for name in names] if self._captions.texts else None,
         )
 
     def responses(self, subject: str) -> Responses:
@@ -315,14 +327,17 @@ class Bold5000(Dataset):
     # Responses -------------------------------------------------------------------------------------------------
 
     def _read_release_1(self, subject: str) -> dict[str, np.ndarray]:
-        path, expected = self._response_files(subject)[0], self._facts[subject]
-        parts = {}
-        for name, values in _roi_arrays(path):
-            values = as_float(values, path)
-            if values.ndim != 2 or values.shape[1] != expected.voxels[name]:
-                raise UserError(f"{path}: '{name}' is {values.shape}, {expected.voxels[name]} voxels were expected")
-            check_finite(values, path, f"{name} row", "voxel")
-            parts[name] = values
+        expected, paths = self._facts[subject], self._response_files(subject)
+        parts: dict[str, np.ndarray] = {}
+        for path in paths:
+            for name, values in _roi_arrays(path):
+                values = as_float(values, path)
+                if values.ndim != 2 or values.shape[1] != expected.voxels[name]:
+                    raise UserError(f"{path}: '{name}' is {values.shape}, {expected.voxels[name]} voxels were expected")
+                if name in parts and len(values) != len(parts[name]):
+                    raise UserError(f"{path}: '{name}' has {len(values)} rows, {paths[0].name} has {len(parts[name])}")
+                check_finite(values, path, f"{name} row", "voxel")
+                parts[name] = values / len(paths) + parts.get(name, 0)
         return parts
 
     def _read_packed(self, subject: str) -> dict[str, np.ndarray]:

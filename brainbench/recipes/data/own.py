@@ -181,3 +181,37 @@ class BidsSettings(DatasetSettings):
                 "`high_pass_s: null`"
             )
         return self
+
+
+class RdmSettings(DatasetSettings):
+    """Distances between stimuli that were computed elsewhere: RDMs of participants and regions."""
+
+    built_by = "brainbench.data.layouts.rdms:Rdms"
+    distances = True
+    example = {"rdms": "{subject}.npy", "rois": ["V1"]}
+    name: Literal["rdm"] = "rdm"
+    stimuli: str = "stimuli.csv"
+    """Table of the stimuli, relative to root: `id`, `path` or `text`, any labels; its order is that of the RDMs, unless
+    a file names its stimuli."""
+    modality: Literal["image", "text", "sound"] = "image"
+    """What a stimulus is."""
+    rdms: str = Field("{subject}.npy", examples=["rdms.hdf5", "{subject}_{roi}.npy", "92_brainRDMs.mat"])
+    """RDMs, relative to root: .npy, .mat, or rsatoolbox's .hdf5; with {subject} and {roi} where files are many."""
+    rois: list[str] | None = Field(None, examples=[["V1", "LO"]])
+    """Names of the regions: those of a file that names none, in its order; else those that are taken of a file."""
+    variable: str | None = Field(None, examples=["RDMs"])
+    """Variable of a .mat file; without it the only one that can be RDMs."""
+
+    @field_validator("rdms")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if not value.endswith((".npy", ".mat", ".h5", ".hdf5")):
+            raise ValueError(f"'{value}' is none of .npy, .mat, .h5, .hdf5")
+        return check_pattern(value, ("subject", "roi")) or value
+
+    @field_validator("rois")
+    @classmethod
+    def _each_once(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and (not value or len(set(value)) < len(value)):
+            raise ValueError("name every region once, or none: leave `rois` out")
+        return value

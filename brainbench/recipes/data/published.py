@@ -96,8 +96,12 @@ class Bold5000Settings(DatasetSettings):
     name: Literal["bold5000"] = "bold5000"
     release: Literal[1, 2] = 2
     """Release 1 (responses by volume and ROI) or 2 (GLMsingle betas)."""
-    response: Literal["TR1", "TR2", "TR3", "TR4", "TR5", "TR34"] = "TR34"
-    """Volume after the image (release 1); TR34 is the mean of the third and the fourth."""
+    response: Literal["TR1", "TR2", "TR3", "TR4", "TR5", "TR34", "paper"] = "TR34"
+    """Volume after the image (release 1); TR34 is the mean of the third and the fourth. `paper` is the mean of all six
+    files, as the visio-linguistic study has it: the third and fourth volume count one and a half times."""
+    captions: str | None = Field(None, examples=["COCO_images_captions.json"])
+    """JSON of captions by image name, relative to root: {image: [text, ...]}, or COCO's own annotations. ImageNet's
+    pictures have the names of their class (BOLD5000_Stimuli/Image_Labels), scenes the name of their kind."""
     mask: str | None = Field(None, examples=["masks/{subject}.nii.gz"])
     """Mask image, relative to root, such as "masks/{subject}.nii.gz": reads the volumes of release 2 and not its
     pack of ROIs."""
@@ -113,4 +117,6 @@ class Bold5000Settings(DatasetSettings):
     def _volumes_are_of_release_2(self) -> Self:
         if self.mask is not None and self.release == 1:
             raise ValueError("`mask` is for the volumes of `release: 2`")
+        if self.response == "paper" and self.release == 2:
+            raise ValueError("`response: paper` is of the volumes of `release: 1`")
         return self

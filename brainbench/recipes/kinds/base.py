@@ -51,6 +51,8 @@ class Recipe(Section):
     """What a template needs to be a recipe that runs as it is; everything else comes from the defaults."""
     told_by: ClassVar[Told | None] = None
     """What tells this model from others of its ``kind``; None where it is the only one."""
+    of_distances: ClassVar[bool] = False
+    """Whether it reads distances between stimuli, and no responses."""
 
     kind: str
     """What the recipe does."""
@@ -97,10 +99,25 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _reads_what_the_data_hold(self) -> Self:
+        if self.dataset.distances and not self.of_distances:
+            raise ValueError(
+                f"`dataset: {self.dataset.name}` holds distances between stimuli, and no responses: `kind: rsa` "
+                "compares them with layers"
+            )
+        if self.of_distances and not self.dataset.distances:
+            raise ValueError(
+                f"`kind: {self.kind}` reads distances between stimuli, `dataset: {self.dataset.name}` holds responses: "
+                "`kind: encode` with `similarity: [rsa]` makes distances of them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _encoders_read_the_stimuli(self) -> Self:
         shown = self.dataset.modality_shown
         for name, one in self.named_encoders.items():
-            if shown is not None and one.reads and shown not in one.reads:
+            captioned = shown == "image" and "text" in one.reads  # whether pictures have captions, the data say
+            if shown is not None and one.reads and shown not in one.reads and not captioned:
                 raise ValueError(
                     f"encoder '{name}' (`family: {one.family}`) reads {' or '.join(one.reads)} stimuli, "
                     f"`dataset` has {shown} stimuli"

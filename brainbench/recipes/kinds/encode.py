@@ -74,6 +74,9 @@ class EncodeRecipe(ResponseRecipe):
     """Noise ceilings."""
     unique: Unique | None = None
     """Unique variance over controls."""
+    patterns: list[Literal["pattern_r", "pairs_r", "pairs_cosine"]] = Field([], examples=[["pattern_r", "pairs_r"]])
+    """Untested scores of whole patterns of a region (trial designs), from the same held-out predictions: correlation,
+    and 2 vs 2 over all pairs of rows, by correlation or by cosine (as visio-linguistic studies have it)."""
     similarity: list[Literal["rsa", "cka"]] = Field([], examples=[["rsa", "cka"]])
     """Similarity of layers and ROIs without a fit (trial designs)."""
     zero_shot: ZeroShot | None = None

@@ -29,6 +29,9 @@ OVERHEAD = 2e7
 WORST_CONDITION = 1e9
 """Largest eigenvalue over smallest penalty: residuals of the fit to all rows have lost as many digits."""
 
+MEMORY = 6.0
+"""Operations of a penalty's residuals, over their number of products: they go through memory."""
+
 PIECE_BYTES = 16 << 20
 """Penalties are taken together as long as their products hold so many bytes."""
 
@@ -50,7 +53,7 @@ def few_enough(folds: Sequence[Fold], features: Features, n_alphas: int, n_targe
             return False
         n_fitted, n_left = float(len(fold.train)), float(len(fold.left_out))
         width, size = min(n_fitted + n_left, n_features), min(n_fitted, n_features)
-        here += n_alphas * (2 * n_left**2 * width + n_left**3 + 2 * n_targets * n_left * (n_left + width))
+        here += n_alphas * (2 * n_left**2 * width + n_left**3 + MEMORY * n_targets * n_left * (n_left + width))
         there += EIGH_COST * size**3 + OVERHEAD
         there += 2 * n_targets * size * (n_fitted + n_alphas * min(n_left, size))
     return here < there

@@ -40,6 +40,7 @@ class CeilingBook:
         self.members = list(members)
         self.runner = runner
         self._known: dict[tuple[str, str], Ceiling | None] = {}
+        self._regions: dict[tuple[str, str, bytes, str], RegionCeiling | None] = {}
 
     def unit(self, responses: Responses, rows: Rows) -> Unit | None:
         """Return the unit that splits the repeats of one subject under one scheme; None where another ceiling stands.
@@ -78,6 +79,12 @@ class CeilingBook:
 
         Raised before the mean to the power of Pearson's r that the metric is in: squared for shares of variance.
         """
+        key = (responses.subject, rows.scheme.label, np.asarray(mask, dtype=bool).tobytes(), metric)
+        if key not in self._regions:  # all layers ask for it
+            self._regions[key] = self._region(responses, rows, mask, metric)
+        return self._regions[key]
+
+    def _region(self, responses: Responses, rows: Rows, mask: np.ndarray, metric: str) -> RegionCeiling | None:
         record = metric_of(metric)
         found = None if record is None or record.power is None else self.targets(responses, rows)
         if found is None or record is None or record.power is None:

@@ -48,7 +48,9 @@ class Features:
                 "t_r": self.responses.continuous.t_r,
                 "acting": self._acting_durations is not None,
             }
-        return digest([store.key(entry.encoder, self.stimuli, layer, entry.settings.pool), timing])
+        return digest(
+            [store.key(entry.encoder, self.stimuli.encoded, layer, entry.settings.pool), *self._pieces, timing]
+        )
 
     @property
     def _timing(self) -> Timing:
@@ -102,7 +104,14 @@ class Features:
         """Return the features of every stimulus, ``(n_stimuli, n_features)``, from the store."""
         entry = self.opened.encoder(name)
         assert entry.encoder is not None
-        return self.opened.store.features(entry.encoder, self.stimuli, [layer], entry.settings.pool)[layer]
+        stimuli = self.stimuli.encoded
+        found = self.opened.store.features(entry.encoder, stimuli, [layer], entry.settings.pool)[layer]
+        return found if self.stimuli.pieces is None else self.stimuli.pieces.mean(found)
+
+    @property
+    def _pieces(self) -> list[str]:
+        """What says which pieces a stimulus has, for digests."""
+        return [] if self.stimuli.pieces is None else [digest_array(self.stimuli.pieces.of)]
 
     def _recorded(self, entry: OpenEncoder) -> np.ndarray:
         feature: str = entry.settings.feature  # type: ignore[attr-defined]

@@ -71,7 +71,7 @@ class Split:
         seconds = (self.block_length or 0) * (continuous.t_r if continuous is not None else 0)
         return {
             "label": scheme.label,
-            "hold_out": list(scheme.hold_out),
+            "hold_out": ["single trials, as published"] if scheme.folds.scheme == "paper" else list(scheme.hold_out),
             "n_folds": len(self.folds),
             "note": scheme.note,
             "main": is_main,
@@ -103,6 +103,8 @@ def split_rows(rows: Rows, features: Features, recipe: Recipe) -> Split:
     kind = settings.scheme
     if continuous is not None and kind == "auto":
         kind = "contiguous"
+    if continuous is not None and kind == "paper":
+        raise UserError("folds.scheme: 'paper' is for trial designs; continuous designs take 'contiguous'")
     if continuous is not None and kind not in ("contiguous", "predefined", "grouped", "leave-one-out"):
         raise UserError(
             f"folds.scheme: '{kind}' would put neighbouring volumes into training and test; continuous designs take "

@@ -92,7 +92,7 @@ def make_rows(responses: Responses, scheme: Scheme, settings: ResponseSettings) 
     """Prepare the rows of one subject under one scheme.
 
     Showings of a stimulus are averaged within what is held out together: within a run when runs are held out,
-    over the whole recording otherwise. Nothing here looks at features.
+    over the whole recording otherwise, and not at all under folds as published. Nothing here looks at features.
     """
     run = np.asarray(responses.run, dtype=str)
     data = normalize_runs(responses.data, run, settings)
@@ -112,7 +112,7 @@ def make_rows(responses: Responses, scheme: Scheme, settings: ResponseSettings) 
         )
     assert responses.stimulus is not None
     stimulus = np.asarray(responses.stimulus)
-    if not settings.average_repeats:
+    if not settings.average_repeats or scheme.folds.scheme == "paper":
         return Rows(
             responses.subject,
             scheme,

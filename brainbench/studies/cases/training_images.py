@@ -104,9 +104,22 @@ class _Known:
 
 @lru_cache(maxsize=4)
 def _patterns(n: int, size: int, seed: int, known: _Known) -> Stimuli:
-    """Return drawn patterns of which none equals a stimulus, of the stimuli's own modality."""
+    """Return drawn patterns of which none equals a stimulus, of the stimuli's own modality.
+
+    Raises
+    ------
+    UserError
+        If the stimuli are arrays of another size.
+    """
     from brainbench.simulation.patterns import binary_patterns
 
+    if known.stimuli.modality == "array" and np.shape(known.stimuli.load(0)) != (size, size):
+        theirs = " x ".join(map(str, np.shape(known.stimuli.load(0))))
+        raise UserError(
+            f"generator.image_size: {size}, and the stimuli are arrays of {theirs}: encoders read arrays as they are, "
+            "and of patterns of another size other features",
+            hint=f"`generator.image_size: {np.shape(known.stimuli.load(0))[0]}` draws patterns like them",
+        )
     shown = stimulus_images(known.stimuli, size, 1)
     images, kinds = binary_patterns(n, size, seed, exclude=list(shown[..., 0]))
     grids: list[np.ndarray] = [image[..., 0] for image in images]

@@ -9,6 +9,7 @@ import numpy as np
 from brainbench.evaluation.metrics import BEST, METRICS, Metric, title_of
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.studies.cases.across import lead_subject
+from brainbench.studies.cases.geometry import rsa_claims
 from brainbench.studies.cases.labels import reading_claims
 from brainbench.studies.outcome import ALL, Outcome
 from brainbench.studies.words import Row, distinct, joined, number, probability, significant, untested
@@ -31,6 +32,7 @@ def encoding_claims(recipe: EncodeRecipe, outcome: Outcome) -> list[str]:
         sentences += [f"{roi} ({subject}): {text}."] if text else []
     return [
         *sentences,
+        *rsa_claims(outcome, subject),
         *_zero_shot([row for row in outcome.rows if row["metric"] == "two_vs_two" and row["fold"] == ALL]),
         *reading_claims(outcome, subject),
     ]
@@ -40,7 +42,10 @@ def encoding_answer(recipe: EncodeRecipe, outcome: Outcome) -> list[str]:
     """Return three sentences at most: where layers are above chance, where beyond the controls, and how far."""
     subject = lead_subject(outcome)
     main, lead = _main(recipe, outcome, subject), METRICS[recipe.metrics[0]]
-    models = [row for row in main if row["role"] == "model" and row["value"] is not None and np.isfinite(row["value"])]
+    models = [
+        row for row in main
+        if row.get("role") == "model" and row["value"] is not None and np.isfinite(row["value"])  # not what is decoded
+    ]  # fmt: skip
     scored = _by_region([row for row in models if row["metric"] == lead.name])
     regions = [roi for roi in _in_order(scored) if roi != WHOLE or len(scored) == 1]
     if not regions:

@@ -19,6 +19,7 @@ from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, read_units
 from brainbench.studies.cases.case import Case
 from brainbench.studies.cases.ceilings import CeilingBook
+from brainbench.studies.encode.designs import KeptDesigns
 from brainbench.studies.encode.nulls import SmallerNull, exchange_of, layer_null, nested_null, null_key, words_of
 from brainbench.studies.opened import Opened, OpenEncoder
 from brainbench.studies.outcome import ALL, Outcome, TargetMap
@@ -164,13 +165,14 @@ def full_fit(recipe: EncodeRecipe, fit: LayerFits) -> dict[str, np.ndarray]:
 # Scores -----------------------------------------------------------------------------------------------------------
 
 
-def scoring(recipe: EncodeRecipe, case: Case) -> Scoring:
-    """Return how the predictions of a case are scored."""
+def scoring(recipe: EncodeRecipe, fit: LayerFits) -> Scoring:
+    """Return how the predictions of a layer are scored; draws are for the choice among layers of an encoder."""
+    case = fit.case
     return Scoring(
         metrics=tuple(recipe.metrics),
         over=case.split.over,
         block_length=case.split.block_length,
-        n_draws=recipe.bootstrap.n_draws,
+        n_draws=recipe.bootstrap.n_draws if len(fit.encoder.layers) > 1 else 0,
         confidence=recipe.bootstrap.confidence,
         seed=recipe.seed,
     )
@@ -187,9 +189,9 @@ def gather(fit: Fits, folder: RunFolder) -> dict[str, np.ndarray]:
     return gathered
 
 
-def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits) -> Unit:
+def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits, kept: KeptDesigns) -> Unit:
     """Return the unit that scores a fit."""
-    case, how = fit.case, scoring(recipe, fit.case)
+    case, how = fit.case, scoring(recipe, fit)
 
     def compute() -> dict[str, np.ndarray]:
         held_out = gather(fit, folder)
@@ -199,7 +201,8 @@ def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits) -> Unit:
             run=case.rows.run[held_out["row"]],
             stimulus=case.rows.stimulus[held_out["row"]],
         )  # fmt: skip
-        null = layer_null(recipe, case, fold_settings(recipe, case), [(fit.encoder.name, fit.layer.name)])
+        settings = fold_settings(recipe, case)
+        null = layer_null(recipe, case, settings, kept.of(recipe, case, settings, fit.sources))
         return {**scored.to_arrays(), **null, "edge_share": np.array(held_out["at_edge"].mean())}
 
     key = {
@@ -211,19 +214,20 @@ def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits) -> Unit:
     return Unit("score", f"{case.rows.subject}, {fit.encoder.name}.{fit.layer.name}", key, compute)
 
 
-def nested_unit(recipe: EncodeRecipe, folder: RunFolder, small: Sequence[Fits], full: LayerFits) -> Unit:
+def nested_unit(
+    recipe: EncodeRecipe, folder: RunFolder, small: Sequence[Fits], full: LayerFits, kept: KeptDesigns
+) -> Unit:
     """Return the unit that scores what a layer adds to the controls."""
-    case, how = full.case, scoring(recipe, full.case)
+    case, how = full.case, scoring(recipe, full)
 
     def compute() -> dict[str, np.ndarray]:
         both = gather(full, folder)
         smaller = [gather(one, folder)["y_pred"] for one in small]
         best = best_of(both["y_true"], smaller, both["fold"], how)
         scored = score_nested(both["y_true"], best, both["y_pred"], both["fold"], how, rois=case.responses.rois)
-        null = nested_null(
-            recipe, case, fold_settings(recipe, case), [one.sources for one in small], full.sources, both, best,
-            full.smaller_null,
-        )  # fmt: skip
+        settings = fold_settings(recipe, case)
+        designs = [kept.of(recipe, case, settings, one.sources) for one in (*small, full)]
+        null = nested_null(recipe, case, settings, designs[:-1], designs[-1], both, best, full.smaller_null)
         return {**scored.to_arrays(), **null}
 
     key = {

@@ -10,11 +10,10 @@ from brainbench.core.digests import digest, digest_array
 from brainbench.evaluation.intervals import FEWEST_UNITS, jackknife, jackknife_groups
 from brainbench.evaluation.metrics import METRICS
 from brainbench.recipes.kinds.encode import EncodeRecipe
-from brainbench.ridge.deletion import FoldWithout
-from brainbench.ridge.encoding import FoldDesign
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, read_units
 from brainbench.studies.cases.case import Case
+from brainbench.studies.encode.designs import KeptDesigns
 from brainbench.studies.encode.fits import Fits, LayerFits, fold_settings
 
 FEWEST_RUNS = 10
@@ -23,7 +22,9 @@ FEWEST_RUNS = 10
 Folds = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
-def interval_unit(recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits, smaller: Sequence[Fits] = ()) -> Unit | None:
+def interval_unit(
+    recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits, kept: KeptDesigns, smaller: Sequence[Fits] = ()
+) -> Unit | None:
     """Return the unit that finds the intervals of a fit's scores, or of its gain over the best of smaller models.
 
     None where so few stimuli, runs or blocks were shown that an interval would say nothing.
@@ -39,14 +40,13 @@ def interval_unit(recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits, small
         for number, (_, test) in enumerate(case.split.folds):
             fold[test] = number
         group = jackknife_groups(unit, fold, seed=recipe.seed)
-        full = Refits(recipe, folder, fit, group)
-        of_tests = [group[test] for _, test in case.split.folds]
-        parts = None if case.split.over == "folds" else [np.arange(sum(map(len, of_tests)))]
+        full = Refits(recipe, folder, fit, kept, group)
+        parts = None if case.split.over == "folds" else [np.arange(sum(map(len, full.groups)))]
         metrics = [METRICS[name] for name in names]
-        left_out = jackknife(metrics, full, of_tests, parts, case.responses.rois)
+        left_out = jackknife(metrics, full, full.groups, parts, case.responses.rois)
         if smaller:
-            best = BestOf([Refits(recipe, folder, one, group) for one in smaller], pooled=parts is not None)
-            rival = jackknife(metrics, best, of_tests, parts, case.responses.rois)
+            best = BestOf([Refits(recipe, folder, one, kept, group) for one in smaller], pooled=parts is not None)
+            rival = jackknife(metrics, best, full.groups, parts, case.responses.rois)
             left_out = [one - other for one, other in zip(left_out, rival, strict=True)]
         found: dict[str, np.ndarray] = {}
         for metric, one in zip(metrics, left_out, strict=True):
@@ -89,23 +89,16 @@ def drawn_as_one(case: Case) -> np.ndarray:
 class Refits:
     """The folds of a fit, with and without each group of rows."""
 
-    def __init__(self, recipe: EncodeRecipe, folder: RunFolder, fit: Fits, group: np.ndarray) -> None:
-        case, settings = fit.case, fold_settings(recipe, fit.case)
-        self.Y = case.rows.Y
-        nuisance = case.rows.nuisance if recipe.timing.regress_nuisance else None
-        bands = [case.features.rows(*source)[case.rows.first] for source in fit.sources]
+    def __init__(
+        self, recipe: EncodeRecipe, folder: RunFolder, fit: Fits, kept: KeptDesigns, group: np.ndarray
+    ) -> None:
+        designs = kept.of(recipe, fit.case, fold_settings(recipe, fit.case), fit.sources)
+        self.Y, group = fit.case.rows.Y[designs.order], group[designs.order]
         parts = read_units(fit.units, folder)
         self.alphas = 10 ** np.concatenate([part["log10_alpha"] for part in parts]).astype(np.float64)
-        self.weights = np.concatenate([part["weights"] for part in parts]) if len(bands) > 1 else None
-        n_groups = int(group.max()) + 1
-        self.folds: list[tuple[FoldDesign, FoldWithout]] = []
-        for train, test in case.split.folds:
-            design = FoldDesign(
-                bands, train, test, settings,
-                inner_groups=case.split.inner_groups(train), run=case.rows.run, nuisance=nuisance,
-            )  # fmt: skip
-            slices = design.slices if len(bands) > 1 else ()
-            self.folds.append((design, FoldWithout(design.X_train, design.X_test, group[train], n_groups, slices)))
+        self.weights = np.concatenate([part["weights"] for part in parts]) if len(fit.sources) > 1 else None
+        self.folds = list(zip(designs.shared.folds, designs.shared.without(group), strict=True))
+        self.groups = [group[design.test] for design, _ in self.folds]
 
     def __call__(self, targets: np.ndarray) -> Folds:
         """Return measured and predicted rows of every fold, and the changes without each group."""

@@ -17,9 +17,9 @@ from brainbench.evaluation.refit import Null, best_scores, column_scores, refit_
 from brainbench.evaluation.scoring import Scored
 from brainbench.features.drift import restore_drift, segments_of
 from brainbench.recipes.kinds.encode import EncodeRecipe
-from brainbench.ridge.encoding import FoldDesign, FoldSettings, noise_and_drift
-from brainbench.ridge.fixed import FixedFits
+from brainbench.ridge.encoding import FoldSettings, noise_and_drift
 from brainbench.studies.cases.case import Case
+from brainbench.studies.encode.designs import Designs
 
 N_REFITTED_NESTED = 24
 """Targets that are refitted where every fit is a banded one."""
@@ -66,25 +66,14 @@ def null_key(recipe: EncodeRecipe, case: Case) -> dict[str, Any]:
     }
 
 
-def layer_null(
-    recipe: EncodeRecipe, case: Case, settings: FoldSettings, sources: Sequence[tuple[str, str]]
-) -> dict[str, np.ndarray]:
+def layer_null(recipe: EncodeRecipe, case: Case, settings: FoldSettings, designs: Designs) -> dict[str, np.ndarray]:
     """Return the null of one layer as arrays: every exchange is fitted as the responses were."""
     if not n_exchanges(recipe):
         return {}
-    designs = _designs(recipe, case, settings, sources)
     Y, base = _exchanged(recipe, case, settings)
-
-    def predict(Y: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-        for design in designs:
-            yield design.refit(Y)
-
-    def fixed(alpha: float) -> FixedFits:
-        return FixedFits(designs, alpha, len(Y))
-
     return refit_null(
-        Y, exchange_of(recipe, case), predict, column_scores(recipe.metrics[0], case.split.over),
-        case.responses.rois, fixed=fixed, base=base, seed=recipe.seed,
+        Y, exchange_of(recipe, case), designs.refit, column_scores(recipe.metrics[0], case.split.over),
+        case.responses.rois, fixed=designs.fixed, base=base, seed=recipe.seed,
     ).to_arrays()  # fmt: skip
 
 
@@ -104,8 +93,8 @@ class SmallerNull:
 
 
 def nested_null(
-    recipe: EncodeRecipe, case: Case, settings: FoldSettings, smaller: Sequence[Sequence[tuple[str, str]]],
-    full: Sequence[tuple[str, str]], held_out: Mapping[str, np.ndarray], best: np.ndarray, shared: SmallerNull,
+    recipe: EncodeRecipe, case: Case, settings: FoldSettings, smaller: Sequence[Designs], full: Designs,
+    held_out: Mapping[str, np.ndarray], best: np.ndarray, shared: SmallerNull,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Return the null of what a model adds to the best of smaller ones (Freedman and Lane 1983).
 
@@ -116,9 +105,9 @@ def nested_null(
     Parameters
     ----------
     recipe, case, settings
-    smaller : sequence of (sequence of (encoder, layer))
-        Feature spaces of the smaller models.
-    full : sequence of (encoder, layer)
+    smaller : sequence of Designs
+        Of the smaller models.
+    full : Designs
     held_out : mapping of str to ndarray
         Rows and true responses of all test folds.
     best : ndarray (n_held_out, n_targets)
@@ -137,12 +126,9 @@ def nested_null(
             pieces = [test[piece] for piece in segments_of(test, case.rows.run[test])]
             left = restore_drift(left, pieces, settings.t_r, settings.high_pass_s)
 
-    def draw(models: Sequence[Sequence[tuple[str, str]]], less: np.ndarray | None = None) -> Null:
-        all_designs = [_designs(recipe, case, settings, sources) for sources in models]
-
+    def draw(models: Sequence[Designs], less: np.ndarray | None = None) -> Null:
         def predict(Y: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-            for of_fold in zip(*all_designs, strict=True):
-                found = [design.refit(Y) for design in of_fold]
+            for found in zip(*(model.refit(Y) for model in models), strict=True):
                 yield found[0][0], *(predicted for _, predicted in found)
 
         return refit_null(
@@ -162,20 +148,6 @@ def fill_layer(recipe: EncodeRecipe, case: Case, scored: Scored, null: Null) -> 
         pace = np.array([autocorrelation(Y[:, [column]], runs, 2)[1] for column in range(Y.shape[1])])
     metric = METRICS[scored.metrics[0]]
     fill_p(scored, null, exchange_of(recipe, case), toward=metric.direction, pace=pace)
-
-
-def _designs(
-    recipe: EncodeRecipe, case: Case, settings: FoldSettings, sources: Sequence[tuple[str, str]]
-) -> list[FoldDesign]:
-    bands = [case.features.rows(*source)[case.rows.first] for source in sources]
-    nuisance = case.rows.nuisance if recipe.timing.regress_nuisance else None
-    return [
-        FoldDesign(
-            bands, train, test, settings, inner_groups=case.split.inner_groups(train), run=case.rows.run,
-            nuisance=nuisance,
-        )
-        for train, test in case.split.folds
-    ]  # fmt: skip
 
 
 def _exchanged(recipe: EncodeRecipe, case: Case, settings: FoldSettings) -> tuple[np.ndarray, np.ndarray | None]:

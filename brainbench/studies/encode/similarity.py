@@ -8,18 +8,16 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.data.layouts.matrices import name_some
-from brainbench.evaluation.similarity import geometry_test, rdm, rsa_noise_ceiling
+from brainbench.evaluation.similarity import geometry_test, rdm
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.cases.case import Case
+from brainbench.studies.cases.geometry import SCHEME, bounds_of
 from brainbench.studies.cases.rows import GROUP, group_means
 from brainbench.studies.encode.fits import Cell
 from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import ALL, Outcome
-
-SCHEME = "all stimuli"
-"""The ``scheme`` of its scores: nothing is fitted, so nothing is held out."""
 
 
 def geometry_cells(opened: Opened[EncodeRecipe], cases: Sequence[Case]) -> list[Cell]:
@@ -97,15 +95,7 @@ def rsa_ceilings(cases: Sequence[Case]) -> dict[tuple[str, str], tuple[float, fl
         for roi, mask in case.responses.rois.items():
             responses = group_means(np.asarray(case.rows.Y[:, mask]), stimulus, np.bincount(stimulus))
             geometries.setdefault(roi, {})[case.rows.subject] = rdm(responses)
-    bounds: dict[tuple[str, str], tuple[float, float]] = {}
-    if len(shown) != 1:
-        return bounds
-    for roi, by_subject in geometries.items():
-        if len(by_subject) > 1:
-            lower, upper = rsa_noise_ceiling(np.stack(list(by_subject.values())))
-            for subject, low, high in zip(by_subject, lower, upper, strict=True):
-                bounds[subject, roi] = (float(low), float(high))
-    return bounds
+    return bounds_of(geometries) if len(shown) == 1 else {}
 
 
 def _unit(recipe: EncodeRecipe, case: Case, encoder: str, layer: str, mask: np.ndarray) -> Unit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from brainbench.studies.cases.features import Features
 from brainbench.studies.cases.labels import Reading, plan_readings, report_readings
 from brainbench.studies.cases.rows import GROUP, group_responses
 from brainbench.studies.encode.claims import encoding_answer, encoding_claims
+from brainbench.studies.encode.designs import MOST_BYTES, KeptDesigns, designs_bytes
 from brainbench.studies.encode.fits import (
     Cell,
     Fits,
@@ -37,6 +38,7 @@ from brainbench.studies.encode.fits import (
 )
 from brainbench.studies.encode.intervals import interval_unit
 from brainbench.studies.encode.nulls import fill_layer, n_exchanges
+from brainbench.studies.encode.patterns import pattern_units, report_patterns
 from brainbench.studies.encode.similarity import geometry_cells, report_geometry
 from brainbench.studies.encode.tested import Tests
 from brainbench.studies.encode.zero_shot import report_unseen, unseen_cells
@@ -44,6 +46,7 @@ from brainbench.studies.inside import LensStudy
 from brainbench.studies.memory import (
     BATCH_MB,
     BLOCK_MB,
+    REPORT_MB,
     TORCH_MB,
     held_responses,
     jobs_of,
@@ -53,6 +56,8 @@ from brainbench.studies.memory import (
 )
 from brainbench.studies.outcome import Outcome
 from brainbench.studies.words import joined
+
+U = TypeVar("U")
 
 
 class EncodeStudy(Study[EncodeRecipe]):
@@ -88,6 +93,11 @@ class EncodeStudy(Study[EncodeRecipe]):
         ]  # fmt: skip
 
     @cached_property
+    def designs(self) -> KeptDesigns:
+        """Folds of the layers' features, which participants share."""
+        return KeptDesigns()
+
+    @cached_property
     def fits(self) -> list[LayerFits]:
         """The fits of every layer in every case."""
         return [fit for case in self.cases for fit in plan_fits(self.opened, case)]
@@ -100,27 +110,34 @@ class EncodeStudy(Study[EncodeRecipe]):
     @cached_property
     def scores(self) -> list[Unit]:
         """The score of every fit."""
-        return [score_unit(self.recipe, self.runner.folder, fit) for fit in self.fits]
+        return [score_unit(self.recipe, self.runner.folder, fit, self.designs) for fit in self.fits]
 
     @cached_property
     def nested_scores(self) -> list[Unit]:
         """What every layer adds to the controls."""
-        return [nested_unit(self.recipe, self.runner.folder, small, full) for small, full in self.nested]
+        folder = self.runner.folder
+        return [nested_unit(self.recipe, folder, small, full, self.designs) for small, full in self.nested]
 
     @cached_property
     def intervals(self) -> list[Unit | None]:
         """The intervals of every fit's scores, or None where too few units were drawn."""
-        return [interval_unit(self.recipe, self.runner.folder, fit) for fit in self.fits]
+        return [interval_unit(self.recipe, self.runner.folder, fit, self.designs) for fit in self.fits]
 
     @cached_property
     def nested_intervals(self) -> list[Unit | None]:
         """The intervals of what every layer adds."""
-        return [interval_unit(self.recipe, self.runner.folder, full, small) for small, full in self.nested]
+        folder = self.runner.folder
+        return [interval_unit(self.recipe, folder, full, self.designs, small) for small, full in self.nested]
 
     @cached_property
     def ceilings(self) -> CeilingBook:
         """Noise ceilings."""
         return CeilingBook(self.recipe, self.members, self.runner)
+
+    @cached_property
+    def patterns(self) -> list[tuple[LayerFits, Unit]]:
+        """Scores of the patterns of every fit."""
+        return pattern_units(self.recipe, self.runner.folder, self.fits)
 
     @cached_property
     def geometry(self) -> list[Cell]:
@@ -178,15 +195,25 @@ class EncodeStudy(Study[EncodeRecipe]):
         unseen = self.unseen  # refuses what it cannot test before anything is fitted
         nested = [fit for small, full in self.nested for fit in [*small, full]]
         yield Stage("fit", [unit for fit in [*self.fits, *nested] for unit in fit.units])
-        yield Stage("score", [*self.scores, *self.nested_scores])
-        yield Stage("intervals", [unit for unit in [*self.intervals, *self.nested_intervals] if unit is not None])
+        yield Stage("score", [*self._by_layer(self.fits, self.scores), *self.nested_scores])
+        about = [*self._by_layer(self.fits, self.intervals), *self.nested_intervals]
+        yield Stage("intervals", [unit for unit in about if unit is not None])
         held = any(METRICS[name].power is not None for name in self.recipe.metrics)
         split = [self.ceilings.unit(case.responses, case.rows) for case in self.cases if held]
         yield Stage("ceilings", [unit for unit in split if unit is not None])
+        yield Stage("patterns", [unit for _, unit in self.patterns])
         yield Stage("geometry (RSA, CKA)", [cell.unit for cell in self.geometry])
         yield Stage("unseen stimuli (2 vs 2)", [cell.unit for cell in unseen])
         yield Stage("decode", [unit for reading in self.readings for _, unit in reading.tasks])
         yield Stage("lens", [] if self.lens is None else self.lens.units)
+
+    @staticmethod
+    def _by_layer(fits: Sequence[LayerFits], units: Sequence[U]) -> list[U]:
+        """Return units layer by layer: participants share what is made of a layer's features."""
+        order: dict[tuple[str, str], list[U]] = {}
+        for fit, unit in zip(fits, units, strict=True):
+            order.setdefault((fit.encoder.name, fit.layer.name), []).append(unit)
+        return [unit for units_of in order.values() for unit in units_of]
 
     # What was found --------------------------------------------------------------------------------------------------
 
@@ -214,6 +241,7 @@ class EncodeStudy(Study[EncodeRecipe]):
             report_nested(recipe, outcome, full, scored, self._read(about))
         tests.report(outcome, ceilings)
         best_layers(outcome, draws)
+        report_patterns(recipe, runner, outcome, self.patterns)
         report_geometry(recipe, runner, outcome, self.cases, self.geometry)
         if recipe.zero_shot is not None:
             report_unseen(runner, outcome, self.unseen)
@@ -254,9 +282,18 @@ class EncodeStudy(Study[EncodeRecipe]):
 
     def memory(self) -> dict[str, float]:
         """Estimate responses, networks, and the largest of fit, exchanges and intervals of the units at once."""
-        recipe, encoders = self.recipe, self.opened.encoders
+        recipe, encoders, cases = self.recipe, self.opened.encoders, self.cases
         parts = held_responses(recipe, self.members)
-        rows, targets = largest(self.members)
+        held = {id(case.responses): case.responses.data for case in cases}
+        parts["responses"] = sum(megabytes(data.shape, data.itemsize) for data in held.values()) + sum(
+            megabytes(case.rows.Y.shape, case.rows.Y.itemsize)
+            for case in cases
+            if not np.may_share_memory(case.rows.Y, case.responses.data)
+        )
+        shown, targets = largest([case.responses for case in cases])
+        rows = max(len(case.rows) for case in cases)
+        tested = max(len(test) for case in cases for _, test in case.split.folds)
+        n_layers = sum(len(entry.layers) for entry in encoders)
         networks = [entry for entry in encoders if entry.settings.has_network]
         if networks:
             parts["libraries"] += TORCH_MB
@@ -265,15 +302,20 @@ class EncodeStudy(Study[EncodeRecipe]):
         widest = max((layer.width or 1000 for entry in encoders for layer in entry.layers), default=1)
         width = widest if recipe.reduction.method == "none" else min(widest, recipe.reduction.n_components)
         side = min(rows, width)
+        # Counted copies; `benchmarks/main_job.py` holds the sum against measured peaks.
         features = megabytes((rows, widest), 4) + 3 * megabytes((rows, width), 8)
         solve = 4 * megabytes((side, side), 8) + 2 * megabytes((rows, side), 8)
-        predictions = 3 * megabytes((rows, targets), 8)
-        # Counted copies; benchmarks hold the sum against measured peaks.
+        fit = megabytes((rows, targets), 12) + megabytes((tested, targets), 32)
+        fit += megabytes((recipe.head.n_alphas, targets), 8)
+        models = 1 if recipe.unique is None else 3 + sum(not entry.is_model for entry in encoders)
         refitted = min(MOST_VALUES, rows * n_exchanges(recipe) * min(MOST_REFITTED, targets))
-        scores = megabytes((3 * recipe.bootstrap.n_draws, targets), 8) + 3 * predictions + 4 * megabytes((refitted,), 4)
-        intervals = 5 * megabytes((N_GROUPS, rows, min(TARGETS_AT_ONCE, targets)), 8) if recipe.bootstrap.n_draws else 0
-        unit = max(features + solve + predictions, scores, intervals) + BLOCK_MB
-        return {**parts, "units at once": jobs_of(recipe) * unit}
+        scores = (2 + models) * megabytes((rows, targets), 8) + 4 * megabytes((refitted,), 4)
+        intervals = 3 * megabytes((N_GROUPS, rows, min(TARGETS_AT_ONCE, targets)), 8) if recipe.bootstrap.n_draws else 0
+        block = min(BLOCK_MB, 8 * megabytes((rows, targets), 8))
+        units = jobs_of(recipe) * (max(features + solve + fit, scores, intervals) + block)
+        ceilings = min(jobs_of(recipe), len(self.members)) * (5 * megabytes((shown, targets), 4) + block)
+        kept = min(n_layers * designs_bytes(rows, width, recipe.folds.n_splits), MOST_BYTES) / 1e6
+        return {**parts, "folds that participants share": kept, "units at once": max(units, ceilings, REPORT_MB)}
 
     def disk(self) -> float:
         """Estimate true and predicted responses of every fit."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from brainbench.report.section import Facts
 
 PLACE = 350
-METRICS = ("rsa", "cka")
+METRICS = ("rsa", "rsa_pearson", "cka")
 
 
 def applies(facts: Facts) -> bool:

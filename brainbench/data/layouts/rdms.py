@@ -1,0 +1,168 @@
+"""`rdm`: distances between stimuli that were computed elsewhere, of participants and regions."""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.distance import squareform
+
+from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.core.order import natural
+from brainbench.data.account import RunUse
+from brainbench.data.base import Context, Dataset, Responses, Stimuli
+from brainbench.data.layouts.matrices import name_some
+from brainbench.data.layouts.rdm_files import Rdm, number_of_stimuli, read_rdms
+from brainbench.data.stimulus_files import read_stimuli
+from brainbench.recipes.datasets import RdmSettings
+
+ONE = "subject"
+"""Who a file is of, where neither its name nor the file says it."""
+
+
+class Rdms(Dataset):
+    """RDMs in files; see docs/data/rdm.md.
+
+    A participant's responses are the rows of the square RDMs, one region beside the other: row ``i`` holds the
+    distances of stimulus ``i`` to all. `brainbench.studies.rsa` takes them as what they are.
+    """
+
+    name = "rdm"
+    expected = "stimuli.csv and files of RDMs"
+
+    def __init__(self, settings: RdmSettings, root: Path) -> None:
+        self.settings = settings
+        self.root = root
+        self._table = read_stimuli(root / settings.stimuli, settings.modality)
+        self._files: list[Path] = []
+        self._known: dict[str, dict[str, np.ndarray]] = {}
+        self._regions: list[str] = []
+        for path, subject, roi in self._found():
+            self._files.append(path)
+            self._take(path, subject, roi)
+        self._check_regions()
+
+    @classmethod
+    def open(cls, settings: RdmSettings, root: Path | None, context: Context) -> Rdms:
+        """Open the folder; see `Dataset.open`."""
+        assert root is not None
+        return cls(settings, root)
+
+    @property
+    def subjects(self) -> list[str]:
+        """Everyone who has an RDM, in natural order."""
+        return sorted(self._known, key=natural)
+
+    def files(self) -> list[Path]:
+        """Return the table, the stimuli and the RDMs."""
+        return sorted({*self._table.files, *self._files})
+
+    def notes(self) -> list[str]:
+        """Say what is odd about the stimuli."""
+        return list(self._table.notes)
+
+    def stimuli(self, subject: str) -> Stimuli:
+        """Return the stimuli, the same for everyone."""
+        return self._table.stimuli
+
+    def responses(self, subject: str) -> Responses:
+        """Return the square RDMs of a participant, one region beside the other."""
+        regions, n = self._known[subject], len(self._table.stimuli)
+        rois = {}
+        for place, roi in enumerate(regions):
+            rois[roi] = np.zeros(n * len(regions), dtype=bool)
+            rois[roi][place * n : (place + 1) * n] = True
+        pairs = n * (n - 1) // 2
+        return Responses(
+            subject=subject,
+            data=np.hstack([squareform(values) for values in regions.values()]),
+            stimulus=np.arange(n),
+            run=np.full(n, "1"),
+            rois=rois,
+            notes=[f"{pairs} distances of {n} stimuli in {len(regions)} region{'' if len(regions) == 1 else 's'}"],
+            account=[RunUse(subject, used=f"{pairs} distances of {n} stimuli")],
+        )
+
+    # Finding files ---------------------------------------------------------------------------------------------
+
+    def _found(self) -> list[tuple[Path, str | None, str | None]]:
+        """Return every file with what its name says."""
+        pattern = self.settings.rdms
+        if Path(pattern).is_absolute():
+            raise UserError(f"dataset.rdms: '{pattern}' must be relative to {self.root}")
+        parts = re.split(r"(\{subject\}|\{roi\})", pattern)
+        wild = "".join("*" if part in ("{subject}", "{roi}") else glob.escape(part) for part in parts)
+        seen: set[str] = set()
+        expression = ""
+        for part in parts:
+            name = part.strip("{}")
+            if part not in ("{subject}", "{roi}"):
+                expression += re.escape(part)
+            else:
+                expression += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+?)"
+                seen.add(name)
+        found = []
+        for path in sorted(self.root.glob(wild)):
+            match = re.fullmatch(expression, path.relative_to(self.root).as_posix())
+            if match and path.is_file():
+                named = match.groupdict()
+                found.append((path, named.get("subject"), named.get("roi")))
+        if not found:
+            names = sorted(entry.name for entry in self.root.iterdir())
+            raise UserError(
+                f"{self.root}: no file matches dataset.rdms '{pattern}'",
+                hint=f"the folder holds: {', '.join(names[:12]) or 'nothing'}",
+            )
+        return found
+
+    def _take(self, path: Path, subject: str | None, roi: str | None) -> None:
+        """Add the RDMs of one file, in the order of the table."""
+        found = read_rdms(path, self.settings.variable)
+        unnamed = [one for one in found if one.roi is None] if roi is None else []
+        names = self.settings.rois or (["all"] if len(unnamed) == 1 else [])
+        if unnamed and len(unnamed) != len(names):
+            raise UserError(
+                f"{path}: {len(unnamed)} RDMs whose regions it does not name, `dataset.rois` names {len(names)}",
+                hint="dataset.rois: one name for each, in the order of the file",
+            )
+        given = iter(names)
+        for one in found:
+            person, region = subject or one.subject or ONE, roi or one.roi or next(given)
+            self._regions.append(region)
+            if self.settings.rois is not None and region not in self.settings.rois:
+                continue
+            mine = self._known.setdefault(person, {})
+            if region in mine:
+                raise UserError(f"{path}: {person} has two RDMs of {region}")
+            mine[region] = self._in_order(one, path)
+
+    def _in_order(self, one: Rdm, path: Path) -> np.ndarray:
+        """Return an RDM in the order of the table of stimuli."""
+        ids = list(self._table.stimuli.ids)
+        n = number_of_stimuli(len(one.values))
+        if one.ids is not None and set(ids) <= set(one.ids):
+            place = {name: index for index, name in enumerate(one.ids)}
+            order = [place[name] for name in ids]
+            square = squareform(one.values)[np.ix_(order, order)]
+            return squareform(square, checks=False)
+        if one.ids is not None and set(ids) & set(one.ids):
+            missing = [name for name in ids if name not in set(one.ids)]
+            raise UserError(f"{path}: names its stimuli, and has none called {name_some(missing)}")
+        if n != len(ids):
+            raise UserError(
+                f"{path}: an RDM of {n} stimuli, {self._table.path} has {len(ids)}",
+                hint="the table has one row per stimulus, in the order of the RDMs",
+            )
+        return one.values
+
+    def _check_regions(self) -> None:
+        """Refuse a region that was asked for and is nowhere."""
+        known = list(dict.fromkeys(self._regions))
+        for roi in self.settings.rois or ():
+            if roi not in known:
+                raise UserError(
+                    f"dataset.rois: no RDM of '{roi}'{did_you_mean(roi, known)}",
+                    hint=f"regions: {one_of(known) or 'none'}",
+                )

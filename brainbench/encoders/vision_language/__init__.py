@@ -1,0 +1,1 @@
+"""Networks that see a picture and read a text at once."""

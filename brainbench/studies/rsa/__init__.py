@@ -1,0 +1,1 @@
+"""``kind: rsa``: layers held against RDMs."""
