@@ -318,6 +318,23 @@ def layers(
     typer.echo(layers_table(model, weights=weights, pattern=pattern))
 
 
+@app.command()
+def lens(
+    model: Annotated[str, typer.Argument(help="minilm, any timm model, or a transformers folder or hub name.")],
+    stimuli: Annotated[Path, typer.Option(metavar="PATH", help="A folder of images, or a file with a text a line.")],
+    weights: Annotated[str, typer.Option(help="installed, pretrained, random, or a file.")] = "random",
+    diagnostics: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Which (`brainbench list diagnostics`) [default: all].")
+    ] = None,
+    n: Annotated[int, typer.Option(help="Stimuli at most.")] = 200,
+    out: Annotated[Path | None, typer.Option("--out", metavar="CSV", help="Table to write.")] = None,
+) -> None:
+    """Look into a network, block by block, without a recipe and without a brain."""
+    from brainbench.commands.lens import look
+
+    typer.echo(look(model, stimuli, weights=weights, diagnostics=_names(diagnostics), n=n, out=out))
+
+
 @app.command("list")
 def list_(
     what: Annotated[str | None, typer.Argument(help="What to list; without it what can be listed.")] = None,

@@ -44,6 +44,7 @@ ELSEWHERE = {
     "run miyawaki-reconstruct": "tests/studies/test_reconstruct.py runs its kind; the recording is the user's",
     "run simulated-photos-reconstruct": "tests/studies/test_reconstruct.py runs its kind; photographs are the user's",
     "run nsd-brain-diffuser": "tests/studies/test_brain_diffuser.py runs the recipe on made data and small networks",
+    "data check pereira2018": "tests/data/test_pereira.py holds made copies against the contract",
     "calibrate eeg-layers": "tests/commands/test_calibrate.py runs the command; the recordings are the user's",
     "audit eeg-motor-imagery": "tests/commands/test_audit.py runs it on made recordings",
     "apply runs/eeg-motor-imagery": "tests/commands/test_apply.py runs each of its forms on made recordings",

@@ -14,7 +14,7 @@ from brainbench.recipes.encoders import ENCODERS, EncoderSettings, encoder_setti
 
 def listing(what: str | None = None) -> str:
     """Return the names of one kind of thing, a line each with what it is; without a kind what can be listed."""
-    further = {"diagnostics": _diagnostics, "kinds": _kinds, "metrics": _metrics, "recipes": _recipes}
+    further = {"diagnostics": _diagnostics, "edits": _edits, "kinds": _kinds, "metrics": _metrics, "recipes": _recipes}
     nouns = catalogues()
     known = [*nouns, *further]
     if what is None:
@@ -46,6 +46,12 @@ def _diagnostics() -> dict[str, str]:
     return {one.name: f"{one.formula}; at {', '.join(one.sites)}; {one.paper}" for one in found}
 
 
+def _edits() -> dict[str, str]:
+    from brainbench.lens.edits import EDITS
+
+    return {name: f"{one.formula}; at {one.site}; {one.paper}" for name, one in EDITS.items()}
+
+
 def _kinds() -> dict[str, str]:
     from brainbench.recipes.template import templates
 
@@ -61,7 +67,7 @@ def layers_table(model: str, *, weights: str, pattern: str) -> str:
     """Return the layers of an encoder with depth and width; needs no trained weights."""
     from brainbench.encoders.base import open_encoder
 
-    encoder = open_encoder(_guess(model, weights), seed=0, device="cpu")
+    encoder = open_encoder(guess(model, weights), seed=0, device="cpu")
     rows = [("layer", "depth", "width")]
     for layer in encoder.select([pattern]):
         rows.append((layer.name, f"{layer.depth:.3f}", "?" if layer.width is None else str(layer.width)))
@@ -70,7 +76,7 @@ def layers_table(model: str, *, weights: str, pattern: str) -> str:
     return f"{table}\n{encoder.note}" if encoder.note else table
 
 
-def _guess(model: str, weights: str) -> EncoderSettings:
+def guess(model: str, weights: str) -> EncoderSettings:
     """Return settings for a model given by name alone: a family, a text model, or else a timm model."""
     if model in ENCODERS and _speaks_for_itself(ENCODERS[model]):
         return encoder_settings({"name": model, "family": model})

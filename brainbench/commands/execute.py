@@ -119,7 +119,8 @@ def _inputs(opened: Opened[Any], cache: Path) -> list[dict[str, Any]]:
     if data:
         common = Path(os.path.commonpath([file.parent for file in data]))
         folders |= {folder for file in data for folder in file.parents if folder.is_relative_to(common)}
-    return [describe_input(path, cache) for path in (*sorted(folders), *files)]
+    unsaid = [] if opened.dataset.says_files else [{"unsaid": f"the files of {opened.dataset.name}"}]
+    return [*unsaid, *(describe_input(path, cache) for path in (*sorted(folders), *files))]
 
 
 def _timings(stages: Stages) -> dict[str, Any]:

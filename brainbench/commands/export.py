@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from brainbench.recipes.reader import parse_recipe
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import FINISHED, Run
 from brainbench.studies.cases.case import Case
-from brainbench.studies.encode.fits import full_fit, gather, plan_fits
+from brainbench.studies.encode.fits import LayerFits, full_fit, gather, plan_fits
 from brainbench.studies.encode.study import EncodeStudy
 from brainbench.studies.opened import open_all
 from brainbench.studies.outcome import TargetMap, write_image
@@ -51,13 +53,7 @@ def export_run(
     UserError
         If the run is not a finished encoding run.
     """
-    run = Run(path)
-    if run.manifest.get("status") != FINISHED:
-        raise UserError(f"{path}: the run has not finished", hint="run its recipe again to finish it")
-    read = parse_recipe((run.path / "recipe.yaml").read_text(encoding="utf-8"), str(run.path / "recipe.yaml"))
-    recipe = EncodeRecipe.of(read)
-    if recipe is None:
-        raise UserError(f"{path} is a {read.kind} run; export writes encoding runs")
+    run, recipe = Run(path), _recipe_of(path, "export writes")
     lead = METRICS[recipe.metrics[0]]
     folder = Path(out) if out is not None else run.path / "export"
     made = MadeFiles(folder)
@@ -85,6 +81,45 @@ def export_run(
     written.append(made.add("README.txt"))
     write_text(written[-1], README)
     return written
+
+
+def _recipe_of(path: str | Path, does: str) -> EncodeRecipe:
+    """Return the recipe of a finished encoding run."""
+    run = Run(path)
+    if run.manifest.get("status") != FINISHED:
+        raise UserError(f"{path}: the run has not finished", hint="run its recipe again to finish it")
+    read = parse_recipe((run.path / "recipe.yaml").read_text(encoding="utf-8"), str(run.path / "recipe.yaml"))
+    recipe = EncodeRecipe.of(read)
+    if recipe is None:
+        raise UserError(f"{path} is a {read.kind} run; {does} encoding runs")
+    return recipe
+
+
+def held_out(
+    path: str | Path, cache: str | None = None
+) -> Iterator[tuple[dict[str, str], Callable[[], dict[str, np.ndarray]]]]:
+    """Yield every fit of a finished encoding run: its names, and what reads its held-out rows.
+
+    Raises
+    ------
+    UserError
+        If the run is not a finished encoding run.
+    """
+    run, recipe = Run(path), _recipe_of(path, "predictions are those of")
+    opened = open_all(recipe, default_cache(cache))
+    study = EncodeStudy(opened, Runner(run.folder, LocalEngine(), Stages(quiet=True)))
+    for case in study.cases:
+        for fit in plan_fits(opened, case):
+            names = {
+                "subject": case.rows.subject, "scheme": case.rows.scheme.label, "encoder": fit.encoder.name,
+                "layer": fit.layer.name,
+            }  # fmt: skip
+            yield names, partial(_read, fit, run)
+
+
+def _read(fit: LayerFits, run: Run) -> dict[str, np.ndarray]:
+    found = gather(fit, run.folder)
+    return {name: found[name] for name in ("y_true", "y_pred", "row", "fold")}
 
 
 def _write(made: MadeFiles, folder: str, stem: str, array: np.ndarray) -> Path:

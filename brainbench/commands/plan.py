@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.parts import Execution
-from brainbench.recipes.reader import read_recipe
+from brainbench.recipes.reader import Given, Overrides, read_recipe
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.identity import default_folder, recipe_digest
 from brainbench.runs.units import jobs_to_use
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from brainbench.studies.base import Study
 
 
-@dataclass
+@dataclass(repr=False)
 class Plan:
     """What `brainbench plan` shows.
 
@@ -51,6 +52,17 @@ class Plan:
     seconds: float | None = None
     notes: list[str] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        kinds = ", ".join(f"{missing} of {total} {kind}" for kind, (total, missing) in self.units.items() if missing)
+        return f"Plan({self.folder!r}): {f'to compute: {kinds}' if kinds else 'nothing is left to compute'}"
+
+    def __str__(self) -> str:
+        return self.render()
+
+    def _repr_html_(self) -> str:
+        """Return the plan as a notebook shows it."""
+        return f"<pre>{escape(self.render())}</pre>"
+
     def render(self) -> str:
         """Return the plan as text."""
         lines = [f"run folder  {self.folder}{' (finished)' if self.finished else ''}"]
@@ -72,15 +84,15 @@ class Plan:
 
 
 def plan(
-    recipe: str | os.PathLike[str],
+    recipe: Given,
     *,
-    overrides: Iterable[str] = (),
+    overrides: Overrides = (),
     out: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
 ) -> Plan:
     """Return what a recipe would do: units of work, what is cached, memory and time."""
     settings = read_recipe(recipe, overrides)
-    folder = RunFolder(out or default_folder(recipe))
+    folder = RunFolder(out or default_folder(recipe, settings))
     record = folder.manifest.get("plan")
     if record is not None and folder.finished(recipe_digest(settings)):
         return _finished(settings, folder, record)

@@ -1,10 +1,11 @@
-"""Stimuli of a table: images by path, texts and words, each checked before anything is computed."""
+"""Stimuli of a table (images by path, texts and words), and of what a user hands over; each is checked first."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,7 +162,7 @@ def decode_image(raw: bytes) -> np.ndarray:
             upright = upright.convert("RGBA")
             ground = Image.new("RGBA", upright.size, (128, 128, 128, 255))
             upright = Image.alpha_composite(ground, upright)
-        return np.asarray(upright.convert("RGB"))
+        return np.array(upright.convert("RGB"))  # a copy of its own: torch warns of arrays that cannot be written
 
 
 def _find_files(table: Table) -> list[Path]:
@@ -297,3 +298,113 @@ def _equal_content(ids: list[str], digests: list[str]) -> list[str]:
 
 def _several(groups: dict[str, list[str]]) -> Iterator[list[str]]:
     return (names for names in groups.values() if len(names) > 1)
+
+
+# Stimuli that a user hands over -------------------------------------------------------------------------------------
+
+READS = {
+    "image": "a PIL image, an array (height, width) or (height, width, 3) of 0 to 255, or a path of an image",
+    "text": "a text, or a path of a .txt file",
+    "word": "a word",
+    "sound": "a path of a .wav file",
+    "array": "an array of numbers",
+}
+"""What may be given for a modality, in words."""
+
+
+def given_stimuli(values: Any, modalities: Sequence[str], who: str) -> Stimuli:
+    """Return stimuli of what a user gives to an encoder: one value or several.
+
+    Parameters
+    ----------
+    values : a stimulus, or a sequence of stimuli
+        PIL images, arrays, texts, or paths. An array with one axis more than a stimulus is a sequence.
+    modalities : sequence of str
+        What the encoder reads.
+    who : str
+        The encoder, for messages.
+
+    Raises
+    ------
+    UserError
+        If a value is none of what the encoder reads, with its place and what came.
+    """
+    if isinstance(values, Stimuli):
+        return values
+    several = list(values) if _is_sequence(values, modalities) else [values]
+    if not several:
+        raise UserError(f"{who} was given no stimulus")
+    found = [_one(value, modalities, who, place) for place, value in enumerate(several, start=1)]
+    kinds = list(dict.fromkeys(kind for kind, _ in found))
+    if len(kinds) > 1:
+        raise UserError(f"{who} was given {' and '.join(kinds)} stimuli together", hint="give them one after the other")
+    if kinds == ["sound"]:
+        return Stimuli.of_sounds([value for _, value in found])
+    return Stimuli.of([value for _, value in found])
+
+
+def _is_sequence(values: Any, modalities: Sequence[str]) -> bool:
+    if isinstance(values, list | tuple):
+        return True
+    if isinstance(values, np.ndarray):
+        return values.ndim == 4 or values.dtype.kind in "UO" or (values.ndim == 3 and values.shape[-1] not in (3, 4))
+    one = isinstance(values, str | bytes | os.PathLike | Mapping) or _is_picture(values)
+    return hasattr(values, "__iter__") and not one
+
+
+def _is_picture(value: Any) -> bool:
+    return hasattr(value, "convert") and hasattr(value, "getbands")
+
+
+def _one(value: Any, modalities: Sequence[str], who: str, place: int) -> tuple[str, Any]:
+    """Return the modality of one value and what `Stimuli` hold of it."""
+    if "image" in modalities and _is_picture(value):
+        return "image", np.asarray(value.convert("RGB"), dtype=np.uint8)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        picture = "image" in modalities and value.ndim in (2, 3)
+        if "array" in modalities and not (picture and value.ndim == 3 and value.dtype == np.uint8):
+            return "array", value
+        if picture:
+            return "image", _pixels(value, who, place)
+    if isinstance(value, str) and "text" in modalities:
+        return "text", str(value)
+    if isinstance(value, os.PathLike | str):
+        path = Path(value)
+        if path.is_file() and "image" in modalities:
+            try:
+                return "image", decode_image(path.read_bytes())
+            except (OSError, ValueError) as error:
+                raise UserError(f"{who}, stimulus {place}: {path} is no image that can be read ({error})") from None
+        if path.is_file() and "sound" in modalities:
+            return "sound", open_wav(path)
+        if path.is_file() and "text" in modalities and path.suffix == ".txt":
+            return "text", path.read_text(encoding="utf-8").strip()
+        if not path.is_file():
+            raise UserError(f"{who}, stimulus {place}: {path}: no such file", hint=_allowed(modalities))
+    raise UserError(f"{who}, stimulus {place}: {_came(value)}", hint=_allowed(modalities))
+
+
+def _pixels(value: np.ndarray, who: str, place: int) -> np.ndarray:
+    """Return an image as uint8 RGB."""
+    if value.ndim == 3 and value.shape[-1] not in (1, 3):
+        raise UserError(f"{who}, stimulus {place}: {_came(value)}", hint=_allowed(["image"]))
+    if value.dtype != np.uint8:
+        whole = value.dtype.kind in "iu" and value.size and value.min() >= 0 and value.max() <= 255
+        if not whole:
+            raise UserError(
+                f"{who}, stimulus {place}: {_came(value)}, from {np.min(value):g} to {np.max(value):g}",
+                hint="images are whole numbers from 0 to 255: of 0 to 1 make `(255 * image).round().astype('uint8')`",
+            )
+    value = value.astype(np.uint8)
+    flat = value if value.ndim == 2 else value[..., 0]
+    return value if value.ndim == 3 and value.shape[-1] == 3 else np.repeat(flat[..., None], 3, axis=-1)
+
+
+def _came(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array {value.shape} of {value.dtype}"
+    return f"a {type(value).__name__} ({value!r:.60})"
+
+
+def _allowed(modalities: Sequence[str]) -> str:
+    return "it reads " + "; or ".join(READS[name] for name in modalities if name in READS)

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,9 @@ import numpy as np
 
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean
+from brainbench.data.account import RunUse
 from brainbench.data.base import Stimuli
+from brainbench.data.stimulus_files import given_stimuli
 from brainbench.recipes.encoders import ENCODERS, encoder_settings
 
 Pool = Literal["cls", "mean", "flatten"]
@@ -60,6 +63,8 @@ class Encoder(ABC):
         Where it runs; its class (``cpu``, ``cuda``, ``mps``) is part of a feature's key.
     note : str
         A sentence for the report, such as what it was trained on.
+    account : sequence of RunUse
+        What of every run it was trained on here, and what was left out, for the report's Data section.
     networks : Path, optional
         Folder of trained networks (`brainbench.networks.store`), for encoders that are trained here; None keeps theirs
         in memory.
@@ -71,7 +76,26 @@ class Encoder(ABC):
     pools: tuple[Pool, ...] = POOLS
     device: str = "cpu"
     note: str = ""
+    account: Sequence[RunUse] = ()
     networks: Path | None = None
+
+    def __repr__(self) -> str:
+        names = [layer.name for layer in self.layers()]
+        shown = ", ".join(names if len(names) <= 4 else [names[0], names[1], "...", names[-1]])
+        marks = ", untrained" if self.untrained else ""
+        return (
+            f"{type(self).__name__}('{self.name}'): reads {' or '.join(self.modalities)}; {len(names)} "
+            f"layer{'' if len(names) == 1 else 's'}: {shown}; on {self.device}{marks}"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return name, layers and their depths as a notebook shows them."""
+        rows = "".join(
+            f"<tr><td>{escape(layer.name)}</td><td>{layer.depth:.2f}</td><td>{layer.width or ''}</td></tr>"
+            for layer in self.layers()
+        )
+        head = "<tr><th>layer</th><th>depth</th><th>features</th></tr>"
+        return f"<p>{escape(repr(self))}</p><details><summary>layers</summary><table>{head}{rows}</table></details>"
 
     @abstractmethod
     def layers(self) -> list[Layer]:
@@ -131,7 +155,7 @@ class Encoder(ABC):
 
     def features(
         self,
-        stimuli: Stimuli | Sequence[np.ndarray] | Sequence[str],
+        stimuli: Any,
         layers: Sequence[str] = ("*",),
         pool: Pool = "mean",
     ) -> dict[str, np.ndarray]:
@@ -139,7 +163,8 @@ class Encoder(ABC):
 
         Parameters
         ----------
-        stimuli : Stimuli, or a sequence of images or texts
+        stimuli : Stimuli, one stimulus, or a sequence of stimuli
+            PIL images, arrays, texts, or paths of images, sounds and texts.
         layers : sequence of str
             Names or globs.
         pool : {"cls", "mean", "flatten"}
@@ -148,7 +173,7 @@ class Encoder(ABC):
         --------
         brainbench.features.store.FeatureStore : keeps them on disk, whatever their size.
         """
-        shown = self.view(stimuli if isinstance(stimuli, Stimuli) else Stimuli.of(stimuli))
+        shown = self.view(given_stimuli(stimuli, self.modalities, f"encoder '{self.name}'"))
         self.check_modality(shown)
         names = [layer.name for layer in self.select(layers)]
         batches = list(self.encode(shown, names, pool))

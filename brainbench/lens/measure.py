@@ -141,10 +141,10 @@ class _Looker:
                     f"encoder '{self.encoder.name}': '{tap.name}' gives {len(value)} rows for {inputs.n} stimuli"
                 )
             mine = held.setdefault(index, {})
-            mine[site] = _tokens(value, tap).float().clone()  # a later module may change it in place
+            mine[site] = tokens_of(value, tap).float().clone()  # a later module may change it in place
             if len(mine) == self.n_sites:
                 length = _length(held.pop(index))
-                keep, real, inside = _counted(inputs, self.encoder.taps[index + 1], length)
+                keep, real, inside = counted(inputs, self.encoder.taps[index + 1], length)
                 places = _places(inputs, self.encoder.taps[index + 1], length, keep)
                 norm = "" if self.family is None else self.family.norm
                 state = None if self.readout.why else self.readout.state
@@ -234,7 +234,7 @@ def _length(values: Mapping[str, Tensor]) -> int:
     return max(value.shape[-1] if site == "pattern" else value.shape[1] for site, value in values.items())
 
 
-def _tokens(value: Tensor, tap: Tap) -> Tensor:
+def tokens_of(value: Tensor, tap: Tap) -> Tensor:
     """Return places as tokens, whatever the layout: ``(n, T, d)``; patterns and heads stay as they are."""
     if tap.side == "pattern" or tap.n_heads:
         return value
@@ -246,7 +246,7 @@ def _tokens(value: Tensor, tap: Tap) -> Tensor:
     return value.unsqueeze(1) if value.ndim == 2 else value
 
 
-def _counted(inputs: Inputs, post: Tap, length: int) -> tuple[Tensor, Tensor, Tensor]:
+def counted(inputs: Inputs, post: Tap, length: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the tokens that count, those that are no padding, and those that stand for something, bool ``(n, T)``."""
     import torch
 

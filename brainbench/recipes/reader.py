@@ -6,9 +6,10 @@ are then translated into those places.
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -123,27 +124,62 @@ def key_path(path: Sequence[str | int]) -> str:
     return text or "(recipe)"
 
 
-def read_recipe(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Recipe:
+Given = str | os.PathLike[str] | Mapping[str, Any]
+"""How a recipe is given: a YAML file, the name of an installed recipe, or its keys and values."""
+Overrides = Iterable[str] | Mapping[str, Any]
+"""Settings that replace or add values: ``a.b=c``, or ``{"a.b": c}``."""
+
+
+def read_recipe(path: Given, overrides: Overrides = ()) -> Recipe:
     """Read and validate a recipe.
 
     Parameters
     ----------
-    path : path-like
-        A YAML file, or the name of a recipe that brainbench installs (``quickstart``).
-    overrides : iterable of str
-        ``a.b=c`` settings that replace or add values, validated like the file.
+    path : path-like or mapping
+        A YAML file, the name of a recipe that brainbench installs (``quickstart``), or what stands in such a file.
+    overrides : iterable of str, or mapping
+        ``a.b=c`` settings that replace or add values, validated like the file; or ``{"a.b": c}``, where a mapping of
+        its own replaces single settings (``{"a": {"b": c}}`` is the same).
 
     Raises
     ------
     RecipeError
         With every problem at once, each at its line and column.
     """
+    overrides = list(spelled(overrides)) if isinstance(overrides, Mapping) else overrides
+    if isinstance(path, Mapping):
+        return parse_recipe(yaml.safe_dump(_plain_values(path), sort_keys=False, width=10_000), "recipe", overrides)
     file = find_recipe(path)
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: not UTF-8 text (byte {error.start}): a recipe is a YAML text file") from None
     return parse_recipe(text, str(file), overrides)
+
+
+def spelled(overrides: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    """Yield the overrides of a mapping as they are written on the command line, a setting each."""
+    for key, value in overrides.items():
+        name = f"{place}.{key}" if place else str(key)
+        if isinstance(value, Mapping) and value:
+            yield from spelled(value, name)
+        else:
+            yield f"{name}={json.dumps(_plain_values(value))}"
+
+
+def _plain_values(value: Any) -> Any:
+    """Return what YAML and JSON hold of Python's own: tuples are lists, NumPy's numbers numbers, paths text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain_values(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | range):
+        return [_plain_values(one) for one in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise UserError(f"a recipe holds numbers, texts, lists and mappings; a {type(value).__name__} came: {value!r:.80}")
 
 
 def find_recipe(path: str | os.PathLike[str]) -> Path:

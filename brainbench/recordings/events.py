@@ -104,10 +104,14 @@ def channel_events(raw: mne.io.BaseRaw, where: str, channel: str | None = None) 
         found, name = mne.find_events(raw, stim_channel=other, shortest_event=1, verbose="ERROR"), other
         if len(found):
             break
+    codes = raw.get_data(picks=[channel] if channel else stim).astype(np.int64)
+    falls = int(((codes[:, 1:] > 0) & (codes[:, 1:] < codes[:, :-1])).sum(axis=1).max())
+    why = "of the stim channel, from a higher code straight to another: no events by MNE's rule (a table can name them)"
     return Events(
         (found[:, 0] - raw.first_samp) / raw.info["sfreq"],
         found[:, 2].astype(str),
-        said=[f"{counted(len(found), 'event')} from the stim channel {name}"],
+        [LeftOut(counted(falls, "change"), why)] if falls else [],
+        [f"{counted(len(found), 'event')} from the stim channel {name}"],
     )
 
 

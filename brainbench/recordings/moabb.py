@@ -25,6 +25,7 @@ class Moabb(RecordingDataset):
 
     name = "moabb"
     expected = "MOABB's folders (the folder that MNE_DATA would name)"
+    says_files = False
 
     def __init__(self, settings: MoabbSettings, root: Path | None) -> None:
         super().__init__(settings)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from brainbench.core.errors import UserError
+from brainbench.core.errors import UserError, did_you_mean
 from brainbench.core.facts import read_facts
 from brainbench.core.files import write_text
 from brainbench.core.made import MadeFiles, escaped
@@ -70,6 +70,29 @@ def write_report(folder: str | Path) -> Path:
         raise RuntimeError(f"the report has {len(text.encode()) / 1e6:.1f} MB; its figures must be made smaller")
     write_text(page.root / "report.html", text)
     return page.root / "report.html"
+
+
+def draw_figure(folder: Path, name: str) -> Figure:
+    """Return one figure of a report; see `brainbench.commands.run.Run.plot`."""
+    from matplotlib import rc_context
+
+    page = _OneFigure(folder, name)
+    with rc_context(STYLE):
+        try:
+            page.html()
+        except _Found as found:
+            found.figure.set_facecolor("white")
+            return found.figure
+    known = sorted(page.names)
+    raise UserError(
+        f"the report of {folder} has no figure '{name}'{did_you_mean(name, known)}",
+        hint=f"its figures: {', '.join(known) or 'none'}",
+    )
+
+
+class _Found(Exception):
+    def __init__(self, figure: Figure) -> None:
+        self.figure = figure
 
 
 class Page:
@@ -223,3 +246,20 @@ class Page:
     @cached_property
     def _parts(self) -> Any:
         return self._environment.get_template("parts.html").module
+
+
+class _OneFigure(Page):
+    """A page that stops at a figure and writes nothing."""
+
+    def __init__(self, root: Path, wanted: str) -> None:
+        super().__init__(root)
+        self.wanted = wanted
+        self.names: list[str] = []
+
+    def save(self, figure: Figure | None, name: str, alt: str) -> Picture | None:
+        """Stop at the figure that is wanted."""
+        if figure is not None:
+            self.names.append(name)
+            if name == self.wanted or name.startswith(f"{self.wanted}_"):
+                raise _Found(figure)
+        return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from brainbench import __version__
 from brainbench.core.digests import SCHEMA, digest
 from brainbench.recipes.kinds import Recipe
-from brainbench.recipes.reader import find_recipe
+from brainbench.recipes.reader import Given, find_recipe
 
 
 def recipe_digest(recipe: Recipe) -> str:
@@ -30,6 +31,8 @@ def recipe_digest(recipe: Recipe) -> str:
     )
 
 
-def default_folder(recipe: str | os.PathLike[str]) -> Path:
-    """Return ``runs/<name of the recipe>``."""
+def default_folder(recipe: Given, settings: Recipe) -> Path:
+    """Return ``runs/<name of the recipe>``; of one that has no file ``runs/<kind>-<begin of its digest>``."""
+    if isinstance(recipe, Mapping):
+        return Path("runs") / f"{settings.kind}-{recipe_digest(settings)[:8]}"
     return Path("runs") / find_recipe(recipe).stem

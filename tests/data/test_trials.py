@@ -251,6 +251,19 @@ def test_moabb_looks_below_the_root_whichever_folder_it_is(tmp_path, monkeypatch
     assert os.environ["MNE_DATASETS_BNCI_PATH"] == str(tmp_path / "elsewhere") and "MNE_DATA" not in os.environ
 
 
+def test_codes_that_follow_one_another_without_a_pause_are_counted(tmp_path):
+    """MNE takes a step up for an event and a step down for none: of codes that are held, many would be gone unseen."""
+    raw, *_ = make_raw(names=[*CHANNELS, "STI 014"])
+    raw.set_channel_types({"STI 014": "stim"}, verbose="ERROR")
+    raw._data[4] = np.repeat([0, 2, 1, 3, 1, 2, 1, 0], [200, *[500] * 6, 2800])
+    raw.save(tmp_path / "a_raw.fif", verbose="ERROR")
+    (tmp_path / "recordings.csv").write_text("path,subject,run\na_raw.fif,s1,1\n")
+    dataset = folder(tmp_path, events="stim", labels={"1": "left", "2": "right", "3": "left"})
+    assert dataset.trials("s1").label.tolist() == ["right", "left", "right"]
+    said = "\n".join(map(str, dataset.account("s1")))
+    assert "3 changes left out: of the stim channel, from a higher code straight to another" in said
+
+
 def test_a_moabb_data_set_by_name(tmp_path):
     pytest.importorskip("moabb")
     values = {"name": "moabb", "dataset": "FakeDataset", "parameters": {"n_subjects": 2, "n_sessions": 2, "n_runs": 2}}

@@ -42,9 +42,10 @@ def write_vision_language(kind, folder, texts=(), regions=2048):
     from transformers import AutoConfig, AutoModel, ViltImageProcessor, ViTImageProcessor
 
     pictures = {"vilt": ViltImageProcessor(size={"shortest_edge": 32}, size_divisor=8, rescale_factor=1 / 255)}
+    n_words = len(write_words(folder, texts))
     bert = {
-        "vocab_size": 128, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24,
-        "max_position_embeddings": 40,
+        "vocab_size": n_words, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2,
+        "intermediate_size": 24, "max_position_embeddings": 40,
     }  # fmt: skip
     sees = {
         "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "image_size": 32,
@@ -69,7 +70,6 @@ def write_vision_language(kind, folder, texts=(), regions=2048):
     config = AutoConfig.for_model(kind.removesuffix("-matching"), **sizes[kind])
     made = transformers.BlipForImageTextRetrieval if kind == "blip-matching" else AutoModel.from_config
     _seeded(made, config).save_pretrained(folder)
-    write_words(folder, texts)
     pictures.get(kind, ViTImageProcessor(size={"height": 32, "width": 32})).save_pretrained(folder)
     return folder
 
@@ -84,8 +84,8 @@ def _write_reader(kind, folder, texts, sees):
     tokenizer = write_words(folder, texts, more)
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in more}
     llama = {
-        "model_type": "llama", "vocab_size": 140, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2,
-        "num_key_value_heads": 2, "intermediate_size": 24, "max_position_embeddings": 128,
+        "model_type": "llama", "vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 3,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 24, "max_position_embeddings": 128,
     }  # fmt: skip
     if kind == "llava":
         config = AutoConfig.for_model(
@@ -116,7 +116,7 @@ def _write_reader(kind, folder, texts, sees):
         )
     else:
         opt = {
-            "model_type": "opt", "vocab_size": 140, "hidden_size": 16, "num_hidden_layers": 3, "ffn_dim": 24,
+            "model_type": "opt", "vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 3, "ffn_dim": 24,
             "num_attention_heads": 2, "max_position_embeddings": 128, "word_embed_proj_dim": 16,
         }  # fmt: skip
         former = {

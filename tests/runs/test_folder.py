@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brainbench.commands.execute import _inputs
 from brainbench.core.errors import UserError
 from brainbench.core.tables import read_table
-from brainbench.runs.folder import RunFolder, read_scores
+from brainbench.recordings.moabb import Moabb
+from brainbench.runs.folder import TABLES, RunFolder, read_scores
 
 
 def test_a_folder_with_stimuli_is_refused_and_kept(tmp_path):
@@ -93,3 +96,14 @@ def test_a_region_may_be_called_na(tmp_path):
     assert scores["subject"].tolist() == ["NA", "None"] and scores["roi"].tolist() == ["null", "nan"]
     assert scores["value"].isna().tolist() == [False, True] and set(scores["encoder"]) == {""}
     assert json.loads(scores["value"].to_json()) == {"0": 0.5, "1": None}
+
+
+def test_a_run_on_files_that_nobody_names_is_looked_at_again(tmp_path):
+    """MOABB does not say which files it reads: whether they changed is known when their trials are read again."""
+    dataset = SimpleNamespace(name="moabb", says_files=Moabb.says_files, files=list)
+    inputs = _inputs(SimpleNamespace(dataset=dataset, input_files=[]), tmp_path)
+    for name in TABLES:
+        (tmp_path / name).touch()
+    for known, finished in (([], True), (inputs, False)):
+        (tmp_path / "manifest.json").write_text(json.dumps({"status": "finished", "digest": "x", "inputs": known}))
+        assert RunFolder(tmp_path).finished("x") is finished

@@ -335,6 +335,12 @@ def test_compare_export_and_report(finished, tmp_path, cache):
     y_true = np.load(next((tmp_path / "export" / "predictions").glob("*gabor*scale.0_ytrue.npy")))
     y_pred = np.load(next((tmp_path / "export" / "predictions").glob("*gabor*scale.0_ypred.npy")))
     assert y_true.shape == y_pred.shape == (90, 36)
+    found = other.predictions(encoder="gabor", layer="scale.0", cache=str(cache))
+    np.testing.assert_array_equal(found.y_pred, y_pred)
+    np.testing.assert_array_equal(found.y_true, y_true)
+    assert repr(found) == "Predictions(sim-01, stimulus, gabor scale.0): 90 rows x 36 targets"
+    with pytest.raises(UserError, match="has no layer"):
+        other.predictions(layer="scale.9", cache=str(cache))
     coef = np.load(next((tmp_path / "export" / "weights").glob("*gabor*scale.0_coef.npy")))
     assert coef.shape[1] == 36 and np.isfinite(coef).all()
     preference = np.load(next((tmp_path / "export" / "preference").glob("*.npy")))

@@ -71,7 +71,7 @@ class Split:
         seconds = (self.block_length or 0) * (continuous.t_r if continuous is not None else 0)
         return {
             "label": scheme.label,
-            "hold_out": list(scheme.hold_out),
+            "hold_out": ["single trials, as published"] if scheme.folds.scheme == "paper" else list(scheme.hold_out),
             "n_folds": len(self.folds),
             "note": scheme.note,
             "main": is_main,

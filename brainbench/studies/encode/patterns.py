@@ -62,6 +62,9 @@ def report_patterns(
     recipe: EncodeRecipe, runner: Runner, outcome: Outcome, planned: Sequence[tuple[LayerFits, Unit]]
 ) -> None:
     """Add the scores of every layer and region; nothing is tested, for rows of a fold are not independent."""
+    for metric in recipe.patterns if planned else []:
+        if METRICS[metric].chance:
+            outcome.chance[metric] = float(METRICS[metric].chance or 0)
     for fit, unit in planned:
         found, entry, layer = runner.read([unit])[0], fit.encoder, fit.layer
         for index, (roi, mask) in enumerate(_regions(fit)):

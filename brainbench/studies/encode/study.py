@@ -46,6 +46,7 @@ from brainbench.studies.inside import LensStudy
 from brainbench.studies.memory import (
     BATCH_MB,
     BLOCK_MB,
+    REPORT_MB,
     TORCH_MB,
     held_responses,
     jobs_of,
@@ -276,9 +277,17 @@ class EncodeStudy(Study[EncodeRecipe]):
 
     def memory(self) -> dict[str, float]:
         """Estimate responses, networks, and the largest of fit, exchanges and intervals of the units at once."""
-        recipe, encoders = self.recipe, self.opened.encoders
+        recipe, encoders, cases = self.recipe, self.opened.encoders, self.cases
         parts = held_responses(recipe, self.members)
-        rows, targets = largest(self.members)
+        held = {id(case.responses): case.responses.data for case in cases}
+        parts["responses"] = sum(megabytes(data.shape, data.itemsize) for data in held.values()) + sum(
+            megabytes(case.rows.Y.shape, case.rows.Y.itemsize)
+            for case in cases
+            if not np.may_share_memory(case.rows.Y, case.responses.data)
+        )
+        shown, targets = largest([case.responses for case in cases])
+        rows = max(len(case.rows) for case in cases)
+        tested = max(len(test) for case in cases for _, test in case.split.folds)
         n_layers = sum(len(entry.layers) for entry in encoders)
         networks = [entry for entry in encoders if entry.settings.has_network]
         if networks:
@@ -288,16 +297,20 @@ class EncodeStudy(Study[EncodeRecipe]):
         widest = max((layer.width or 1000 for entry in encoders for layer in entry.layers), default=1)
         width = widest if recipe.reduction.method == "none" else min(widest, recipe.reduction.n_components)
         side = min(rows, width)
+        # Counted copies; `benchmarks/main_job.py` holds the sum against measured peaks.
         features = megabytes((rows, widest), 4) + 3 * megabytes((rows, width), 8)
         solve = 4 * megabytes((side, side), 8) + 2 * megabytes((rows, side), 8)
-        predictions = 3 * megabytes((rows, targets), 8)
-        # Counted copies; benchmarks hold the sum against measured peaks.
+        fit = megabytes((rows, targets), 12) + megabytes((tested, targets), 32)
+        fit += megabytes((recipe.head.n_alphas, targets), 8)
+        models = 1 if recipe.unique is None else 3 + sum(not entry.is_model for entry in encoders)
         refitted = min(MOST_VALUES, rows * n_exchanges(recipe) * min(MOST_REFITTED, targets))
-        scores = megabytes((3 * recipe.bootstrap.n_draws, targets), 8) + 3 * predictions + 4 * megabytes((refitted,), 4)
-        intervals = 5 * megabytes((N_GROUPS, rows, min(TARGETS_AT_ONCE, targets)), 8) if recipe.bootstrap.n_draws else 0
-        unit = max(features + solve + predictions, scores, intervals) + BLOCK_MB
+        scores = (2 + models) * megabytes((rows, targets), 8) + 4 * megabytes((refitted,), 4)
+        intervals = 3 * megabytes((N_GROUPS, rows, min(TARGETS_AT_ONCE, targets)), 8) if recipe.bootstrap.n_draws else 0
+        block = min(BLOCK_MB, 8 * megabytes((rows, targets), 8))
+        units = jobs_of(recipe) * (max(features + solve + fit, scores, intervals) + block)
+        ceilings = min(jobs_of(recipe), len(self.members)) * (5 * megabytes((shown, targets), 4) + block)
         kept = min(n_layers * designs_bytes(rows, width, recipe.folds.n_splits), MOST_BYTES) / 1e6
-        return {**parts, "folds that participants share": kept, "units at once": jobs_of(recipe) * unit}
+        return {**parts, "folds that participants share": kept, "units at once": max(units, ceilings, REPORT_MB)}
 
     def disk(self) -> float:
         """Estimate true and predicted responses of every fit."""

@@ -1,0 +1,191 @@
+"""What an edit does to the prediction of a brain: once with the head as it was, once with the head fitted again.
+
+With the head frozen an effect says that the head used what the edit changed; with the head fitted again, that the
+information is gone. Neither says that a brain needs it. Beside every effect stand those of controls: edits of the same
+kind and size, chosen at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from brainbench.evaluation.metrics import METRICS
+from brainbench.ridge.encoding import FoldDesign, FoldSettings
+
+
+@dataclass(frozen=True)
+class Design:
+    """Rows of responses, and how they are held out.
+
+    Attributes
+    ----------
+    Y : ndarray (n_rows, n_targets)
+    folds : sequence of (train, test)
+        int arrays of rows.
+    settings : FoldSettings
+    rois : mapping of str to bool ndarray (n_targets,)
+    run : ndarray (n_rows,)
+    inner_groups : sequence of ndarray or None
+        Of every fold's training rows; None for contiguous inner folds.
+    nuisance : ndarray (n_rows, n_nuisance), optional
+    metric : str
+        A metric of targets: ``pearson_r`` or ``r2``.
+    """
+
+    Y: np.ndarray
+    folds: Sequence[tuple[np.ndarray, np.ndarray]]
+    settings: FoldSettings
+    rois: Mapping[str, np.ndarray]
+    run: np.ndarray
+    inner_groups: Sequence[np.ndarray | None] | None = None
+    nuisance: np.ndarray | None = None
+    metric: str = "pearson_r"
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Scores of regions, intact and under every edit; nothing is clipped.
+
+    Attributes
+    ----------
+    clean : ndarray (n_rois,)
+    frozen, refitted : ndarray (n_edits, n_rois)
+        Scores under the edit; effects are `clean` minus these.
+    """
+
+    clean: np.ndarray
+    frozen: np.ndarray
+    refitted: np.ndarray
+
+    @property
+    def lost_frozen(self) -> np.ndarray:
+        """How much lower the score is with the head as it was, ``(n_edits, n_rois)``."""
+        return self.clean - self.frozen
+
+    @property
+    def lost_refitted(self) -> np.ndarray:
+        """How much lower the score is with the head fitted again, ``(n_edits, n_rois)``."""
+        return self.clean - self.refitted
+
+
+def effects(X: np.ndarray, edited: Sequence[np.ndarray], design: Design) -> Effects:
+    """Return scores with and without edits, mean over the targets of every region and over folds.
+
+    Frozen, a head is fitted on clean training rows and predicts edited test rows: what is chosen or scaled by training
+    rows is the same for both. Refitted, training and test rows are edited.
+
+    Parameters
+    ----------
+    X : ndarray (n_rows, n_features)
+        Features of the network as it is.
+    edited : sequence of ndarray (n_rows, n_features)
+        Under every edit.
+    design : Design
+    """
+    rois = list(design.rois.values())
+    n_folds, n_edits = len(design.folds), len(edited)
+    scores = np.zeros((n_folds, 1 + 2 * n_edits, len(rois)))
+    for number, (_, test) in enumerate(design.folds):
+        whole = _fold(design, number, X)
+        tests = [whole.X_test]
+        for one in edited:
+            mixed = np.array(X, copy=True)
+            mixed[test] = one[test]
+            tests.append(_fold(design, number, mixed).X_test)
+        y_train, y_test = whole.responses(design.Y)
+        y_true = y_test - y_train.mean(axis=0)  # predictions are deviations from the training mean
+        whole.X_test = np.concatenate(tests)
+        predicted = whole.fit(design.Y).y_pred.reshape(len(tests), len(y_true), -1)
+        scores[number, : 1 + n_edits] = [_by_roi(y_true, y_pred, rois, design.metric) for y_pred in predicted]
+        for index, one in enumerate(edited):
+            result = _fold(design, number, one).fit(design.Y)
+            scores[number, 1 + n_edits + index] = _by_roi(result.y_true, result.y_pred, rois, design.metric)
+    mean = scores.mean(axis=0)
+    return Effects(mean[0], mean[1 : 1 + n_edits], mean[1 + n_edits :])
+
+
+def _fold(design: Design, number: int, features: np.ndarray) -> FoldDesign:
+    train, test = design.folds[number]
+    groups = None if design.inner_groups is None else design.inner_groups[number]
+    return FoldDesign(
+        [features], train, test, design.settings, inner_groups=groups, run=design.run, nuisance=design.nuisance
+    )
+
+
+def _by_roi(y_true: np.ndarray, y_pred: np.ndarray, rois: Sequence[np.ndarray], metric: str) -> np.ndarray:
+    values = np.asarray(METRICS[metric].function(y_true, y_pred))
+    return np.array([values[mask].mean() for mask in rois])
+
+
+@dataclass(frozen=True)
+class Band:
+    """Effects of controls beside an effect.
+
+    Attributes
+    ----------
+    mean, low, high : float
+        Of the controls: mean, and the 2.5th and 97.5th percentile.
+    p : float
+        (1 + controls with an effect as large or larger) / (1 + controls).
+    n : int
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+
+def band(effect: float, controls: np.ndarray) -> Band:
+    """Return where an effect stands among those of controls ``(n_controls,)``."""
+    low, high = np.quantile(controls, [0.025, 0.975])
+    p = (1 + int(np.sum(controls >= effect))) / (1 + len(controls))
+    return Band(float(controls.mean()), float(low), float(high), p, len(controls))
+
+
+def recovery(clean: float, corrupt: float, patched: float, error: float = 0.0) -> float:
+    """Return how much of what a corruption took a patch gives back; NaN where it took less than two standard errors.
+
+    Neither clipped below 0 nor above 1 (FCCT, arXiv:2511.05923).
+    """
+    lost = clean - corrupt
+    return float("nan") if lost <= 2 * error or lost == 0 else (patched - corrupt) / lost
+
+
+def dissociation(effect: np.ndarray) -> float:
+    """Return [E(A; U_A) - E(B; U_A)] + [E(B; U_B) - E(A; U_B)] of effects ``(2 sets, 2 outcomes)``."""
+    return float(effect[0, 0] - effect[0, 1] + effect[1, 1] - effect[1, 0])
+
+
+def centre_of_mass(values: np.ndarray) -> float:
+    """Return the relative depth that values lie at, sum(l max(v, 0)) / sum(max(v, 0)) / (n - 1); NaN without any."""
+    positive = np.clip(np.nan_to_num(values), 0, None)
+    total = positive.sum()
+    return float("nan") if total == 0 else float(positive @ np.arange(len(values)) / total / max(len(values) - 1, 1))
+
+
+def shared_heads(one: np.ndarray, other: np.ndarray, share: float = 0.1) -> tuple[float, float]:
+    """Return how much the most harmful heads of two regions overlap, and p of as much by chance.
+
+    Parameters
+    ----------
+    one, other : ndarray (n_heads,)
+        Effects of the heads on either region.
+    share : float
+        Of the heads, the most harmful.
+
+    Returns
+    -------
+    jaccard, p : float
+        p from the hypergeometric distribution.
+    """
+    from scipy.stats import hypergeom
+
+    n, k = len(one), max(round(share * len(one)), 1)
+    first, second = (set(np.argsort(-values, kind="stable")[:k].tolist()) for values in (one, other))
+    both = len(first & second)
+    return both / len(first | second), float(hypergeom.sf(both - 1, n, k, k))

@@ -1,0 +1,203 @@
+"""Networks run under edits: features of every edited network, computed from the first block that differs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainbench.data.base import Stimuli
+from brainbench.encoders.base import Pool
+from brainbench.encoders.capture import Edit, Tap
+from brainbench.encoders.network import Inputs, NetworkEncoder
+from brainbench.encoders.patterns import patterns_made
+from brainbench.encoders.sites import Site
+from brainbench.lens.edits import Change, Pass, Step
+from brainbench.lens.measure import counted, tokens_of
+from brainbench.networks.devices import in_batches
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Reduce = Callable[["Tensor", Tap], "Tensor"]
+
+
+def edited(
+    encoder: NetworkEncoder,
+    stimuli: Stimuli,
+    rows: Sequence[int],
+    changes: Sequence[Change],
+    layer: str,
+    pool: Pool,
+    *,
+    resume: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return features of a layer as the network gives them, and as it gives them under every change.
+
+    The clean run and all edited ones share a kernel: where a change is one of patterns, all of them make patterns.
+
+    Parameters
+    ----------
+    encoder : NetworkEncoder
+    stimuli : Stimuli
+    rows : sequence of int
+    changes : sequence of Change
+    layer : str
+    pool : {"mean", "cls", "flatten"}
+    resume : bool
+        Begin each run with the stored input of the first block that a change touches, where the network allows it
+        (`exact_from` tries it): the same bits, and blocks before are not computed.
+
+    Returns
+    -------
+    clean : ndarray (n, n_features)
+    changed : ndarray (n_changes, n, n_features)
+    """
+    import torch
+
+    (tap,) = [one for one in encoder.taps if one.name == layer]
+    firsts = sorted({change.first for change in changes} - {0})
+    exact: dict[int, bool] = {} if resume else dict.fromkeys(firsts, False)
+
+    def forward(batch: range) -> tuple[np.ndarray, np.ndarray]:
+        mine = [rows[index] for index in batch]
+        inputs = encoder.inputs(stimuli, mine)
+        stored = {encoder.site(block, "resid_pre"): block for block in firsts if exact.get(block, True)}
+
+        def pooled(value: Tensor, at: Tap) -> Tensor:
+            return encoder.pooled(value, at, pool, inputs)
+
+        def reduce(value: Tensor, at: Tap) -> Tensor:
+            return value.clone() if at in stored else pooled(value, at)
+
+        with torch.inference_mode():
+            found = encoder.run(inputs, [tap, *stored], reduce=reduce)
+            given = {block: found[at.name] for at, block in stored.items()}
+            for block in given:
+                if block not in exact:
+                    exact[block] = exact_from(encoder, inputs, tap, found[tap.name], block, pooled)
+            out = []
+            for change in changes:
+                now = Pass(np.asarray(mine), _inside(encoder, inputs))
+                edits = [edit_of(encoder, step, now) for step in change.steps]
+                with contextlib.ExitStack() as stack:
+                    if exact.get(change.first, False):
+                        stack.enter_context(resumed(encoder, change.first, given[change.first]))
+                    out.append(_read_behind_edits(encoder, inputs, tap, edits, pooled).cpu().numpy())
+        return found[tap.name].cpu().numpy(), np.stack(out)
+
+    with contextlib.ExitStack() as stack:
+        if any(step.site == "pattern" for change in changes for step in change.steps):
+            stack.enter_context(patterns_made(encoder.network))
+        parts = list(in_batches(len(rows), encoder.batch_size(), forward))
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts], axis=1)
+
+
+def _read_behind_edits(
+    encoder: NetworkEncoder, inputs: Inputs, tap: Tap, edits: Sequence[Edit], reduce: Reduce
+) -> Tensor:
+    """Return a tap as later modules see it: an edit at the very place counts."""
+    found: dict[str, Tensor] = {}
+
+    def look(value: Tensor) -> Tensor:
+        found["value"] = reduce(value, tap)
+        return value
+
+    encoder.run(inputs, [], [*edits, Edit(tap, look)])
+    return found["value"]
+
+
+def edit_of(encoder: NetworkEncoder, step: Step, now: Pass) -> Edit:
+    """Return a step as an edit of the network; the stream is shown to it as tokens, whatever its layout."""
+    at = encoder.site(step.block, step.site)
+
+    def change(value: Tensor) -> Tensor:
+        tokens = tokens_of(value, at)
+        new = step.function(tokens, now)
+        if at.layout == "tokens_second":
+            return new.transpose(0, 1)
+        if at.layout == "tokens_last":
+            return new.transpose(1, 2)
+        if at.layout == "map":
+            return new.transpose(1, 2).reshape(value.shape)
+        return new.reshape(value.shape)
+
+    return Edit(at, change)
+
+
+def _inside(encoder: NetworkEncoder, inputs: Inputs) -> Any:
+    return lambda length: counted(inputs, encoder.taps[1], length)[2]
+
+
+def means(
+    encoder: NetworkEncoder, stimuli: Stimuli, rows: Sequence[int], wanted: Sequence[tuple[int, Site]]
+) -> dict[tuple[int, Site], Tensor]:
+    """Return the mean of sites over all tokens that stand for something: ``(d,)``, or ``(heads, d / heads)``."""
+    import torch
+
+    taps = {encoder.site(block, site): (block, site) for block, site in wanted}
+    sums: dict[tuple[int, Site], Tensor] = {}
+    counts: dict[tuple[int, Site], int] = {}
+
+    def forward(batch: range) -> None:
+        inputs = encoder.inputs(stimuli, [rows[index] for index in batch])
+
+        def add(value: Tensor, tap: Tap) -> Tensor:
+            tokens = tokens_of(value, tap).double()
+            inside = counted(inputs, encoder.taps[1], tokens.shape[1])[2].to(tokens.device)
+            key = taps[tap]
+            sums[key] = sums.get(key, 0) + tokens[inside].sum(0)
+            counts[key] = counts.get(key, 0) + int(inside.sum())
+            return value.new_empty(0)
+
+        with torch.inference_mode():
+            encoder.run(inputs, list(taps), reduce=add)
+
+    for _ in in_batches(len(rows), encoder.batch_size(), forward):
+        pass
+    return {key: (total / max(counts[key], 1)).float() for key, total in sums.items()}
+
+
+# From the first block that differs -----------------------------------------------------------------------------------
+
+
+def exact_from(encoder: NetworkEncoder, inputs: Inputs, tap: Tap, clean: Tensor, block: int, reduce: Reduce) -> bool:
+    """Return whether a run that begins at `block` gives the very bits of a whole one; tried, not concluded.
+
+    It does not where blocks share weights, or hand on more than the stream (T5's position bias).
+    """
+    import torch
+
+    modules = [one.module for one in encoder.taps[1:]]
+    if len(set(modules)) < len(modules) or block == 0:
+        return False
+    pre = encoder.site(block, "resid_pre")
+    given = encoder.run(inputs, [pre])[pre.name]
+    try:
+        with resumed(encoder, block, given):
+            again = _read_behind_edits(encoder, inputs, tap, (), reduce)
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
+        return False
+    return torch.equal(again, clean)
+
+
+@contextlib.contextmanager
+def resumed(encoder: NetworkEncoder, block: int, given: Tensor) -> Iterator[None]:
+    """Let blocks before `block` compute nothing, and `block` be given what it was given before.
+
+    The network is as it was when the context is left, however that is.
+    """
+    modules: list[Any] = [encoder.network.get_submodule(tap.module) for tap in encoder.taps[1 : block + 1]]
+
+    def nothing(*_args: Any, **_kwargs: Any) -> Tensor:
+        return given
+
+    try:
+        for module in modules:
+            module.forward = nothing
+        yield
+    finally:
+        for module in modules:
+            module.__dict__.pop("forward", None)

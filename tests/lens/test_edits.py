@@ -1,0 +1,285 @@
+"""Edits of networks: three invariants over every family, and published edits on networks whose answer is known."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from brainbench.commands.catalog import listing
+from brainbench.encoders.sites import SITES
+from brainbench.lens import edits as e
+from brainbench.lens.modules import ModuleEncoder
+from brainbench.lens.running import edited, exact_from, means, resumed
+from tests.encoders.test_sites import KINDS, POST_NORM, opened
+
+BLOCK = 1
+
+
+def encoder_of(kind):
+    network, inputs, taps = opened(kind)
+    found = ModuleEncoder.__new__(ModuleEncoder)
+    found.name, found.network, found.given, found.special, found.device = kind, network, dict(inputs), None, "cpu"
+    found._batch_size = 2
+    found.reading = type("Read", (), {"taps": taps, "alone": False, "largest": 1.0})
+    return found
+
+
+def left(encoder):
+    """What hangs on the modules of a network; transformers has hooks of its own."""
+    return [
+        (len(module._forward_hooks), len(module._forward_pre_hooks), "forward" in vars(module))
+        for module in encoder.network.modules()
+    ]
+
+
+def changes_of(encoder):
+    """Every edit of the catalogue at one block, and a null edit of each site."""
+    n_blocks, rows = len(encoder.taps) - 1, range(2)
+    seen = {}
+    with torch.inference_mode():
+        inputs = encoder.inputs(encoder.stimuli, rows)
+        found = encoder.run(inputs, [encoder.site(BLOCK, site) for site in SITES])
+    seen = {site: found[f"{site}.{BLOCK}"] for site in SITES}
+    mean = means(encoder, encoder.stimuli, rows, [(BLOCK, "resid_pre"), (BLOCK, "z"), (BLOCK, "mlp_act")])
+    T, f = seen["pattern"].shape[-1], seen["mlp_act"].shape[-1]
+    act = seen["mlp_act"].flatten(0, -2).numpy()
+    other = {row: seen["mlp_out"][1 - row] for row in rows}
+    uniform, everywhere = torch.full((T, T), 1 / T), torch.ones(T, T, dtype=torch.bool)
+    direction = torch.ones(seen["resid_post"].shape[-1])
+    return {
+        "skip": e.skip(BLOCK),
+        "last-active": e.last_active(n_blocks, 0.8),
+        "erase": e.erase(BLOCK, mean[BLOCK, "resid_pre"]),
+        "heads": e.ablate_heads(BLOCK, [0], mean[BLOCK, "z"]),
+        "units": e.ablate_units(BLOCK, range(f // 2), mean[BLOCK, "mlp_act"]),
+        "sparsify": e.sparsify(BLOCK, 0.5, torch.from_numpy(e.thresholds(act, np.ones(f), 0.5, "channel"))),
+        "patch": e.patch(BLOCK, "mlp_out", other),
+        "clamp": e.clamp(BLOCK, [0], uniform, everywhere),
+        "steer": e.steer({BLOCK: direction}, 2.0),
+        "set-coordinate": e.set_coordinate(BLOCK, [0, 3]),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_edit_leaves_what_lies_before_it_and_the_network_itself_alone(kind):
+    """T30 for every edit of the catalogue: earlier layers and the network afterwards are the same bits."""
+    encoder = encoder_of(kind)
+    stimuli, rows = encoder.stimuli, range(2)
+    made = changes_of(encoder)
+    assert set(made) == set(e.EDITS)
+    before = left(encoder)
+    for layer in (encoder.taps[BLOCK].name, encoder.taps[-1].name):
+        clean, changed = edited(encoder, stimuli, rows, list(made.values()), layer, "flatten")
+        whole = edited(encoder, stimuli, rows, list(made.values()), layer, "flatten", resume=False)
+        np.testing.assert_array_equal(changed, whole[1])  # from the stored input: the same bits
+        again, _ = edited(encoder, stimuli, rows, [made["clamp"]], layer, "flatten")
+        np.testing.assert_array_equal(again, clean)
+        for name, values in zip(made, changed, strict=True):
+            same = np.array_equal(values, clean)
+            if layer != encoder.taps[-1].name:
+                assert same, f"{name} changes what lies before it"
+            elif name != "last-active":
+                assert not same, f"{name} changes nothing"
+    assert left(encoder) == before
+
+
+@pytest.mark.parametrize("kind", ["timm", "vit", "bert", "gpt2", "llama", "t5"])
+def test_runs_that_begin_in_the_middle_are_tried(kind):
+    encoder = encoder_of(kind)
+    inputs, tap = encoder.inputs(encoder.stimuli, range(2)), encoder.taps[-1]
+    with torch.inference_mode():
+        clean = encoder.run(inputs, [tap])[tap.name]
+        exact = exact_from(encoder, inputs, tap, clean, 2, lambda value, _tap: value.clone())
+    assert exact == (kind != "t5")  # the first block of T5 hands a position bias on
+
+
+def test_an_edit_that_fails_leaves_no_hook_behind():
+    encoder = encoder_of("gpt2")
+    before = left(encoder)
+
+    def fail(_value, _now):
+        raise RuntimeError("no")
+
+    broken = e.Change("broken", (e.Step(2, "resid_post", fail),))
+    with pytest.raises(RuntimeError, match="no"):
+        edited(encoder, encoder.stimuli, range(2), [broken], encoder.taps[-1].name, "mean")
+    with pytest.raises(KeyError), resumed(encoder, 2, torch.zeros(1)):
+        raise KeyError
+    assert left(encoder) == before
+
+
+def test_the_catalogue_is_printed():
+    text = listing("edits")
+    assert all(name in text for name in e.EDITS) and "at z" in text and "arXiv:2310.08744" in text
+
+
+# Networks whose answer is known --------------------------------------------------------------------------------------
+
+
+class Scaling(torch.nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return self.factor * x
+
+
+class Blocks(torch.nn.Module):
+    """Blocks one after the other, under the name that brainbench looks for."""
+
+    def __init__(self, *blocks):
+        super().__init__()
+        self.blocks, self.config = torch.nn.ModuleList(blocks), SimpleNamespace()
+
+    def forward(self, x, output_hidden_states=False):
+        states = [x]
+        for block in self.blocks:
+            states.append(block(states[-1]))
+        return SimpleNamespace(hidden_states=states)
+
+
+def run(network, x, *changes):
+    encoder = ModuleEncoder(network, x)
+    last = encoder.taps[-1].name
+    clean, changed = edited(encoder, encoder.stimuli, range(len(x)), changes, last, "flatten")
+    return clean, list(changed)
+
+
+def test_skipping_is_not_reading_out_the_last_active_block():
+    """T6: x2, x4, x0.9, x3 on 1: the third is void. Skipped, 24 is left; read off the last active, 21.6 as before."""
+    network = Blocks(Scaling(2.0), Scaling(4.0), Scaling(0.9), Scaling(3.0))
+    x = torch.ones(2, 3, 1)
+    clean, (skipped, active) = run(network, x, e.skip(2), e.last_active(4))
+    assert clean == pytest.approx(21.6) and skipped == pytest.approx(24.0) and active == pytest.approx(21.6)
+    network = Blocks(Scaling(2.0), Scaling(4.0), Scaling(0.9))
+    _, (skipped, active) = run(network, x, e.skip(2), e.last_active(3))
+    assert skipped == pytest.approx(8.0) and active == pytest.approx(8.0)  # where the last one is void, they agree
+
+
+class Adding(torch.nn.Module):
+    """Adds a linear map of some features of the stream to others."""
+
+    def __init__(self, matrix):
+        super().__init__()
+        self.matrix = torch.nn.Parameter(matrix)
+
+    def forward(self, x):
+        return x + x @ self.matrix
+
+
+def wire(d, *edges):
+    matrix = torch.zeros(d, d)
+    for start, end, weight in edges:
+        matrix[start, end] = weight
+    return Adding(matrix)
+
+
+def test_a_later_block_feels_the_skip_of_what_it_reads():
+    """T17: block 2 reads what block 0 wrote and block 4 what block 2 wrote; nothing else hangs together."""
+    zero = [wire(6) for _ in range(6)]
+    zero[0], zero[2], zero[4] = (
+        wire(6, (0, 1, 1.0)),
+        wire(6, (1, 2, 0.5), (0, 3, 0.5)),
+        wire(6, (2, 4, 0.8), (0, 4, 0.2)),
+    )
+    network = Blocks(*zero)
+    x = torch.zeros(2, 1, 6)
+    x[..., 0] = 1.0
+    encoder = ModuleEncoder(network, x)
+    states = {}
+    for skipped in (None, 0, 1, 2, 4):
+        changes = [] if skipped is None else [e.skip(skipped)]
+        values = []
+        for tap in encoder.taps:
+            clean, changed = edited(encoder, encoder.stimuli, range(2), changes or [e.steer({0: torch.zeros(6)}, 0.0)],
+                                    tap.name, "flatten")  # fmt: skip
+            values.append(clean if skipped is None else changed[0])
+        states[skipped] = np.stack(values)[:, 0]
+    added = {name: np.diff(value, axis=0) for name, value in states.items()}
+    effect = {
+        (s, t): np.linalg.norm(added[None][t] - added[s][t]) / max(np.linalg.norm(added[None][t]), 1e-12)
+        for s in (0, 1, 2, 4) for t in range(s + 1, 6)
+    }  # fmt: skip
+    found = {pair: value for pair, value in effect.items() if value > 1e-6}
+    write2, write4 = np.array([0.5, 0.5]), 0.5 * 0.8 + 0.2
+    assert set(found) == {(0, 2), (0, 4), (2, 4)}
+    assert found[0, 2] == pytest.approx(0.5 / np.linalg.norm(write2), rel=1e-5)
+    assert found[0, 4] == pytest.approx(0.4 / write4, rel=1e-5) and found[2, 4] == pytest.approx(0.4 / write4, rel=1e-5)
+
+
+class Copying(torch.nn.Module):
+    """Adds the first token to the last one."""
+
+    def forward(self, x):
+        out = x.clone()
+        out[:, -1] = out[:, -1] + x[:, 0]
+        return out
+
+
+def test_erasing_a_token_costs_everything_until_it_is_copied_and_nothing_after():
+    """T18: block 2 of 4 copies token 0 into the last one, which is read."""
+    still = [Scaling(1.0), Scaling(1.0), Copying(), Scaling(1.0)]
+    x = torch.randn(6, 3, 4, generator=torch.Generator().manual_seed(0))
+    x[:, -1] = 0
+    encoder = ModuleEncoder(Blocks(*still), x)
+    mean = torch.zeros(4)
+
+    def first(inside):
+        chosen = torch.zeros_like(inside)
+        chosen[:, 0] = True
+        return chosen
+
+    changes = [e.erase(block, mean, first) for block in range(4)]
+    clean, changed = edited(encoder, encoder.stimuli, range(6), changes, encoder.taps[-1].name, "flatten")
+    last = slice(8, None)  # the last token's features
+    for block, values in enumerate(changed):
+        lost = np.abs(values[:, last] - clean[:, last]).max()
+        assert (lost == 0) if block > 2 else np.abs(values[:, last]).max() == 0
+
+
+def test_steering_a_linear_stream_has_a_closed_form():
+    """T24: what arrives is the sum of weights, times strength; later blocks that add nothing transmit all of it."""
+    draw = torch.Generator().manual_seed(0)
+    network, x = Blocks(*(wire(5) for _ in range(4))), torch.randn(3, 2, 5, generator=draw)
+    v = torch.randn(5, generator=draw)
+    weights = {block: w for block, w in enumerate((0.1, 0.7, 0.4, 0.9))}
+    clean, (pushed,) = run(network, x, e.steer(dict.fromkeys(range(4), v), 2.5, weights))
+    np.testing.assert_allclose(pushed - clean, np.tile(2.5 * 2.1 * v.numpy(), (3, 2)), rtol=1e-5)
+
+
+def test_thresholds_that_know_what_units_write_lose_less():
+    """T25: with unequal output weights the product suffers less; with equal ones both switch the same units off."""
+    rng = np.random.default_rng(0)
+    act, scale = rng.standard_normal((500, 64)), np.exp(rng.normal(0, 1.2, 64))
+    error = {}
+    for mode in ("channel", "uniform"):
+        change = e.sparsify(0, 0.5, torch.from_numpy(e.thresholds(act, scale, 0.5, mode)))
+        kept = change.steps[0].function(torch.from_numpy(act), None).numpy()
+        assert (kept == 0).mean() == pytest.approx(0.5, abs=0.01)
+        error[mode] = (((act - kept) * scale) ** 2).mean()
+    assert error["channel"] < 0.2 * error["uniform"]
+    same = [e.thresholds(act, np.full(64, 3.0), 0.5, mode) for mode in ("channel", "uniform")]
+    np.testing.assert_allclose(*same)
+    top = e.sparsify(0, 0.75, top=True).steps[0].function(torch.from_numpy(act), None)
+    assert (top != 0).sum(1).tolist() == [16] * 500
+    assert (top.abs().amax(1) == torch.from_numpy(act).abs().amax(1)).all()
+
+
+def test_a_control_takes_as_much_in_another_direction():
+    network = Blocks(Scaling(1.0), wire(40, *((i, (i + 7) % 40, 1.0) for i in range(40))), Scaling(1.0))
+    x = torch.randn(5, 3, 40, generator=torch.Generator().manual_seed(0))
+    clean, (skipped, one, two) = run(network, x, e.skip(1), e.skip_control(1, 0), e.skip_control(1, 1))
+    size = [np.linalg.norm(values - clean) for values in (skipped, one, two)]
+    np.testing.assert_allclose(size, size[0], rtol=1e-5)
+    assert not np.allclose(one, two) and np.corrcoef((one - clean).ravel(), (skipped - clean).ravel())[0, 1] < 0.3
+
+
+def test_post_norm_blocks_can_be_skipped():
+    for kind in POST_NORM:
+        encoder = encoder_of(kind)
+        names = [tap.name for tap in encoder.taps]
+        before, _ = edited(encoder, encoder.stimuli, range(2), [e.skip(2)], names[2], "flatten")
+        _, after = edited(encoder, encoder.stimuli, range(2), [e.skip(2)], names[3], "flatten")
+        np.testing.assert_array_equal(after[0], before)

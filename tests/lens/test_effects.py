@@ -1,0 +1,152 @@
+"""Effects on a brain whose answer is known: frozen, refitted, controls, recovery (T19, T21, T22, T28)."""
+
+import numpy as np
+import pytest
+import torch
+
+from brainbench.lens import edits as e
+from brainbench.lens.effects import Design, band, centre_of_mass, dissociation, effects, recovery, shared_heads
+from brainbench.lens.modules import ModuleEncoder
+from brainbench.lens.running import edited
+from brainbench.ridge.encoding import FoldSettings, fit_fold
+from tests.lens.test_edits import Blocks
+
+N = 240
+FOLDS = [(np.setdiff1d(np.arange(N), test), test) for test in np.array_split(np.arange(N), 4)]
+
+
+def design(Y, metric="r2", folds=FOLDS, **rois):
+    rois = rois or {"all": np.ones(Y.shape[1], bool)}
+    return Design(Y, folds, FoldSettings(np.logspace(-4, 4, 9)), rois, np.zeros(len(Y), int), metric=metric)
+
+
+class Product(torch.nn.Module):
+    """Adds the product of two features of the stream to a third one."""
+
+    def __init__(self, one, other, to):
+        super().__init__()
+        self.places = one, other, to
+
+    def forward(self, x):
+        one, other, to = self.places
+        out = x.clone()
+        out[..., to] = out[..., to] + out[..., one] * out[..., other]
+        return out
+
+
+@pytest.fixture(scope="module")
+def brain():
+    """Block 0 writes a * b, block 1 that times c; region A follows what block 0 wrote, region B what block 1 wrote."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((N, 1, 6), np.float32)
+    x[:, 0, :3] = rng.choice([-1.0, 1.0], (N, 3)) * rng.uniform(0.5, 1.5, (N, 3))
+    a, b, c = x[:, 0, :3].T
+    noise = rng.standard_normal((N, 2)) * 0.4
+    Y = np.stack([a * b + 0.7 * a, a * b * c + 0.7 * c], 1) + noise
+    encoder = ModuleEncoder(Blocks(Product(0, 1, 3), Product(3, 2, 4)), torch.from_numpy(x))
+    return encoder, design(Y, A=np.array([True, False]), B=np.array([False, True]))
+
+
+def under(encoder, tap, *changes):
+    return edited(encoder, encoder.stimuli, range(N), changes, encoder.taps[tap].name, "flatten")
+
+
+def test_a_frozen_head_says_what_was_used_and_a_refitted_one_what_is_gone(brain):
+    """T21: without block 0 both regions fall far with the head as it was, and to what the raw input says with a new."""
+    encoder, how = brain
+    clean, (no0, no1) = under(encoder, 2, e.skip(0), e.skip(1))
+    found = effects(clean, [no0, no1], how)
+    raw = effects(clean[:, :3], [], how).clean
+    assert found.clean.min() > 0.8
+    # A does not need block 1, B needs both; what is left after a refit is what the raw input gives.
+    assert found.lost_frozen[1, 0] == pytest.approx(0, abs=0.02) and found.lost_frozen[1, 1] > 0.5
+    assert (found.lost_frozen[0] > 0.5).all()
+    np.testing.assert_allclose(found.refitted[0], raw, atol=0.02)
+    assert found.refitted[1, 1] == pytest.approx(raw[1], abs=0.02)
+    assert (found.refitted[0] > found.frozen[0] - 0.02).all() and raw.min() > 0.2
+    # Upstream of an edit nothing changes at all.
+    before, (same,) = under(encoder, 1, e.skip(1))
+    np.testing.assert_array_equal(same, before)
+    assert effects(before, [same], how).lost_frozen.tolist() == [[0, 0]]
+
+
+def test_a_layer_that_was_trained_on_a_scale_can_go_below_zero_frozen(brain):
+    encoder, how = brain
+    clean, (pushed,) = under(encoder, 2, e.steer({1: torch.tensor([0, 0, 0, 0, 9.0, 0])}, 1.0))
+    found = effects(clean, [pushed], how)
+    assert found.frozen[0, 1] < 0 and found.refitted[0, 1] == pytest.approx(found.clean[1], abs=1e-6)
+
+
+def test_frozen_is_the_head_of_the_clean_training_rows(brain):
+    """By brute force: fitted on clean rows, asked for edited ones, fold by fold."""
+    encoder, how = brain
+    clean, (no0,) = under(encoder, 2, e.skip(0))
+    found = effects(clean, [no0], how)
+    scores = []
+    for train, test in FOLDS:
+        both = np.concatenate([clean, no0[test]])
+        Y = np.concatenate([how.Y, how.Y[test]])
+        done = fit_fold([both], Y, train, np.arange(N, N + len(test)), how.settings, inner_groups=None,
+                        run=np.zeros(len(Y), int))  # fmt: skip
+        left = ((done.y_true - done.y_pred) ** 2).sum(0)
+        scores.append(1 - left / ((done.y_true - done.y_true.mean(0)) ** 2).sum(0))
+    np.testing.assert_allclose(found.frozen[0], np.mean(scores, axis=0), rtol=1e-4)
+
+
+def test_a_planted_head_stands_out_of_its_controls():
+    """T22: one of 24 heads drives the region."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((N, 24)).astype(np.float32)
+    Y = X[:, [5]] + 0.3 * rng.standard_normal((N, 1))
+    without = [X * (np.arange(24) != head) for head in range(24)]
+    found = effects(X, without, design(Y))
+    lost = found.lost_frozen[:, 0]
+    others = np.delete(lost, 5)
+    about = band(lost[5], others)
+    assert lost[5] > 0.8 and abs(about.mean) < 0.02 and about.high < 0.05 and about.p == 1 / 24 and about.n == 23
+    assert band(others[0], np.delete(others, 0)).p > 0.05
+
+
+def test_recovery_of_the_parts_of_a_linear_stream_is_their_weight():
+    """T19: .1 .4 .3 .2 of the outcome come back; nothing is said where nothing was lost."""
+    weights = np.array([0.1, 0.4, 0.3, 0.2])
+    clean, corrupt = np.ones(4), np.zeros(4)
+    found = [recovery(weights @ clean, weights @ corrupt, weights @ np.eye(4)[k]) for k in range(4)]
+    np.testing.assert_allclose(found, weights)
+    assert (
+        sum(found) == pytest.approx(1) and np.isnan(recovery(0.5, 0.5, 0.5)) and np.isnan(recovery(0.5, 0.4, 0.6, 0.06))
+    )
+    assert recovery(0.5, 0.3, 0.6) == pytest.approx(1.5) and recovery(0.5, 0.3, 0.2) == pytest.approx(-0.5)
+
+
+def test_patching_a_clean_value_back_gives_back_what_it_carried(brain):
+    encoder, _ = brain
+    corrupt = ModuleEncoder(encoder.network, encoder.given[""].flip(0))
+    site = encoder.site(0, "resid_post")
+    with torch.inference_mode():
+        clean = encoder.run(encoder.inputs(encoder.stimuli, range(N)), [site])[site.name]
+    stored = {row: clean[row] for row in range(N)}
+    target, _ = under(encoder, 2, e.skip(0))
+    broken, (patched,) = under(corrupt, 2, e.patch(0, "resid_post", stored))
+    np.testing.assert_array_equal(patched, target)
+    assert not np.allclose(broken, target)
+
+
+def test_dissociation_of_disjoint_and_of_shared_circuits():
+    """T28."""
+    assert dissociation(np.array([[0.4, 0.0], [0.0, 0.3]])) == pytest.approx(0.7)
+    assert dissociation(np.array([[0.4, 0.3], [0.4, 0.3]])) == pytest.approx(0)
+
+
+def test_overlap_of_head_sets_has_a_known_null():
+    """Of 144 heads the first 15 of either: 1.56 are shared by chance, six or more with p .0013."""
+    effect = np.arange(144.0)[::-1]
+    other = np.full(144, -1.0)
+    other[:6], other[50:59] = 1.0, 0.5
+    jaccard, p = shared_heads(effect, other, 15 / 144)
+    assert jaccard == 6 / 24 and p == pytest.approx(0.0013, abs=1e-4)
+
+
+def test_the_centre_of_mass_of_a_curve():
+    assert centre_of_mass(np.array([0, 0, 1.0])) == 1 and centre_of_mass(np.array([1.0, -5, 1])) == 0.5
+    assert np.isnan(centre_of_mass(np.array([-1.0, np.nan])))

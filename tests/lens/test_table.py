@@ -1,0 +1,74 @@
+"""The lens without a recipe: the same numbers from an encoder, from torch alone, and from the command line."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers
+from PIL import Image
+
+import brainbench as bb
+from brainbench.cli import main
+from brainbench.core.errors import UserError
+from brainbench.lens.table import over_stimuli
+from tests.encoders.tiny import SENTENCES, images, make, photographs, write_gpt2
+
+
+def test_a_network_of_torch_gives_what_its_encoder_gives():
+    encoder, pictures = make("image", model="test_vit", weights="random", image_size=64), images(4)
+    ours = bb.lens(encoder, pictures)
+    pixels = encoder.inputs(pictures, range(4)).args[0]
+    bare = bb.lens(encoder.network, pixels)
+    same = [column for column in bare if not column.startswith("distance")]  # torch alone says nothing of patches
+    pd.testing.assert_frame_equal(ours[same], bare[same], rtol=1e-4)
+    assert ours.attrs["values"]["nmi"].shape == (6, 4) and "no patches" not in ours.attrs["reasons"].get("distance", "")
+    assert "is not known" in bare.attrs["reasons"]["distance"]
+    labelled = bb.lens(encoder, images(12), diagnostics=["content"], labels=["a", "b"] * 6)
+    assert labelled["concept"].between(0, 1).all() and list(labelled)[:3] == ["block", "layer", "depth"]
+
+
+def test_a_language_network_of_torch_is_read_by_its_mask(tmp_path):
+    encoder = make("text", model=str(write_gpt2(tmp_path)))
+    tokens = encoder.tokenizer(SENTENCES, return_tensors="pt", padding=True)
+    network = transformers.GPT2Model.from_pretrained(tmp_path)
+    bare, ours = bb.lens(network, dict(tokens)), bb.lens(encoder, SENTENCES)
+    for column in ("r_attn", "cos_mlp", "n95", "sink_mass", "lens_kl"):
+        np.testing.assert_allclose(bare[column], ours[column], rtol=1e-3, atol=1e-6, err_msg=column)
+
+
+def test_what_is_no_network_is_refused():
+    with pytest.raises(UserError, match="str is no network"):
+        bb.lens("vit", [])
+    with pytest.raises(UserError, match="the same rows everywhere, and two or more"):
+        bb.lens(torch.nn.Linear(2, 2), torch.zeros(1, 2))
+    with pytest.raises(UserError, match="has no blocks"):
+        bb.lens(torch.nn.Linear(2, 2), torch.zeros(3, 2))
+    with pytest.raises(UserError, match="labels: 1 for 2 stimuli"):
+        bb.lens(make("image", model="test_vit", weights="random", image_size=64), images(2), labels=["a"])
+
+
+def test_the_command_prints_and_writes_the_table(tmp_path, capsys):
+    for index, picture in enumerate(photographs(10)):
+        folder = tmp_path / "photos" / "ab"[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{index}.png")
+    with pytest.raises(SystemExit) as ended:
+        main(["lens", "test_vit", "--stimuli", str(tmp_path / "photos"), "--diagnostics", "stream,content",
+              "--out", str(tmp_path / "table.csv")])  # fmt: skip
+    said = capsys.readouterr().out
+    assert ended.value.code in (0, None) and "untrained" in said and "r_layer" in said and "concept" in said
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert len(table) == 6 and table["r_layer"].gt(0).all() and "nmi" not in table
+    for wrong, message in (("strem", "did you mean 'stream'"),):
+        with pytest.raises(SystemExit) as ended:
+            main(["lens", "test_vit", "--stimuli", str(tmp_path / "photos"), "--diagnostics", wrong])
+        assert ended.value.code == 2 and message in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["lens", "test_vit", "--stimuli", str(tmp_path / "none.txt")])
+    assert ended.value.code == 2 and "neither a folder of images nor a file" in capsys.readouterr().err
+
+
+def test_names_have_a_most_frequent_one():
+    assert over_stimuli(np.array([3.0, 7, 7, np.nan]), "mode") == 7 and np.isnan(
+        over_stimuli(np.array([np.nan]), "mean")
+    )
