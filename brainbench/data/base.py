@@ -345,6 +345,8 @@ class Dataset(ABC):
         The files by which its folder is known, for messages.
     quick_stimuli : bool
         False when looking at the stimuli takes minutes the first time.
+    quick_responses : bool
+        False when the responses of one subject take minutes, because they are computed.
     says_files : bool
         False when it cannot say which files it reads: a finished run reads them again, and fits only what changed.
     """
@@ -354,6 +356,7 @@ class Dataset(ABC):
     simulated: bool = False
     aligned_targets: bool = False
     quick_stimuli: bool = True
+    quick_responses: bool = True
     says_files: bool = True
 
     @classmethod

@@ -32,6 +32,8 @@ class DatasetSettings(Noun):
     """Whether its files lie in a folder; a simulation has none."""
     keeps_own_root: ClassVar[bool] = False
     """Whether, without a `root`, the library that downloads it knows where it lies."""
+    official: ClassVar[bool] = False
+    """Whether its files lie as somebody published them, so that a folder is known by them."""
     fetched_by: ClassVar[str | None] = None
     """Function that downloads it to a folder, as ``module:name``, where its card does not say what to download."""
     shows: ClassVar[str | None] = None
