@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -193,6 +193,11 @@ class EncodeStudy(Study[EncodeRecipe]):
             return Features(opened, stimuli, responses, self.recipe.timing).rows(entry.name, layer)
 
         return EffectOf(f"{entry.name}, layer {layer}", entry.name, features)
+
+    @classmethod
+    def sample(cls, recipe: Any, subjects: Sequence[str]) -> list[str]:
+        """Return the first participant, or two where they make the ceiling."""
+        return list(subjects[: 2 if recipe.ceiling.method == "between_subjects" else 1])
 
     def stages(self) -> Iterator[Stage]:
         """Yield fits, their scores, then what needs no fit."""
