@@ -9,6 +9,7 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.data.account import shortened
 from brainbench.data.base import Dataset, Responses, Stimuli
+from brainbench.data.video.clip import Clip
 
 SPACES = ("volume", "fsaverage5", "surface", "cifti", "roi", "none")
 
@@ -101,6 +102,9 @@ def _stimulus(stimuli: Stimuli, index: int) -> Iterator[str]:
     if stimuli.modality == "image":
         if not (isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3):
             yield f"stimulus '{name}' is not an image (height, width, 3) of uint8"
+    elif stimuli.modality == "clip":
+        if not (isinstance(value, Clip) and value.at(np.zeros(1)).ndim == 4):
+            yield f"stimulus '{name}' is not a clip"
     elif stimuli.modality in ("array", "sound"):
         if not (isinstance(value, np.ndarray) and value.dtype.kind == "f" and np.isfinite(value).all()):
             yield f"stimulus '{name}' is not an array of finite numbers"

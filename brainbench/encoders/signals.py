@@ -84,6 +84,12 @@ class EegEncoder(NetworkEncoder):
         self._said: list[str] = []
         self._alone = False
         self._taps, self._time_axis = self._find_taps()
+        if not self.untrained:
+            self.account = [
+                replace(row, subject=f"{row.subject}, trains {self.name}")
+                for member in self._members
+                for row in self._dataset.account(member.subject)
+            ]
         people = ", ".join(member.subject for member in self._members)
         n_trials = sum(len(member) for member in self._members)
         tables = self._dataset.tables

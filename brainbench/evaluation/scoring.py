@@ -171,8 +171,7 @@ def score_predictions(
     if how.n_draws:
         weights = row_weights(stimulus, fold=group, block_length=how.block_length, n_draws=how.n_draws, seed=how.seed)
         scored.draws = np.zeros((len(weights), len(masks)))
-    for start in range(0, n_targets, AT_ONCE):
-        some = slice(start, start + AT_ONCE)
+    for some in _blocks(n_targets):
         measured, predicted = (np.asarray(one[:, some], dtype=np.float64) for one in (y_true, y_pred))
         for name, values in per_fold.items():
             values[:, some] = METRICS[name].over(measured, predicted, parts)
@@ -209,11 +208,13 @@ def score_nested(
     fold, how, rois
         As in `score_predictions`.
     """
-    y_true, small, full = (np.asarray(one, dtype=np.float64) for one in (y_true, small, full))
     names, masks = list(rois), np.stack([np.asarray(mask, dtype=bool) for mask in rois.values()])
     group = _score_groups(fold, how.over)
-    left = ((y_true - small) ** 2 - (y_true - full) ** 2) / _totals(y_true, group)
-    gain = left.sum(axis=0) / len(np.unique(group))
+    gain = np.empty(y_true.shape[1])
+    for some in _blocks(y_true.shape[1]):
+        measured, less, more = (np.asarray(one[:, some], dtype=np.float64) for one in (y_true, small, full))
+        left = ((measured - less) ** 2 - (measured - more) ** 2) / _totals(measured, group)
+        gain[some] = left.sum(axis=0) / len(np.unique(group))
     scored = Scored(names, ["unique_r2"], len(y_true), how.confidence, {"unique_r2": gain}, {})
     scored.roi_values["unique_r2"] = _roi_means(gain, masks)
     return scored
@@ -221,11 +222,19 @@ def score_nested(
 
 def best_of(y_true: np.ndarray, models: Sequence[np.ndarray], fold: np.ndarray, how: Scoring) -> np.ndarray:
     """Return for every target the predictions ``(n_rows, n_targets)`` of the model with the best R2."""
-    y_true = np.asarray(y_true, dtype=np.float64)
-    total = _totals(y_true, _score_groups(fold, how.over))
-    losses = np.stack([((y_true - one) ** 2 / total).sum(axis=0) for one in models])
-    best: np.ndarray = np.take_along_axis(np.stack(models), losses.argmin(axis=0)[None, None, :], axis=0)[0]
+    group, best = _score_groups(fold, how.over), np.empty_like(models[0])
+    for some in _blocks(y_true.shape[1]):
+        measured = np.asarray(y_true[:, some], dtype=np.float64)
+        total, offered = _totals(measured, group), np.stack([one[:, some] for one in models])
+        losses = ((measured - offered) ** 2 / total).sum(axis=1)
+        best[:, some] = np.take_along_axis(offered, losses.argmin(axis=0)[None, None, :], axis=0)[0]
     return best
+
+
+def _blocks(n_targets: int) -> Iterator[slice]:
+    """Yield targets that are worked on at once, so that memory does not grow with their number."""
+    for start in range(0, n_targets, AT_ONCE):
+        yield slice(start, start + AT_ONCE)
 
 
 def _totals(y_true: np.ndarray, group: np.ndarray) -> np.ndarray:

@@ -113,21 +113,24 @@ class Simulated(Dataset):
     def _trials(self, subject: str, rng: np.random.Generator) -> Responses:
         settings = self.settings
         stimulus, run = participants.showings(len(self._stimuli), settings.n_repeats, settings.n_runs, rng)
-        columns = []
+        data = np.empty((len(stimulus), sum(planted.n_voxels for planted in self._rois)))
+        start = 0
         for planted in self._rois:
             n = planted.n_voxels
+            mine = data[:, start : start + n]
+            start += n
             if planted.silent:
-                columns.append(rng.standard_normal((len(stimulus), n)))
+                mine[:] = rng.standard_normal((len(stimulus), n))
                 continue
             if planted.prefers is not None:
                 signal = participants.preferring_signal(self._categories(planted), planted.prefers, n, rng)
             else:
                 signal = participants.planted_signal(self._features(planted), n, rng)
             noise = np.sqrt(participants.noise_variance(planted.ceiling, settings.n_repeats))
-            columns.append(signal[stimulus] + noise * rng.standard_normal((len(stimulus), n)))
-        data = np.concatenate(columns, axis=1)
+            mine[:] = signal[stimulus] + noise * rng.standard_normal((len(stimulus), n))
         # Offsets of runs are taken out again by every analysis that centers runs, as they would be for a brain.
-        data += (RUN_OFFSET * rng.standard_normal((settings.n_runs, data.shape[1])))[run]
+        for index, offset in enumerate(RUN_OFFSET * rng.standard_normal((settings.n_runs, data.shape[1]))):
+            data[run == index] += offset
         rois = self._masks([planted.n_voxels for planted in self._rois])
         masker, background = blob_masker([planted.n_voxels for planted in self._rois])
         return Responses(
@@ -207,6 +210,9 @@ class Simulated(Dataset):
         return store.features(encoder, self._stimuli, names, settings.pool)[chosen[0].name]
 
 
+VOLUME, VOXEL_MM = (18, 22, 18), 8.0
+
+
 def blob_masker(sizes: list[int]) -> tuple[Any, Any]:
     """Return a masker that lays the ROIs out as balls in a small volume, and a background; None without nilearn."""
     if find_spec("nilearn") is None:
@@ -214,10 +220,11 @@ def blob_masker(sizes: list[int]) -> tuple[Any, Any]:
     import nibabel
     from nilearn.maskers import NiftiMasker
 
-    shape, step = (18, 22, 18), 8.0
+    finer = int(np.ceil((2 * sum(sizes) / np.prod(VOLUME)) ** (1 / 3)))  # than `VOXEL_MM`, where ROIs would fill it
+    shape, step = tuple(finer * n for n in VOLUME), VOXEL_MM / finer
     affine = np.diag([step, step, step, 1.0])
     affine[:3, 3] = (-68, -104, -60)
-    grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1).reshape(-1, 3)
+    grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1).reshape(-1, 3) / finer
     angles = 2 * np.pi * np.arange(len(sizes)) / len(sizes)
     centers = np.stack([9 + 5 * np.cos(angles), 10.5 + 6.5 * np.sin(angles), np.full(len(sizes), 8.5)], axis=1)
     owner = np.full(len(grid), -1)

@@ -25,6 +25,9 @@ MNE_MB = 150.0
 BATCH_MB = 260.0
 """Activations and buffers of one batch through a network of the usual size."""
 BLOCK_MB = 64.0
+"""A block of targets with its basis predictions."""
+REPORT_MB = 60.0
+"""matplotlib and figures; by then no unit is held."""
 
 
 def megabytes(shape: Sequence[int], itemsize: int) -> float:

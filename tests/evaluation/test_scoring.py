@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import r2_score
 
-from brainbench.evaluation import metrics
+from brainbench.evaluation import metrics, scoring
 from brainbench.evaluation.scoring import Scored, Scoring, best_of, score_nested, score_predictions
 
 ROIS = {"a": np.array([1, 1, 0, 0, 0], bool), "b": np.array([0, 0, 1, 1, 1], bool), "all": np.ones(5, bool)}
@@ -172,3 +172,21 @@ def test_constant_targets_gain_nothing():
     y[:, 3] = 0.1
     scored = score_nested(y, small, full, fold, how(), rois=ROIS)
     assert scored.targets["unique_r2"][3] == 0
+
+
+def test_blocks_of_targets_change_nothing(monkeypatch):
+    rng = np.random.default_rng(5)
+    y, small, other, full = (rng.normal(size=(30, 7)).astype(np.float32) for _ in range(4))
+    fold, how = np.arange(30) % 3, Scoring(metrics=("r2",), n_draws=0)
+    rois = {"all": np.ones(7, dtype=bool), "some": np.arange(7) < 3}
+
+    def found():
+        best = best_of(y, [small, other], fold, how)
+        return best, score_nested(y, best, full, fold, how, rois=rois)
+
+    best, whole = found()
+    monkeypatch.setattr(scoring, "AT_ONCE", 2)
+    in_blocks, parts = found()
+    assert np.array_equal(best, in_blocks)
+    assert np.allclose(whole.targets["unique_r2"], parts.targets["unique_r2"], rtol=0, atol=1e-12)
+    assert np.allclose(whole.roi_values["unique_r2"], parts.roi_values["unique_r2"], rtol=0, atol=1e-12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from brainbench.studies.cases.labels import Reading, plan_readings, report_readi
 from brainbench.studies.cases.rows import GROUP, group_responses
 from brainbench.studies.encode.claims import encoding_answer, encoding_claims
 from brainbench.studies.encode.designs import MOST_BYTES, KeptDesigns, designs_bytes
+from brainbench.studies.encode.edits import EditStudy
 from brainbench.studies.encode.fits import (
     Cell,
     Fits,
@@ -46,6 +47,7 @@ from brainbench.studies.inside import LensStudy
 from brainbench.studies.memory import (
     BATCH_MB,
     BLOCK_MB,
+    REPORT_MB,
     TORCH_MB,
     held_responses,
     jobs_of,
@@ -161,6 +163,14 @@ class EncodeStudy(Study[EncodeRecipe]):
         settings = self.recipe.lens
         return None if settings is None else LensStudy(self.opened, settings)
 
+    @cached_property
+    def edits(self) -> EditStudy | None:
+        """Effects of edits of the networks."""
+        settings = self.recipe.lens
+        if settings is None or not settings.edits:
+            return None
+        return EditStudy(self.opened, settings, [case for case in self.cases if self._is_main(case)])
+
     def _is_main(self, case: Case) -> bool:
         return case.rows.scheme.label == self.recipe.schemes[0].label
 
@@ -184,6 +194,11 @@ class EncodeStudy(Study[EncodeRecipe]):
 
         return EffectOf(f"{entry.name}, layer {layer}", entry.name, features)
 
+    @classmethod
+    def sample(cls, recipe: Any, subjects: Sequence[str]) -> list[str]:
+        """Return the first participant, or two where they make the ceiling."""
+        return list(subjects[: 2 if recipe.ceiling.method == "between_subjects" else 1])
+
     def stages(self) -> Iterator[Stage]:
         """Yield fits, their scores, then what needs no fit."""
         unseen = self.unseen  # refuses what it cannot test before anything is fitted
@@ -200,6 +215,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         yield Stage("unseen stimuli (2 vs 2)", [cell.unit for cell in unseen])
         yield Stage("decode", [unit for reading in self.readings for _, unit in reading.tasks])
         yield Stage("lens", [] if self.lens is None else self.lens.units)
+        yield Stage("edits", [] if self.edits is None else self.edits.units)
 
     @staticmethod
     def _by_layer(fits: Sequence[LayerFits], units: Sequence[U]) -> list[U]:
@@ -245,6 +261,8 @@ class EncodeStudy(Study[EncodeRecipe]):
             report_readings(recipe, runner, outcome, self.readings)
         if self.lens is not None:
             self.lens.report(runner, outcome)
+        if self.edits is not None:
+            outcome.findings["edits"] = self.edits.findings(runner)
 
     def _read(self, unit: Unit | None) -> Mapping[str, np.ndarray]:
         return {} if unit is None else self.runner.read([unit])[0]
@@ -276,9 +294,17 @@ class EncodeStudy(Study[EncodeRecipe]):
 
     def memory(self) -> dict[str, float]:
         """Estimate responses, networks, and the largest of fit, exchanges and intervals of the units at once."""
-        recipe, encoders = self.recipe, self.opened.encoders
+        recipe, encoders, cases = self.recipe, self.opened.encoders, self.cases
         parts = held_responses(recipe, self.members)
-        rows, targets = largest(self.members)
+        held = {id(case.responses): case.responses.data for case in cases}
+        parts["responses"] = sum(megabytes(data.shape, data.itemsize) for data in held.values()) + sum(
+            megabytes(case.rows.Y.shape, case.rows.Y.itemsize)
+            for case in cases
+            if not np.may_share_memory(case.rows.Y, case.responses.data)
+        )
+        shown, targets = largest([case.responses for case in cases])
+        rows = max(len(case.rows) for case in cases)
+        tested = max(len(test) for case in cases for _, test in case.split.folds)
         n_layers = sum(len(entry.layers) for entry in encoders)
         networks = [entry for entry in encoders if entry.settings.has_network]
         if networks:
@@ -288,16 +314,20 @@ class EncodeStudy(Study[EncodeRecipe]):
         widest = max((layer.width or 1000 for entry in encoders for layer in entry.layers), default=1)
         width = widest if recipe.reduction.method == "none" else min(widest, recipe.reduction.n_components)
         side = min(rows, width)
+        # Counted copies; `benchmarks/main_job.py` holds the sum against measured peaks.
         features = megabytes((rows, widest), 4) + 3 * megabytes((rows, width), 8)
         solve = 4 * megabytes((side, side), 8) + 2 * megabytes((rows, side), 8)
-        predictions = 3 * megabytes((rows, targets), 8)
-        # Counted copies; benchmarks hold the sum against measured peaks.
+        fit = megabytes((rows, targets), 12) + megabytes((tested, targets), 32)
+        fit += megabytes((recipe.head.n_alphas, targets), 8)
+        models = 1 if recipe.unique is None else 3 + sum(not entry.is_model for entry in encoders)
         refitted = min(MOST_VALUES, rows * n_exchanges(recipe) * min(MOST_REFITTED, targets))
-        scores = megabytes((3 * recipe.bootstrap.n_draws, targets), 8) + 3 * predictions + 4 * megabytes((refitted,), 4)
-        intervals = 5 * megabytes((N_GROUPS, rows, min(TARGETS_AT_ONCE, targets)), 8) if recipe.bootstrap.n_draws else 0
-        unit = max(features + solve + predictions, scores, intervals) + BLOCK_MB
+        scores = (2 + models) * megabytes((rows, targets), 8) + 4 * megabytes((refitted,), 4)
+        intervals = 3 * megabytes((N_GROUPS, rows, min(TARGETS_AT_ONCE, targets)), 8) if recipe.bootstrap.n_draws else 0
+        block = min(BLOCK_MB, 8 * megabytes((rows, targets), 8))
+        units = jobs_of(recipe) * (max(features + solve + fit, scores, intervals) + block)
+        ceilings = min(jobs_of(recipe), len(self.members)) * (5 * megabytes((shown, targets), 4) + block)
         kept = min(n_layers * designs_bytes(rows, width, recipe.folds.n_splits), MOST_BYTES) / 1e6
-        return {**parts, "folds that participants share": kept, "units at once": jobs_of(recipe) * unit}
+        return {**parts, "folds that participants share": kept, "units at once": max(units, ceilings, REPORT_MB)}
 
     def disk(self) -> float:
         """Estimate true and predicted responses of every fit."""
