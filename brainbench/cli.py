@@ -96,15 +96,15 @@ def check(
     settings: SetOption = None,
     fast: Annotated[bool, typer.Option("--fast", help="Read the recipe alone, and nothing of its data.")] = False,
 ) -> None:
-    """Report every problem of a recipe with its line, what its stimuli show, and whether networks read its trials."""
+    """Report every problem of a recipe with its line, what its stimuli show, and what a run of it would refuse."""
     from brainbench.recipes.reader import find_recipe, read_recipe
 
     parsed = read_recipe(recipe, settings or [])
     if parsed.dataset.name != "simulated" and not fast:
-        from brainbench.commands.check import look_at_stimuli, try_networks
+        from brainbench.commands.check import look_at_stimuli, try_first
 
         typer.echo(_warnings(look_at_stimuli(parsed)), err=True, nl=False)
-        try_networks(parsed)
+        try_first(parsed)
     typer.echo(f"{find_recipe(recipe)}: no problems")
 
 
@@ -168,7 +168,7 @@ def export(
     cache: CacheOption = None,
     weights: Annotated[bool, typer.Option(help="Also refit on all rows and write the weights.")] = True,
 ) -> None:
-    """Write held-out predictions, weights and layer-preference maps of a run."""
+    """Write held-out predictions, weights and layer-preference maps of a run, or what it said of every trial."""
     from brainbench.commands.export import export_run
 
     for path in export_run(folder, out=out, cache=cache, weights=weights):
@@ -178,7 +178,7 @@ def export(
 @app.command()
 def apply(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run with `pipelines`.")],
-    recording: Annotated[Path, typer.Argument(help="EDF, BDF, GDF, BrainVision, EEGLAB or FIF.")],
+    recording: Annotated[Path, typer.Argument(help="EDF, BDF, GDF, BrainVision, EEGLAB, FIF or CSV.")],
     out: Annotated[Path, typer.Option("--out", metavar="CSV", help="Table to write.")],
     pipeline: Annotated[str | None, typer.Option(help="Which pipeline [default: the first of the recipe].")] = None,
     subject: Annotated[
@@ -352,6 +352,22 @@ def doctor() -> None:
 
     findings = examine()
     typer.echo(render(findings))
+
+
+@data_app.command("init")
+def data_init(
+    folder: Annotated[str, typer.Argument(help="A folder as it comes.")],
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="Recipe to write [default: <folder>.yaml].")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Kind of recipe [default: decode for recordings, else encode].")
+    ] = None,
+) -> None:
+    """Look at a folder and write a recipe for it; say what each file was taken for and what is missing."""
+    from brainbench.commands.proposing.init import init
+
+    typer.echo("\n".join(init(folder, out, kind)))
 
 
 @data_app.command("show")

@@ -49,6 +49,10 @@ ELSEWHERE = {
     "audit eeg-motor-imagery": "tests/commands/test_audit.py runs it on made recordings",
     "apply runs/eeg-motor-imagery": "tests/commands/test_apply.py runs each of its forms on made recordings",
     "data fetch haxby2001": "downloads 300 MB; tests/data/test_fetch.py has every step of it",
+    "my-study.yaml": "tests/walks/test_walks.py walks them",
+    "runs/my-study": "tests/walks/test_walks.py walks them",
+    "my-recordings.yaml": "tests/walks/test_walks.py walks them",
+    "runs/my-recordings": "tests/walks/test_walks.py walks them",
     "mine.yaml": "tests/recipes/test_reader.py checks the template of every kind; it runs in tests/studies/test_run.py",
     "new reconstruct > my.yaml": "tests/recipes/test_reader.py checks the template of every kind",
 }

@@ -1,4 +1,4 @@
-"""What can be said of a recipe's stimuli and networks before anything runs."""
+"""What can be said of a recipe before anything runs: what its stimuli show, and what a run would refuse."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from brainbench.core.errors import UserError
 from brainbench.core.progress import Stages
 from brainbench.data.check import repeated_content
 from brainbench.features.store import default_cache
-from brainbench.recipes.encoders import EegSettings
 from brainbench.recipes.kinds import Recipe
-from brainbench.recipes.pipelines import NetworkSettings
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
-from brainbench.studies.base import study_of
+from brainbench.studies.base import all_units, study_class, study_of
 from brainbench.studies.opened import choose_subjects, open_all, open_dataset
 
 
@@ -32,7 +30,7 @@ def look_at_stimuli(recipe: Recipe) -> list[str]:
             return []
         subjects = choose_subjects(dataset, recipe.dataset.subjects)
         found = {one: repeated_content(dataset.stimuli(one)) for one in subjects}
-    except UserError:  # `run` says it, and says it better where the folder is merely elsewhere
+    except UserError:  # `try_first` says it
         return []
     sentences: dict[str, list[str]] = {}
     for subject, sentence in found.items():
@@ -44,11 +42,13 @@ def look_at_stimuli(recipe: Recipe) -> list[str]:
     ]
 
 
-def try_networks(recipe: Recipe) -> None:
-    """Let every network that decodes or encodes recordings read two trials of noise, as long as the recipe's trials.
+def try_first(recipe: Recipe) -> None:
+    """Open what a run opens, and describe its units for the first participants, so that what it refuses is known.
 
-    The first subject's recordings are read for that. Nothing is done where they are not on this machine, or where
-    their library would fetch them.
+    Everything that a recipe names is opened by the code that runs it: data, weights, licences, networks. The first
+    participant (two where a score is across participants) is read and its rows are held out as they would be; nothing
+    is computed. Where one participant's responses take minutes, they are left to the run; where a library would fetch
+    the data, all of them.
 
     Parameters
     ----------
@@ -57,17 +57,29 @@ def try_networks(recipe: Recipe) -> None:
     Raises
     ------
     UserError
-        If a network cannot read such trials, with the shortest that it reads.
+        With what a run would refuse.
     """
-    decoders = [one for one in getattr(recipe, "pipelines", []) if isinstance(one, NetworkSettings)]
-    encoders = [entry for entry in getattr(recipe, "encoders", []) if isinstance(entry, EegSettings)]
-    settings = recipe.dataset
-    if not [*decoders, *encoders] or (settings.keeps_own_root and settings.root is None):
+    settings, cache = recipe.dataset, default_cache(None)
+    dataset, _ = open_dataset(recipe, cache)
+    subjects = choose_subjects(dataset, settings.subjects)
+    if settings.keeps_own_root and settings.root is None:
         return
-    cache = default_cache(None)
+    wanted = study_class(recipe).sample(recipe, subjects)
+    few = recipe.model_copy(update={"dataset": settings.model_copy(update={"subjects": wanted})})
+    opened = open_all(few, cache)
+    for entry in opened.encoders:
+        if entry.encoder is not None and dataset.quick_stimuli:
+            entry.encoder.check_modality(opened.dataset.stimuli(wanted[0]))
+    study = study_of(opened, Runner(RunFolder("runs"), LocalEngine(), Stages(quiet=True)))  # neither read nor written
+    study.rehearse()
+    if dataset.quick_responses:
+        all_units(study)
+
+
+def problems_of(recipe: Recipe) -> list[str]:
+    """Return what a run of a recipe would refuse, one message or none."""
     try:
-        open_dataset(recipe, cache)
-    except UserError:  # `run` says it
-        return
-    runner = Runner(RunFolder("runs"), LocalEngine(), Stages(quiet=True))  # a folder that is neither read nor written
-    study_of(open_all(recipe, cache), runner).rehearse()
+        try_first(recipe)
+    except UserError as error:
+        return str(error).splitlines()
+    return []

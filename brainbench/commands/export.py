@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from brainbench.core.errors import UserError
 from brainbench.core.files import write_array, write_json, write_text
@@ -14,7 +15,9 @@ from brainbench.core.made import MadeFiles, refuse_foreign
 from brainbench.core.progress import Stages
 from brainbench.evaluation.metrics import METRICS, Metric
 from brainbench.features.store import default_cache
+from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.reader import parse_recipe
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import FINISHED, Run
@@ -23,12 +26,14 @@ from brainbench.studies.encode.fits import LayerFits, full_fit, gather, plan_fit
 from brainbench.studies.encode.study import EncodeStudy
 from brainbench.studies.opened import open_all
 from brainbench.studies.outcome import TargetMap, write_image
+from brainbench.studies.trials.study import TrialsStudy
+from brainbench.studies.trials.trials import by_subject
 
 
 def export_run(
     path: str | Path, *, out: str | Path | None = None, cache: str | None = None, weights: bool = True
 ) -> list[Path]:
-    """Export an encoding run.
+    """Export an encoding run, or a run that decoded trials.
 
     Parameters
     ----------
@@ -46,19 +51,26 @@ def export_run(
     list of Path
         ``predictions/*.npy`` (held-out `y_true`, `y_pred`, `row`, `fold`), ``weights/*.npy``,
         ``preference/*.npy`` (index of the best layer per target by the first metric, -1: none above chance) with
-        ``preference/*.json`` naming the layers, and ``maps/*.nii.gz`` of the preferences.
+        ``preference/*.json`` naming the layers, and ``maps/*.nii.gz`` of the preferences. Of a run that decoded
+        trials ``predictions.csv``: what every pipeline said of every trial when it was held out.
 
     Raises
     ------
     UserError
-        If the run is not a finished encoding run.
+        If the run is not finished, or of another kind.
     """
-    run, recipe = Run(path), _recipe_of(path, "export writes")
-    lead = METRICS[recipe.metrics[0]]
+    run, read = Run(path), _recipe_of(path)
+    recipe, decoded = EncodeRecipe.of(read), TrialsRecipe.of(read)
+    if recipe is None and decoded is None:
+        raise UserError(f"{path} is a {read.kind} run; export writes encoding runs, and those that decoded trials")
     folder = Path(out) if out is not None else run.path / "export"
     made = MadeFiles(folder)
     if out is not None and folder.exists() and not made.listed():
         refuse_foreign(folder, "--out", "an export")
+    if decoded is not None:
+        return _export_trials(run, decoded, made, cache)
+    assert recipe is not None
+    lead = METRICS[recipe.metrics[0]]
     places = ("subject", "scheme", "encoder", "layer", "metric")
     scored = {tuple(entry[name] for name in places): entry["file"] for entry in run.facts["target_summaries"]}
     opened = open_all(recipe, default_cache(cache))
@@ -83,16 +95,29 @@ def export_run(
     return written
 
 
-def _recipe_of(path: str | Path, does: str) -> EncodeRecipe:
-    """Return the recipe of a finished encoding run."""
+def _export_trials(run: Run, recipe: TrialsRecipe, made: MadeFiles, cache: str | None) -> list[Path]:
+    """Write the held-out probabilities of every trial, a row for each pipeline and way to hold out."""
+    runner = Runner(run.folder, LocalEngine(), Stages(quiet=True))
+    parts = []
+    for case, settings, units in TrialsStudy(open_all(recipe, default_cache(cache)), runner).pipelines:
+        for _, held_out in by_subject(case, runner.read(units)):
+            rows, classes = case.rows.take(held_out.row), np.asarray(case.classes)
+            table = {name: getattr(rows, name) for name in ("subject", "session", "run", "trial", "onset", "label")}
+            table |= {"scheme": case.label, "pipeline": settings.name, "fold": held_out.fold}
+            table["predicted"] = classes[held_out.probability.argmax(axis=1)]
+            table |= {f"p_{name}": held_out.probability[:, at] for at, name in enumerate(classes)}
+            parts.append(pd.DataFrame(table))
+    path = made.add("predictions.csv")
+    write_text(path, pd.concat(parts, ignore_index=True).to_csv(index=False))
+    return [path]
+
+
+def _recipe_of(path: str | Path) -> Recipe:
+    """Return the recipe of a finished run."""
     run = Run(path)
     if run.manifest.get("status") != FINISHED:
         raise UserError(f"{path}: the run has not finished", hint="run its recipe again to finish it")
-    read = parse_recipe((run.path / "recipe.yaml").read_text(encoding="utf-8"), str(run.path / "recipe.yaml"))
-    recipe = EncodeRecipe.of(read)
-    if recipe is None:
-        raise UserError(f"{path} is a {read.kind} run; {does} encoding runs")
-    return recipe
+    return parse_recipe((run.path / "recipe.yaml").read_text(encoding="utf-8"), str(run.path / "recipe.yaml"))
 
 
 def held_out(
@@ -105,7 +130,10 @@ def held_out(
     UserError
         If the run is not a finished encoding run.
     """
-    run, recipe = Run(path), _recipe_of(path, "predictions are those of")
+    run, read = Run(path), _recipe_of(path)
+    recipe = EncodeRecipe.of(read)
+    if recipe is None:
+        raise UserError(f"{path} is a {read.kind} run; predictions are those of encoding runs")
     opened = open_all(recipe, default_cache(cache))
     study = EncodeStudy(opened, Runner(run.folder, LocalEngine(), Stages(quiet=True)))
     for case in study.cases:

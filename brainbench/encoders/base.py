@@ -18,6 +18,7 @@ import numpy as np
 
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean
+from brainbench.data.account import RunUse
 from brainbench.data.base import Stimuli
 from brainbench.data.stimulus_files import given_stimuli
 from brainbench.recipes.encoders import ENCODERS, encoder_settings
@@ -62,6 +63,8 @@ class Encoder(ABC):
         Where it runs; its class (``cpu``, ``cuda``, ``mps``) is part of a feature's key.
     note : str
         A sentence for the report, such as what it was trained on.
+    account : sequence of RunUse
+        What of every run it was trained on here, and what was left out, for the report's Data section.
     networks : Path, optional
         Folder of trained networks (`brainbench.networks.store`), for encoders that are trained here; None keeps theirs
         in memory.
@@ -73,6 +76,7 @@ class Encoder(ABC):
     pools: tuple[Pool, ...] = POOLS
     device: str = "cpu"
     note: str = ""
+    account: Sequence[RunUse] = ()
     networks: Path | None = None
 
     def __repr__(self) -> str:

@@ -84,9 +84,16 @@ class EegEncoder(NetworkEncoder):
         self._said: list[str] = []
         self._alone = False
         self._taps, self._time_axis = self._find_taps()
+        if not self.untrained:
+            self.account = [
+                replace(row, subject=f"{row.subject}, trains {self.name}")
+                for member in self._members
+                for row in self._dataset.account(member.subject)
+            ]
         people = ", ".join(member.subject for member in self._members)
         n_trials = sum(len(member) for member in self._members)
-        files = len([path for path in self._dataset.files() if path.suffix in READERS])
+        tables = self._dataset.tables
+        files = len([path for path in self._dataset.files() if path.suffix in READERS and path not in tables])
         self.note = (
             "random weights, before any training"
             if self.untrained

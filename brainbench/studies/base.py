@@ -117,6 +117,11 @@ class Study(ABC, Generic[R]):
         """The recipe."""
         return self.opened.recipe
 
+    @classmethod
+    def sample(cls, recipe: Any, subjects: Sequence[str]) -> list[str]:
+        """Return the participants that are enough to know whether a run can begin: the first one."""
+        return list(subjects[:1])
+
     def trainings(self) -> Stage:
         """Return the stage that trains the encoders' networks; it comes before any feature is read."""
         units = []
@@ -195,14 +200,19 @@ class Study(ABC, Generic[R]):
         return f"{n} {'simulated ' if self.opened.dataset.simulated else ''}participant{'' if n == 1 else 's'}"
 
 
-def study_of(opened: Opened[Any], runner: Runner) -> Study[Any]:
-    """Return the study of an opened recipe: the class that its model names."""
-    model = type(opened.recipe)
+def study_class(recipe: Recipe) -> type[Study[Any]]:
+    """Return the class that computes a recipe, which its model names."""
+    model = type(recipe)
     module, _, name = model.studied_by.partition(":")
     study: type[Study[Any]] = getattr(import_module(module), name)
     if study.recipe_model is not model:
         raise TypeError(f"{model.studied_by} computes {study.recipe_model.__name__}, not {model.__name__}")
-    return study(opened, runner)
+    return study
+
+
+def study_of(opened: Opened[Any], runner: Runner) -> Study[Any]:
+    """Return the study of an opened recipe."""
+    return study_class(opened.recipe)(opened, runner)
 
 
 def all_units(study: Study[Any]) -> list[Unit]:

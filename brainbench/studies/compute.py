@@ -42,6 +42,8 @@ def _compute_once(study: Study[Any]) -> Outcome:
         for remark in features.encoder.remarks(features.encoder.view(features.stimuli)):
             outcome.warn(remark)
     study.gather(outcome)
+    for encoder in dict.fromkeys(features.encoder for features in study.features()):
+        outcome.data += encoder.account
     if not study.recipe.significance.n_permutations:
         outcome.doubt(UNTESTED)
     outcome.correct()

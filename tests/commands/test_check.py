@@ -57,10 +57,40 @@ def test_where_runs_are_held_out_or_nothing_repeats_nothing_is_said(tmp_path, ca
     assert capsys.readouterr().err == ""
 
 
-def test_data_that_is_elsewhere_is_no_problem_of_the_recipe(tmp_path, capsys):
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**RECIPE, "dataset": {"name": "folder", "root": "/nowhere"}}))
-    main_without_exit(["check", str(tmp_path / "mine.yaml")])
-    assert capsys.readouterr().out.endswith("no problems\n")
+def refused(path):
+    """Return what `check` says of a recipe that it refuses."""
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(path)])
+    assert ended.value.code == 2
+
+
+def test_what_a_run_would_refuse_in_its_first_minute_is_found(tmp_path, capsys):
+    """Every refusal is that of the run: `run` says the same words."""
+    root = tmp_path / "data"
+    write_trials(root)
+    file = tmp_path / "mine.yaml"
+    here = {"name": "folder", "root": str(root)}
+    pixels = [{"name": "pixels", "family": "pixels", "role": "model"}]
+    image = {"name": "net", "family": "image", "model": "resnet18"}
+    recipes = {
+        "/nowhere is not a folder": {"dataset": {**here, "root": "/nowhere"}},
+        "'sub-7' is not a subject": {"dataset": {**here, "subjects": ["sub-7"]}},
+        "no file matches dataset.responses": {"dataset": {**here, "responses": "{subject}/nope.npy"}},
+        "nope.pt": {"encoders": [{**image, "weights": str(tmp_path / "nope.pt")}]},
+        "matches none of its": {"encoders": [{**pixels[0], "layers": ["nope"]}]},
+        "label": {"decoding": {"label": "nope", "decoders": [{"name": "lda"}]}},
+        "n_splits": {"folds": {"scheme": "k-fold", "n_splits": 500}},
+    }
+    for message, change in recipes.items():
+        file.write_text(yaml.safe_dump({"kind": "encode", "dataset": here, "encoders": pixels, **change}))
+        refused(file)
+        said = capsys.readouterr().err
+        assert message in said and "Traceback" not in said, said
+        with pytest.raises(SystemExit) as ended:
+            main(["run", str(file), "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache"), "--quiet"])
+        assert ended.value.code == 2 and capsys.readouterr().err.splitlines()[0] in said
+        main_without_exit(["check", "--fast", str(file)])
+        assert capsys.readouterr().out.endswith("no problems\n")
 
 
 def test_words_of_a_story_may_repeat():
@@ -70,7 +100,7 @@ def test_words_of_a_story_may_repeat():
 
 
 def test_networks_that_cannot_read_the_trials_are_found(tmp_path, capsys):
-    write_folder(tmp_path, runs=1, seconds=20)
+    write_folder(tmp_path, runs=1, seconds=40)
     dataset = {"name": "eeg-folder", "root": str(tmp_path), "tmin": 0.0, "tmax": 0.2}
     network = {"name": "net", "decoder": "mvcnet"}
     scheme = {"scheme": "k-fold", "n_splits": 2}

@@ -143,6 +143,9 @@ def test_from_recipe_to_report(done):
     (network,) = (done.path.parent / "cache" / "networks").glob("*.json")
     report = (done.path / "report.html").read_text()
     assert "trained here on 22 trials of s1" in report and f"key {network.stem}; epoch " in report
+    data = [(row["subject"], row["run"], row["used"]) for row in done.facts["data"]]
+    trained = [(f"{who}, trains eegnet", f"r{number}", used) for number, (who, _, used) in enumerate(data[:2], start=2)]
+    assert data[2:] == trained and "11 trials (6 left, 5 right), 4 channels" in report
     facts = json.loads(network.read_text())
     best = facts["training"]["history"][facts["training"]["best_epoch"] - 1]["validation_accuracy"]
     assert f"{best:.0%} of the trials kept for validation right" in report

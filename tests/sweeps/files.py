@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import yaml
@@ -271,7 +272,8 @@ def rerun(recipe: dict[str, Any], original: Path, work: Path, chosen: Sequence[C
 
     def scores(name: str) -> str:
         try:
-            done = bb.run(work / "recipe.yaml", out=work / name / "run", cache=work / name / "cache")
+            with patch("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text("")):
+                done = bb.run(work / "recipe.yaml", out=work / name / "run", cache=work / name / "cache")
         except UserError as error:
             return f"refused: {error.message}"
         except Exception as error:  # anything but a message is a finding

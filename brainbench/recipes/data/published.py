@@ -13,6 +13,7 @@ class AliceSettings(DatasetSettings):
     """Story listening (Brennan et al. 2016): ROI time courses and a word-level TextGrid."""
 
     built_by = "brainbench.data.layouts.alice:Alice"
+    official = True
     shows = "word"
     begins = {"folds": {"scheme": "contiguous"}}
     name: Literal["alice"] = "alice"
@@ -26,6 +27,7 @@ class HaxbySettings(DatasetSettings):
     """Object viewing (Haxby et al. 2001): eight categories in blocks."""
 
     built_by = "brainbench.data.layouts.haxby:Haxby"
+    official = True
     fetched_by = "brainbench.data.fetch:fetch_haxby"
     shows = "text"
     begins = {"hold_out": ["run"]}
@@ -49,6 +51,7 @@ class MiyawakiSettings(DatasetSettings):
     """Visual image reconstruction (Miyawaki et al. 2008): 12 x 12 patterns and visual voxels."""
 
     built_by = "brainbench.data.layouts.miyawaki:Miyawaki"
+    official = True
     fetched_by = "brainbench.data.fetch:fetch_miyawaki"
     shows = "array"
     begins = {"hold_out": ["stimulus", "run"], "folds": {"scheme": "leave-one-out"}}
@@ -62,6 +65,7 @@ class NsdSettings(DatasetSettings):
     """Natural Scenes Dataset (Allen et al. 2022): photographs at 7 T; files in the official layout."""
 
     built_by = "brainbench.data.layouts.nsd:Nsd"
+    official = True
     shows = "image"
     name: Literal["nsd"] = "nsd"
     betas: Literal["betas_fithrf_GLMdenoise_RR", "betas_fithrf", "betas_assumehrf"] = "betas_fithrf_GLMdenoise_RR"
@@ -86,6 +90,7 @@ class Bold5000Settings(DatasetSettings):
     """BOLD5000 (Chang et al. 2019): 5,000 photographs at 3 T; release 1 or 2."""
 
     built_by = "brainbench.data.layouts.bold5000:Bold5000"
+    official = True
     shows = "image"
     decodes = "collection"
     name: Literal["bold5000"] = "bold5000"

@@ -111,6 +111,7 @@ class PhysionetMiSettings(RecordingSettings):
     """EEG Motor Movement/Imagery (Schalk et al. 2004): 109 subjects, 64 channels, 160 Hz."""
 
     built_by = "brainbench.recordings.physionet:PhysionetMi"
+    official = True
     example = {"subjects": ["S001", "S002", "S003"]}
     begins = {"hold_out": ["run"], "evaluate": [{"scheme": "leave-one-run-out"}]}
     others = {"paradigm": "executed_left_right"}
@@ -152,7 +153,7 @@ class MoabbSettings(RecordingSettings):
 
 
 class EegFolderSettings(RecordingSettings):
-    """The user's own recordings (EDF, BDF, GDF, BrainVision, EEGLAB, FIF) with a table of events."""
+    """The user's own recordings (EDF, BDF, GDF, BrainVision, EEGLAB, FIF, CSV) with a table of events."""
 
     built_by = "brainbench.recordings.eeg_folder:EegFolder"
     example = {"subjects": ["01", "02"]}

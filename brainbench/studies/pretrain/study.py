@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -35,6 +35,12 @@ class PretrainStudy(Study[PretrainRecipe]):
     """Training, codebooks, and reconstruction of people who were never seen."""
 
     recipe_model: ClassVar = PretrainRecipe
+
+    @classmethod
+    def sample(cls, recipe: Any, subjects: Sequence[str]) -> list[str]:
+        """Return those who are held out or choose the weights, and one to train on."""
+        apart = subjects_asked(subjects, [*recipe.held_out, *recipe.validation])
+        return [*[one for one in subjects if one not in apart][:1], *apart]
 
     @cached_property
     def parts(self) -> dict[str, list[str]]:

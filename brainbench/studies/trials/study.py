@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -76,6 +76,11 @@ class TrialsStudy(Study[TrialsRecipe]):
     def sweeps(self) -> list[tuple[Case, Sweep, list[Unit]]]:
         """Windows and bands of the leading scheme."""
         return [(case, sweep, mine) for case in _leading(self.cases) for sweep, mine in sweep_units(self.opened, case)]
+
+    @classmethod
+    def sample(cls, recipe: Any, subjects: Sequence[str]) -> list[str]:
+        """Return the first participant, or two where trials of others train."""
+        return list(subjects[: 2 if any(one.across_subjects for one in recipe.evaluate) else 1])
 
     def rehearse(self) -> None:
         """Try every pipeline on trials of the first subject."""

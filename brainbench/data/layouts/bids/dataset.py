@@ -69,6 +69,11 @@ class Bids(Dataset):
                 check_durations(runs)
         self._known: dict[str, Responses] = {}
 
+    @property
+    def quick_responses(self) -> bool:  # type: ignore[override]
+        """Whether betas are read and not computed."""
+        return not self._models
+
     @classmethod
     def open(cls, settings: BidsSettings, root: Path | None, context: Context) -> Bids:
         """Open the folder; see `Dataset.open`."""

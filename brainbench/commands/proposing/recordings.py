@@ -1,0 +1,227 @@
+"""A recipe for a folder of recordings of sensors: which files, whose, and which marks are trials."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainbench.commands.proposing.inventory import Inventory, Proposal, first_of
+from brainbench.data.layouts.bids.files import entities_of
+from brainbench.data.tables import Table
+from brainbench.recordings.reading import READERS
+
+_ONSETS = ("onset", "onset_s", "time", "time_s", "seconds", "start")
+_LABELS = ("label", "trial_type", "condition", "class", "event", "type", "description", "value")
+_LONGEST_S = 3.5
+_FEWEST = 5
+"""Events of a class below which it is asked whether it is one."""
+
+
+def propose_recordings(found: Inventory) -> Proposal | None:
+    """Return a recipe for recordings of sensors; None where there are none."""
+    files = [path for path in found.of("recording") if not re.search(r"-\d+\.fif$", path.name)]  # parts of a split file
+    if not files:
+        return None
+    proposal = Proposal({"name": "eeg-folder", "root": str(found.root)})
+    own = next(
+        (p for p, t in found.tables.items() if p.name == "recordings.csv" and {"path", "subject"} <= {*t.columns}), None
+    )
+    rows = _own_rows(found, own, proposal) if own is not None else _rows(found, files, proposal)
+    headers = {path: _header(found.root / path) for path in [row["path"] for row in rows]}
+    _channels(headers, proposal)
+    counts, spacing = _events(found, rows, headers, proposal)
+    if not spacing.size:
+        proposal.missing.append("events: no table has onset and label, and the files have no marks: write events.csv")
+        return proposal
+    length = float(min(_LONGEST_S, np.floor(10 * np.median(spacing)) / 10))
+    proposal.dataset |= {"tmin": 0.0, "tmax": max(length, 0.2)}
+    proposal.missing.append(f"when a trial begins and ends: 0 to {max(length, 0.2):g} s after its event was taken")
+    rare = [name for name, count in counts.items() if count < _FEWEST]
+    kept = {name: name for name in sorted(counts) if name not in rare}
+    if rare and len(kept) > 1:
+        proposal.dataset["labels"] = kept
+        proposal.missing.append(
+            f"which marks are classes: {', '.join(sorted(rare))} come under {_FEWEST} times, left out"
+        )
+    classes = kept if len(kept) > 1 else counts
+    proposal.took.append(("classes", ", ".join(f"{name} ({counts[name]})" for name in sorted(classes))))
+    proposal.sections["evaluate"] = [{"scheme": _scheme(rows)}]
+    several = sorted({row["subject"] for row in rows})
+    proposal.sections["held_out"] = several[-1:]
+    return proposal
+
+
+def _own_rows(found: Inventory, table: Path, proposal: Proposal) -> list[dict[str, str]]:
+    read = found.tables[table]
+    proposal.took.append((found.short(table), "the recordings"))
+    proposal.dataset["recordings"] = found.short(table)
+    columns = [name for name in ("path", "subject", "session", "run") if name in read]
+    return [
+        dict(zip(columns, cells, strict=True)) for cells in zip(*(read.texts(name) for name in columns), strict=True)
+    ]
+
+
+def _rows(found: Inventory, files: list[Path], proposal: Proposal) -> list[dict[str, str]]:
+    """Return path, subject, session and run of every file, by BIDS' names, else by folders and names."""
+    rows, how = [], set()
+    parents = {path.parent for path in files}
+    for path in files:
+        said = entities_of(path.name)
+        if "sub" in said:
+            how.add("BIDS names")
+            row = {"subject": said["sub"], "session": said.get("ses", ""), "run": said.get("run", "")}
+        elif len(parents) > 1 and path.parent != found.root:
+            how.add("their folders")
+            row = {"subject": path.relative_to(found.root).parts[0], "session": "", "run": path.stem}
+        else:
+            first, *others = re.split(r"[_\-. ]+", path.stem.removesuffix("_raw"))
+            how.add("the beginning of their names")
+            row = {"subject": first, "session": "", "run": "_".join(others)}
+        rows.append({"path": found.short(path), **row})
+    for subject in {row["subject"] for row in rows}:
+        own = [row for row in rows if row["subject"] == subject]
+        if len({(row["session"], row["run"]) for row in own}) < len(own) or any(not row["run"] for row in own):
+            for index, row in enumerate(own):
+                row["run"] = str(index + 1)
+    kinds = Counter(path.suffix.lower() for path in files)
+    told = ", ".join(f"{count} {ending}" for ending, count in sorted(kinds.items()))
+    proposal.took.append((f"{len(files)} recordings ({told})", f"subjects by {' and '.join(sorted(how))}"))
+    proposal.tables["recordings.csv"] = list(rows)
+    return rows
+
+
+def _header(path: Path) -> Any:
+    """Return a recording that was opened but not read; None where its loader will say what is wrong."""
+    import mne
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return getattr(mne.io, READERS[path.suffix.lower()])(path, preload=False, verbose="ERROR")
+        except Exception:  # `check` says it
+            return None
+
+
+def _channels(headers: dict[str, Any], proposal: Proposal) -> None:
+    """Take the channels that all files have, and the lowest rate."""
+    opened = {path: raw for path, raw in headers.items() if raw is not None}
+    if not opened:
+        return
+    eeg = {path: [n for n, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True) if kind == "eeg"]
+           for path, raw in opened.items()}  # fmt: skip
+    first = next(iter(eeg.values()))
+    shared = [name for name in first if all(name in names for names in eeg.values())]
+    if any(names != first for names in eeg.values()) and shared:
+        proposal.dataset["channels"] = shared
+        proposal.took.append(("channels", f"the {len(shared)} that all files have"))
+    rates = sorted({float(raw.info["sfreq"]) for raw in opened.values()})
+    if len(rates) > 1:
+        proposal.dataset["sfreq"] = rates[0]
+        proposal.took.append(
+            ("rates of " + ", ".join(f"{rate:g}" for rate in rates) + " Hz", f"brought to {rates[0]:g} Hz")
+        )
+    if rates[0] <= 60:
+        proposal.dataset["band"] = [1.0, round(rates[0] * 0.4, 1)]
+
+
+def _events(
+    found: Inventory, rows: list[dict[str, str]], headers: dict[str, Any], proposal: Proposal
+) -> tuple[Counter[str], np.ndarray]:
+    """Return how often every label comes, and the seconds between events of a file."""
+    paths = [row["path"] for row in rows]
+    events: list[dict[str, Any]] = []
+    for path, table in found.tables.items():
+        onset, label = first_of(table.columns, *_ONSETS), first_of(table.columns, *_LABELS)
+        if onset is None or label is None:
+            continue
+        column = first_of(table.columns, "path", "file", "filename", "recording")
+        if column is not None and all(cell in paths for cell in table.texts(column, required=False)):
+            if {"path", "onset", "label"} <= set(table.columns):
+                proposal.took.append((found.short(path), "the events"))
+                proposal.dataset["events"] = found.short(path)
+                return _counted(_of_table(table, column, onset, label))
+            events += _of_table(table, column, onset, label)
+            proposal.took.append((found.short(path), f"events: onset '{onset}', label '{label}'"))
+            continue
+        of = _recording_of(path, found, paths)
+        if of is not None:
+            events += [{"path": of, **row} for row in _of_table(table, None, onset, label)]
+            proposal.took.append((found.short(path), f"events of {of}: onset '{onset}', label '{label}'"))
+    late = [
+        row for row in events if headers.get(row["path"]) is not None and row["onset"] > headers[row["path"]].times[-1]
+    ]
+    if late:
+        proposal.missing.append(
+            f"the unit of onsets: {len(late)} of {len(events)} lie beyond the end of their recording, such as "
+            f"{late[0]['onset']:g} in {late[0]['path']}; they are taken for seconds"
+        )
+    if events:
+        without = [path for path in paths if path not in {row["path"] for row in events}]
+        if without:
+            proposal.missing.append(f"events of {', '.join(without[:4])}: no table is theirs")
+        proposal.tables["events.csv"] = events
+        return _counted(events)
+    proposal.dataset["events"] = "annotations"
+    marks = [
+        {"path": path, "onset": float(one["onset"]), "label": str(one["description"])}
+        for path, raw in headers.items()
+        if raw is not None
+        for one in raw.annotations
+        if not str(one["description"]).lower().startswith(("bad", "edge", "new segment", "comment"))
+    ]
+    if marks:
+        proposal.took.append(("marks inside the files", "the events"))
+    return _counted(marks)
+
+
+def _of_table(table: Table, column: str | None, onset: str, label: str) -> list[dict[str, Any]]:
+    """Return the events of a table whose onset is a number and whose label is none of nothing."""
+    rows = []
+    names = table.texts(column, required=False) if column is not None else [""] * len(table)
+    for path, time, name in zip(
+        names, table.texts(onset, required=False), table.texts(label, required=False), strict=True
+    ):
+        try:
+            seconds = float(time)
+        except ValueError:
+            continue
+        if name not in ("", "n/a") and np.isfinite(seconds):
+            rows.append(
+                {"path": path, "onset": seconds, "label": name} if column else {"onset": seconds, "label": name}
+            )
+    return rows
+
+
+def _recording_of(table: Path, found: Inventory, paths: list[str]) -> str | None:
+    """Return the recording that a table beside it belongs to, by the beginning of its name."""
+    stem = re.sub(r"[_-](events|markers|trials|log)$", "", table.stem)
+    own = [path for path in paths if (found.root / path).parent == table.parent]
+    for tail in (r"", r"_raw", r"_(eeg|meg|ieeg)"):
+        fitting = [path for path in own if re.sub(tail + "$", "", Path(path).stem) == stem]
+        if len(fitting) == 1:
+            return fitting[0]
+    return None
+
+
+def _counted(events: list[dict[str, Any]]) -> tuple[Counter[str], np.ndarray]:
+    gaps = []
+    for path in {row["path"] for row in events}:
+        times = np.sort([row["onset"] for row in events if row["path"] == path])
+        gaps.append(np.diff(times))
+    spacing = np.concatenate(gaps) if gaps else np.array([])
+    return Counter(row["label"] for row in events), spacing[spacing > 0]
+
+
+def _scheme(rows: list[dict[str, str]]) -> str:
+    """Return the strictest way to hold out within a person that all persons have recordings for."""
+    subjects = {row["subject"] for row in rows}
+    sessions = {one: {row.get("session", "") for row in rows if row["subject"] == one} for one in subjects}
+    runs = {one: sum(row["subject"] == one for row in rows) for one in subjects}
+    if all(len(names) > 1 for names in sessions.values()):
+        return "leave-one-session-out"
+    return "leave-one-run-out" if all(count > 1 for count in runs.values()) else "k-fold"

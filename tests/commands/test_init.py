@@ -1,0 +1,130 @@
+"""`data init`: what it takes files for, and what it leaves alone; tests/walks go from there to a report."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from brainbench.commands.proposing.init import init, propose
+from brainbench.commands.proposing.own import pattern_of
+from brainbench.core.errors import UserError
+from brainbench.recipes.reader import read_recipe
+from tests.walks import made
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern", "subjects"),
+    [
+        (["sub-01.npy", "sub-02.npy", "sub-10.npy"], "{subject}.npy", ["sub-01", "sub-02", "sub-10"]),
+        (["p1/betas.npy", "p2/betas.npy"], "{subject}/betas.npy", ["p1", "p2"]),
+        (["a/sub-01/sub-01_b.npy", "a/sub-02/sub-02_b.npy"], "a/{subject}/{subject}_b.npy", ["sub-01", "sub-02"]),
+        (["data/s1_run.npy", "data/s2_run.npy"], "data/{subject}_run.npy", ["s1", "s2"]),
+        (["betas.npy"], "betas.npy", ["subject"]),
+        (["a/x/1.npy", "b/y/2.npy"], None, None),
+    ],
+)
+def test_paths_of_subjects_are_one_pattern(names, pattern, subjects):
+    found = pattern_of(names)
+    assert (found is None) is (pattern is None)
+    if found is not None:
+        assert found[0] == pattern and list(found[1]) == subjects and list(found[1].values()) == names
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    root = tmp_path_factory.mktemp("init")
+    made.captions(root / "pictures")
+    made.recordings(root / "recordings")
+    return root
+
+
+@pytest.fixture
+def own(originals, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("pictures", "recordings"):
+        shutil.copytree(originals / name, tmp_path / name)
+    return tmp_path
+
+
+def test_nothing_is_written_over_or_into_the_folder(own):
+    init("pictures")
+    with pytest.raises(UserError, match=r"pictures.yaml is there already; nothing was written"):
+        init("pictures")
+    init("pictures", out="again.yaml")
+    assert (own / "again-tables" / "stimuli.csv").is_file()
+    assert not list((own / "pictures").rglob("*stimuli.csv")) + list((own / "pictures").rglob("*_design.csv"))
+
+
+def test_a_row_stands_for_the_stimulus_that_the_table_names(own):
+    init("pictures")
+    design = pd.read_csv(own / "pictures-tables" / "p2_design.csv")
+    trials = pd.read_csv(own / "pictures" / "p2" / "trials.csv")
+    assert [f"{one}.png" for one in design["stimulus"]] == trials["image"].tolist()
+    assert design["run"].tolist() == trials["run"].tolist() and design["shape"].tolist() == trials["shape"].tolist()
+    stimuli = pd.read_csv(own / "pictures-tables" / "stimuli.csv")
+    captions = pd.read_csv(own / "pictures" / "captions.csv")
+    assert stimuli["text"].tolist() == captions["caption"].tolist()
+
+
+def test_what_only_the_user_knows_is_missing_and_then_check_refuses(own):
+    for who in ("p1", "p2"):
+        (own / "pictures" / who / "trials.csv").unlink()
+    lines = init("pictures")
+    assert any(
+        line.startswith("missing  which stimulus each row of p1/betas.npy, p2/betas.npy shows") for line in lines
+    )
+    assert any(line.startswith("problem ") and "design.csv is missing" in line for line in lines)
+    assert not any("no problems" in line for line in lines)
+
+
+def test_a_label_is_taken_where_there_is_one_and_asked_for_where_there_are_several(own):
+    lines = init("pictures", kind="decode")
+    assert read_recipe("pictures.yaml").decoding.label == "shape"
+    assert not any("label" in line for line in lines if line.startswith("missing"))
+    for who in ("p1", "p2"):
+        path = own / "pictures" / who / "trials.csv"
+        pd.read_csv(path).assign(hand="left", colour=["red", "blue"] * 36).to_csv(path, index=False)
+    lines = init("pictures", kind="decode", out="two.yaml")
+    assert "missing  which column is the label (`decoding.label`): 'colour' was taken, not shape" in lines
+
+
+def test_images_alone_are_shown_to_simulated_participants(own):
+    for who in ("p1", "p2"):
+        shutil.rmtree(own / "pictures" / who)
+    proposal = propose(own / "pictures")
+    assert proposal.dataset["name"] == "simulated" and proposal.dataset["root"].endswith("pictures/pictures")
+    assert any("participants are simulated" in line for line in proposal.missing)
+
+
+def test_events_and_subjects_of_recordings_are_those_of_their_tables(own):
+    lines = init("recordings")
+    rows = pd.read_csv(own / "recordings-tables" / "recordings.csv", keep_default_na=False)
+    assert rows.groupby("subject")["run"].apply(list).to_dict() == {
+        who: ["run1", "run2"] for who in ("anna", "ben", "cleo")
+    }
+    events = pd.read_csv(own / "recordings-tables" / "events.csv")
+    told = pd.read_csv(own / "recordings" / "ben_run2_events.csv")
+    mine = events[events["path"] == "ben_run2.edf"]
+    np.testing.assert_array_equal(mine["onset"], told["onset"])
+    assert mine["label"].tolist() == told["trial_type"].tolist()
+    recipe = read_recipe("recordings.yaml")
+    assert recipe.kind == "decode" and recipe.evaluate[0].scheme == "leave-one-run-out"
+    assert any(line.startswith("missing  when a trial begins and ends") for line in lines)
+
+
+def test_onsets_beyond_the_end_are_not_taken_for_seconds_without_a_word(own):
+    for path in (own / "recordings").glob("*_events.csv"):
+        pd.read_csv(path).assign(onset=lambda table: table["onset"] * 1000).to_csv(path, index=False)
+    assert any("the unit of onsets: " in line for line in propose(own / "recordings").missing)
+
+
+def test_a_folder_of_nothing_is_refused_with_what_it_holds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.pdf").write_text("x")
+    with pytest.raises(UserError, match=r"notes holds nothing to make a recipe of: 1 \.pdf"):
+        init("notes")
+    with pytest.raises(UserError, match="is not a folder"):
+        init("nope")
+    assert list(tmp_path.iterdir()) == [tmp_path / "notes"]
