@@ -130,6 +130,19 @@ def layers(seed: int, *, many: int, n_layers: int = 12, n_targets: int = 4) -> l
     ]
 
 
+def of_law(draw: Callable[[np.random.Generator, int], np.ndarray], seed: int) -> float:
+    """Return the p of a score that is drawn from one law with 199 others: what count and tail make of draws."""
+    values = draw(np.random.default_rng(seed), 200)
+    return p_of_draws(float(values[0]), values[1:], make_exchange(60, kind="rows"))
+
+
+LAWS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "gamma of shape 4": lambda rng, n: rng.gamma(4, size=n),
+    "Student's, 10 degrees": lambda rng, n: rng.standard_t(10, size=n),
+}
+
+
 def _row(name: str, one: Callable[..., list[float]], n_sets: int = 2000, many: int = 20, **settings: object) -> Row:
     return Row(name, "p", partial(one, many=many, **settings), n_sets=n_sets, many=many)
 
@@ -149,4 +162,8 @@ ROWS = [
     _row("continuous, three runs, AR 0.5, region of 4", continuous, ar=0.5, n_targets=4, n_runs=3),
     _row("continuous, 1000 rows in blocks, AR 0.5, one target", continuous, 1000, ar=0.5, n_rows=1000, slow=0.5),
     _row("encoding, 12 layers, one test, region of 4", layers, 1000),
+    *(
+        Row(f"p from 199 draws of a law: {name}", "p", partial(of_law, law), n_sets=20_000)
+        for name, law in LAWS.items()
+    ),
 ]

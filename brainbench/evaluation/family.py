@@ -19,16 +19,25 @@ MANY = 10_000
 SMALLEST = 1e-6
 """No tail that a few hundred exchanges were fitted to says less."""
 
-RARE = 1
-"""Exchanges at least as good as observed up to which the tail is continued."""
+RARE, RARE_TIED = 5, 1
+"""Exchanges at least as good as observed up to which the tail stands for their count; of draws with many ties."""
+
+DISTINCT = 0.9
+"""Share of draws that differ, below which they count as tied: a smooth tail says too little of P(X >= x)."""
+
+MOST_KURTOSIS = 4.0
+"""Of the draws beyond that of the Pearson III law; beyond 8 the expansion would turn back."""
 
 
 def p_of_draws(observed: float, draws: np.ndarray, exchange: Exchange) -> float:
-    """Return the p of one score: (b + 1) / (n + 1), continued by a Pearson III tail where b is 0 or 1.
+    """Return the p of one score: (b + 1) / (n + 1), or the tail of a Pearson III law where b is 5 or less.
 
-    The tail is fitted by the draws' mean, variance and skewness, as moments of forms under exchange have it
-    (Mielke and Berry 2007), and is used where the draws follow it (Kolmogorov and Smirnov, .05), where at least 10,000
-    exchanges are distinct, and only to make p smaller than 2 / (n + 1): rates at larger levels are those of the count.
+    So few exchanges say little of how rare a score is: at .01, a count of 199 has an error of .007 and lies .005 above.
+    The law is fitted by the draws' mean, variance and skewness, as moments of forms under exchange have it (Mielke and
+    Berry 2007; Winkler et al. 2016), and is stretched where their kurtosis is larger than its own (Cornish and Fisher).
+    It is used where the draws follow it (Kolmogorov and Smirnov, .05) and at least 10,000 exchanges are distinct, and
+    says no more than 7 / (n + 1): rates at larger levels are those of the count. Where draws are tied, with one
+    another or with what is observed, it only makes p smaller than 2 / (n + 1).
 
     Parameters
     ----------
@@ -39,10 +48,11 @@ def p_of_draws(observed: float, draws: np.ndarray, exchange: Exchange) -> float:
     n = len(draws)
     better = int(np.sum(draws >= observed - 1e-12))
     counted = (better + 1) / (n + 1)
-    if better > RARE or n < FEW or exchange.n_distinct < MANY:
+    tied = len(np.unique(draws)) < DISTINCT * n or better > int(np.sum(draws > observed + 1e-12))
+    if better > (RARE_TIED if tied else RARE) or n < FEW or exchange.n_distinct < MANY:
         return counted
     tail = _pearson_tail(observed, draws)
-    return counted if tail is None else min(counted, tail)
+    return counted if tail is None else min(tail, counted if tied else (RARE + 2) / (n + 1))
 
 
 def _pearson_tail(observed: float, draws: np.ndarray) -> float | None:
@@ -57,10 +67,15 @@ def _pearson_tail(observed: float, draws: np.ndarray) -> float | None:
     apart = max(float((law - ranks / n).max()), float(((ranks + 1) / n - law).max()))
     if special.kolmogorov(np.sqrt(n) * apart) < 0.05:
         return None
-    # With t instead of the normal law a spread known from n draws is paid for.
     beyond = float(stats.pearson3.sf((observed - draws.mean()) / spread, skew))
-    z = special.ndtri_exp(np.log(max(beyond, 1e-300)))
-    return max(float(special.stdtr(n - 1, z / np.sqrt(1 + 1 / n))), SMALLEST)
+    z = -float(special.ndtri_exp(np.log(max(beyond, 1e-300))))
+    more = min(float(stats.kurtosis(draws, bias=False)) - 1.5 * skew**2, MOST_KURTOSIS)
+    if more > 1e-3:
+        # The root of w + more * (w^3 - 3 w) / 24 = z, of which there is one.
+        slope = (24 / more - 3) / 3
+        z = 2 * float(np.sqrt(slope) * np.sinh(np.arcsinh(12 * z / (more * slope**1.5)) / 3))
+    # With t instead of the normal law a spread known from n draws is paid for.
+    return max(float(special.stdtr(n - 1, -z / np.sqrt(1 + 1 / n))), SMALLEST)
 
 
 def p_over_layers(
