@@ -397,6 +397,33 @@ def braindecode_verdict(model: str, _folder: Path) -> tuple[str, str]:
     return ("read" if all(right) else "WRONG"), f"{len(found)} taps; {encoder.note}"
 
 
+# Clips ----------------------------------------------------------------------------------------------------------------
+
+
+def video_verdict(kind: str, folder: Path) -> tuple[str, str]:
+    """Hold a network of clips against hidden states of each clip alone."""
+    from tests.encoders.tiny import clips, write_video
+
+    stimuli, before = clips(3), 1 if kind == "timesformer" else 0
+    encoder: Any = open_encoder({"name": kind, "family": "video", "model": str(write_video(kind, folder))})
+    taps, states = list(encoder.features(stimuli).values()), []
+    for row in range(3):
+        with torch.inference_mode():
+            given = encoder.inputs(stimuli, [row]).kwargs
+            found = encoder.network(**given, output_hidden_states=True).hidden_states
+        states.append([state[0, before:].mean(0).numpy() for state in found])
+    expected = [np.stack(each) for each in zip(*states, strict=True)]
+    last = []
+    for name, module in encoder.network.named_modules():
+        if name in ("layernorm", "encoder.layernorm"):
+            with torch.inference_mode():
+                value = module(
+                    encoder.run(encoder.inputs(stimuli, range(3)), [encoder.taps[-1]])[encoder.taps[-1].name]
+                )
+                last.append(value[:, before:].mean(1).numpy())
+    return _agree(taps, expected, last), f"{len(taps)} taps; {encoder.note}"
+
+
 # Pictures and texts ---------------------------------------------------------------------------------------------------
 
 
@@ -433,12 +460,14 @@ JUDGES = {
     "torchvision": torchvision_verdict,
     "audio": audio_verdict,
     "vision_language": vision_language_verdict,
+    "video": video_verdict,
 }
 NAMED = (
     *(f"vision:{kind}" for kind in VISION),
     "text:clip", "torchvision:alexnet", "timm:resnet", "timm:vgg",
     *(f"audio:{kind}" for kind in AUDIO),
     *(f"vision_language:{kind}" for kind in PAIRS),
+    "video:vjepa2", "video:videomae", "video:timesformer",
     "text:gpt2", "text:llama", "text:qwen3", "text:gpt_neox",
 )  # fmt: skip
 """What users of this field run; none of them may be refused."""

@@ -20,7 +20,7 @@ from brainbench.data.account import RunUse, rows_by_run
 from brainbench.data.sound.recording import Heard, Recording, sounds_of
 from brainbench.recipes import datasets as catalogue
 
-Modality = Literal["image", "text", "word", "sound", "array"]
+Modality = Literal["image", "text", "word", "sound", "clip", "array"]
 
 
 class TargetMasker(Protocol):
@@ -60,10 +60,11 @@ class Stimuli:
     ----------
     ids : sequence of str
         One name per stimulus, unique, in the order encoders see them.
-    modality : {"image", "text", "word", "sound", "array"}
+    modality : {"image", "text", "word", "sound", "clip", "array"}
         ``image``: `load` gives ``(height, width, 3)`` uint8 RGB. ``text``: a string. ``word``: one word of a
         continuous story, in order (`load` gives the word; encoders may use the words before it).
         ``sound``: a piece of a recording (`load` gives float32 ``(n_samples,)``; `heard` says which).
+        ``clip``: a moving picture (`load` gives a `brainbench.data.video.clip.Clip`).
         ``array``: a float array that only array encoders accept (pixels of a pattern, sound power).
     load : callable
         ``load(i)`` returns stimulus `i`.
@@ -76,7 +77,7 @@ class Stimuli:
     source : str
         Where they come from, for the report.
     captions : sequence of tuples of str (n_stimuli,), optional
-        What people wrote of each image, where somebody did. Encoders of texts read the first of each.
+        What people wrote of each image or clip, where somebody did. Encoders of texts read the first of each.
     sfreq : float, optional
         Samples per second, where stimuli are signals: ``array`` of ``(n_channels, n_times)``.
     layout : brainbench.recordings.whole.sensors.Layout, optional
@@ -176,7 +177,7 @@ class Stimuli:
         return texts[0]
 
     def seen_by(self, modalities: Sequence[str]) -> Stimuli:
-        """Return the stimuli as one that reads these modalities sees them: of images with captions, these as texts."""
+        """Return the stimuli as one that reads these modalities sees them: captions of pictures as texts."""
         if self.modality in modalities or self.captions is None or "text" not in modalities:
             return self
         texts = [self.caption(i) for i in range(len(self))]
@@ -394,6 +395,19 @@ class Dataset(ABC):
     @abstractmethod
     def files(self) -> list[Path]:
         """Return every file this data set reads, for digests; empty when there are none."""
+
+    @property
+    def tables(self) -> list[Path]:
+        """Those of `files` that only name others, and hold nothing that a network could be trained on."""
+        return []
+
+    def summary(self, subject: str) -> str:
+        """Return in the words of its kind how much of what a subject has, for `brainbench data check`."""
+        stimuli, responses = self.stimuli(subject), self.responses(subject)
+        return (
+            f"{responses.n_presentations} rows x {responses.n_targets} targets, {len(np.unique(responses.run))} runs, "
+            f"{len(stimuli)} {stimuli.modality} stimuli, {len(responses.rois)} ROIs, space {responses.space}"
+        )
 
     def truth(self) -> dict[str, Any]:
         """Return the planted truth of a simulation; empty for measured data."""

@@ -9,6 +9,7 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.data.account import shortened
 from brainbench.data.base import Dataset, Responses, Stimuli
+from brainbench.data.video.clip import Clip
 
 SPACES = ("volume", "fsaverage5", "surface", "cifti", "roi", "none")
 
@@ -48,11 +49,7 @@ def check_dataset(dataset: Dataset, subjects: Sequence[str] | None = None) -> li
         if dataset.stimuli(subject).digest() != stimuli.digest():
             found.append("stimuli differ when they are read again")
         problems += [f"{subject}: {problem}" for problem in found]
-        facts.append(
-            f"{subject}: {responses.n_presentations} rows x {responses.n_targets} targets, "
-            f"{len(np.unique(responses.run))} runs, {len(stimuli)} {stimuli.modality} stimuli, "
-            f"{len(responses.rois)} ROIs, space {responses.space}"
-        )
+        facts.append(f"{subject}: {dataset.summary(subject)}")
         facts += [f"  {row}" for row in shortened(responses.account)]
         repeated = repeated_content(stimuli)
         if repeated is not None:
@@ -105,6 +102,9 @@ def _stimulus(stimuli: Stimuli, index: int) -> Iterator[str]:
     if stimuli.modality == "image":
         if not (isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3):
             yield f"stimulus '{name}' is not an image (height, width, 3) of uint8"
+    elif stimuli.modality == "clip":
+        if not (isinstance(value, Clip) and value.at(np.zeros(1)).ndim == 4):
+            yield f"stimulus '{name}' is not a clip"
     elif stimuli.modality in ("array", "sound"):
         if not (isinstance(value, np.ndarray) and value.dtype.kind == "f" and np.isfinite(value).all()):
             yield f"stimulus '{name}' is not an array of finite numbers"

@@ -19,8 +19,9 @@ from brainbench.data.base import Modality, Stimuli
 from brainbench.data.layouts.matrices import name_some
 from brainbench.data.sound.recording import Heard, Recording, open_wav
 from brainbench.data.tables import Table, read_table, read_text
+from brainbench.data.video.clip import Clip, open_clip
 
-_COLUMNS = ("id", "path", "text", "onset", "duration", "run", "caption")
+_COLUMNS = ("id", "path", "text", "onset", "duration", "run", "caption", "fps")
 _OF_SOUNDS = ("sound", "start")
 _MODES = ("RGB", "L", "P", "1", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 """Pillow modes of at most 8 bits a channel."""
@@ -62,9 +63,10 @@ def read_stimuli(path: Path, modality: Modality, *, continuous: bool = False) ->
     path : Path
         Columns ``id`` and ``path`` (relative to the table's folder) or ``text``; with `continuous` also ``onset`` (s),
         and ``duration`` (s) and ``run`` if there are such; images may have a ``caption``; all other columns are labels.
-    modality : {"image", "text", "word", "sound"}
+    modality : {"image", "text", "word", "sound", "clip"}
         Sounds have a column ``path`` of .wav files, words may have one, ``sound``; ``start`` (s; words: the onset) and
-        ``duration`` (s; sounds: all of it) say which piece of the file is heard.
+        ``duration`` (s; sounds: all of it) say which piece of the file is heard. Clips are films, animated pictures, or
+        with ``fps`` arrays and folders of frames.
     continuous : bool
 
     Raises
@@ -89,6 +91,10 @@ def stimuli_of(table: Table, modality: Modality, *, continuous: bool = False) ->
         files = _find_files(table)
         digests = _check_images(table, files)
         load = _ImageLoader(files, path, table.lines)
+    elif modality == "clip":
+        table.require("path")
+        files, clips = _clips(table)
+        digests, load = [clip.digest for clip in clips], clips.__getitem__
     elif modality == "sound":
         table.require("path")
         files = _find_files(table)
@@ -113,9 +119,10 @@ def stimuli_of(table: Table, modality: Modality, *, continuous: bool = False) ->
     notes = [] if modality == "word" else _equal_content(ids, digests)
     used = {"id", "path" if files else "text", *(("onset", "duration", "run") if continuous else ())}
     captions: list[tuple[str, ...]] | None = None
-    if modality == "image" and "caption" in table:
+    if modality in ("image", "clip") and "caption" in table:
         captions = [(text,) if text else () for text in table.texts("caption", required=False)]
         used.add("caption")
+    used |= {"fps"} if modality == "clip" else set()
     used |= {"duration", "text" if modality == "word" else "path"} if heard is not None else set()
     unused = [name for name in _COLUMNS if name in table and name not in used]
     if unused:
@@ -179,6 +186,22 @@ def _find_files(table: Table) -> list[Path]:
             what = "is a folder" if file.is_dir() else f"no such file{near}"
             table.problems.add(f"column 'path': {cell}: {what}", line)
     return files
+
+
+def _clips(table: Table) -> tuple[list[Path], list[Clip]]:
+    """Return the files and the clip of every row; those that cannot be read are problems."""
+    folder, clips, files = table.path.parent, [], []
+    rates = table.numbers("fps", minimum=0.1) if "fps" in table else [None] * len(table)
+    for line, cell, fps in zip(table.lines, table.texts("path"), rates, strict=True):
+        path = folder / cell
+        if fps is not None and not fps > 0:
+            continue  # its cell is a problem already
+        try:
+            clips.append(open_clip(path, None if fps is None else float(fps)))
+        except UserError as error:
+            table.problems.add(error.message if path.exists() else f"column 'path': {cell}: no such file", line)
+        files += [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+    return files, clips
 
 
 def _check_images(table: Table, files: list[Path]) -> list[str]:

@@ -40,7 +40,7 @@ def check_encoder(make: Callable[[], Encoder], stimuli: Stimuli) -> None:
     for pool in encoder.pools:
         _pool(encoder, again, stimuli, pool)
     assert encoder.digest() == make().digest(), "the digest is another one after encoding"
-    modalities: tuple[Modality, ...] = ("image", "text", "word", "sound", "array")
+    modalities: tuple[Modality, ...] = ("image", "text", "word", "sound", "clip", "array")
     for wrong in modalities:
         if wrong not in encoder.modalities:
             other = replace(stimuli, modality=wrong)

@@ -105,7 +105,7 @@ class InputPower(OneLayer):
 class RandomVectors(OneLayer):
     """A Gaussian vector for every distinct content, whatever the order and company it comes in."""
 
-    modalities = ("image", "text", "word", "sound", "array")
+    modalities = ("image", "text", "word", "sound", "clip", "array")
     layer = "vector"
 
     def width(self) -> int:
@@ -128,7 +128,7 @@ class RandomVectors(OneLayer):
 class OneHot(OneLayer):
     """One column per distinct content."""
 
-    modalities = ("image", "text", "word", "sound", "array")
+    modalities = ("image", "text", "word", "sound", "clip", "array")
     layer = "identity"
 
     def compute(self, stimuli: Stimuli, rows: range) -> np.ndarray:

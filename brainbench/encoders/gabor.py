@@ -20,6 +20,35 @@ AT_ONCE = 8
 """Pictures whose responses are held at once: more would leave the cache, and take three times as long."""
 
 
+def bank(size: int, wavelengths_px: Sequence[float], n_orientations: int) -> np.ndarray:
+    """Return transfer functions, ``(n_scales, n_orientations, size, size)``: Gaussians around +frequency.
+
+    A Gaussian on one side of the spectrum gives the analytic (complex) response, whose squared modulus is the energy of
+    the quadrature pair. There is no response to mean luminance.
+    """
+    frequency = np.fft.fftfreq(size)
+    fx, fy = np.meshgrid(frequency, frequency)
+    filters = []
+    for wavelength in sorted(wavelengths_px):
+        spread = 1 / (2 * np.pi * BANDWIDTH * wavelength)
+        for k in range(n_orientations):
+            angle = np.pi * k / n_orientations
+            u, v = np.cos(angle) / wavelength, np.sin(angle) / wavelength
+            filters.append(np.exp(-((fx - u) ** 2 + (fy - v) ** 2) / (2 * spread**2)))
+    stacked = np.stack(filters)
+    stacked[:, 0, 0] = 0
+    return stacked.reshape(-1, n_orientations, size, size)
+
+
+def averaging(size: int, grid: int) -> np.ndarray:
+    """Return means over the rows (or columns) of a grid of places, ``(grid, size)``."""
+    edges = np.linspace(0, size, grid + 1).round().astype(int)
+    places = np.zeros((grid, size))
+    for place, (first, last) in zip(places, pairwise(edges), strict=True):
+        place[first:last] = 1 / (last - first)
+    return places
+
+
 class GaborPyramid(Encoder):
     """Phase-invariant energy, averaged over a grid of places.
 
@@ -61,24 +90,8 @@ class GaborPyramid(Encoder):
 
     @cached_property
     def _filters(self) -> np.ndarray:
-        """Transfer functions, ``(n_scales, n_orientations, size, size)``: Gaussians around +frequency.
-
-        A Gaussian on one side of the spectrum gives the analytic (complex) response, whose squared modulus is the
-        energy of the quadrature pair.
-        """
-        size = self.settings.image_size
-        frequency = np.fft.fftfreq(size)
-        fx, fy = np.meshgrid(frequency, frequency)
-        filters = []
-        for wavelength in sorted(self.settings.wavelengths_px):
-            spread = 1 / (2 * np.pi * BANDWIDTH * wavelength)
-            for k in range(self.settings.n_orientations):
-                angle = np.pi * k / self.settings.n_orientations
-                u, v = np.cos(angle) / wavelength, np.sin(angle) / wavelength
-                filters.append(np.exp(-((fx - u) ** 2 + (fy - v) ** 2) / (2 * spread**2)))
-        stacked = np.stack(filters)
-        stacked[:, 0, 0] = 0  # no response to mean luminance
-        return stacked.reshape(-1, self.settings.n_orientations, size, size)
+        """Transfer functions, ``(n_scales, n_orientations, size, size)``."""
+        return bank(self.settings.image_size, self.settings.wavelengths_px, self.settings.n_orientations)
 
     def encode(self, stimuli: Stimuli, layers: Sequence[str], pool: Pool) -> Iterator[dict[str, np.ndarray]]:
         """Yield batches of features; see `Encoder.encode`."""
@@ -87,10 +100,7 @@ class GaborPyramid(Encoder):
         self.check_modality(stimuli)
         self.check_pool(pool)
         size, grid = self.settings.image_size, self._grid
-        edges = np.linspace(0, size, grid + 1).round().astype(int)
-        places = np.zeros((grid, size))  # means over the rows of the grid, and over its columns
-        for place, (first, last) in zip(places, pairwise(edges), strict=True):
-            place[first:last] = 1 / (last - first)
+        places = averaging(size, grid)
         for start in range(0, len(stimuli), self.batch_size):
             rows = range(start, min(start + self.batch_size, len(stimuli)))
             grey = np.stack([grey_square(stimuli.load(i), size, stimuli.ids[i]) for i in rows])

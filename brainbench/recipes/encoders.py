@@ -18,7 +18,7 @@ class EncoderSettings(Noun):
     has_gradient: ClassVar[bool] = False
     """Whether gradients pass from its features to its stimuli, so that it can guide a generator."""
     reads: ClassVar[tuple[str, ...]] = ()
-    """What its stimuli may be (image, text, word, sound, array); () is known when it is opened."""
+    """What its stimuli may be (image, text, word, sound, clip, array); () is known when it is opened."""
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", examples=["vit"])
     """How the report calls it; unique in the recipe."""
     family: str
@@ -127,6 +127,47 @@ class VisionLanguageSettings(EncoderSettings):
     `grid`, the 7 x 7 cells of ResNet-50's last map; `detector`, that map inside the boxes of torchvision's detector."""
     region_weights: Literal["pretrained", "random"] = "pretrained"
     """Weights of `grid` and `detector`."""
+
+
+class VideoSettings(EncoderSettings):
+    """A network of clips in transformers (V-JEPA 2, VideoMAE, TimeSformer): a hub name or a folder."""
+
+    built_by = "brainbench.encoders.video.networks:VideoEncoder"
+    has_network = True
+    reads = ("clip",)
+    family: Literal["video"] = "video"
+    model: str = "facebook/vjepa2-vitl-fpc64-256"
+    """Hub name or local folder."""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """`random` gives the untrained network."""
+    partial_weights: bool = False
+    """Accept weights that lack tensors which the layers need; those stay random, and the report names them."""
+
+
+class MotionEnergySettings(ControlSettings):
+    """Motion energy of a clip (a control): what moves where, how fast and which way."""
+
+    built_by = "brainbench.encoders.video.motion:MotionEnergy"
+    reads = ("clip",)
+    family: Literal["motion_energy"] = "motion_energy"
+    n_orientations: int = Field(4, ge=2, le=16)
+    """Directions in [0, pi); every one both ways."""
+    wavelengths_px: list[float] = Field([8.0, 16.0, 32.0], min_length=1)
+    """Wavelengths in pixels of the resized frames."""
+    rates_hz: list[float] = Field([2.0, 4.0, 8.0], min_length=1)
+    """Cycles per second of what drifts; what stands still (0) is always there."""
+    image_size: int = Field(64, ge=8, le=512)
+    """Side of the square the frames are resized to, in pixels."""
+    grid: int = Field(4, ge=1, le=64)
+    """Energy is averaged over a grid x grid of places."""
+    sfreq: float = Field(24.0, gt=0)
+    """Frames per second at which clips are looked at; twice the fastest of `rates_hz` or more."""
+
+    @model_validator(mode="after")
+    def _fast_enough(self) -> Self:
+        if min(self.rates_hz) <= 0 or 2 * max(self.rates_hz) > self.sfreq:
+            raise ValueError(f"`rates_hz` lie above 0 and up to half of `sfreq` ({self.sfreq / 2:g} Hz)")
+        return self
 
 
 class LogMelSettings(ControlSettings):

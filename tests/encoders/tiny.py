@@ -189,3 +189,42 @@ def _seeded(model, config):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         return model(config)
+
+
+def write_video(kind, folder):
+    """Save a network of clips of three blocks that sees four frames of 32 pixels, with its processor."""
+    import transformers
+    from transformers import AutoConfig, AutoModel
+
+    small = {
+        "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24, "image_size": 32,
+        "patch_size": 8,
+    }  # fmt: skip
+    more = {
+        "videomae": {"num_frames": 4, "tubelet_size": 2},
+        "timesformer": {"num_frames": 4},
+        "vjepa2": {
+            "frames_per_clip": 4, "tubelet_size": 2, "crop_size": 32, "mlp_ratio": 1.5, "pred_hidden_size": 16,
+            "pred_num_attention_heads": 2, "pred_num_hidden_layers": 1, "num_pooler_layers": 1,
+        },
+    }[kind]  # fmt: skip
+    _seeded(AutoModel.from_config, AutoConfig.for_model(kind, **small, **more)).save_pretrained(folder)
+    sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    if kind == "vjepa2":
+        transformers.VJEPA2VideoProcessor(**sizes).save_pretrained(folder)
+    else:
+        transformers.VideoMAEImageProcessor(**sizes).save_pretrained(folder)
+    return folder
+
+
+def clips(n=5, n_frames=8, fps=8.0, seed=0):
+    """Clips whose frames differ, as stimuli."""
+    from brainbench.data.video.clip import Clip
+
+    rng = np.random.default_rng(seed)
+    frames = np.repeat(np.repeat(rng.integers(0, 256, (n, n_frames, 6, 5, 3)), 8, axis=2), 8, axis=3).astype(np.uint8)
+    made = [Clip.of(one, fps, f"c{i}") for i, one in enumerate(frames)]
+    return Stimuli(
+        ids=[f"c{i}" for i in range(n)], modality="clip", load=made.__getitem__,
+        content_digests=[one.digest for one in made],
+    )  # fmt: skip

@@ -66,7 +66,7 @@ def test_settings_say_what_the_encoder_reads(family):
     if not isinstance(built, type):  # a function that opens one of several classes, or nothing at all
         assert family in ("image", "recorded")
         from brainbench.encoders.image import ImageEncoder as built
-    everything = {"image", "text", "word", "sound", "array"}
+    everything = {"image", "text", "word", "sound", "clip", "array"}
     reads = set(ENCODERS[family].reads) or everything
     assert reads == (everything if family == "recorded" else set(built.modalities))
 

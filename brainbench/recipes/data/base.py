@@ -19,6 +19,7 @@ STARTERS: dict[str, list[dict[str, Any]]] = {
     "text": [{"name": "minilm", "family": "text"}, {"name": "random", "family": "random"}],
     "word": [{"name": "minilm", "family": "text"}, {"name": "word_rate", "family": "word_rate"}],
     "sound": [{"name": "log_mel", "family": "log_mel", "role": "model"}, {"name": "envelope", "family": "envelope"}],
+    "clip": [{"name": "motion", "family": "motion_energy", "role": "model"}, {"name": "random", "family": "random"}],
     "array": [{"name": "pixels", "family": "pixels", "role": "model"}, {"name": "gabor", "family": "gabor"}],
 }
 """Encoders that a template begins with, by what the stimuli are: a model that needs no download, and a control."""
@@ -36,7 +37,7 @@ class DatasetSettings(Noun):
     fetched_by: ClassVar[str | None] = None
     """Function that downloads it to a folder, as ``module:name``, where its card does not say what to download."""
     shows: ClassVar[str | None] = None
-    """What its stimuli are in every recipe: image, text, word, sound or array; None where its settings decide."""
+    """What its stimuli are in every recipe: image, text, word, sound, clip or array; None where its settings decide."""
     example: ClassVar[dict[str, Any]] = {}
     """What a template needs of its section; everything else comes from the defaults."""
     begins: ClassVar[dict[str, Any]] = {}

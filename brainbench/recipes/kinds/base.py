@@ -116,7 +116,8 @@ class Recipe(Section):
     def _encoders_read_the_stimuli(self) -> Self:
         shown = self.dataset.modality_shown
         for name, one in self.named_encoders.items():
-            captioned = shown == "image" and "text" in one.reads  # whether pictures have captions, the data say
+            # Whether pictures have captions, the data say.
+            captioned = shown in ("image", "clip") and "text" in one.reads
             if shown is not None and one.reads and shown not in one.reads and not captioned:
                 raise ValueError(
                     f"encoder '{name}' (`family: {one.family}`) reads {' or '.join(one.reads)} stimuli, "

@@ -1,0 +1,1 @@
+"""Clips: frames of moving pictures, read a few at a time."""

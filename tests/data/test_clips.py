@@ -1,0 +1,118 @@
+"""Clips of every kind of file, and what is wrong with some."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from brainbench.core.errors import UserError
+from brainbench.data.base import Context
+from brainbench.data.check import check_dataset
+from brainbench.data.stimulus_files import read_stimuli
+from brainbench.data.video.clip import Clip, open_clip
+from brainbench.recipes.datasets import DATASETS, dataset_settings
+
+FRAMES = np.stack([np.full((6, 8, 3), 20 * k, np.uint8) for k in range(1, 7)])
+
+
+def shades(frames):
+    return [round(float(frame.mean()) / 20) for frame in frames]
+
+
+def write_folder(path):
+    path.mkdir(parents=True)
+    for k, frame in enumerate(FRAMES):
+        Image.fromarray(frame).save(path / f"{k:03d}.png")
+    return path
+
+
+def write_gif(path, durations):
+    pictures = [Image.fromarray(frame) for frame in FRAMES]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    return path
+
+
+def test_frames_of_every_kind_of_file(tmp_path):
+    np.save(tmp_path / "a.npy", FRAMES)
+    write_gif(tmp_path / "a.gif", 100)
+    opened = [
+        Clip.of(FRAMES, 10.0), open_clip(tmp_path / "a.npy", 10), open_clip(tmp_path / "a.gif"),
+        open_clip(write_folder(tmp_path / "frames"), 10),
+    ]  # fmt: skip
+    for clip in opened:
+        assert clip.duration == pytest.approx(0.6) and clip.fps == pytest.approx(10)
+        assert shades(clip.sampled(3)) == [2, 4, 6] and shades(clip.sampled(6)) == [1, 2, 3, 4, 5, 6]
+        assert shades(clip.at(np.array([0.0, 0.05, 0.59, 9.0]))) == [1, 1, 6, 6]
+        assert shades(clip.sampled(12))[:4] == [1, 1, 2, 2]
+    assert len({clip.digest for clip in opened}) == 4
+
+
+def test_frames_of_a_gif_are_shown_as_long_as_it_says(tmp_path):
+    clip = open_clip(write_gif(tmp_path / "a.gif", [100, 100, 500, 100, 100, 100]))
+    assert clip.duration == pytest.approx(1.0) and shades(clip.sampled(10)) == [1, 2, 3, 3, 3, 3, 3, 4, 5, 6]
+
+
+def test_films_are_decoded_by_pyav(tmp_path):
+    av = pytest.importorskip("av")
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("mpeg4", rate=12)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        for k in range(1, 13):
+            frame = av.VideoFrame.from_ndarray(np.full((24, 32, 3), 20 * k, np.uint8), format="rgb24")
+            film.mux(stream.encode(frame))
+        film.mux(stream.encode())
+    clip = open_clip(path, 12)
+    assert len(clip.times) == 12 and clip.duration == pytest.approx(1.0)
+    assert shades(clip.sampled(4)) == [2, 5, 8, 11]
+    with pytest.raises(UserError, match="the table says 25 frames per second, the file has 12"):
+        open_clip(path, 25)
+    (tmp_path / "b.mp4").write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match="not a readable film"):
+        open_clip(tmp_path / "b.mp4")
+
+
+def test_what_is_wrong_is_named(tmp_path):
+    (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "none.npy", FRAMES[:0])
+    np.save(tmp_path / "float.npy", FRAMES.astype(float))
+    Image.fromarray(FRAMES[0]).save(tmp_path / "still.png")
+    write_gif(tmp_path / "a.gif", 100)
+    np.save(tmp_path / "a.npy", FRAMES)
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "bad.gif").write_bytes(b"GIF89a")
+    for name, fps, message in (
+        ("empty", 10, "a clip without frames"),
+        ("none.npy", 10, r"uint8 of shape \(0, 6, 8, 3\)"),
+        ("float.npy", 10, "float64 of shape"),
+        ("still.png", None, "1 frames.*no clip"),
+        ("a.gif", 25, "the table says 25 frames per second, the file has 10"),
+        ("a.npy", None, "column 'fps'"),
+        ("notes.txt", None, "no clip; .mp4"),
+        ("bad.gif", None, "not a readable image"),
+    ):
+        with pytest.raises(UserError, match=message):
+            open_clip(tmp_path / name, fps)
+    odd = write_folder(tmp_path / "odd")
+    Image.fromarray(FRAMES[0, :3]).save(odd / "002.png")
+    with pytest.raises(UserError, match="its frames differ in size"):
+        open_clip(odd, 10).sampled(6)
+
+
+def test_a_table_of_clips_is_a_data_set(tmp_path):
+    rng = np.random.default_rng(0)
+    for k in range(6):
+        np.save(tmp_path / f"clip{k}.npy", rng.integers(0, 256, (5, 8, 8, 3)).astype(np.uint8))
+    lines = [f"c{k},clip{k}.npy,5,a thing {k}" for k in range(6)]
+    (tmp_path / "stimuli.csv").write_text("\n".join(["id,path,fps,caption", *lines]) + "\n")
+    (tmp_path / "s1").mkdir()
+    np.save(tmp_path / "s1" / "responses.npy", rng.standard_normal((12, 4)).astype(np.float32))
+    rows = [f"c{k % 6},r{k // 6}" for k in range(12)]
+    (tmp_path / "s1" / "design.csv").write_text("\n".join(["stimulus,run", *rows]) + "\n")
+    settings = dataset_settings({"name": "folder", "modality": "clip"})
+    dataset = DATASETS.builder("folder").open(settings, tmp_path, Context())
+    check_dataset(dataset)
+    stimuli = dataset.stimuli("s1")
+    assert isinstance(stimuli.load(3), Clip) and stimuli.seen_by(("text",)).load(3) == "a thing 3"
+    (tmp_path / "stimuli.csv").write_text("id,path,fps\nc0,clip0.npy,5\nc1,clip9.npy,5\nc2,clip2.npy,0\n")
+    with pytest.raises(UserError, match=r"csv:3  column 'path': clip9.npy: no such file(.|\n)*:4  column 'fps'"):
+        read_stimuli(tmp_path / "stimuli.csv", "clip")
