@@ -178,7 +178,7 @@ def export(
 @app.command()
 def apply(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run with `pipelines`.")],
-    recording: Annotated[Path, typer.Argument(help="EDF, BDF, GDF, BrainVision, EEGLAB or FIF.")],
+    recording: Annotated[Path, typer.Argument(help="EDF, BDF, GDF, BrainVision, EEGLAB, FIF or CSV.")],
     out: Annotated[Path, typer.Option("--out", metavar="CSV", help="Table to write.")],
     pipeline: Annotated[str | None, typer.Option(help="Which pipeline [default: the first of the recipe].")] = None,
     subject: Annotated[
@@ -349,8 +349,10 @@ def list_(
 def doctor() -> None:
     """Say what works on this machine, and how to install what does not."""
     from brainbench.commands.doctor import examine, render
+    from brainbench.core.progress import Stages
 
-    findings = examine()
+    with Stages(quiet=sys.stderr.isatty()).stage("look at this machine"):
+        findings = examine()
     typer.echo(render(findings))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.cutting import cut, touching
 from brainbench.recordings.recording import NewRecording, Recording, Trials, as_trials, counted
+from brainbench.runs.folder import Run
 from brainbench.runs.units import one_thread_pool
 from brainbench.studies.opened import Opened
 from brainbench.studies.trials.fitted import (
@@ -89,7 +91,7 @@ def apply_run(
     run : path-like
         A finished run of `kind: decode` with `pipelines`.
     recording : path-like
-        EDF, BDF, GDF, BrainVision, EEGLAB or FIF.
+        EDF, BDF, GDF, BrainVision, EEGLAB, FIF or CSV.
     out : path-like
         The table to write.
     pipeline : str, optional
@@ -117,7 +119,8 @@ def apply_run(
     table = pd.DataFrame({"trial": trials.trial, "onset": trials.onset.round(6), "label": trials.label})
     table = add_probabilities(table, probability, ready.classes)
     write_text(out, table.to_csv(index=False))
-    return Applied(table, [*ready.lines, *score_lines(ready, table["label"].to_numpy(dtype=str), probability)])
+    said = forecast_lines(Run(run).facts, ready, probability)
+    return Applied(table, [*ready.lines, *said, *score_lines(ready, table["label"].to_numpy(dtype=str), probability)])
 
 
 def make_ready(
@@ -207,6 +210,44 @@ def add_probabilities(table: pd.DataFrame, probability: np.ndarray, classes: Seq
         table[f"probability_{name}"] = probability[:, index]
     table["predicted"] = np.array(classes)[probability.argmax(axis=1)]
     return table
+
+
+def forecast_lines(facts: Mapping[str, Any], ready: Ready, probability: np.ndarray) -> list[str]:
+    """Return how many decisions are likely to be right: as many as were among held-out trials that were as sure.
+
+    Each decision takes the share that was right in its bin of probability in the run; bins without a trial take the
+    share over all. The interval is that of the shares alone: that the recording is like those of the run is assumed.
+
+    Parameters
+    ----------
+    facts : dict
+        Of the run.
+    ready : Ready
+    probability : ndarray (n_trials, n_classes)
+    """
+    name, person = ready.fitted.settings.name, ready.new.subject
+    known = [one for one in facts["findings"]["trials"].get("calibration") or [] if one["pipeline"] == name]
+    mine = [one for one in known if one["subject"] == person] or known
+    if not mine or not len(probability):
+        return []
+    count, right = (np.sum([one[part] for one in mine], axis=0, dtype=float) for part in ("count", "right"))
+    edges = np.array(mine[0]["edges"])
+    of = np.clip(np.searchsorted(edges, probability.max(axis=1), side="right") - 1, 0, len(count) - 1)
+    whole = right.sum() / count.sum()
+    share = np.where(count > 0, right / np.maximum(count, 1), whole)
+    # One more of each kind keeps a bin in which all were right from being certain.
+    n = np.where(count > 0, count, count.sum()) + 2
+    smoothed = (share * (n - 2) + 1) / n
+    weight = np.bincount(of, minlength=len(count)) / len(of)
+    spread = 1.96 * float(np.sqrt(np.sum(weight**2 * smoothed * (1 - smoothed) / n)))
+    value = float(weight @ share)
+    scheme = next(one["label"] for one in facts["schemes"] if one["main"])
+    whose = f"of {person}" if mine[0]["subject"] == person else f"of {one_of([one['subject'] for one in mine])}"
+    low, high = max(0.0, value - spread), min(1.0, value + spread)
+    return [
+        f"forecast: {value:.2f} [{low:.2f}, {high:.2f}] of {len(of)} decisions right, as were those as sure among "
+        f"{int(count.sum())} held-out trials {whose} ({scheme})"
+    ]
 
 
 def score_lines(ready: Ready, label: np.ndarray, probability: np.ndarray) -> list[str]:

@@ -49,11 +49,7 @@ def check_dataset(dataset: Dataset, subjects: Sequence[str] | None = None) -> li
         if dataset.stimuli(subject).digest() != stimuli.digest():
             found.append("stimuli differ when they are read again")
         problems += [f"{subject}: {problem}" for problem in found]
-        facts.append(
-            f"{subject}: {responses.n_presentations} rows x {responses.n_targets} targets, "
-            f"{len(np.unique(responses.run))} runs, {len(stimuli)} {stimuli.modality} stimuli, "
-            f"{len(responses.rois)} ROIs, space {responses.space}"
-        )
+        facts.append(f"{subject}: {dataset.summary(subject)}")
         facts += [f"  {row}" for row in shortened(responses.account)]
         repeated = repeated_content(stimuli)
         if repeated is not None:

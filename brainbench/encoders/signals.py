@@ -92,7 +92,8 @@ class EegEncoder(NetworkEncoder):
             ]
         people = ", ".join(member.subject for member in self._members)
         n_trials = sum(len(member) for member in self._members)
-        files = len([path for path in self._dataset.files() if path.suffix in READERS])
+        tables = self._dataset.tables
+        files = len([path for path in self._dataset.files() if path.suffix in READERS and path not in tables])
         self.note = (
             "random weights, before any training"
             if self.untrained

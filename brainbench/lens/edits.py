@@ -118,13 +118,7 @@ def skip_control(block: int, seed: int) -> Change:
         return value
 
     def give(value: Tensor, now: Pass) -> Tensor:
-        import torch
-
-        rng = np.random.default_rng([seed, block, 61])
-        width = value.shape[-1]
-        order = torch.from_numpy(rng.permutation(width)).to(value.device)
-        sign = torch.from_numpy(rng.choice([-1.0, 1.0], width)).to(value)
-        return value - (value - now.memory["control", block])[..., order] * sign
+        return value - _turned(value - now.memory["control", block], [seed, block, 61])
 
     return Change(f"control {seed} of block {block}", (Step(block, "resid_pre", keep), Step(block, "resid_post", give)))
 
@@ -185,6 +179,26 @@ def erase(block: int, mean: Tensor, tokens: Callable[[Tensor], Tensor] | None = 
         return mean.to(value).where(chosen.unsqueeze(-1), value)
 
     return Change(f"erase before block {block}", (Step(block, "resid_pre", function),))
+
+
+def erase_control(block: int, mean: Tensor, seed: int) -> Change:
+    """Take from what a block is given as long a vector as erasing it takes, in another direction."""
+
+    def function(value: Tensor, now: Pass) -> Tensor:
+        taken = _turned(value - mean.to(value), [seed, block, 67])
+        return (value - taken).where(now.inside(value.shape[1]).unsqueeze(-1), value)
+
+    return Change(f"control {seed} before block {block}", (Step(block, "resid_pre", function),))
+
+
+def _turned(value: Tensor, seed: Sequence[int]) -> Tensor:
+    """Return vectors with their features exchanged and signs flipped: as long, and as various."""
+    import torch
+
+    rng = np.random.default_rng(list(seed))
+    width = value.shape[-1]
+    order = torch.from_numpy(rng.permutation(width)).to(value.device)
+    return value[..., order] * torch.from_numpy(rng.choice([-1.0, 1.0], width)).to(value)
 
 
 def ablate_heads(block: int, heads: Sequence[int], mean: Tensor | None = None) -> Change:

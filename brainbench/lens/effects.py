@@ -33,6 +33,9 @@ class Design:
     nuisance : ndarray (n_rows, n_nuisance), optional
     metric : str
         A metric of targets: ``pearson_r`` or ``r2``.
+    pooled : bool
+        Score the predictions of all folds together, where a fold is too small for a score of its own; else scores are
+        means over folds.
     """
 
     Y: np.ndarray
@@ -43,6 +46,7 @@ class Design:
     inner_groups: Sequence[np.ndarray | None] | None = None
     nuisance: np.ndarray | None = None
     metric: str = "pearson_r"
+    pooled: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,26 +89,36 @@ def effects(X: np.ndarray, edited: Sequence[np.ndarray], design: Design) -> Effe
         Under every edit.
     design : Design
     """
+    parts = [_predictions(X, edited, design, number) for number in range(len(design.folds))]
+    if design.pooled:
+        parts = [(np.concatenate([true for true, _ in parts]), np.concatenate([said for _, said in parts], axis=1))]
     rois = list(design.rois.values())
-    n_folds, n_edits = len(design.folds), len(edited)
-    scores = np.zeros((n_folds, 1 + 2 * n_edits, len(rois)))
-    for number, (_, test) in enumerate(design.folds):
-        whole = _fold(design, number, X)
-        tests = [whole.X_test]
-        for one in edited:
-            mixed = np.array(X, copy=True)
-            mixed[test] = one[test]
-            tests.append(_fold(design, number, mixed).X_test)
-        y_train, y_test = whole.responses(design.Y)
-        y_true = y_test - y_train.mean(axis=0)  # predictions are deviations from the training mean
-        whole.X_test = np.concatenate(tests)
-        predicted = whole.fit(design.Y).y_pred.reshape(len(tests), len(y_true), -1)
-        scores[number, : 1 + n_edits] = [_by_roi(y_true, y_pred, rois, design.metric) for y_pred in predicted]
-        for index, one in enumerate(edited):
-            result = _fold(design, number, one).fit(design.Y)
-            scores[number, 1 + n_edits + index] = _by_roi(result.y_true, result.y_pred, rois, design.metric)
-    mean = scores.mean(axis=0)
+    scores = [[_by_roi(y_true, y_pred, rois, design.metric) for y_pred in said] for y_true, said in parts]
+    mean = np.mean(scores, axis=0)
+    n_edits = len(edited)
     return Effects(mean[0], mean[1 : 1 + n_edits], mean[1 + n_edits :])
+
+
+def _predictions(
+    X: np.ndarray, edited: Sequence[np.ndarray], design: Design, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return measured test rows of a fold, and predicted ones ``(1 + 2 n_edits, n_test, n_targets)``.
+
+    Intact first, then with the head frozen under every edit, then refitted.
+    """
+    _, test = design.folds[number]
+    whole = _fold(design, number, X)
+    tests = [whole.X_test]
+    for one in edited:
+        mixed = np.array(X, copy=True)
+        mixed[test] = one[test]
+        tests.append(_fold(design, number, mixed).X_test)
+    y_train, y_test = whole.responses(design.Y)
+    y_true = y_test - y_train.mean(axis=0)  # predictions are deviations from the training mean
+    whole.X_test = np.concatenate(tests)
+    frozen = whole.fit(design.Y).y_pred.reshape(len(tests), *y_true.shape)
+    refitted = [_fold(design, number, one).fit(design.Y).y_pred for one in edited]
+    return y_true, np.concatenate([frozen, np.stack(refitted)]) if refitted else frozen
 
 
 def _fold(design: Design, number: int, features: np.ndarray) -> FoldDesign:

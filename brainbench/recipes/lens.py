@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -36,6 +36,17 @@ class Lens(Section):
     """Label of the stimuli (`category`) that `content` reads off every block."""
     words: list[str | int] = Field([], examples=[["rabbit", "cat"]])
     """Words, or numbers of classes, whose probability `content` reads off every block."""
+    edits: list[Literal["skip", "erase", "heads"]] = Field([], examples=[["skip"]])
+    """Edits of every block whose effect on regions is computed, with the head frozen and refitted: the block skipped,
+    its input erased, or each of its heads silenced. Every stimulus runs once an edit, and once a control."""
+    controls: int = Field(20, ge=0)
+    """Edits of the same kind and size, chosen at random, beside those of every block."""
+
+    @field_validator("edits")
+    @classmethod
+    def _edits_once(cls, value: list[str]) -> list[str]:
+        distinct_names(value, "edit")
+        return value
 
     @field_validator("diagnostics")
     @classmethod

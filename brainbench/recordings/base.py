@@ -285,12 +285,31 @@ class RecordingDataset(Dataset):
         joined = mne.concatenate_epochs(parts, on_mismatch="ignore", verbose="ERROR") if len(parts) > 1 else parts[0]
         return joined
 
+    def unfiltered(self, subject: str) -> tuple[list[np.ndarray], float]:
+        """Return every run of a subject before any filter, ``(n_channels, n_times)`` in volts, and their rate."""
+        with self._lock:
+            runs = self._recordings(subject)
+            return [one.raw.get_data() for one in runs], float(runs[0].raw.info["sfreq"])
+
     def trials(
         self, subject: str, band: Sequence[float] | None = None, span: tuple[float, float] | None = None, *,
         unfiltered: bool = False,
     ) -> Trials:  # fmt: skip
         """Return the trials of a subject as arrays; see `epochs`."""
         return as_trials(self.epochs(subject, band, span, unfiltered=unfiltered), subject)
+
+    def summary(self, subject: str) -> str:
+        """Return how many trials of which classes, channels and Hz; with `band_power` rows and targets."""
+        if self.settings.band_power is not None:
+            return super().summary(subject)
+        trials = self.trials(subject)
+        names, counts = np.unique(trials.label, return_counts=True)
+        each = ", ".join(f"{count} {name}" for name, count in zip(names, counts, strict=True))
+        runs = len(set(zip(trials.session.tolist(), trials.run.tolist(), strict=True)))
+        return (
+            f"{counted(len(trials), 'trial')} ({each}) of {counted(len(trials.ch_names), 'channel')} at "
+            f"{trials.sfreq:g} Hz, {counted(runs, 'run')}"
+        )
 
     def stimuli(self, subject: str) -> Stimuli:
         """Return the cues: one text per class, since nothing else of the stimuli is recorded.

@@ -26,7 +26,7 @@ IN_THE_FILES = ("annotations", "stim")
 
 
 class EegFolder(RecordingDataset):
-    """EDF, BDF, GDF, BrainVision, EEGLAB or FIF files below a folder."""
+    """EDF, BDF, GDF, BrainVision, EEGLAB, FIF or CSV files below a folder."""
 
     name = "eeg-folder"
     expected = "a table of recordings (recordings.csv, or `dataset.recordings`)"
@@ -68,8 +68,12 @@ class EegFolder(RecordingDataset):
     def files(self) -> list[Path]:  # noqa: D102
         own = self.own
         rows = self.table[self.table["subject"].isin(subjects_asked(self.subjects, own.subjects))]
-        tables = [self.root / own.recordings, *([] if self.events is None else [self.root / own.events])]
-        return [*tables, *[file for path in rows["path"] for file in files_of(self.root / path)]]
+        return [*self.tables, *[file for path in rows["path"] for file in files_of(self.root / path)]]
+
+    @property
+    def tables(self) -> list[Path]:
+        """Files that name recordings and events, and hold none."""
+        return [self.root / self.own.recordings, *([] if self.events is None else [self.root / self.own.events])]
 
     def recordings(self, subject: str) -> list[Recording]:  # noqa: D102
         rows = self.table[self.table["subject"] == subject]

@@ -21,6 +21,41 @@ _ROWS = {
 }
 
 
+LONGEST_S = 60.0
+"""Of a run's middle: so much says what a spectrum looks like."""
+HIGHEST_HZ = 120.0
+
+
+def densities(pieces: Sequence[np.ndarray], sfreq: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the power density of every channel by Welch's method in windows of 2 s, mean over pieces.
+
+    Parameters
+    ----------
+    pieces : sequence of ndarray (n_channels, n_times)
+        Volts.
+    sfreq : float
+        Hz.
+
+    Returns
+    -------
+    frequencies : ndarray (n_frequencies,)
+        Hz, from the second one on and up to `HIGHEST_HZ`: the first one holds the mean.
+    density : ndarray (n_channels, n_frequencies)
+        Volts squared per Hz.
+    """
+    from scipy.signal import welch
+
+    window = min(round(2 * sfreq), min(piece.shape[1] for piece in pieces))
+    longest = max(window, round(LONGEST_S * sfreq))
+    found = []
+    for piece in pieces:
+        start = max(0, (piece.shape[1] - longest) // 2)
+        frequencies, density = welch(piece[:, start : start + longest], sfreq, nperseg=window)
+        found.append(density)
+    kept = (frequencies > 0) & (frequencies <= HIGHEST_HZ)
+    return frequencies[kept], np.mean(found, axis=0)[:, kept]
+
+
 def log_band_power(X: np.ndarray, sfreq: float, bands: Sequence[Sequence[float]]) -> np.ndarray:
     """Return log10 of the power in bands, by multitaper spectra of each piece alone: no filter reaches beyond it.
 

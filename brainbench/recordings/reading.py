@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.remembered import file_state
 from brainbench.recordings.channels import listed
+from brainbench.recordings.formats.stamped import read_stamped
 from brainbench.recordings.matching import plain_name
 from brainbench.recordings.recording import counted
 from brainbench.recordings.units import header_text, mend_units
@@ -26,8 +27,9 @@ READERS = {
     ".vhdr": "read_raw_brainvision",
     ".set": "read_raw_eeglab",
     ".fif": "read_raw_fif",
+    ".csv": "",
 }
-"""File ending -> reader of `mne.io`."""
+"""File ending -> reader of `mne.io`; tables are read here."""
 
 _BIDS_KINDS = {
     "EEG": "eeg", "ECOG": "ecog", "SEEG": "seeg", "DBS": "dbs", "EOG": "eog", "VEOG": "eog", "HEOG": "eog",
@@ -71,11 +73,18 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            raw: mne.io.BaseRaw = getattr(mne.io, READERS[ending])(path, preload=True, verbose="WARNING")
-            said = [*mend_units(raw, path), *_slower_channels(raw, path)]
+            raw: mne.io.BaseRaw
+            said: list[str]
+            if READERS[ending]:
+                raw, said = getattr(mne.io, READERS[ending])(path, preload=True, verbose="WARNING"), []
+            else:
+                raw, said = read_stamped(path)
+            said = [*said, *mend_units(raw, path), *_slower_channels(raw, path)]
             table = channel_table(path)
         except MemoryError:
             raise UserError(f"{path}: does not fit into memory") from None
+        except UserError:
+            raise
         except Exception as error:  # readers raise whatever the damaged bytes lead them to
             _refuse_epochs(path, error)
             reason = str(error).strip().splitlines()

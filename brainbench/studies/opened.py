@@ -147,7 +147,8 @@ def open_all(recipe: AnyR, cache: Path) -> Opened[AnyR]:
 def _check_unseen(dataset: Dataset, encoder: Encoder) -> None:
     """Refuse an encoder that was trained on the recordings it is shown."""
     trained_on = set(encoder.weight_files())
-    shared = [path for path in dataset.files() if path in trained_on and path.suffix in READERS]
+    held = [path for path in dataset.files() if path not in dataset.tables]
+    shared = [path for path in held if path in trained_on and path.suffix in READERS]
     if shared:
         raise UserError(
             f"encoder '{encoder.name}' is trained on recordings that are its stimuli too, such as {shared[0].name}: "

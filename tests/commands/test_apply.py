@@ -148,6 +148,17 @@ def test_a_new_person_gets_a_decoder_of_everybody(tmp_path, simulated):
     done = apply_run(simulated.path, path, out=tmp_path / "p.csv", events=events)
     assert "44 trials of s1, s2" in said_of(done)
     assert np.mean(done.table["label"] == done.table["predicted"]) > 0.8
+    counted = [one for one in simulated.facts["findings"]["trials"]["calibration"] if one["pipeline"] == "csp"]
+    edges, n = np.array(counted[0]["edges"]), np.sum([one["count"] for one in counted], axis=0)
+    shares = np.sum([one["right"] for one in counted], axis=0) / np.maximum(n, 1)
+    sure = done.table[["probability_left", "probability_right"]].max(axis=1)
+    bins = [min(int(np.searchsorted(edges, one, side="right")) - 1, len(n) - 1) for one in sure]
+    expected = np.mean([shares[place] if n[place] else np.nan for place in bins])
+    line = next(line for line in done.lines if line.startswith("forecast: "))
+    assert np.isnan(expected) or line.startswith(f"forecast: {expected:.2f} [")
+    assert f"of {len(sure)} decisions right" in line and f"among {n.sum()} held-out trials of s1, s2" in line
+    (signal, _) = simulated.facts["findings"]["signal"]
+    assert signal["subject"] == "s1" and len(signal["power"]) == len(signal["channels"])
     bare = pd.read_csv(events)[["onset"]]
     bare.to_csv(events, index=False)
     unlabelled = apply_run(simulated.path, path, out=tmp_path / "p.csv", events=events)

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import brainbench as bb
@@ -11,6 +12,7 @@ from brainbench.lens.diagnostics.attention import NO_SENSORS
 from brainbench.lens.diagnostics.content import NO_LABELS
 from brainbench.lens.diagnostics.units import FEW_TOKENS, SMOOTH
 from brainbench.recipes.reader import parse_recipe
+from brainbench.studies.encode.edits import NO_STREAM
 from brainbench.studies.inside import LensStudy
 
 NAMES = ["stream", "attention", "units", "content"]
@@ -28,7 +30,7 @@ dataset:
   rois: [{roi: stripes, prefers: stripes, n_voxels: 4}]
 folds: {n_splits: 2}
 encoders:
-  - {name: vit, family: image, model: test_vit, weights: random, image_size: 32, layers: ["blocks.0", "blocks.5"]}
+  - {name: vit, family: image, model: test_vit, weights: random, image_size: 32, layers: ["blocks.4", "blocks.5"]}
   - {name: resnet, family: image, model: resnet18, weights: random, image_size: 32, layers: [layer1]}
   - {name: pixels, family: pixels, image_size: 8}
 head: {n_alphas: 3, inner_folds: 2}
@@ -122,3 +124,55 @@ def test_an_encoder_of_several_networks_is_left_out_with_its_reason():
     several = SimpleNamespace(encoder=EegEncoder.__new__(EegEncoder), settings=SimpleNamespace(shuffle=False))
     study = LensStudy(SimpleNamespace(encoders=[several]), SimpleNamespace(diagnostics=["stream"], stimuli=4))
     assert study.units == [] and "a network for every set of people" in study.looks[0].reason
+
+
+def test_edits_are_units_and_stand_beside_their_controls(run):
+    folder = run.path.parent
+    places = {"out": folder / "edits", "cache": folder / "cache"}
+    overrides = ["lens.edits=[skip,heads,erase]", "lens.controls=3", "lens.diagnostics=[stream]",
+                 "significance.n_permutations=0", "bootstrap.n_draws=0"]  # fmt: skip
+    assert bb.plan(folder / "recipe.yaml", overrides=overrides, **places).units["edits"] == (18, 18)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", lambda figure, buffer, **_: buffer.write(b"drawn"))
+        done = bb.run(folder / "recipe.yaml", overrides=overrides, **places)
+    assert bb.plan(folder / "recipe.yaml", overrides=overrides, **places).units["edits"] == (18, 0)
+    other = bb.plan(folder / "recipe.yaml", overrides=[*overrides, "lens.controls=2"], **places).units["edits"]
+    assert other == (18, 18)
+    found = done.facts["findings"]["edits"]
+    assert found["rois"] == ["stripes"] and found["controls"] == 3 and found["people"] == 1
+    skip, heads, erase, *rest = found["shown"]
+    assert [one["edit"] for one in (skip, heads, erase)] == ["skip", "heads", "erase"]
+    assert [(one["encoder"], one["reason"]) for one in rest] == [("resnet", NO_STREAM)] * 3
+    assert len(skip["rows"]) == len(erase["rows"]) == 12 and len(heads["rows"]) == 12 * 2  # blocks x ways (x heads)
+    last = run.scores.query("encoder == 'vit' and layer == 'blocks.5' and fold == 'all' and metric == 'pearson_r'")
+    for row in skip["rows"]:
+        assert row["n"] == 3 and row["low"] <= row["mean"] <= row["high"] and 0.25 <= row["p"] <= row["q"] <= 1
+        assert row["intact"] == pytest.approx(last["value"].iloc[0], abs=1e-4)
+    assert all(row["n"] == 1 for row in heads["rows"])
+    # Without the last block, and fitted again, the last layer scores as the one before it.
+    again = next(row for row in skip["rows"] if (row["block"], row["way"]) == (5, "refitted"))
+    before = run.scores.query("encoder == 'vit' and layer == 'blocks.4' and fold == 'all' and metric == 'pearson_r'")
+    assert again["intact"] - again["lost"] == pytest.approx(before["value"].iloc[0], abs=1e-4)
+    page = done.report.read_text()
+    section = page[page.index('<h2 id="when-the-networks-are-changed"') :]
+    section = section[: section.index("</section>")]
+    assert "stripes: of" in section and "most is lost with block" in section and "with the head fitted again" in section
+    assert "Nothing: the sites of its blocks are not known" in section
+    # Features under edits are dropped: nothing but scores of regions is kept.
+    kept = [unit for unit in (folder / "edits" / "units").iterdir() if "frozen" in np.load(unit)]
+    assert len(kept) == 18 and all(unit.stat().st_size < 20_000 for unit in kept)
+
+
+def test_edits_that_run_beside_one_another_do_not_meet(run, tmp_path, monkeypatch):
+    """A network is another one while it is edited: units in threads of one process take turns."""
+    monkeypatch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
+    overrides = ["lens.edits=[skip]", "lens.controls=2", "lens.diagnostics=[stream]", "significance.n_permutations=0",
+                 "bootstrap.n_draws=0"]  # fmt: skip
+    alone, beside = (
+        bb.run(
+            run.path.parent / "recipe.yaml", overrides=[*overrides, f"execution.jobs={jobs}"], cache=tmp_path / "cache",
+            out=tmp_path / str(jobs),
+        ).facts["findings"]["edits"]["shown"]
+        for jobs in (1, 4)
+    )  # fmt: skip
+    assert alone == beside

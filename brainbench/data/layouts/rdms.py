@@ -67,6 +67,11 @@ class Rdms(Dataset):
         """Return the stimuli, the same for everyone."""
         return self._table.stimuli
 
+    def summary(self, subject: str) -> str:
+        """Return how many distances of how many stimuli, in which regions."""
+        n, regions = len(self._table.stimuli), list(self._known[subject])
+        return f"{n * (n - 1) // 2} distances of {n} {self.settings.modality} stimuli in {', '.join(regions)}"
+
     def responses(self, subject: str) -> Responses:
         """Return the square RDMs of a participant, one region beside the other."""
         regions, n = self._known[subject], len(self._table.stimuli)

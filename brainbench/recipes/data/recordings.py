@@ -153,7 +153,7 @@ class MoabbSettings(RecordingSettings):
 
 
 class EegFolderSettings(RecordingSettings):
-    """The user's own recordings (EDF, BDF, GDF, BrainVision, EEGLAB, FIF) with a table of events."""
+    """The user's own recordings (EDF, BDF, GDF, BrainVision, EEGLAB, FIF, CSV) with a table of events."""
 
     built_by = "brainbench.recordings.eeg_folder:EegFolder"
     example = {"subjects": ["01", "02"]}

@@ -59,3 +59,38 @@ def against_depth(
         ax.legend()
         clean(ax)
     return figure
+
+
+def edits_over_depth(
+    panels: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], axis: str, mark: str = ""
+) -> Figure:
+    """Draw what every region loses under an edit of every block: a panel a region, frozen and refitted, with controls.
+
+    Parameters
+    ----------
+    panels : mapping of region to mapping of {frozen, refitted} to rows
+        Rows of ``block``, ``lost`` and, where there are controls, ``low`` and ``high``.
+    axis : str
+        What is lost.
+    """
+    n_columns = min(len(panels), ABREAST)
+    n_rows = -(-len(panels) // n_columns)
+    figure = new_figure(3.2 * n_columns + 0.3, 2.6 * n_rows + 0.3, mark)
+    axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).flatten()
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    for ax, (roi, ways) in zip(axes, panels.items(), strict=False):
+        for index, (way, rows) in enumerate(ways.items()):
+            blocks, colour = [row["block"] for row in rows], COLOURS[index]
+            if all("low" in row for row in rows):
+                ax.fill_between(blocks, [row["low"] for row in rows], [row["high"] for row in rows], color=colour,
+                                alpha=0.16, linewidth=0, label=f"controls, {way}")  # fmt: skip
+            ax.plot(blocks, [row["lost"] for row in rows], f"{MARKERS[index]}-", color=colour, markersize=3.2,
+                    linewidth=1.3, label=way)  # fmt: skip
+        ax.axhline(0, color=RULE, linewidth=0.8, zorder=0)
+        ax.set_title(roi, loc="left")
+        ax.set_xlabel("block")
+        ax.set_ylabel(axis)
+        clean(ax)
+    axes[0].legend()
+    return figure

@@ -17,6 +17,39 @@ if TYPE_CHECKING:
 MARKERS = "osD^vPX*<>"
 
 
+def spectra(people: Sequence[dict[str, Any]], mark: str = "") -> Figure:
+    """Draw power spectra before and after filtering, a panel per participant: median and 10 to 90 % over channels.
+
+    Parameters
+    ----------
+    people : sequence of {subject, frequencies, before, filtered_frequencies, filtered, band}
+    """
+    columns = min(3, len(people))
+    lines = -(-len(people) // columns)
+    figure = new_figure(3.0 * columns + 0.4, 2.2 * lines + 0.5, mark)
+    panels = np.ravel(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False))
+    for axes, one in zip(panels, people, strict=False):
+        parts = (("before", "frequencies", LINE), ("filtered", "filtered_frequencies", COLOURS[0]))
+        for name, at, colour in parts:
+            low, middle, high = np.array(one[name])
+            axes.fill_between(one[at], low, high, color=colour, alpha=0.18, linewidth=0)
+            axes.plot(one[at], middle, color=colour, linewidth=1.3)
+        for edge in one["band"] or []:
+            axes.axvline(edge, color=LINE, linewidth=0.9, linestyle="--", zorder=0)
+        axes.set_title(one["subject"])
+        clean(axes)
+    for axes in panels[len(people) :]:
+        axes.set_visible(False)
+    # What a filter leaves of its stop band is of no interest: 60 decibels below the highest line are drawn.
+    top = max(float(np.max(one["before"])) for one in people)
+    lowest = min(float(np.min(one["before"])) for one in people)
+    panels[0].set_ylim(max(lowest - 15, top - 80), top + 4)
+    for axes in panels[max(0, len(people) - columns) : len(people)]:
+        axes.set_xlabel("Hz")
+    figure.supylabel("dB of µV² per Hz", fontsize=9)
+    return figure
+
+
 def accuracies(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark: str = "") -> Figure:
     """Draw accuracy per participant and pipeline with intervals; filled marks q < .05, grey is the chance band.
 
@@ -139,8 +172,9 @@ def by_window(
     for axes in panels[len(subjects) :]:
         axes.set_visible(False)
     panels[0].set_ylim(*_accuracy_limits(chance))
-    figure.supylabel("accuracy")
-    figure.supxlabel("middle of the window, seconds after the event")
+    for axes in panels[max(0, len(subjects) - columns) : len(subjects)]:
+        axes.set_xlabel("middle of the window, s")
+    figure.supylabel("accuracy", fontsize=9)
     return figure
 
 

@@ -64,16 +64,19 @@ class Features:
         if entry.encoder is None:
             return self._recorded(entry)
         if self.responses.continuous is None:
-            assert self.responses.stimulus is not None
-            return self.stored(name, layer)[self.responses.stimulus]
-        return self.opened.in_time.get(self.digest(name, layer), lambda: self._in_time(self.stored(name, layer)))
+            return self.placed(self.stored(name, layer))
+        return self.opened.in_time.get(self.digest(name, layer), lambda: self.placed(self.stored(name, layer)))
 
-    def _in_time(self, features: np.ndarray) -> np.ndarray:
-        """Return features of a story at the times of the volumes."""
+    def placed(self, features: np.ndarray) -> np.ndarray:
+        """Return features of stimuli ``(n_stimuli, n_features)`` a row a presentation, or at the times of volumes."""
         from brainbench.features.timing import to_rows
 
-        continuous, timing = self.responses.continuous, self._timing
-        assert self.stimuli.onset is not None and continuous is not None
+        continuous = self.responses.continuous
+        if continuous is None:
+            assert self.responses.stimulus is not None
+            return features[self.responses.stimulus]
+        timing = self._timing
+        assert self.stimuli.onset is not None
         return to_rows(
             features,
             self.stimuli.onset,

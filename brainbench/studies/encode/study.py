@@ -25,6 +25,7 @@ from brainbench.studies.cases.labels import Reading, plan_readings, report_readi
 from brainbench.studies.cases.rows import GROUP, group_responses
 from brainbench.studies.encode.claims import encoding_answer, encoding_claims
 from brainbench.studies.encode.designs import MOST_BYTES, KeptDesigns, designs_bytes
+from brainbench.studies.encode.edits import EditStudy
 from brainbench.studies.encode.fits import (
     Cell,
     Fits,
@@ -162,6 +163,14 @@ class EncodeStudy(Study[EncodeRecipe]):
         settings = self.recipe.lens
         return None if settings is None else LensStudy(self.opened, settings)
 
+    @cached_property
+    def edits(self) -> EditStudy | None:
+        """Effects of edits of the networks."""
+        settings = self.recipe.lens
+        if settings is None or not settings.edits:
+            return None
+        return EditStudy(self.opened, settings, [case for case in self.cases if self._is_main(case)])
+
     def _is_main(self, case: Case) -> bool:
         return case.rows.scheme.label == self.recipe.schemes[0].label
 
@@ -206,6 +215,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         yield Stage("unseen stimuli (2 vs 2)", [cell.unit for cell in unseen])
         yield Stage("decode", [unit for reading in self.readings for _, unit in reading.tasks])
         yield Stage("lens", [] if self.lens is None else self.lens.units)
+        yield Stage("edits", [] if self.edits is None else self.edits.units)
 
     @staticmethod
     def _by_layer(fits: Sequence[LayerFits], units: Sequence[U]) -> list[U]:
@@ -251,6 +261,8 @@ class EncodeStudy(Study[EncodeRecipe]):
             report_readings(recipe, runner, outcome, self.readings)
         if self.lens is not None:
             self.lens.report(runner, outcome)
+        if self.edits is not None:
+            outcome.findings["edits"] = self.edits.findings(runner)
 
     def _read(self, unit: Unit | None) -> Mapping[str, np.ndarray]:
         return {} if unit is None else self.runner.read([unit])[0]

@@ -198,6 +198,23 @@ def _add_difference(outcome: Outcome, subject: str, scheme: str, pipeline: str, 
     )  # fmt: skip
 
 
+def _signal_facts(member: Member, recipe: TrialsRecipe) -> dict[str, Any]:
+    """Return what the report shows of a participant's signal."""
+    signal, info = member.signal, member.info
+    return {
+        "subject": member.subject,
+        "sfreq": float(info["sfreq"]),
+        "band": recipe.dataset.model_dump().get("band"),
+        "channels": list(info["ch_names"]),
+        "positions": None if member.positions is None else np.round(member.positions, 5).tolist(),
+        "frequencies": signal.frequencies.round(2).tolist(),
+        "before": signal.before.round(1).tolist(),
+        "filtered_frequencies": signal.filtered_frequencies.round(2).tolist(),
+        "filtered": signal.filtered.round(1).tolist(),
+        "power": signal.power.round(1).tolist(),
+    }
+
+
 def note_trials(
     outcome: Outcome, recipe: TrialsRecipe, dataset: RecordingDataset, members: list[Member], cases: list[Case]
 ) -> None:
@@ -221,6 +238,7 @@ def note_trials(
                 "notes": [f"{info['sfreq']:g} Hz, {member.tmin:g} to {end:g} s after the event"],
             }
         )
+        outcome.note("signal", _signal_facts(member, recipe))
         if counts.max() > 2 * counts.min():
             shares = ", ".join(f"{name} {count}" for name, count in zip(labels, counts, strict=True))
             outcome.warn(f"{member.subject}: classes are unbalanced ({shares}): read balanced accuracy")

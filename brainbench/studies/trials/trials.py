@@ -28,8 +28,34 @@ from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import PIPELINES, Evaluation, PipelineSettings
 from brainbench.recordings.base import RecordingDataset, compare_montage
 from brainbench.recordings.matching import check_amplitudes, spread
+from brainbench.recordings.power import densities
 from brainbench.recordings.reading import READERS
+from brainbench.recordings.recording import Trials
 from brainbench.studies.opened import Opened
+
+MOST_TRIALS = 60
+"""Of a subject, evenly spread: so many say what filtered spectra look like."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Power densities before and after filtering, in decibels of microvolts squared per Hz (of fT for magnetometers).
+
+    Attributes
+    ----------
+    frequencies, filtered_frequencies : ndarray (n_frequencies,)
+        Hz: of runs, and of trials.
+    before, filtered : ndarray (3, n_frequencies)
+        10th, 50th and 90th percentile over channels: of runs as they were recorded, and of trials.
+    power : ndarray (n_channels,)
+        Of the trials: variance in decibels.
+    """
+
+    frequencies: np.ndarray
+    before: np.ndarray
+    filtered_frequencies: np.ndarray
+    filtered: np.ndarray
+    power: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -45,6 +71,7 @@ class Member:
     digest: str
     spread: float
     """Median over channels of the standard deviation, in volts."""
+    signal: Signal
 
 
 @dataclass(frozen=True)
@@ -184,7 +211,8 @@ def check_pipelines(opened: Opened[TrialsRecipe], members: Sequence[Member]) -> 
 def _check_unseen(decoder: TrialDecoder, dataset: Dataset) -> None:
     """Refuse a network that has learned from the recordings that it is tested on, labels or not."""
     learned = set(decoder.weight_files())
-    shared = [path for path in dataset.files() if path in learned and path.suffix in READERS]
+    held = [path for path in dataset.files() if path not in dataset.tables]
+    shared = [path for path in held if path in learned and path.suffix in READERS]
     if shared:
         raise UserError(
             f"its network learned from recordings that are decoded here, such as {shared[0].name}",
@@ -226,8 +254,27 @@ def open_member(opened: Opened[TrialsRecipe], subject: str) -> Member:
         {"trials": trials.digest(), "filter": opened.recipe.dataset.model_dump(exclude={"root", "subjects"})}
     )
     return Member(
-        subject, rows, trials.info, trials.X.shape[-1], trials.tmin, trials.positions(), found, spread(trials.X)
-    )
+        subject, rows, trials.info, trials.X.shape[-1], trials.tmin, trials.positions(), found, spread(trials.X),
+        _signal(recordings_of(opened), subject, trials),
+    )  # fmt: skip
+
+
+def _signal(dataset: RecordingDataset, subject: str, trials: Trials) -> Signal:
+    """Return the spectra of a subject's runs and of its trials."""
+    runs, rate = dataset.unfiltered(subject)
+    frequencies, before = densities(runs, rate)
+    step = max(1, len(trials) // MOST_TRIALS)
+    own, filtered = densities(list(trials.X[::step]), trials.sfreq)
+
+    def decibels(density: np.ndarray) -> np.ndarray:
+        found: np.ndarray = 10 * np.log10(np.maximum(density * 1e12, 1e-12))
+        return found
+
+    percentiles = (10, 50, 90)
+    return Signal(
+        frequencies, np.percentile(decibels(before), percentiles, axis=0), own,
+        np.percentile(decibels(filtered), percentiles, axis=0), decibels(trials.X.var(axis=-1).mean(axis=0)),
+    )  # fmt: skip
 
 
 def _cases(evaluation: Evaluation, members: Sequence[Member], recipe: TrialsRecipe) -> list[Case]:

@@ -1,0 +1,1 @@
+"""Formats of recordings that MNE does not read."""

@@ -1,0 +1,236 @@
+"""Effects of edits of the encoders' networks on regions: frozen and refitted, block by block, beside controls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainbench.evaluation.family import fdr
+from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.recipes.lens import Lens
+from brainbench.runs.engines import Runner
+from brainbench.runs.units import Unit
+from brainbench.studies.cases.case import Case
+from brainbench.studies.cases.rows import GROUP
+from brainbench.studies.encode.fits import fold_settings
+from brainbench.studies.inside import NO_NETWORK, SEVERAL_NETWORKS
+from brainbench.studies.opened import Opened, OpenEncoder
+
+if TYPE_CHECKING:
+    from brainbench.encoders.network import NetworkEncoder
+    from brainbench.lens.edits import Change
+
+VERSION = 1
+"""Raised when effects of earlier runs would come out otherwise."""
+IN_WINDOWS = (
+    "it reads a story, or a sound, in long windows: edits need every stimulus to be read by itself (`context: N`)"
+)
+NO_STREAM = "the sites of its blocks are not known: that all of them share one stream is not either"
+TARGET_METRICS = ("pearson_r", "r2", "explained_variance")
+
+
+@dataclass(frozen=True)
+class Edited:
+    """One kind of edit of one encoder: a unit a block, or why there is none."""
+
+    encoder: OpenEncoder
+    kind: str
+    units: list[Unit]
+    reason: str = ""
+
+
+class EditStudy:
+    """The `edits` of a recipe's `lens`.
+
+    Parameters
+    ----------
+    opened : Opened
+    settings : Lens
+    cases : sequence of Case
+        Of the main scheme; the mean over participants is none of them.
+    """
+
+    def __init__(self, opened: Opened[EncodeRecipe], settings: Lens, cases: Sequence[Case]) -> None:
+        self.opened, self.settings = opened, settings
+        self._networks = threading.Lock()  # a network is another one while it is edited: one unit at a time
+        self.cases = [case for case in cases if case.rows.subject != GROUP]
+        lead = opened.recipe.metrics[0]
+        self.metric = lead if lead in TARGET_METRICS else TARGET_METRICS[0]
+
+    @cached_property
+    def edited(self) -> list[Edited]:
+        """Every kind of edit of every model."""
+        return [
+            self._edited(entry, kind)
+            for entry in self.opened.encoders
+            if entry.is_model
+            for kind in self.settings.edits
+        ]
+
+    @property
+    def units(self) -> list[Unit]:
+        """The units of all."""
+        return [unit for one in self.edited for unit in one.units]
+
+    @cached_property
+    def rois(self) -> list[str]:
+        """Regions that every participant has."""
+        first = list(self.cases[0].responses.rois)
+        return [roi for roi in first if all(roi in case.responses.rois for case in self.cases)]
+
+    def _edited(self, entry: OpenEncoder, kind: str) -> Edited:
+        from brainbench.encoders.network import NetworkEncoder
+
+        encoder = entry.encoder
+        if entry.settings.shuffle or not isinstance(encoder, NetworkEncoder):
+            return Edited(entry, kind, [], NO_NETWORK)
+        if not hasattr(encoder, "network"):
+            return Edited(entry, kind, [], SEVERAL_NETWORKS)
+        modality = self.cases[0].features.stimuli.modality
+        if modality == "sound" or (modality == "word" and getattr(entry.settings, "context", None) == "stream"):
+            return Edited(entry, kind, [], IN_WINDOWS)
+        if heads_of(encoder) == 0:
+            return Edited(entry, kind, [], NO_STREAM)
+        return Edited(entry, kind, [self._unit(entry, kind, block) for block in range(len(encoder.taps) - 1)])
+
+    def _unit(self, entry: OpenEncoder, kind: str, block: int) -> Unit:
+        recipe = self.opened.recipe
+        encoder: Any = entry.encoder
+        key = {
+            "version": VERSION,
+            "encoder": encoder.digest(),
+            "device": encoder.device.split(":")[0],
+            "pool": entry.settings.pool,
+            "edit": [kind, block, self.settings.controls, recipe.seed],
+            "metric": self.metric,
+            "nuisance": recipe.timing.regress_nuisance,
+            "cases": [
+                [
+                    case.rows.digest, case.features.digest(entry.name, entry.layers[-1].name),
+                    {**vars(fold_settings(recipe, case)), "alphas": list(fold_settings(recipe, case).alphas)},
+                    [test.tolist() for _, test in case.split.folds],
+                ]
+                for case in self.cases
+            ],
+        }  # fmt: skip
+        return Unit("edits", f"{entry.name}, {kind}, block {block}", key, lambda: self._compute(entry, kind, block))
+
+    def _compute(self, entry: OpenEncoder, kind: str, block: int) -> dict[str, np.ndarray]:
+        """Return scores of regions ``(n_cases, n_edits, n_rois)``; features under edits are dropped."""
+        from brainbench.lens.effects import effects
+        from brainbench.lens.running import edited
+
+        encoder: Any = entry.encoder
+        seed, n_controls = self.opened.recipe.seed, self.settings.controls
+        made: dict[str, tuple[list[np.ndarray], int]] = {}
+        clean, frozen, refitted = [], [], []
+        n_real = 0
+        for case in self.cases:
+            stimuli = case.features.stimuli
+            if stimuli.digest() not in made:
+                rows = encoder.order(stimuli).tolist()
+                with self._networks:
+                    real, controls = changes(encoder, stimuli, kind, block, n_controls, seed)
+                    whole, changed = edited(
+                        encoder, stimuli, rows, [*real, *controls], encoder.taps[-1].name, entry.settings.pool
+                    )
+                back = np.argsort(rows)
+                made = {stimuli.digest(): ([whole[back], *changed[:, back]], len(real))}
+            features, n_real = made[stimuli.digest()]
+            placed = [case.features.placed(values)[case.rows.first] for values in features]
+            found = effects(placed[0], placed[1:], self._design(case))
+            clean.append(found.clean)
+            frozen.append(found.frozen)
+            refitted.append(found.refitted)
+        return {
+            "clean": np.stack(clean), "frozen": np.stack(frozen), "refitted": np.stack(refitted),
+            "n_real": np.array(n_real),
+        }  # fmt: skip
+
+    def _design(self, case: Case) -> Any:
+        from brainbench.lens.effects import Design
+
+        recipe = self.opened.recipe
+        return Design(
+            case.rows.Y, case.split.folds, fold_settings(recipe, case),
+            {roi: np.asarray(case.responses.rois[roi]) for roi in self.rois}, case.rows.run,
+            [case.split.inner_groups(train) for train, _ in case.split.folds],
+            case.rows.nuisance if recipe.timing.regress_nuisance else None, self.metric,
+            pooled=case.split.over == "pooled",
+        )  # fmt: skip
+
+    # What was found --------------------------------------------------------------------------------------------------
+
+    def findings(self, runner: Runner) -> dict[str, Any]:
+        """Return what the report shows: means over participants, bands of controls, and q over blocks and regions."""
+        return {
+            "metric": self.metric,
+            "controls": self.settings.controls,
+            "rois": self.rois,
+            "people": len(self.cases),
+            "shown": [self._shown(one, runner) for one in self.edited],
+        }
+
+    def _shown(self, one: Edited, runner: Runner) -> dict[str, Any]:
+        from brainbench.lens.effects import band
+
+        shown: dict[str, Any] = {"encoder": one.encoder.name, "untrained": one.encoder.untrained, "edit": one.kind}
+        if not one.units:
+            return shown | {"reason": one.reason, "rows": []}
+        rows: list[dict[str, Any]] = []
+        for block, arrays in enumerate(runner.read(one.units)):
+            n_real = int(arrays["n_real"])
+            intact = arrays["clean"].mean(axis=0)
+            for way in ("frozen", "refitted"):
+                lost = (arrays["clean"][:, None] - arrays[way]).mean(axis=0)
+                for index in range(n_real):
+                    for region, roi in enumerate(self.rois):
+                        row: dict[str, Any] = {"block": block, "roi": roi, "way": way}
+                        row["head"] = index if one.kind == "heads" else None
+                        row |= {"intact": float(intact[region]), "lost": float(lost[index, region])}
+                        others = lost[n_real:, region]
+                        if one.kind == "heads":  # the other heads of the block are the controls
+                            others = np.delete(lost[:n_real, region], index)
+                        if len(others):
+                            row |= vars(band(row["lost"], others))
+                        rows.append(row)
+        q = fdr(np.array([row.get("p", np.nan) for row in rows]))
+        for row, value in zip(rows, q, strict=True):
+            row["q"] = None if np.isnan(value) else float(value)
+        return shown | {"reason": "", "rows": rows}
+
+
+def heads_of(encoder: NetworkEncoder) -> int:
+    """Return how many heads a block's attention has, or 0 where that is not known."""
+    from brainbench.core.errors import UserError
+
+    try:
+        return encoder.site(0, "z").n_heads
+    except UserError:
+        return 0
+
+
+def changes(
+    encoder: NetworkEncoder, stimuli: Any, kind: str, block: int, n_controls: int, seed: int
+) -> tuple[list[Change], list[Change]]:
+    """Return the edits of a block, and edits of the same size chosen at random.
+
+    Erased input is held against the input with as long a vector taken away; every head against the others of its block.
+    """
+    from brainbench.lens import edits
+    from brainbench.lens.running import means
+
+    rows = range(len(stimuli))
+    if kind == "heads":
+        mean = means(encoder, stimuli, rows, [(block, "z")])[block, "z"]
+        return [edits.ablate_heads(block, [head], mean) for head in range(heads_of(encoder))], []
+    if kind == "erase":
+        mean = means(encoder, stimuli, rows, [(block, "resid_pre")])[block, "resid_pre"]
+        draws = [edits.erase_control(block, mean, seed * 1000 + draw) for draw in range(n_controls)]
+        return [edits.erase(block, mean)], draws
+    return [edits.skip(block)], [edits.skip_control(block, seed * 1000 + draw) for draw in range(n_controls)]

@@ -1,0 +1,100 @@
+"""Recordings in tables: time stamps, channels, a marker column; and spectra of what is read."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from brainbench.core.errors import UserError
+from brainbench.data.base import Context
+from brainbench.recipes.datasets import DATASETS, dataset_settings
+from brainbench.recordings.power import densities
+from brainbench.recordings.reading import read_raw
+
+mne = pytest.importorskip("mne")
+SFREQ = 125.0
+
+
+def table(n=2000, seed=0):
+    """Return 16 s of three channels in microvolts; a marker every two seconds is held for three rows."""
+    rng = np.random.default_rng(seed)
+    found = pd.DataFrame(rng.normal(0, 10, (n, 3)), columns=["C3", "Cz", "C4"])
+    found.insert(0, "Time", 100 + np.arange(n) / SFREQ)
+    found["Marker"] = ""
+    for count, start in enumerate(range(100, n - 250, 250)):
+        found.loc[start : start + 2, "Marker"] = ("left", "right")[count % 2]
+    return found
+
+
+def test_a_table_is_read_with_its_rate_its_channels_and_its_markers(tmp_path):
+    rows = table()
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    raw, said = read_raw(tmp_path / "a.csv")
+    assert raw.ch_names == ["C3", "Cz", "C4"] and raw.info["sfreq"] == SFREQ and said == [
+        "125 samples per second by its time stamps"
+    ]  # fmt: skip
+    np.testing.assert_allclose(raw.get_data(), rows[["C3", "Cz", "C4"]].to_numpy().T)
+    assert raw.annotations.description.tolist() == ["left", "right"] * 3 + ["left"]
+    np.testing.assert_allclose(raw.annotations.onset, np.arange(100, 1750, 250) / SFREQ)
+
+
+def test_a_folder_of_tables_gives_trials(tmp_path):
+    rows = table()
+    for place in (1, 2):
+        rows.assign(C3=rows["C3"] * place).to_csv(tmp_path / f"r{place}.csv", index=False, sep=";")
+    runs = pd.DataFrame({"path": ["r1.csv", "r2.csv"], "subject": "s1", "run": ["1", "2"]})
+    runs.to_csv(tmp_path / "recordings.csv", index=False)
+    settings = {"name": "eeg-folder", "events": "annotations", "unit": "microvolt", "tmin": 0.0, "tmax": 1.0}
+    settings = dataset_settings({**settings, "band": None, "repeated_trials": "keep"})
+    dataset = DATASETS.builder("eeg-folder").open(settings, tmp_path, Context())
+    trials = dataset.trials("s1")
+    assert trials.X.shape == (14, 3, 126)
+    np.testing.assert_allclose(trials.X[0, 1], 1e-6 * rows["Cz"].to_numpy()[100:226], atol=1e-12)
+    assert dataset.summary("s1") == "14 trials (8 left, 6 right) of 3 channels at 125 Hz, 2 runs"
+    assert dataset.tables == [tmp_path / "recordings.csv"] and len(dataset.files()) == 3
+
+
+def test_jitter_is_said_and_its_samples_are_taken_as_regular(tmp_path):
+    rows = table()
+    rows["Time"] += np.random.default_rng(1).uniform(0, 0.3 / SFREQ, len(rows))
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    raw, said = read_raw(tmp_path / "a.csv")
+    assert raw.info["sfreq"] == SFREQ and "ms from regular ones" in said[1]
+
+
+def gone(rows):
+    return rows.drop(index=range(500, 520))
+
+
+def word(rows):
+    return rows.astype({"Cz": object}).assign(Cz=["x" if place == 7 else one for place, one in enumerate(rows["Cz"])])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (gone, r"0.168 s lie before row 501 below the header, .*: samples are missing \(1 times\)"),
+        (word, "row 8 below the header: 'x' in column 'Cz' is no number"),
+        (lambda rows: rows.drop(columns="Time"), "no column of time stamps among"),
+        (lambda rows: rows.assign(Time=1000 * rows["Time"]), "time stamps rise by 8 a row.*\n.*divide milliseconds"),
+        (lambda rows: rows.assign(Time=-rows["Time"]), "row 2 below the header: time stamps do not rise"),
+        (lambda rows: rows[["Time", "Marker"]], "no column is a channel"),
+        (lambda rows: rows.assign(event=""), "two columns may hold markers: marker and event"),
+        (lambda rows: rows.assign(Cz=["nan", *rows["Cz"][1:]]), "row 1 .*not finite"),
+    ],
+)  # fmt: skip
+def test_what_is_no_recording_is_refused_with_its_row(tmp_path, spoil, said):
+    spoil(table()).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(UserError, match=said):
+        read_raw(tmp_path / "a.csv")
+
+
+def test_densities_are_those_of_white_noise_and_of_a_sine():
+    rng, sfreq = np.random.default_rng(0), 100.0
+    time = np.arange(6000) / sfreq
+    noise, sine = rng.normal(0, 3, (2, 6000)), 5 * np.sin(2 * np.pi * 20 * time)
+    frequencies, density = densities([noise, np.stack([sine, sine])], sfreq)
+    assert frequencies[0] == 0.5 and frequencies[-1] == 50
+    flat = densities([noise], sfreq)[1][:, 5:-5]
+    np.testing.assert_allclose(flat.mean(axis=1), 2 * 9 / sfreq, rtol=0.05)  # variance over half the rate
+    power = (density[0] - densities([noise], sfreq)[1][0] / 2).sum() * 0.5  # mean over two pieces
+    assert power == pytest.approx(25 / 2 / 2, rel=0.05) and frequencies[density[0].argmax()] == 20
