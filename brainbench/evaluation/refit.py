@@ -18,9 +18,9 @@ from fewer and dearer fits to more and cheaper ones, as surveys do in several ph
    :math:`\frac1T \sum_t y_t' P' A P y_t = \langle P'AP, \tfrac1T YY' \rangle`.
 
 Means over m sampled targets vary more than means over all T. For a function of even degree, such as a correlation with
-one's own prediction, the covariance of two targets is a power series in their squared correlation. x and q take its
-first term, so that what they leave over is at most :math:`\rho^4` of the variance of one (:math:`\rho^2` where there is
-neither), and :math:`k^2` is the ratio of the means of these over pairs: of a region's targets, and of its sampled ones.
+one's own prediction, the covariance of two targets is a power series in their squared correlation. q takes its first
+term of x, so that what it leaves over is at most :math:`\rho^4` of the variance of one; e is taken for :math:`\rho^2`.
+:math:`k^2` is the ratio of the means of these over pairs: of a region's targets, and of its sampled ones.
 """
 
 from __future__ import annotations
@@ -41,8 +41,11 @@ OF_EACH = 4
 """At least so many of every region, as long as these are not more than `MOST_REFITTED`: of heavy-tailed responses one
 target says too little of how wide its region's null is."""
 
-MOST_REFITTED = 64
+N_WITHOUT_LINE = 32
 """Targets whose penalty is chosen anew where the line explains less than `ENOUGH`."""
+
+MOST_REFITTED = 64
+"""Targets up to which there may be more, where regions are many."""
 
 N_FITS = 500
 """About so many targets x exchanges are fitted for the line."""
@@ -184,7 +187,7 @@ def refit_null(
     lines = [_Line.of(scores(some, chosen, one, CACHED_VALUES), found) for one in models]
     line, model = max(zip(lines, models, strict=True), key=lambda pair: pair[0].explained)
     if line.explained < ENOUGH:
-        first, chosen = chosen, sample_targets(masks, MOST_REFITTED, OF_EACH, MOST_REFITTED, seed)
+        first, chosen = chosen, sample_targets(masks, N_WITHOUT_LINE, OF_EACH, MOST_REFITTED, seed)
         whole, known = np.empty((len(every), len(chosen))), np.isin(chosen, first)
         whole[np.ix_(some, known)], rest = found, np.setdiff1d(every, some)
         whole[np.ix_(rest, known)] = scores(rest, first)
@@ -198,7 +201,7 @@ def refit_null(
     source, like = rng.integers(len(some), size=len(every)), rng.integers(len(chosen), size=len(many))
     source[some], like[place] = np.arange(len(some)), np.arange(len(chosen))
     left = (found - fitted[np.ix_(some, place)])[source]
-    draws = _carried(fitted, Y, many, masks, 4, seed) + _carried(left, Y, chosen, masks, 4, seed)
+    draws = _carried(fitted, Y, many, masks, 4, seed) + _carried(left, Y, chosen, masks, 2, seed)
     if (masks.sum(axis=1) > masks[:, many].sum(axis=1)).any():
         draws += _of_grams(Y, model.form(), exchange, masks, many, fitted, seed)
     return Null(draws, many, fitted + left[:, like], line.explained)

@@ -122,7 +122,7 @@ def test_every_exchange_is_fitted_where_one_penalty_says_little():
         return (parts[0][0][:5] ** 4).mean(axis=0)
 
     null = refit_null(Y, exchange, predict, score, {"all": np.ones(100, dtype=bool)}, fixed=lambda alpha: Noise())
-    assert null.explained < 0.1 and sum(asked) == 30 * 64
+    assert null.explained < 0.1 and sum(asked) == 30 * 32
     # No target under no exchange is fitted twice, and what was fitted is told as it is.
     exact = np.stack([(Y[order][:5] ** 4).mean(axis=0) for order in exchange.orders])
     np.testing.assert_allclose(

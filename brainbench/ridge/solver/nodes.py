@@ -15,6 +15,7 @@ the largest of all rows (Cauchy's interlacing), so one interval serves all folds
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.linalg import qr
@@ -33,6 +34,9 @@ FILTER_PRODUCTS = 5.0
 
 GRID = 100
 """Eigenvalues at which filters are compared, evenly over the logarithm."""
+
+STEPS_PER_OCTAVE = 2
+"""Of the interval that nodes are searched for."""
 
 CANDIDATES = 60
 """Penalties from which the first guess of the nodes is taken."""
@@ -58,6 +62,9 @@ def find_nodes(
 ) -> Nodes | None:
     """Return the fewest nodes that reproduce every filter to a tolerance, or None if `most` are too few.
 
+    The search takes as long as a decomposition. It is made for an interval a little wider than the one that is asked,
+    so that folds, mixtures and layers with like spectra share it.
+
     Parameters
     ----------
     low, high : float
@@ -72,7 +79,16 @@ def find_nodes(
         Scale every filter to a largest value of 1 first, as in `filter_basis`.
     most : int
     """
-    values = np.geomspace(low, high, GRID)
+    steps = [np.log2(value) * STEPS_PER_OCTAVE for value in (low, high, size)]
+    wider = [2.0 ** (step / STEPS_PER_OCTAVE) for step in (np.floor(steps[0]), np.ceil(steps[1]), np.ceil(steps[2]))]
+    return _found(*map(float, wider), np.asarray(alphas, dtype=np.float64).tobytes(), tolerance, relative, most)
+
+
+@lru_cache(maxsize=256)
+def _found(
+    low: float, high: float, size: float, penalties: bytes, tolerance: float, relative: bool, most: int
+) -> Nodes | None:
+    alphas, values = np.frombuffer(penalties), np.geomspace(low, high, GRID)
     lengths = np.sqrt(np.maximum(1.0, size / values))
     filters = values / (values + alphas[:, None]) * lengths
     scale = filters.max(axis=1, keepdims=True) if relative else np.ones((len(alphas), 1))

@@ -62,7 +62,7 @@ def null_key(recipe: EncodeRecipe, case: Case) -> dict[str, Any]:
         "exchange": case.split.null,
         "block_length": case.split.block_length,
         "n_exchanges": n_exchanges(recipe),
-        "fitted": "again, with one penalty and a line from it to chosen ones",
+        "fitted": "again, with one penalty, and a line from it to chosen ones and what it leaves over",
     }
 
 
