@@ -349,8 +349,10 @@ def list_(
 def doctor() -> None:
     """Say what works on this machine, and how to install what does not."""
     from brainbench.commands.doctor import examine, render
+    from brainbench.core.progress import Stages
 
-    findings = examine()
+    with Stages(quiet=sys.stderr.isatty()).stage("look at this machine"):
+        findings = examine()
     typer.echo(render(findings))
 
 

@@ -81,6 +81,8 @@ def guess(model: str, weights: str) -> EncoderSettings:
     if model in ENCODERS and _speaks_for_itself(ENCODERS[model]):
         return encoder_settings({"name": model, "family": model})
     folder = Path(model)
+    if folder.suffix in _WEIGHTS:
+        return _of_file(folder)
     if (folder / "preprocessor_config.json").is_file() and not (folder / "tokenizer_config.json").is_file():
         kind = "random" if weights == "random" else "pretrained"
         return encoder_settings({"name": "model", "family": "image", "model": model, "weights": kind})
@@ -88,6 +90,34 @@ def guess(model: str, weights: str) -> EncoderSettings:
         kind = "random" if weights == "random" and model != "minilm" and not folder.is_dir() else "pretrained"
         return encoder_settings({"name": "model", "family": "text", "model": model, "weights": kind})
     return encoder_settings({"name": model, "family": "image", "model": model, "weights": weights})
+
+
+_WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+"""Endings of files of weights."""
+
+
+def _of_file(file: Path) -> EncoderSettings:
+    """Return settings for a file of weights: of the transformers folder it lies in, or of the timm model it is called.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, or its name says no network.
+    """
+    if not file.is_file():
+        near = [path.name for path in file.parent.glob("*") if path.suffix in _WEIGHTS] if file.parent.is_dir() else []
+        raise UserError(f"layers {file}: no such file{did_you_mean(file.name, near)}")
+    if (file.parent / "config.json").is_file():
+        return guess(str(file.parent), "pretrained")
+    import timm
+
+    name = file.name.partition(".")[0]
+    if name not in timm.list_models():
+        raise UserError(
+            f"layers {file}: weights do not say which network they are of{did_you_mean(name, timm.list_models())}",
+            hint=f"`brainbench layers MODEL --weights {file}`, with a model of timm",
+        )
+    return encoder_settings({"name": name, "family": "image", "model": name, "weights": str(file)})
 
 
 def _speaks_for_itself(settings: type[EncoderSettings]) -> bool:

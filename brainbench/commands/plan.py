@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from brainbench.core.progress import duration
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.parts import Execution
 from brainbench.recipes.reader import Given, Overrides, read_recipe
@@ -78,7 +79,7 @@ class Plan:
         lines.append(f"memory      about {self.peak_mb / 1e3:.1f} GB at its peak ({self.largest})")
         lines.append(f"disk        about {self.disk_mb / 1e3:.2f} GB in the run folder")
         unknown = "known once some units have run here, from their rate"
-        lines.append(f"time        {unknown if self.seconds is None else 'about ' + _duration(self.seconds)}")
+        lines.append(f"time        {unknown if self.seconds is None else 'about ' + duration(self.seconds)}")
         lines += [f"note        {note}" for note in self.notes]
         return "\n".join(lines)
 
@@ -170,11 +171,3 @@ def _expected_seconds(folder: RunFolder, units: dict[str, tuple[int, int]], exec
         return None
     total = sum(count * sum(rates[kind]) / len(rates[kind]) for kind, count in missing.items())
     return total / jobs_to_use(execution.jobs, execution.threads_per_unit)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

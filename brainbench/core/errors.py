@@ -92,9 +92,35 @@ class Interrupted(Exception):
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest of `choices`, or an empty string."""
-    near = get_close_matches(str(word)[:200], [str(choice) for choice in choices], n=1, cutoff=0.5)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    """Return ``"; did you mean 'x'?"`` for the nearest of `choices`, or an empty string where none is near.
+
+    Near is what few slips of the pen part from the word (a third of its letters), or what begins or ends alike.
+    """
+    word = str(word)[:200]
+    for near in get_close_matches(word, [str(choice) for choice in choices], n=3, cutoff=0.5):
+        one, other = word.lower(), near[:200].lower()
+        short, long = sorted((one, other), key=len)
+        inside = len(short) > 2 and (long.startswith(short) or long.endswith(short))
+        if inside or slips(one, other) <= max(1, len(long) // 3):
+            return f"; did you mean '{near}'?"
+    return ""
+
+
+def slips(one: str, other: str) -> int:
+    """Return how many letters are to be added, left out, exchanged or swapped with their neighbour between two words.
+
+    The optimal string alignment distance (Damerau 1964).
+    """
+    before, last = [0] * (len(other) + 1), list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        row = [i]
+        for j, b in enumerate(other, 1):
+            least = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                least = min(least, before[j - 2] + 1)
+            row.append(least)
+        before, last = last, row
+    return last[-1]
 
 
 def one_of(choices: Iterable[str]) -> str:

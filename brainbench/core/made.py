@@ -22,6 +22,11 @@ MAX_BYTES = 160
 _PLAIN = frozenset(string.ascii_letters + string.digits + ".+-")
 
 
+def subject_label(subject: str) -> str:
+    """Return a subject as the first label of a file name: ``sub-01`` for ``01`` and for ``sub-01``."""
+    return f"sub-{escaped(subject.removeprefix('sub-'))}"
+
+
 def escaped(name: str, keep: str = "") -> str:
     """Return a name as part of a file name: two names are never written alike.
 

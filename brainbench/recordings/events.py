@@ -104,7 +104,8 @@ def channel_events(raw: mne.io.BaseRaw, where: str, channel: str | None = None) 
         found, name = mne.find_events(raw, stim_channel=other, shortest_event=1, verbose="ERROR"), other
         if len(found):
             break
-    codes = raw.get_data(picks=[channel] if channel else stim).astype(np.int64)
+    # By position: a channel called `stim`, as MOABB calls its own, is a kind of channel by name too.
+    codes = raw.get_data(picks=[raw.ch_names.index(one) for one in ([channel] if channel else stim)]).astype(np.int64)
     falls = int(((codes[:, 1:] > 0) & (codes[:, 1:] < codes[:, :-1])).sum(axis=1).max())
     why = "of the stim channel, from a higher code straight to another: no events by MNE's rule (a table can name them)"
     return Events(

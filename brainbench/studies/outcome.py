@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.files import atomic_open, atomic_path, write_array, write_text
-from brainbench.core.made import MadeFiles, escaped
+from brainbench.core.made import MadeFiles, escaped, subject_label
 from brainbench.core.order import natural
 from brainbench.data.account import RunUse
 from brainbench.data.base import TargetMasker
@@ -40,9 +40,9 @@ class TargetMap:
     @property
     def stem(self) -> str:
         """File name without its ending, after BIDS derivatives."""
-        parts = {"sub": self.subject, "scheme": self.scheme, "encoder": self.encoder, "layer": self.layer}
+        parts = {"scheme": self.scheme, "encoder": self.encoder, "layer": self.layer}
         labels = [f"{key}-{escaped(name)}" for key, name in parts.items() if name or key != "layer"]
-        return "_".join([*labels, f"stat-{self.metric.replace('_', '')}"])
+        return "_".join([subject_label(self.subject), *labels, f"stat-{self.metric.replace('_', '')}"])
 
 
 @dataclass
@@ -197,7 +197,7 @@ class Outcome:
         masker, background, space = self.images[item.subject]
         file = write_image(folder.made, item, masker, space)
         if background is not None and item.subject not in self._backgrounds:
-            name = folder.made.claim("maps", f"sub-{escaped(item.subject)}_background", ".nii.gz")
+            name = folder.made.claim("maps", f"{subject_label(item.subject)}_background", ".nii.gz")
             with atomic_path(folder / name) as path:
                 background.to_filename(str(path))
             self._backgrounds[item.subject] = name

@@ -113,7 +113,7 @@ def clip(data):
         ({}, {"labels": {"left": "left"}}, "one class"),
         ({}, {"tmin": 70.0, "tmax": 80.0}, "leaves room for a whole trial"),
         ({}, {"band": [8.0, 60.0]}, "needs more than 120 samples per second"),
-        ({}, {"montage": "standard_105"}, "no montage 'standard_105'; did you mean"),
+        ({}, {"montage": "standard_105"}, "no montage 'standard_105'"),
         ({"names": ["C3", "Cz", "C4", "XX"]}, {"montage": "standard_1005"}, "without a position"),
         ({}, {"kind": "seeg"}, "no channel of kind 'seeg'"),
     ],

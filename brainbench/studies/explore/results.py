@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from brainbench.core.made import escaped
+from brainbench.core.made import escaped, subject_label
 from brainbench.reconstruction.images import stimulus_images
 from brainbench.studies.explore.exploration import Exploration, Target, standardised
 from brainbench.studies.outcome import ALL, ImageFile, Outcome
@@ -95,7 +95,7 @@ def _target(
     means = [step["readers"][0]["mean"] for step in guided]
     best_index = int(np.argmax(means))
     pictures = _pictures(one, target, top, runs, best_index, faceted)
-    stem = f"sub-{escaped(one.subject)}_explore-{escaped(target.name.replace(' ', ''))}"
+    stem = f"{subject_label(one.subject)}_explore-{escaped(target.name.replace(' ', ''))}"
     facts = {"what": "exploration", "subject": one.subject, "target": target.name, "columns": list(pictures)}
     outcome.image_files.append(ImageFile(stem, pictures, facts))
     return {

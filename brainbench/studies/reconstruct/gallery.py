@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from brainbench.core.made import escaped
+from brainbench.core.made import escaped, subject_label
 from brainbench.reconstruction.images import stimulus_images
 from brainbench.reconstruction.metrics import METRICS, WITHIN
 from brainbench.runs.engines import Runner
@@ -34,7 +34,7 @@ def keep_images(
     by_name = {(item.stage, item.name): item for item in items}
     ids = np.array(one.case.features.stimuli.ids)
     rows = one.case.rows
-    stem = f"sub-{escaped(rows.subject)}_scheme-{escaped(rows.scheme.label)}"
+    stem = f"{subject_label(rows.subject)}_scheme-{escaped(rows.scheme.label)}"
     facts = {"subject": rows.subject, "scheme": rows.scheme.label, "stage": last}
     predicted = judge.images(by_name[last, "predicted"], runner)
     outcome.image_files.append(
