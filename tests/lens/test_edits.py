@@ -283,3 +283,78 @@ def test_post_norm_blocks_can_be_skipped():
         before, _ = edited(encoder, encoder.stimuli, range(2), [e.skip(2)], names[2], "flatten")
         _, after = edited(encoder, encoder.stimuli, range(2), [e.skip(2)], names[3], "flatten")
         np.testing.assert_array_equal(after[0], before)
+
+
+class Attends(torch.nn.Module):
+    """Attention of one head over one-hot tokens, without queries and keys: its pattern is computed from the stream."""
+
+    def __init__(self, pattern, read, write):
+        super().__init__()
+        self.pattern, self.seen = pattern, torch.nn.Identity()
+        self.read, self.write = read, write
+
+    def forward(self, x):
+        out = x.clone()
+        out[..., self.write] = out[..., self.write] + self.seen(self.pattern(x)[:, None])[:, 0] @ x[..., self.read]
+        return out
+
+
+def test_a_match_survives_without_the_head_that_prepares_it_where_its_pattern_is_held():
+    """T20: two pairs of item and label, and a query.
+
+    Block 0 tells every label which item it follows, block 1 looks for the item of the query and copies its label.
+    Without block 0 the answer is a coin's; with block 1's pattern held to the right pair it is right, to the other
+    wrong.
+    """
+    n, n_items = 200, 6
+    rng = np.random.default_rng(0)
+    items = np.stack([rng.choice(n_items, 2, replace=False) for _ in range(n)])
+    asked, labels = rng.integers(0, 2, n), rng.permuted(np.tile([0, 1], (n, 1)), axis=1)
+    x = torch.zeros(n, 5, 2 * n_items + 4)  # item, label, item before, answer
+    item, label = slice(0, n_items), slice(n_items, n_items + 2)
+    before, answer = slice(n_items + 2, 2 * n_items + 2), slice(2 * n_items + 2, None)
+    every = torch.arange(n)
+    for pair in range(2):
+        x[every, 2 * pair, torch.from_numpy(items[:, pair])] = 1
+        x[every, 2 * pair + 1, n_items + torch.from_numpy(labels[:, pair])] = 1
+    x[every, 4, torch.from_numpy(items[np.arange(n), asked])] = 1
+    is_label = x[..., label].sum(-1)
+
+    def previous(state):
+        shifted = torch.zeros(5, 5)
+        shifted[1:, :-1] = torch.eye(4)
+        return shifted.expand(len(state), 5, 5)
+
+    def matching(state):
+        score = 20 * state[..., item] @ state[..., before].transpose(1, 2)
+        return (score + 20 * is_label[: len(state)].unsqueeze(1) - 20).softmax(-1)
+
+    first, second = Attends(previous, item, before), Attends(matching, label, answer)
+    encoder = ModuleEncoder(Blocks(first, second), x)
+    right = torch.zeros(n, 5, 5)
+    right[every, 4, torch.from_numpy(2 * asked + 1)] = 1
+    wrong = torch.zeros(n, 5, 5)
+    wrong[every, 4, torch.from_numpy(3 - 2 * asked)] = 1
+    query = torch.zeros(n, 5, 5, dtype=torch.bool)
+    query[:, 4] = True
+
+    def accuracy(held=None, skipped=False):
+        handle = None
+        if held is not None:  # what `clamp` does at the site `pattern`, at the place of this network's pattern
+            step = e.clamp(1, [0], held, query).steps[0].function
+            handle = second.seen.register_forward_hook(lambda _module, _args, value: step(value, _now(n)))
+        with torch.inference_mode():
+            changes = [e.skip(0)] if skipped else [e.steer({0: torch.zeros(x.shape[-1])}, 0.0)]
+            encoder._batch_size = n
+            _, (values,) = edited(encoder, encoder.stimuli, range(n), changes, encoder.taps[-1].name, "flatten")
+        if handle is not None:
+            handle.remove()
+        said = values.reshape(n, 5, -1)[:, 4, answer].argmax(-1)
+        return float((said == labels[np.arange(n), asked]).mean())
+
+    assert accuracy() == 1 and accuracy(skipped=True) == pytest.approx(0.5, abs=0.12)
+    assert accuracy(right, skipped=True) == 1 and accuracy(wrong, skipped=True) == 0
+
+
+def _now(n):
+    return e.Pass(np.arange(n), lambda length: torch.ones(n, length, dtype=torch.bool))

@@ -161,3 +161,18 @@ def test_edits_are_units_and_stand_beside_their_controls(run):
     # Features under edits are dropped: nothing but scores of regions is kept.
     kept = [unit for unit in (folder / "edits" / "units").iterdir() if "frozen" in np.load(unit)]
     assert len(kept) == 18 and all(unit.stat().st_size < 20_000 for unit in kept)
+
+
+def test_edits_that_run_beside_one_another_do_not_meet(run, tmp_path, monkeypatch):
+    """A network is another one while it is edited: units in threads of one process take turns."""
+    monkeypatch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
+    overrides = ["lens.edits=[skip]", "lens.controls=2", "lens.diagnostics=[stream]", "significance.n_permutations=0",
+                 "bootstrap.n_draws=0"]  # fmt: skip
+    alone, beside = (
+        bb.run(
+            run.path.parent / "recipe.yaml", overrides=[*overrides, f"execution.jobs={jobs}"], cache=tmp_path / "cache",
+            out=tmp_path / str(jobs),
+        ).facts["findings"]["edits"]["shown"]
+        for jobs in (1, 4)
+    )  # fmt: skip
+    assert alone == beside

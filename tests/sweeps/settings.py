@@ -82,8 +82,20 @@ REDUCED: dict[str, list[str]] = {
         "n_codes: 8}",
         "training.steps=4", "training.sensors=4", "training.batch_size=4", "least_perplexity=0.0",
     ],
+    "lens-alice": [
+        *TINY, "dataset.subjects=[s1, s2]", "encoders[0].layers=[\"*.1\"]", "encoders[0].context=4",
+        "encoders[1].layers=[\"*.1\"]", "encoders[1].context=4", "folds.n_splits=3", "lens.stimuli=12",
+        "lens.edits=[skip]", "lens.controls=1",
+    ],
+    "lens-photos": [
+        *TINY, *SIMULATED, *(f"dataset.rois[{k}].n_voxels=6" for k in range(2)), "encoders[0].image_size=32",
+        "encoders[0].layers=[blocks.2]", "dataset.rois[1].layer=blocks.2", "folds.n_splits=3", "lens.stimuli=12",
+        "lens.controls=2",
+    ],
 }  # fmt: skip
 """Shipped recipe -> what makes it small; NETWORKS is a folder that `small_data.NETWORKS` writes."""
+NOT_SWEPT = {"visio-linguistic-bold5000", "visio-linguistic-pereira"}
+"""Shipped recipes of a dozen networks each, for which nothing small is written yet."""
 ROOTS = {
     "alice-language": "alice",
     "haxby-categories": "haxby2001",
@@ -91,6 +103,8 @@ ROOTS = {
     "miyawaki-reconstruct": "miyawaki2008",
     "simulated-photos-reconstruct": "caltech101-mini",
     "alice-smollm2": "alice",
+    "lens-alice": "alice",
+    "lens-photos": "caltech101-mini",
     "nsd-brain-diffuser": "nsd",
 } | dict.fromkeys(("eeg-motor-imagery", "eeg-layers", "eeg-cross-subject", "tokenizer-eeg"), "MNE-eegbci-data")
 """Recipe -> folder of the real recordings it needs."""

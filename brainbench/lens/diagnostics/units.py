@@ -51,7 +51,9 @@ def _percentile(act: Tensor, block: Block) -> Tensor:
 
     found = []
     for values, keep in zip(act, block.keep, strict=True):
-        flat = values[keep].flatten()
+        rows = keep.nonzero()[:, 0]
+        together = len(rows) > 0 and int(rows[-1]) - int(rows[0]) + 1 == len(rows)
+        flat = (values[int(rows[0]) : int(rows[-1]) + 1] if together else values[keep]).flatten()  # a view is faster
         above = len(flat) - 1 - round(PERCENTILE * (len(flat) - 1))
         found.append(flat.topk(above + 1, sorted=False).values.amin() if len(flat) else act.new_tensor(float("nan")))
     return torch.stack(found)[:, None, None]

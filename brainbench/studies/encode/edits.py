@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,6 +57,7 @@ class EditStudy:
 
     def __init__(self, opened: Opened[EncodeRecipe], settings: Lens, cases: Sequence[Case]) -> None:
         self.opened, self.settings = opened, settings
+        self._networks = threading.Lock()  # a network is another one while it is edited: one unit at a time
         self.cases = [case for case in cases if case.rows.subject != GROUP]
         lead = opened.recipe.metrics[0]
         self.metric = lead if lead in TARGET_METRICS else TARGET_METRICS[0]
@@ -131,11 +133,12 @@ class EditStudy:
         for case in self.cases:
             stimuli = case.features.stimuli
             if stimuli.digest() not in made:
-                real, controls = changes(encoder, stimuli, kind, block, n_controls, seed)
                 rows = encoder.order(stimuli).tolist()
-                whole, changed = edited(
-                    encoder, stimuli, rows, [*real, *controls], encoder.taps[-1].name, entry.settings.pool
-                )
+                with self._networks:
+                    real, controls = changes(encoder, stimuli, kind, block, n_controls, seed)
+                    whole, changed = edited(
+                        encoder, stimuli, rows, [*real, *controls], encoder.taps[-1].name, entry.settings.pool
+                    )
                 back = np.argsort(rows)
                 made = {stimuli.digest(): ([whole[back], *changed[:, back]], len(real))}
             features, n_real = made[stimuli.digest()]
