@@ -145,3 +145,31 @@ def write_edf(
 def _short(value: float) -> str:
     """Return a number in at most eight characters."""
     return str(int(value)) if value == int(value) else f"{value:.6g}"[:8]
+
+
+def write_gdf(path: Path, raw: mne.io.BaseRaw, codes: dict[str, int]) -> None:
+    """Write GDF 1.25: float32 in microvolts, records of a second, and a table of events of type 1.
+
+    Parameters
+    ----------
+    path : Path
+    raw : Raw
+        Whole seconds; its annotations are the events.
+    codes : dict
+        Name of an annotation -> its number in the file, such as 769 for a cue to the left.
+    """
+    rate, n = round(raw.info["sfreq"]), len(raw.ch_names)
+    x = (raw.get_data() * 1e6).astype("<f4")
+    records = x.shape[1] // rate
+    head = b"GDF 1.25" + b"X X".ljust(80) + b"made".ljust(80) + b"2026010112000000"
+    head += np.array([256 * (n + 1)], "<i8").tobytes() + bytes(24) + bytes(20)
+    head += np.array([records], "<i8").tobytes() + np.array([1, 1, n], "<u4").tobytes()
+    head += b"".join(name.encode().ljust(16) for name in raw.ch_names) + b" " * 80 * n + b"uV".ljust(8) * n
+    for low, kind in ((-1e4, "<f8"), (1e4, "<f8"), (-10000, "<i8"), (10000, "<i8")):
+        head += np.full(n, low, kind).tobytes()
+    head += b" " * 80 * n + np.full(n, rate, "<i4").tobytes() + np.full(n, 16, "<i4").tobytes() + bytes(32 * n)
+    body = x[:, : records * rate].reshape(n, records, rate).transpose(1, 0, 2).tobytes()
+    at = np.round(raw.annotations.onset * rate).astype("<u4") + 1
+    kinds = np.array([codes[name] for name in raw.annotations.description], "<u2")
+    events = bytes([1, rate % 256, rate // 256 % 256, rate // 65536]) + np.array([len(at)], "<u4").tobytes()
+    path.write_bytes(head + body + events + at.tobytes() + kinds.tobytes())

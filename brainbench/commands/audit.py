@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ import pandas as pd
 from brainbench.core.digests import canonical_json, digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.files import write_text
-from brainbench.core.progress import Stages
+from brainbench.core.progress import Stages, duration
 from brainbench.decoders.base import TrialDecoder
 from brainbench.decoders.probes import NearestNeighbour
 from brainbench.evaluation.splitters import Fold
@@ -27,7 +29,7 @@ from brainbench.recipes.reader import find_recipe, read_recipe
 from brainbench.recordings.base import RecordingDataset
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
-from brainbench.runs.units import Unit
+from brainbench.runs.units import Unit, jobs_to_use
 from brainbench.studies.opened import Opened, open_all
 from brainbench.studies.trials.trials import Member, make_decoder, open_trials, preparation_of, recordings_of
 
@@ -142,6 +144,7 @@ def audit_recipe(
         units = _units(opened, protocols, pipelines, settings)
         # Threads of this process: the windows stay where they are.
         runner = Runner(folder, LocalEngine(read.execution.jobs, read.execution.threads_per_unit), stages)
+        _say_how_long(runner, units, read)
         runner.run("audit", [unit for *_, unit in units])
         arrays = runner.read([unit for *_, unit in units])
         table = _table([(*unit[:3], one) for unit, one in zip(units, arrays, strict=True)])
@@ -149,6 +152,27 @@ def audit_recipe(
         write_text(folder / "audit.csv", table.to_csv(index=False))
         write_text(folder / "audit.txt", "\n".join([audit.line, *notes]) + "\n")
     return audit
+
+
+def _say_how_long(
+    runner: Runner, units: list[tuple[Protocol, PipelineSettings, int, Unit]], recipe: TrialsRecipe
+) -> None:
+    """Time the first units of every pipeline and protocol, which are kept, and say how long the audit takes."""
+    todo: dict[tuple[str, str], list[Unit]] = {}
+    for protocol, pipeline, _, unit in units:
+        if not runner.folder.has_unit(unit.digest):
+            todo.setdefault((pipeline.name, protocol.name), []).append(unit)
+    if runner.stages.quiet or not todo:
+        return
+    seconds = 0.0
+    for mine in todo.values():
+        for unit in mine[:2]:  # the first one also cuts the windows
+            start = time.perf_counter()
+            runner.engine.run([unit], runner.folder)
+            last = time.perf_counter() - start
+        seconds += last * len(mine[2:])
+    seconds /= jobs_to_use(recipe.execution.jobs, recipe.execution.threads_per_unit)
+    print(f"audit: {sum(map(len, todo.values()))} fits, about {duration(seconds)}", file=sys.stderr)
 
 
 def _pipelines(recipe: TrialsRecipe, settings: AuditSettings) -> tuple[list[PipelineSettings], list[str]]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from brainbench.core.progress import duration
 from brainbench.recipes.kinds import Recipe
-from brainbench.recipes.parts import Execution
 from brainbench.recipes.reader import Given, Overrides, read_recipe
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.identity import default_folder, recipe_digest
@@ -38,7 +37,8 @@ class Plan:
     largest : str
         What takes most of the memory.
     seconds : float or None
-        Expected time for missing units, from the rate of those that are finished here; None when there are none.
+        Expected time for missing features and units, from the rate of those that are finished here, or from one of each
+        kind that was timed; None where that would take longer than anybody waits for a plan.
     """
 
     recipe: Recipe
@@ -78,7 +78,7 @@ class Plan:
             lines.append(f"units       {kind}: {total}, {total - missing} done, {missing} to compute")
         lines.append(f"memory      about {self.peak_mb / 1e3:.1f} GB at its peak ({self.largest})")
         lines.append(f"disk        about {self.disk_mb / 1e3:.2f} GB in the run folder")
-        unknown = "known once some units have run here, from their rate"
+        unknown = "a unit takes more than a minute, or networks are trained first: known once some have run here"
         lines.append(f"time        {unknown if self.seconds is None else 'about ' + duration(self.seconds)}")
         lines += [f"note        {note}" for note in self.notes]
         return "\n".join(lines)
@@ -123,7 +123,7 @@ def make_plan(recipe: Recipe, folder: RunFolder, *, cache: str | os.PathLike[str
         units=units,
         **asdict(estimate_memory(study)),
         subjects=opened.subjects,
-        seconds=_expected_seconds(folder, units, recipe.execution),
+        seconds=_expected_seconds(folder, study, units),
     )
 
 
@@ -158,8 +158,11 @@ def _finished(recipe: Recipe, folder: RunFolder, record: dict[str, Any]) -> Plan
     )
 
 
-def _expected_seconds(folder: RunFolder, units: dict[str, tuple[int, int]], execution: Execution) -> float | None:
-    """Return the time for missing units at the rate that finished ones of their kind took here."""
+def _expected_seconds(folder: RunFolder, study: Study[Any], units: dict[str, tuple[int, int]]) -> float | None:
+    """Return the time for what is missing, at the rate that finished units of a kind took here, or that one takes."""
+    from brainbench.studies.probe import timings
+
+    execution = study.recipe.execution
     rates: dict[str, list[float]] = {}
     for event in folder.events():
         if event["event"] == "unit_done" and "seconds" in event:
@@ -167,7 +170,12 @@ def _expected_seconds(folder: RunFolder, units: dict[str, tuple[int, int]], exec
     missing = {kind: count for kind, (_, count) in units.items() if count}
     if not missing:
         return 0.0
-    if not all(kind in rates for kind in missing):
-        return None
-    total = sum(count * sum(rates[kind]) / len(rates[kind]) for kind, count in missing.items())
-    return total / jobs_to_use(execution.jobs, execution.threads_per_unit)
+    each = {kind: sum(rates[kind]) / len(rates[kind]) for kind in missing if kind in rates}
+    once = 0.0
+    if len(each) < len(missing):
+        timed = timings(study, {kind: count for kind, count in missing.items() if kind not in each})
+        if timed is None:
+            return None
+        each, once = timed | each, timed["once"]
+    total = sum(count * each[kind] for kind, count in missing.items())
+    return once + total / jobs_to_use(execution.jobs, execution.threads_per_unit)

@@ -113,6 +113,23 @@ def test_events_and_subjects_of_recordings_are_those_of_their_tables(own):
     assert any(line.startswith("missing  when a trial begins and ends") for line in lines)
 
 
+def test_tables_of_samples_are_recordings_and_tables_of_events_are_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lab").mkdir()
+    rng = np.random.default_rng(0)
+    for run in (1, 2):
+        samples = pd.DataFrame(rng.normal(size=(6000, 3)), columns=["C3", "Cz", "C4"])
+        samples.insert(0, "time", np.arange(6000) / 100)
+        samples["marker"] = ""
+        samples.loc[np.arange(200, 5600, 500), "marker"] = ["left", "right"] * 5 + ["left"]
+        samples.to_csv(tmp_path / "lab" / f"anna_{run}.csv", index=False)
+    proposal = propose(tmp_path / "lab")
+    assert [row["path"] for row in proposal.tables["recordings.csv"]] == ["anna_1.csv", "anna_2.csv"]
+    assert proposal.dataset["unit"] == "microvolt" and proposal.dataset["events"] == "annotations"
+    assert any(line == ("classes", "left (12), right (10)") for line in proposal.took)
+    assert any("microvolts were taken" in line for line in proposal.missing)
+
+
 def test_onsets_beyond_the_end_are_not_taken_for_seconds_without_a_word(own):
     for path in (own / "recordings").glob("*_events.csv"):
         pd.read_csv(path).assign(onset=lambda table: table["onset"] * 1000).to_csv(path, index=False)

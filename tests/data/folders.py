@@ -82,3 +82,14 @@ def write_surfaces(root, n=10242):
         array = nibabel.gifti.GiftiDataArray(keys, intent="NIFTI_INTENT_LABEL", datatype="NIFTI_TYPE_INT32")
         nibabel.save(nibabel.gifti.GiftiImage(darrays=[array], labeltable=table), root / f"{side}.label.gii")
     return n
+
+
+def write_rdms(root, subjects=("s1", "s2"), n=6):
+    """Write texts, and RDMs of two regions for every participant; return the folder."""
+    root.mkdir(parents=True, exist_ok=True)
+    texts = [f"text {index} of {index * index}" for index in range(n)]
+    pd.DataFrame({"id": [f"t{index}" for index in range(n)], "text": texts}).to_csv(root / "stimuli.csv", index=False)
+    rng = np.random.default_rng(0)
+    for subject in subjects:
+        np.save(root / f"{subject}.npy", rng.uniform(0.1, 2.0, (2, n * (n - 1) // 2)))
+    return root

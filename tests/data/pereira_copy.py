@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from brainbench.data.layouts.pereira import COUNTS, PASSAGES
+from brainbench.data.layouts.texts.pereira import COUNTS, PASSAGES
 from tests.data.nsd_copy import draw_images
 
 ATLASES = (

@@ -61,9 +61,9 @@ def test_encoder_keeps_the_contract(case, bert, gpt2, vectors, whisper):
 
 
 def test_every_family_is_held_against_it():
-    # Those of trials need a recording: tests/encoders/test_signals.py, test_sensors.py.
-    of_trials = {"eeg", "band_power", "sensor"}
-    assert {family for family, _, _ in CASES.values()} == set(ENCODERS) - {"recorded"} - of_trials
+    # What needs recordings, captions or clips: test_signals, test_sensors, test_vision_language, test_video.
+    elsewhere = {"eeg", "band_power", "sensor", "vision_language", "video", "motion_energy"}
+    assert {family for family, _, _ in CASES.values()} == set(ENCODERS) - {"recorded"} - elsewhere
 
 
 def test_a_recorded_predictor_is_no_encoder():

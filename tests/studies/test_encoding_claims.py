@@ -42,10 +42,17 @@ def test_there_is_one_sentence_a_region_all_targets_come_last_and_the_answer_cou
     assert "reaches 0.50 of a ceiling of 0.80" in claims[0] and "no model layer explains variance beyond" in claims[0]
     outcome.rows.append({**common, "metric": "accuracy", "roi": "V1", "value": 0.7})  # what is decoded has no encoder
     assert encoding_answer(recipe, outcome) == [
-        "In 1 of 2 regions (V1) a layer of model is above chance.",
-        "In none of 2 regions one explains variance beyond the controls.",
+        "A layer of model is above chance in 1 of 2 regions (V1).",
+        "No layer of model explains variance beyond the controls in any of 2 regions.",
         "The best score is that of model one in V1: Pearson r 0.50, of a ceiling of 0.80.",
     ]
+    rivals = [{**row("control", value, roi=roi), **common} for roi, value in (("V1", 0.2), ("V2", 0.1))]
+    plain = [one for one in rows if one["metric"] != "unique_r2"]
+    assert encoding_answer(recipe, SimpleNamespace(rows=[*plain, *rivals]))[1] == (
+        "A control scores as well or better in V2."
+    )
+    alone = SimpleNamespace(rows=[row for row in rows if row["roi"] == "all"])
+    assert encoding_answer(recipe, alone)[0] == "A layer of model is above chance in all targets together."
 
 
 SILENT = """\

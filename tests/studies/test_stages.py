@@ -19,6 +19,7 @@ from brainbench.runs.folder import Run, RunFolder
 from brainbench.studies.base import all_units, study_of
 from brainbench.studies.encode.nulls import SmallerNull
 from brainbench.studies.opened import open_all
+from tests.data.folders import write_rdms
 from tests.data.test_trials import write_folder
 from tests.studies.recipes import write_recipe
 from tests.studies.test_pretrain import write_people
@@ -113,6 +114,13 @@ training: {steps: 4, batch_size: 4, sensors: 6}
 masked: {width: 8, n_heads: 2, depth: 2, steps: 2}
 least_perplexity: 0.0
 """,
+    "rsa": """\
+kind: rsa
+dataset: {name: rdm, root: RDMS, modality: text, rois: [V1, LO]}
+encoders: [{name: random, family: random, width: 3}, {name: more, family: random, width: 4, role: model}]
+similarity: [rsa, rsa_pearson]
+significance: {n_permutations: 4}
+""",
 }
 """The smallest recipe of every kind that has all of its stages."""
 KINDS = {
@@ -122,6 +130,7 @@ KINDS = {
     "reconstruct": {"predict", "train", "draw", "score"},
     "explore": {"fit", "train", "draw"},
     "pretrain": {"train", "reconstruct", "codes", "masked"},
+    "rsa": {"rsa"},
 }
 """Kinds of units that a recipe has at least."""
 
@@ -133,6 +142,8 @@ def finished(request, tmp_path_factory) -> tuple[str, Path, Run]:
     text = RECIPES[name]
     if "ROOT" in text:
         text = text.replace("ROOT", str(write_folder(folder)))
+    if "RDMS" in text:
+        text = text.replace("RDMS", str(write_rdms(folder / "rdms")))
     if "PEOPLE" in text:
         text = text.replace("PEOPLE", str(write_people(folder / "people")))
     recipe = write_recipe(folder, text)

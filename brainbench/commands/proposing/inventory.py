@@ -22,9 +22,9 @@ SORTS = {
     "array": (".npy",),
     "volume": (".nii", ".nii.gz"),
     "surface": (".gii",),
-    "recording": tuple(READERS),
+    "recording": tuple(ending for ending, reader in READERS.items() if reader),
 }
-"""Sort of a file by its ending."""
+"""Sort of a file by its ending; tables may be recordings too, by what they hold."""
 _MOST_FILES = 200_000
 _MOST_TABLES = 2_000
 

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 
 from brainbench.commands.proposing.inventory import Inventory, Proposal, first_of
+from brainbench.core.errors import UserError
 from brainbench.data.layouts.bids.files import entities_of
 from brainbench.data.tables import Table
+from brainbench.recordings.formats.stamped import TIME, read_stamped
 from brainbench.recordings.reading import READERS
 
 _ONSETS = ("onset", "onset_s", "time", "time_s", "seconds", "start")
 _LABELS = ("label", "trial_type", "condition", "class", "event", "type", "description", "value")
 _LONGEST_S = 3.5
+_FEWEST_SAMPLES = 200
+"""Rows below which a table with time stamps is no recording."""
 _FEWEST = 5
 """Events of a class below which it is asked whether it is one."""
 
@@ -25,6 +29,8 @@ _FEWEST = 5
 def propose_recordings(found: Inventory) -> Proposal | None:
     """Return a recipe for recordings of sensors; None where there are none."""
     files = [path for path in found.of("recording") if not re.search(r"-\d+\.fif$", path.name)]  # parts of a split file
+    stamped = [path for path in found.tables if _is_stamped(path, found.tables[path])]
+    files += stamped
     if not files:
         return None
     proposal = Proposal({"name": "eeg-folder", "root": str(found.root)})
@@ -32,6 +38,13 @@ def propose_recordings(found: Inventory) -> Proposal | None:
         (p for p, t in found.tables.items() if p.name == "recordings.csv" and {"path", "subject"} <= {*t.columns}), None
     )
     rows = _own_rows(found, own, proposal) if own is not None else _rows(found, files, proposal)
+    if stamped and len(stamped) == len(files):
+        proposal.missing.append("what the numbers of the tables are (`unit`): microvolts were taken")
+        proposal.dataset["unit"] = "microvolt"
+    elif stamped:
+        proposal.missing.append(
+            "what the numbers of tables are: volts were taken, as of the other files (`unit` is of all)"
+        )
     headers = {path: _header(found.root / path) for path in [row["path"] for row in rows]}
     _channels(headers, proposal)
     counts, spacing = _events(found, rows, headers, proposal)
@@ -54,6 +67,17 @@ def propose_recordings(found: Inventory) -> Proposal | None:
     several = sorted({row["subject"] for row in rows})
     proposal.sections["held_out"] = several[-1:]
     return proposal
+
+
+def _is_stamped(path: Path, table: Table) -> bool:
+    """Return whether a table is a recording: many rows of time stamps and channels, at the rate of one."""
+    if path.suffix != ".csv" or len(table) < _FEWEST_SAMPLES or first_of(table.columns, *TIME) is None:
+        return False
+    try:
+        read_stamped(path)
+    except UserError:
+        return False
+    return True
 
 
 def _own_rows(found: Inventory, table: Path, proposal: Proposal) -> list[dict[str, str]]:
@@ -102,6 +126,8 @@ def _header(path: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            if not READERS[path.suffix.lower()]:
+                return read_stamped(path)[0]
             return getattr(mne.io, READERS[path.suffix.lower()])(path, preload=False, verbose="ERROR")
         except Exception:  # `check` says it
             return None

@@ -12,7 +12,7 @@ from brainbench.recipes.data.base import DatasetSettings
 class PereiraSettings(DatasetSettings):
     """Concepts and passages (Pereira et al. 2018): one beta image a concept or sentence."""
 
-    built_by = "brainbench.data.layouts.pereira:Pereira"
+    built_by = "brainbench.data.layouts.texts.pereira:Pereira"
     shows = "text"
     name: Literal["pereira2018"] = "pereira2018"
     experiment: Literal["180concepts", "384sentences", "243sentences"] = "384sentences"
@@ -39,3 +39,16 @@ class PereiraSettings(DatasetSettings):
     def modality_shown(self) -> str:
         """What stimuli are: pictures where a table says which, else words and sentences."""
         return "text" if self.pictures is None else "image"
+
+
+class TuckuteSettings(DatasetSettings):
+    """Sentences that drive and suppress the language network (Tuckute et al. 2024): one value a region."""
+
+    built_by = "brainbench.data.layouts.texts.tuckute:Tuckute"
+    shows = "text"
+    decodes = "condition"
+    name: Literal["tuckute2024"] = "tuckute2024"
+    conditions: list[Literal["baseline", "drive", "suppress"]] = Field(["baseline"], min_length=1)
+    """Which sentences: the baseline's, and those that were chosen to drive or suppress the language network."""
+    rois: list[str] | None = Field(None, examples=[["lang_LH_netw"]])
+    """Regions by name; without it all of the table."""

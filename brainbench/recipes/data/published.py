@@ -120,3 +120,15 @@ class Bold5000Settings(DatasetSettings):
         if self.response == "paper" and self.release == 2:
             raise ValueError("`response: paper` is of the volumes of `release: 1`")
         return self
+
+
+class AlgonautsSettings(DatasetSettings):
+    """The Natural Scenes Dataset as the Algonauts challenge of 2023 packs it: vertices of visual cortex."""
+
+    built_by = "brainbench.data.layouts.algonauts:Algonauts"
+    shows = "image"
+    name: Literal["algonauts2023"] = "algonauts2023"
+    rois: list[Literal["prf-visualrois", "floc-bodies", "floc-faces", "floc-places", "floc-words", "streams"]] = Field(
+        ["prf-visualrois", "floc-bodies", "floc-faces", "floc-places", "floc-words"], min_length=1
+    )
+    """Masks of regions to read."""

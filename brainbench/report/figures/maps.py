@@ -73,7 +73,7 @@ def brain_map(
     from matplotlib.figure import Figure
 
     # nilearn lays out its own axes.
-    figure = Figure(figsize=(WIDTH, 2.8), dpi=150, facecolor="white")
+    figure = Figure(figsize=(WIDTH, 3.0), dpi=150, facecolor="white")
     # A recording of one slice has no other axis to cut through.
     flat = min(volume.shape[:3]) == 1
     with warnings.catch_warnings():
@@ -81,7 +81,7 @@ def brain_map(
         plotting.plot_stat_map(
             volume, bg_img=behind, figure=figure, colorbar=True, vmax=limit,
             display_mode="z" if flat else "ortho", cut_coords=1 if flat else None, threshold=threshold,
-            annotate=not flat, cmap="RdBu_r", black_bg=False, draw_cross=False,
+            annotate=not flat, cmap="RdBu_r", black_bg=False, draw_cross=False, axes=(0.0, 0.02, 1.0, 0.87),
         )  # fmt: skip
     _label_map(figure, title, mark)
     return figure

@@ -71,5 +71,7 @@ def _within(found: Sequence[dict[str, Any]], roi: str, subject: str, metric: str
     if not mine:
         return ""
     low, high = (float(np.mean([one[end] for one in mine])) for end in ("lower", "upper"))
+    if low <= 0:
+        return f"; participants do not agree on this geometry (the lower noise ceiling is {number(low, 2)})"
     where = "below" if best["value"] < low else "within" if best["value"] <= high else "above"
     return f"; {where} the noise ceiling of {number(low, 2)} to {number(high, 2)}"

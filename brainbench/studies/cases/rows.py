@@ -194,6 +194,12 @@ def group_responses(members: Sequence[Responses]) -> Responses:
                 f"{first.subject} has {first.data.shape[0]} x {first.data.shape[1]}",
                 hint="choose `dataset.subjects` that were recorded alike",
             )
+        mine, theirs = first.stimulus, other.stimulus
+        if mine is not None and theirs is not None and not np.array_equal(mine, theirs):
+            raise UserError(
+                f"group mean: the rows of {other.subject} show other stimuli than those of {first.subject}",
+                hint="choose `dataset.subjects` that met the same stimuli",
+            )
     shared = set.intersection(*(set(member.extra_features) for member in members))
     return replace(
         first,

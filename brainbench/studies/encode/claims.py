@@ -16,6 +16,7 @@ from brainbench.studies.words import Row, distinct, joined, number, probability,
 
 WHOLE = ALL
 """The region of all targets."""
+ALL_TARGETS = "all targets together"
 
 
 def encoding_claims(recipe: EncodeRecipe, outcome: Outcome) -> list[str]:
@@ -55,17 +56,20 @@ def encoding_answer(recipe: EncodeRecipe, outcome: Outcome) -> list[str]:
     tested = {roi: [row for (_, of), row in tests.items() if of == roi and row["role"] == "model"] for roi in regions}
     names = " or ".join(distinct(models, "encoder"))
     better = "above chance" if lead.direction > 0 else "better than chance"
-    said = [
-        _where(f"a layer of {names} is {better}", {roi: _verdict(tested[roi] or scored[roi], lead) for roi in regions})
-    ]
+    said = [_where(names, f"is {better}", {roi: _verdict(tested[roi] or scored[roi], lead) for roi in regions})]
     unique = _by_region([row for row in models if row["metric"] == "unique_r2"])
     if unique:
         beyond = {roi: _verdict(unique[roi], METRICS["unique_r2"]) for roi in regions if roi in unique}
-        said.append(_where("one explains variance beyond the controls", beyond))
+        said.append(_where(names, "explains variance beyond the controls", beyond))
+    else:
+        said += _not_beaten(
+            best, [row for row in main if row["metric"] == lead.name and row["role"] == "control"], lead
+        )
     top = max(regions, key=lambda roi: lead.direction * best[roi]["value"])
     row = best[top]
     ceiling = f", of a ceiling of {number(row['ceiling'], 2)}" if row.get("ceiling") is not None else ""
-    text = f"The best score is that of {row['encoder']} {row['layer']} in {top}"
+    where = ALL_TARGETS if top == WHOLE else top
+    text = f"The best score is that of {row['encoder']} {row['layer']} in {where}"
     return [*said, f"{text}: {title_of(lead.name)} {number(row['value'], 2)}{ceiling}."]
 
 
@@ -96,18 +100,35 @@ def _verdict(rows: Sequence[Row], metric: Metric) -> bool | None:
     return any(significant(row) and metric.direction * (row["value"] - chance) > 0 for row in rows)
 
 
-def _where(what: str, found: Mapping[str, bool | None]) -> str:
+def _not_beaten(best: Mapping[str, Row], controls: Sequence[Row], metric: Metric) -> list[str]:
+    """Return in which regions a control scores as well as the best layer, where there are controls."""
+    if not controls:
+        return []
+    rivals = _by_region([row for row in controls if row["value"] is not None and np.isfinite(row["value"])])
+    as_good = [
+        roi for roi, row in best.items()
+        if any(metric.direction * (rival["value"] - row["value"]) >= 0 for rival in rivals.get(roi, []))
+    ]  # fmt: skip
+    n = len(best)
+    if not as_good:
+        return [f"No control scores as well{'' if n == 1 else f', in any of {n} regions'}."]
+    shown = joined(as_good) if len(as_good) <= 8 else f"{len(as_good)} of {n} regions"
+    return [f"A control scores as well or better{'' if n == 1 else f' in {shown}'}."]
+
+
+def _where(who: str, does: str, found: Mapping[str, bool | None]) -> str:
+    """Return in which regions a layer does something; None where that was not tested."""
     yes = [roi for roi, verdict in found.items() if verdict]
     unknown = [roi for roi, verdict in found.items() if verdict is None]
-    if len(unknown) == len(found):
-        return f"Whether {what} was not tested."
     n = len(found)
-    where = f"{len(yes)} of {n} regions" if n > 1 else next(iter(found))
-    listed = f" ({joined(yes)})" if 0 < len(yes) <= 8 and n > 1 else ""
+    only = ALL_TARGETS if list(found) == [WHOLE] else next(iter(found))
+    if len(unknown) == n:
+        return f"Whether a layer of {who} {does} was not tested."
     missing = f"; {joined(unknown)} {'was' if len(unknown) == 1 else 'were'} not tested" if unknown else ""
-    if n == 1:
-        return f"In {where} {what}{missing}." if yes else f"It was not found in {where} that {what}{missing}."
-    return f"In {where}{listed} {what}{missing}." if yes else f"In none of {n} regions {what}{missing}."
+    if not yes:
+        return f"No layer of {who} {does} in {only if n == 1 else f'any of {n} regions'}{missing}."
+    listed = f" ({joined(yes)})" if len(yes) <= 8 else ""
+    return f"A layer of {who} {does} in {only if n == 1 else f'{len(yes)} of {n} regions{listed}'}{missing}."
 
 
 def _unique(rows: Sequence[Row]) -> list[str]:

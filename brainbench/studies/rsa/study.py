@@ -112,7 +112,7 @@ class RsaStudy(Study[RsaRecipe]):
         for member in self.members:
             outcome.subjects.append(
                 {
-                    "subject": member.subject, "n_rows": n, "n_targets": member.n_targets, "n_stimuli": n,
+                    "subject": member.subject, "n_rows": n, "n_targets": n * (n - 1) // 2, "n_stimuli": n,
                     "n_repeats": 1.0, "n_runs": 1, "rois": {roi: n * (n - 1) // 2 for roi in member.rois},
                     "notes": list(member.notes),
                 }
@@ -124,6 +124,13 @@ class RsaStudy(Study[RsaRecipe]):
                 outcome.note(
                     "rsa_ceilings", {"subject": subject, "roi": roi, "lower": lower, "upper": upper, "metric": metric}
                 )
+            for roi in dict.fromkeys(roi for _, roi in found):
+                low = float(np.mean([lower for (_, of), (lower, _) in found.items() if of == roi]))
+                if low <= 0:
+                    outcome.doubt(
+                        f"{roi}: participants do not agree on its geometry (lower noise ceiling of {metric} "
+                        f"{low:.2f}), so that no layer can be expected to have it"
+                    )
         if not any(bounds.values()):
             outcome.warn("no noise ceiling: no region has RDMs of two participants")
         drawn = self.recipe.significance.n_permutations

@@ -1,9 +1,10 @@
-"""Recordings in tables: time stamps, channels, a marker column; and spectra of what is read."""
+"""Recordings in GDF and in tables (time stamps, channels, a marker column); and spectra of what is read."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.recording_files import write_gdf
 from brainbench.core.errors import UserError
 from brainbench.data.base import Context
 from brainbench.recipes.datasets import DATASETS, dataset_settings
@@ -86,6 +87,23 @@ def test_what_is_no_recording_is_refused_with_its_row(tmp_path, spoil, said):
     spoil(table()).to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(UserError, match=said):
         read_raw(tmp_path / "a.csv")
+
+
+def test_gdf_gives_samples_and_events_by_their_codes(tmp_path):
+    rows = table(1875)
+    raw = mne.io.RawArray(
+        1e-6 * rows[["C3", "Cz", "C4"]].to_numpy().T, mne.create_info(["C3", "Cz", "C4"], SFREQ, "eeg")
+    )
+    raw.set_annotations(mne.Annotations(np.arange(1, 13, 2), 0, ["left", "right"] * 3))
+    write_gdf(tmp_path / "a.gdf", raw, {"left": 769, "right": 770})
+    (tmp_path / "recordings.csv").write_text("path,subject\na.gdf,s1\n")
+    settings = {"name": "eeg-folder", "events": "annotations", "labels": {"769": "left", "770": "right"}, "band": None}
+    dataset = DATASETS.builder("eeg-folder").open(
+        dataset_settings({**settings, "tmin": 0.0, "tmax": 1.0}), tmp_path, Context()
+    )
+    trials = dataset.trials("s1")
+    assert trials.label.tolist() == ["left", "right"] * 3 and trials.sfreq == SFREQ
+    np.testing.assert_allclose(trials.X[1], raw.get_data()[:, 375:501], atol=1e-10)
 
 
 def test_densities_are_those_of_white_noise_and_of_a_sine():

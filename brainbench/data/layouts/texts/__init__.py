@@ -1,0 +1,1 @@
+"""Data sets of concepts, sentences and passages."""
