@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from brainbench.core.errors import UserError
+from brainbench.data.base import Stimuli
 from brainbench.encoders.check import check_encoder
 from brainbench.encoders.vision_language.regions import DETECTOR, DetectorRegions, GridRegions, RegionFile, last_map
 from tests.encoders.tiny import SENTENCES, features, images, make, photographs, write_bert
@@ -156,7 +157,7 @@ def test_what_cannot_be_read_is_refused(folders, opened, regions, tmp_path):
     with pytest.raises(UserError, match="tokens: text: with `given: image` there are none"):
         opened("vilt", given="image", tokens="text")
     with pytest.raises(UserError, match="reads image stimuli"):
-        opened("vilt").features(SENTENCES)
+        opened("vilt").features(Stimuli.of(SENTENCES))
     with pytest.raises(UserError, match="'bert' is no network of pictures and texts"):
         fresh(write_bert(tmp_path), regions)
 
