@@ -157,11 +157,7 @@ def _prepare(
             f"{recipe}: null participants cannot be drawn for {_said(type(settings))}",
             hint=f"`brainbench calibrate` takes {' and '.join(_that_can())}",
         )
-    notes = []
-    if getattr(settings, "decoding", None) is not None and answers:
-        # A label of the stimuli can be read from answers to the stimuli: there it is no null.
-        settings = settings.model_copy(update={"decoding": None})
-        notes.append("`decoding` is left out: what participants answer to stimuli tells their labels, too")
+    settings, notes = settings.for_null()
     if not settings.significance.n_permutations:
         notes.append("`significance.n_permutations: 0`: nothing is tested, so that no p is counted")
     name, cache_folder = find_recipe(recipe).stem, default_cache(cache)
@@ -169,13 +165,11 @@ def _prepare(
         opened = open_all(settings, cache_folder)
         advance(1)
     key = calibration_key(whole, [remembered_digest(path, cache_folder) for path in opened.input_files])
-    timing, responses = getattr(settings, "timing", None), getattr(settings, "responses", None)
-    centered, high_pass_s = responses is not None and responses.center == "run", timing and timing.high_pass_s
 
     def participants(effect: Effect | None = None) -> Opened[Any]:
         drawn = NullDataset(
-            opened.dataset, answers=answers, seed=settings.seed, centered=centered, high_pass_s=high_pass_s,
-            effect=effect,
+            opened.dataset, answers=answers, seed=settings.seed, centered=settings.centers_runs,
+            high_pass_s=settings.high_pass_s, effect=effect,
         )  # fmt: skip
         return replace(opened, dataset=drawn)
 

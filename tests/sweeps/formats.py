@@ -163,6 +163,22 @@ def _changed(values: np.ndarray) -> np.ndarray:
     return values
 
 
+def _changed_inside(values: np.ndarray) -> np.ndarray:
+    """Return a structure or cells of MATLAB of which one value is another: the first of the last field."""
+    if values.dtype.names:
+        inner = values[values.dtype.names[-1]]
+        inner[(0,) * inner.ndim] = _changed_inside(inner[(0,) * inner.ndim])
+    elif values.dtype.kind == "O":
+        flat = values.reshape(-1)
+        if flat[0].dtype.kind == "U":  # names: two of them change places
+            flat[0], flat[-1] = flat[-1], flat[0]
+        else:
+            flat[0] = _changed_inside(flat[0])
+    else:
+        values = values + 1
+    return values
+
+
 def _change_npy(path: Path) -> None:
     np.save(path, _changed(np.load(path)))
 
@@ -234,7 +250,8 @@ def _set_hdf5(key: str) -> Callable[[Path], None]:
 def _set_mat(key: str) -> Callable[[Path], None]:
     def apply(path: Path) -> None:
         stored = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
-        savemat(path, stored | {key: _changed(stored[key])})
+        change = _changed if stored[key].dtype.kind in "fiuUS" else _changed_inside
+        savemat(path, stored | {key: change(stored[key])})
 
     return apply
 

@@ -19,6 +19,7 @@ from tests.data.bids_folder import write_bids, write_dlabel, write_labels
 from tests.data.bold5000_copy import write_bold5000
 from tests.data.folders import SURFACES, VOLUMES, write_story, write_surfaces, write_trials, write_volumes
 from tests.data.nsd_copy import write_nsd
+from tests.data.pereira_copy import write_pereira
 
 
 @dataclass(frozen=True)
@@ -362,6 +363,10 @@ LOADERS: dict[str, Loader] = {
     ),
     "bold5000": Loader(write_bold5000, {"name": "bold5000", "release": 2}, _LISTS),
     "bold5000 release 1": Loader(write_bold5000, {"name": "bold5000", "release": 1}, _LISTS),
+    "pereira2018": Loader(
+        lambda root: write_pereira(root, ("P01",), experiment="243sentences"),
+        {"name": "pereira2018", "experiment": "243sentences"},
+    ),
     "alice": Loader(write_alice, {"name": "alice"}),
     "haxby2001": Loader(
         write_haxby,

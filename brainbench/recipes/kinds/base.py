@@ -145,6 +145,20 @@ class Recipe(Section):
         """Whether null participants answer to stimuli, alike in all showings; None where none can be drawn."""
         return None
 
+    def for_null(self) -> tuple[Self, list[str]]:
+        """Return the recipe that null participants go through, and what was left out of it, and why."""
+        return self, []
+
+    @property
+    def centers_runs(self) -> bool:
+        """Whether the mean of every run is taken out of responses."""
+        return False
+
+    @property
+    def high_pass_s(self) -> float | None:
+        """Longest period that is kept of responses in time; None where none is taken out."""
+        return None
+
     def science(self) -> dict[str, Any]:
         """Return every setting that can change a result, with its resolved default."""
         return self.model_dump(mode="json", exclude={"execution"})
@@ -175,6 +189,11 @@ class ResponseRecipe(Recipe):
     def schemes(self) -> list[Scheme]:
         """The main way to hold out, then the others."""
         return [Scheme(hold_out=self.hold_out, folds=self.folds), *self.also]
+
+    @property
+    def centers_runs(self) -> bool:
+        """Whether the mean of every run is taken out of responses."""
+        return self.responses.center == "run"
 
     @property
     def held_out(self) -> str:

@@ -132,6 +132,18 @@ class EncodeRecipe(ResponseRecipe):
         return self
 
     @property
+    def high_pass_s(self) -> float | None:
+        """Longest period that is kept of responses in time."""
+        return self.timing.high_pass_s
+
+    def for_null(self) -> tuple[Self, list[str]]:
+        """Leave decoding out where a label of the stimuli can be read from answers to the stimuli: it is no null."""
+        if self.decoding is None or not self.null_answers:
+            return self, []
+        why = "`decoding` is left out: what participants answer to stimuli tells their labels, too"
+        return self.model_copy(update={"decoding": None}), [why]
+
+    @property
     def null_answers(self) -> bool:
         """Whether all that is tested says "about other stimuli": then answers to stimuli are no effect."""
         whole = self.significance.null in ("auto", "stimulus")
