@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,12 @@ def pictures(n: int) -> Stimuli:
     return Stimuli([f"{i}" for i in range(n)], "image", lambda i: kept[i % BATCH], [f"{i}" for i in range(n)])
 
 
+def captioned(n: int) -> Stimuli:
+    """Return pictures with captions of about ten words."""
+    rng = np.random.default_rng(3)
+    return replace(pictures(n), captions=[(" ".join(rng.choice(WORDS, 10)),) for _ in range(n)])
+
+
 def story(n: int) -> Stimuli:
     """Return `n` words as a story."""
     words = [WORDS[i] for i in np.random.default_rng(1).integers(0, len(WORDS), n)]
@@ -113,6 +120,7 @@ WORDS = ("the", "cat", "sat", "on", "a", "very", "long", "mat", "that", "goes", 
 FAMILIES: dict[str, tuple[dict[str, object], Callable[[int], Stimuli], int, int]] = {
     "vit": ({"family": "image"}, pictures, 32, 10_000),
     "clip": ({"family": "image"}, pictures, 32, 10_000),
+    "clip_joint": ({"family": "vision_language"}, captioned, 32, 10_000),
     "whisper": ({"family": "audio"}, speech, 90, 1_800),
     "smollm2": ({"family": "text", "context": "stream"}, story, 2_000, 5_000),
 }
@@ -125,7 +133,8 @@ def family(kind: str, folder: Path) -> Any:
     from architectures import tokenizer
 
     config: Any = {
-        "vit": transformers.ViTConfig, "clip": transformers.CLIPConfig, "whisper": transformers.WhisperConfig,
+        "vit": transformers.ViTConfig, "clip": transformers.CLIPConfig,
+        "clip_joint": transformers.CLIPConfig, "whisper": transformers.WhisperConfig,
         "smollm2": transformers.LlamaConfig,
     }[kind]()  # fmt: skip
     if kind == "whisper":
@@ -142,6 +151,8 @@ def family(kind: str, folder: Path) -> Any:
         made.save_pretrained(folder)
     else:
         transformers.ViTImageProcessor(size={"height": 224, "width": 224}).save_pretrained(folder)
+        if kind == "clip_joint":
+            tokenizer().save_pretrained(folder)
     config.save_pretrained(folder)
     settings = {"name": kind, "model": str(folder), "weights": "random", **FAMILIES[kind][0]}
     return open_encoder(settings, device="cpu", batch_size=BATCH)

@@ -157,6 +157,7 @@ def test_edits_are_units_and_stand_beside_their_controls(run):
     section = page[page.index('<h2 id="when-the-networks-are-changed"') :]
     section = section[: section.index("</section>")]
     assert "stripes: of" in section and "most is lost with block" in section and "with the head fitted again" in section
+    assert "beyond 3 controls, " in section
     assert "Nothing: the sites of its blocks are not known" in section
     # Features under edits are dropped: nothing but scores of regions is kept.
     kept = [unit for unit in (folder / "edits" / "units").iterdir() if "frozen" in np.load(unit)]

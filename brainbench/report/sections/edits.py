@@ -66,8 +66,9 @@ def sentence(rows: list[Row], roi: str, kind: str) -> str:
 def _beside(row: Row) -> str:
     if "p" not in row:
         return " (no controls)"
-    stands = f"controls {number(row['low'])} to {number(row['high'])}, p {number(row['p'], 3)}"
-    return f" ({stands}, q {number(row['q'], 3)})"
+    stands = "beyond" if row["lost"] > row["high"] else "not beyond"
+    band = f"controls, {number(row['low'])} to {number(row['high'])}"
+    return f" ({stands} {row['n']} {band}; p {number(row['p'], 3)}, q {number(row['q'], 3)})"
 
 
 def _of(rows: list[Row], roi: str, way: str) -> list[Row]:

@@ -19,6 +19,7 @@ from brainbench.studies.cases.case import Case
 from brainbench.studies.cases.rows import GROUP
 from brainbench.studies.encode.fits import fold_settings
 from brainbench.studies.inside import NO_NETWORK, SEVERAL_NETWORKS
+from brainbench.studies.memory import megabytes
 from brainbench.studies.opened import Opened, OpenEncoder
 
 if TYPE_CHECKING:
@@ -82,6 +83,18 @@ class EditStudy:
         """Regions that every participant has."""
         first = list(self.cases[0].responses.rois)
         return [roi for roi in first if all(roi in case.responses.rois for case in self.cases)]
+
+    @property
+    def megabytes(self) -> float:
+        """About what a unit holds: features of the last layer under every edit and control of a block, twice."""
+        most = 0.0
+        for one in self.edited:
+            encoder: Any = one.encoder.encoder
+            if one.units:
+                n_runs = 1 + (heads_of(encoder) if one.kind == "heads" else 1 + self.settings.controls)
+                n_stimuli = max(len(case.features.stimuli) for case in self.cases)
+                most = max(most, 2 * megabytes((n_runs, n_stimuli, encoder.taps[-1].width or 1000), 4))
+        return most
 
     def _edited(self, entry: OpenEncoder, kind: str) -> Edited:
         from brainbench.encoders.network import NetworkEncoder

@@ -324,7 +324,8 @@ class EncodeStudy(Study[EncodeRecipe]):
         scores = (2 + models) * megabytes((rows, targets), 8) + 4 * megabytes((refitted,), 4)
         intervals = 3 * megabytes((N_GROUPS, rows, min(TARGETS_AT_ONCE, targets)), 8) if recipe.bootstrap.n_draws else 0
         block = min(BLOCK_MB, 8 * megabytes((rows, targets), 8))
-        units = jobs_of(recipe) * (max(features + solve + fit, scores, intervals) + block)
+        edits = 0.0 if self.edits is None else self.edits.megabytes + solve + fit
+        units = jobs_of(recipe) * (max(features + solve + fit, scores, intervals, edits) + block)
         ceilings = min(jobs_of(recipe), len(self.members)) * (5 * megabytes((shown, targets), 4) + block)
         kept = min(n_layers * designs_bytes(rows, width, recipe.folds.n_splits), MOST_BYTES) / 1e6
         return {**parts, "folds that participants share": kept, "units at once": max(units, ceilings, REPORT_MB)}
