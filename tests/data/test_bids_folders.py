@@ -10,6 +10,7 @@ from PIL import Image
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import choose_subjects, subject_named
+from brainbench.data.layouts.bids.betas import temporal_snr
 from tests.data.bids_folder import AFFINE, INSIDE, SHAPE, write_bids
 from tests.data.test_bids import open_bids
 from tests.data.test_bids_statements import derived, edit_events
@@ -169,6 +170,30 @@ def test_the_segmentation_of_fmriprep_is_an_atlas_with_the_table_at_the_root(own
     assert rois["ctx-lh-postcentral"].sum() == INSIDE[:, 2:].sum() and "wrong" not in rois
     with pytest.raises(UserError, match=r"desc-aseg_dseg.nii.gz is not there"):
         open_bids(own, atlas="aseg").files()
+
+
+def test_how_steady_a_run_was_and_how_far_the_head_moved_is_said(own):
+    path = next(derived(own).glob("*run-1_desc-confounds*.tsv"))
+    moved = np.r_[np.nan, np.full(119, 0.1)]
+    moved[[5, 9]] = 0.7, 1.1
+    pd.read_csv(path, sep="\t").assign(framewise_displacement=moved).to_csv(path, sep="\t", index=False, na_rep="n/a")
+    notes = open_bids(own).responses("sub-01").notes
+    first, second = (next(note for note in notes if note.startswith(f"run-{run}: ")) for run in (1, 2))
+    assert (
+        f"framewise displacement {np.nanmean(moved):.2f} mm on average, 1.10 at most, above 0.5 mm in 2 of 120" in first
+    )
+    assert "temporal signal to noise" in second and "displacement" not in second
+
+
+def test_temporal_signal_to_noise_is_mean_over_spread_without_the_trend():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(400, 5))
+    series = np.column_stack([100 + noise + np.arange(400)[:, None] * 0.5, np.full(400, np.nan), np.full(400, 7.0)])
+    found = temporal_snr(series.astype(np.float32))
+    line = np.column_stack([np.ones(400), np.arange(400)])
+    left = series[:, :5] - line @ np.linalg.lstsq(line, series[:, :5], rcond=None)[0]
+    np.testing.assert_allclose(found[:5], series[:, :5].mean(0) / left.std(0), rtol=1e-3)
+    assert np.isnan(found[5:]).all()
 
 
 @pytest.mark.parametrize("name", [1, "1", "01", "sub-01", "001"])

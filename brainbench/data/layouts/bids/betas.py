@@ -125,6 +125,22 @@ def first_level(run: OpenRun, series: np.ndarray, settings: BidsSettings) -> np.
     return betas
 
 
+def temporal_snr(series: np.ndarray) -> np.ndarray:
+    """Return mean over standard deviation in time of every target, its trend taken out; ``(n_targets,)`` float32.
+
+    A target that was not measured, or never changes, is NaN.
+    """
+    from scipy.signal import detrend
+
+    snr = np.full(series.shape[1], np.nan, dtype=np.float32)
+    measured = np.flatnonzero(~(absent_columns(series) | flat_columns(series)))
+    for part in np.array_split(measured, max(1, -(-len(measured) // _TARGETS))):
+        if len(part):
+            values = np.asarray(series[:, part], dtype=np.float64)
+            snr[part] = values.mean(axis=0) / detrend(values, axis=0).std(axis=0)
+    return snr
+
+
 def _check_measured(run: OpenRun, table: Any, kept: np.ndarray | None, settings: BidsSettings) -> None:
     """Refuse events whose response lies behind the end of the run, or in volumes that scrubbing takes out."""
     from nilearn.glm.first_level import make_first_level_design_matrix

@@ -12,6 +12,10 @@ from brainbench.data.layouts.bids.files import MISSING, BidsRun
 from brainbench.data.tables import Problems, read_table
 from brainbench.recipes.datasets import BidsSettings
 
+_DISPLACEMENT = "framewise_displacement"
+MOVED_MM = 0.5
+"""Framewise displacement from which on a volume counts as moved (Power et al. 2012)."""
+
 
 def chosen_confounds(run: BidsRun, settings: BidsSettings) -> tuple[Any, Any]:
     """Return confounds and sample mask as ``load_confounds`` chooses them; None for those there are not.
@@ -59,6 +63,18 @@ def chosen_confounds(run: BidsRun, settings: BidsSettings) -> tuple[Any, Any]:
             "`dataset.confounds`",
         )
     return confounds, sample_mask
+
+
+def framewise_displacement(run: BidsRun) -> np.ndarray | None:
+    """Return how far the head moved before every volume, in mm, as fMRIPrep computed it; None where it did not.
+
+    The first volume has no value by nature, and stands as NaN.
+    """
+    table = read_table(run.confounds())
+    if _DISPLACEMENT not in table.columns:
+        return None
+    cells = table.texts(_DISPLACEMENT, required=False)
+    return np.array([float(cell) if _finite(cell) else np.nan for cell in cells])
 
 
 def _check_cells(run: BidsRun, names: list[str] | None) -> None:

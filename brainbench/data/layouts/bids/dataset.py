@@ -15,9 +15,9 @@ from brainbench.data.account import RunUse
 from brainbench.data.array_cache import cached_arrays
 from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.images import SubsetMasker, label_table_of, with_all, without_empty
-from brainbench.data.layouts.bids.betas import OpenRun, check_durations, first_level
+from brainbench.data.layouts.bids.betas import OpenRun, check_durations, first_level, temporal_snr
 from brainbench.data.layouts.bids.chosen import check_confounds, choose_runs, folders_of
-from brainbench.data.layouts.bids.confounds import chosen_confounds
+from brainbench.data.layouts.bids.confounds import MOVED_MM, chosen_confounds, framewise_displacement
 from brainbench.data.layouts.bids.files import (
     MISSING,
     NATIVE,
@@ -221,7 +221,9 @@ class Bids(Dataset):
         else:
             if settings.betas == "block":
                 parts = [_blocks(rows) for rows in parts]
-            by_run = [self._run_betas(run, place) for run in runs]
+            found = [self._run_betas(run, place) for run in runs]
+            by_run = [np.asarray(one["betas"]) for one in found]
+            notes += [self._quality(run, np.asarray(one["tsnr"])) for run, one in zip(runs, found, strict=True)]
             betas = np.concatenate(by_run)
             absent = np.any([absent_columns(part) for part in by_run], axis=0)
             why_absent = "not measured in every run: NaN, or the same in all volumes"
@@ -295,13 +297,29 @@ class Bids(Dataset):
         rows = [RunUse(files.subject, session, files.name, used, *first)]
         return rows + [RunUse(files.subject, session, files.name, "", *other) for other in others]
 
-    def _run_betas(self, run: OpenRun, place: Place) -> np.ndarray:
-        """Return the betas of a run, ``(n_rows, n_targets)`` float32, from the cache where they are known."""
+    def _quality(self, run: OpenRun, tsnr: np.ndarray) -> str:
+        """Say how steady the signal of a run was, and how far the head moved."""
+        measured = tsnr[np.isfinite(tsnr)]
+        said = (
+            [f"temporal signal to noise {np.median(measured):.0f} (median of {len(measured)})"] if len(measured) else []
+        )
+        moved = framewise_displacement(run.files) if self.settings.confounds else None
+        if moved is not None and np.isfinite(moved).any():
+            n_moved = int(np.sum(moved > MOVED_MM))
+            said.append(
+                f"framewise displacement {np.nanmean(moved):.2f} mm on average, {np.nanmax(moved):.2f} at most, above "
+                f"{MOVED_MM:g} mm in {n_moved} of {len(moved)} volumes"
+            )
+        return f"{run.files.name}: {'; '.join(said) or 'no target was measured'}"
+
+    def _run_betas(self, run: OpenRun, place: Place) -> dict[str, np.ndarray]:
+        """Return ``betas`` of a run, ``(n_rows, n_targets)`` float32, and ``tsnr``, from the cache where known."""
         from nilearn import __version__ as nilearn_version
 
         settings = self.settings
         made_of = {
-            "glm of": "series of targets",  # until November 2026 betas were smoothed a second time when read
+            # Until November 2026 betas were smoothed a second time when read.
+            "glm of": "series of targets, and their signal to noise",
             "images": [remembered_digest(path, self.context.cache) for path in run.files.images],
             "events": [digest_array(run.events.onset), digest_array(run.events.duration)],
             "rows": run.rows(settings.betas),
@@ -315,11 +333,12 @@ class Bids(Dataset):
             ),
             "nilearn": nilearn_version,
         }  # fmt: skip
-        found = cached_arrays(
-            self.context.cache, "betas", made_of,
-            lambda: {"betas": first_level(run, place.series(run.files), settings)},
-        )  # fmt: skip
-        return np.asarray(found["betas"])
+
+        def compute() -> dict[str, np.ndarray]:
+            series = place.series(run.files)
+            return {"betas": first_level(run, series, settings), "tsnr": temporal_snr(series)}
+
+        return cached_arrays(self.context.cache, "betas", made_of, compute)
 
     def _glmsingle(self, subject: str, place: Place, n_events: int) -> np.ndarray:
         """Return GLMsingle's betas of all targets, rows in the order of runs and onsets."""

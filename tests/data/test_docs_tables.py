@@ -1,0 +1,60 @@
+"""The tables of docs/data/tables.md are whole: written as they stand, they open, and say what the page says."""
+
+import re
+from pathlib import Path
+
+import mne
+import numpy as np
+from PIL import Image
+
+from brainbench.data.base import Context
+from brainbench.data.check import check_dataset
+from brainbench.recipes.datasets import DATASETS, dataset_settings
+
+PAGE = Path(__file__).parents[2] / "docs" / "data" / "tables.md"
+TABLES = dict(re.findall(r"^`([^`]+\.csv)` .*?^```text\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL))
+
+
+def opened(root, **settings):
+    return DATASETS.builder(settings["name"]).open(dataset_settings(settings), root, Context())
+
+
+def write(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(TABLES[name])
+
+
+def test_every_table_of_the_page_is_written():
+    assert set(TABLES) == {"stimuli.csv", "sub-01/design.csv", "rois.csv", "recordings.csv", "events.csv"}
+
+
+def test_stimuli_design_and_rois_are_a_folder(tmp_path):
+    write(tmp_path, "stimuli.csv", "sub-01/design.csv", "rois.csv")
+    (tmp_path / "images").mkdir()
+    for index, line in enumerate(TABLES["stimuli.csv"].splitlines()[1:]):
+        Image.fromarray(np.full((4, 4, 3), 40 * index, np.uint8)).save(tmp_path / line.split(",")[1])
+    data = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
+    np.save(tmp_path / "sub-01" / "responses.npy", data)
+    dataset = opened(tmp_path, name="folder", rois="rois.csv")
+    assert check_dataset(dataset)
+    responses, stimuli = dataset.responses("sub-01"), dataset.stimuli("sub-01")
+    assert [stimuli.ids[i] for i in responses.stimulus[:3]] == ["face1", "house2", "house1"]
+    assert list(stimuli.labels["category"]) == ["face", "face", "house", "house"]
+    assert list(responses.labels["attention"][:3]) == ["high", "high", "low"]
+    assert {name: np.flatnonzero(mask).tolist() for name, mask in responses.rois.items() if name != "all"} == {
+        "FFA": [0, 1], "PPA": [2, 3], "scene areas": [3],
+    }  # fmt: skip
+    assert opened(tmp_path, name="folder", modality="text").stimuli("sub-01").load(1) == "a face in the dark"
+
+
+def test_recordings_and_events_are_an_eeg_folder(tmp_path):
+    write(tmp_path, "recordings.csv", "events.csv")
+    info = mne.create_info(["C3", "Cz", "C4"], 100.0, "eeg")
+    for run in (1, 2):
+        noise = 1e-5 * np.random.default_rng(run).normal(size=(3, 2500))
+        mne.io.RawArray(noise, info, verbose="ERROR").save(tmp_path / f"anna_{run}_raw.fif", verbose="ERROR")
+    trials = opened(tmp_path, name="eeg-folder", tmin=0.0, tmax=3.0).epochs("anna").metadata
+    assert trials["label"].tolist() == ["left", "right", "left", "right", "right", "left", "right", "left"]
+    assert trials["run"].tolist() == ["1"] * 4 + ["2"] * 4 and set(trials["session"]) == {"first"}
+    np.testing.assert_allclose(trials["onset"], [2.0, 7.0, 12.0, 17.0] * 2)
