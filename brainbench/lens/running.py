@@ -75,9 +75,10 @@ def edited(
         with torch.inference_mode():
             found = encoder.run(inputs, [tap, *stored], reduce=reduce)
             given = {block: found[at.name] for at, block in stored.items()}
-            for block in given:
-                if block not in exact:
-                    exact[block] = exact_from(encoder, inputs, tap, found[tap.name], block, pooled)
+            if given and not exact:  # what a network hands on besides its stream, it hands on from the first block on
+                tried = (exact_from(encoder, inputs, tap, found[tap.name], block, given[block], pooled)
+                         for block in {firsts[0], firsts[-1]})  # fmt: skip
+                exact.update(dict.fromkeys(firsts, all(tried)))
             out = []
             for change in changes:
                 now = Pass(np.asarray(mine), _inside(encoder, inputs))
@@ -163,8 +164,10 @@ def means(
 # From the first block that differs -----------------------------------------------------------------------------------
 
 
-def exact_from(encoder: NetworkEncoder, inputs: Inputs, tap: Tap, clean: Tensor, block: int, reduce: Reduce) -> bool:
-    """Return whether a run that begins at `block` gives the very bits of a whole one; tried, not concluded.
+def exact_from(
+    encoder: NetworkEncoder, inputs: Inputs, tap: Tap, clean: Tensor, block: int, given: Tensor, reduce: Reduce
+) -> bool:
+    """Return whether a run that begins at `block`, with what it was given, gives the very bits of a whole one.
 
     It does not where blocks share weights, or hand on more than the stream (T5's position bias).
     """
@@ -173,8 +176,6 @@ def exact_from(encoder: NetworkEncoder, inputs: Inputs, tap: Tap, clean: Tensor,
     modules = [one.module for one in encoder.taps[1:]]
     if len(set(modules)) < len(modules) or block == 0:
         return False
-    pre = encoder.site(block, "resid_pre")
-    given = encoder.run(inputs, [pre])[pre.name]
     try:
         with resumed(encoder, block, given):
             again = _read_behind_edits(encoder, inputs, tap, (), reduce)

@@ -89,8 +89,9 @@ def test_runs_that_begin_in_the_middle_are_tried(kind):
     encoder = encoder_of(kind)
     inputs, tap = encoder.inputs(encoder.stimuli, range(2)), encoder.taps[-1]
     with torch.inference_mode():
-        clean = encoder.run(inputs, [tap])[tap.name]
-        exact = exact_from(encoder, inputs, tap, clean, 2, lambda value, _tap: value.clone())
+        pre = encoder.site(2, "resid_pre")
+        found = encoder.run(inputs, [tap, pre])
+        exact = exact_from(encoder, inputs, tap, found[tap.name], 2, found[pre.name], lambda value, _tap: value.clone())
     assert exact == (kind != "t5")  # the first block of T5 hands a position bias on
 
 
