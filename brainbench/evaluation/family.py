@@ -22,6 +22,9 @@ SMALLEST = 1e-6
 RARE, RARE_TIED = 5, 1
 """Exchanges at least as good as observed up to which the tail stands for their count; of draws with many ties."""
 
+LEANING = -0.35
+"""Skewness of draws below which no smooth tail stands for their count: two standard errors of 199 symmetric draws."""
+
 DISTINCT = 0.9
 """Share of draws that differ, below which they count as tied: a smooth tail says too little of P(X >= x)."""
 
@@ -34,10 +37,11 @@ def p_of_draws(observed: float, draws: np.ndarray, exchange: Exchange) -> float:
 
     So few exchanges say little of how rare a score is: at .01, a count of 199 has an error of .007 and lies .005 above.
     The law is fitted by the draws' mean, variance and skewness, as moments of forms under exchange have it (Mielke and
-    Berry 2007; Winkler et al. 2016), and is stretched where their kurtosis is larger than its own (Cornish and Fisher).
+    Berry 2007; Winkler et al. 2016), is normal where they lean to the left, and is stretched where their kurtosis is
+    larger than its own (Cornish and Fisher).
     It is used where the draws follow it (Kolmogorov and Smirnov, .05) and at least 10,000 exchanges are distinct, and
-    says no more than 7 / (n + 1): rates at larger levels are those of the count. Where draws are tied, with one
-    another or with what is observed, it only makes p smaller than 2 / (n + 1).
+    says no more than 7 / (n + 1): rates at larger levels are those of the count. Where draws clearly lean to the left,
+    or are tied with one another or with what is observed, it only makes p smaller than 2 / (n + 1).
 
     Parameters
     ----------
@@ -49,10 +53,16 @@ def p_of_draws(observed: float, draws: np.ndarray, exchange: Exchange) -> float:
     better = int(np.sum(draws >= observed - 1e-12))
     counted = (better + 1) / (n + 1)
     tied = len(np.unique(draws)) < DISTINCT * n or better > int(np.sum(draws > observed + 1e-12))
-    if better > (RARE_TIED if tied else RARE) or n < FEW or exchange.n_distinct < MANY:
+    rough = tied or _skewness(draws) < LEANING
+    if better > (RARE_TIED if rough else RARE) or n < FEW or exchange.n_distinct < MANY:
         return counted
     tail = _pearson_tail(observed, draws)
-    return counted if tail is None else min(tail, counted if tied else (RARE + 2) / (n + 1))
+    return counted if tail is None else min(tail, counted if rough else (RARE + 2) / (n + 1))
+
+
+def _skewness(draws: np.ndarray) -> float:
+    apart = draws - draws.mean()
+    return float((apart**3).mean() / max(float((apart**2).mean()), 1e-300) ** 1.5)
 
 
 def _pearson_tail(observed: float, draws: np.ndarray) -> float | None:
@@ -62,7 +72,9 @@ def _pearson_tail(observed: float, draws: np.ndarray) -> float | None:
     if not spread > 1e-12:
         return None
     unit = np.sort(draws - draws.mean()) / spread
-    skew = float((unit**3).mean() / (unit**2).mean() ** 1.5)
+    # Draws with a longer left tail, as R2 has, end on the right sooner than a normal law: a law that ends where the
+    # observed score lies would call anything there impossible.
+    skew = max(_skewness(unit), 0.0)
     law, ranks = stats.pearson3.cdf(unit, skew), np.arange(n)
     apart = max(float((law - ranks / n).max()), float(((ranks + 1) / n - law).max()))
     if special.kolmogorov(np.sqrt(n) * apart) < 0.05:

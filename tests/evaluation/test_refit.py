@@ -245,6 +245,16 @@ def test_the_tail_falls_with_the_score_and_keeps_its_level():
         assert (found <= 0.01).mean() > 0.006
 
 
+def test_draws_that_lean_to_the_left_end_no_sooner_than_a_normal_law():
+    """R2 of noise has a longer left tail: a law that ended at its bound would give what lies there a p of 1e-6."""
+    rng, exchange = np.random.default_rng(9), make_exchange(60, kind="rows", n_exchanges=199)
+    left = -rng.gamma(4, size=(200, 2000))
+    found = np.array([p_of_draws(one[0], one[1:], exchange) for one in left.T])
+    assert (found <= 0.01).mean() < 0.014 and (found <= 0.001).mean() < 0.003
+    draws = -rng.gamma(4, size=199)
+    assert p_of_draws(0.0, draws, exchange) > 0.002  # the bound itself
+
+
 def test_ties_are_counted():
     exchange, draws = make_exchange(60, kind="rows", n_exchanges=199), np.repeat(np.arange(20.0), 10)[:199]
     assert p_of_draws(19.0, draws, exchange) == 10 / 200
