@@ -139,6 +139,7 @@ def of_law(draw: Callable[[np.random.Generator, int], np.ndarray], seed: int) ->
 LAWS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "normal": lambda rng, n: rng.normal(size=n),
     "gamma of shape 4": lambda rng, n: rng.gamma(4, size=n),
+    "gamma of shape 4, turned": lambda rng, n: -rng.gamma(4, size=n),
     "Student's, 10 degrees": lambda rng, n: rng.standard_t(10, size=n),
 }
 
