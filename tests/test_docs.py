@@ -43,6 +43,7 @@ ELSEWHERE = {
     "run alice-language": "tests/studies/test_recordings.py runs the recipe, with fewer layers",
     "run miyawaki-reconstruct": "tests/studies/test_reconstruct.py runs its kind; the recording is the user's",
     "run simulated-photos-reconstruct": "tests/studies/test_reconstruct.py runs its kind; photographs are the user's",
+    "check nsd-brain-diffuser": "the data are the user's; tests/studies/test_brain_diffuser.py runs the recipe",
     "run nsd-brain-diffuser": "tests/studies/test_brain_diffuser.py runs the recipe on made data and small networks",
     "data check pereira2018": "tests/data/test_pereira.py holds made copies against the contract",
     "calibrate eeg-layers": "tests/commands/test_calibrate.py runs the command; the recordings are the user's",

@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,9 @@ from brainbench.core.errors import UserError
 
 HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
 _UNWRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE)
+READING = threading.Lock()
+"""Held while NumPy reads an array: it parses the header as Python, which CPython 3.11 does not survive in two threads
+whenever garbage is collected meanwhile (SystemError: AST constructor recursion depth mismatch)."""
 _TEMPORARY = re.compile(r"^\.tmp-([A-Za-z0-9]+)-(\d+)-")
 
 

@@ -61,8 +61,8 @@ def p_of_draws(observed: float, draws: np.ndarray, exchange: Exchange) -> float:
 
 
 def _skewness(draws: np.ndarray) -> float:
-    apart = draws - draws.mean()
-    return float((apart**3).mean() / max(float((apart**2).mean()), 1e-300) ** 1.5)
+    apart, spread = draws - draws.mean(), float(draws.std())
+    return float(((apart / spread) ** 3).mean()) if spread > 1e-12 else 0.0
 
 
 def _pearson_tail(observed: float, draws: np.ndarray) -> float | None:

@@ -27,7 +27,7 @@ import numpy as np
 from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError
 from brainbench.core.facts import read_facts
-from brainbench.core.files import atomic_open, explain_os_errors, read_json, remove_stale, write_json
+from brainbench.core.files import READING, atomic_open, explain_os_errors, read_json, remove_stale, write_json
 from brainbench.core.made import MadeFiles, refuse_foreign
 from brainbench.core.remembered import file_state, remembered_digest
 
@@ -109,7 +109,7 @@ class RunFolder:
         """
         path = self.unit_path(digest)
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with READING, np.load(path, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             if str(arrays.pop(_UNIT)) != digest:
                 raise ValueError("the file of another unit")

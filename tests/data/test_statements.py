@@ -396,7 +396,7 @@ def test_data_check_of_chosen_subjects(tmp_path):
     settings_ = ["tmin=0", "tmax=2"]
     text = check("eeg-folder", str(tmp_path), [*settings_, "subjects=[s1]"])
     assert (
-        "s1: 22 rows" in text
+        "s1: 22 trials (12 left, 10 right)" in text
         and "s2" not in text
         and re.search(r"s1 r0: 11 trials \(6 left, 5 right\), 4 channels", text)
     )

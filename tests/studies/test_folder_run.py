@@ -31,7 +31,7 @@ def test_images_in_a_space_give_maps_that_are_drawn(tmp_path, write, settings):
     done = run(tmp_path, {"name": "folder", **settings}, [PIXELS], similarity=["rsa"], folds={"n_splits": 3})
     maps = sorted((done.path / "maps").glob("*encoder-pixels*stat-pearsonr*"))
     assert len(maps) == 2
-    scores = np.load(done.path / "targets" / "sub-sub-01_scheme-stimulus_encoder-pixels_layer-pixels_stat-pearsonr.npy")
+    scores = np.load(done.path / "targets" / "sub-01_scheme-stimulus_encoder-pixels_layer-pixels_stat-pearsonr.npy")
     image = nibabel.load(maps[0])
     values = (
         np.concatenate([array.data for array in image.darrays])
