@@ -49,7 +49,7 @@ def main(out: Path) -> None:
     images, patterns = made()
     names = [f"image{index:02d}" for index in range(92)]
     model = calc_rdm(Dataset(images.reshape(92, -1).astype(float), obs_descriptors={"stimulus": names}), "correlation")
-    found: dict[str, object] = {"rsatoolbox": version("rsatoolbox"), "rsa": {}, "rsa_pearson": {}, "ceilings": {}}
+    found: dict[str, dict[str, list[float]]] = {"rsa": {}, "rsa_pearson": {}, "ceilings": {}}
     for region in REGIONS:
         each = [
             calc_rdm(Dataset(patterns[person, region], obs_descriptors={"stimulus": names}), "correlation")
@@ -57,10 +57,10 @@ def main(out: Path) -> None:
         ]
         together = concat(each)
         for metric, method in (("rsa", "spearman"), ("rsa_pearson", "corr")):
-            found[metric][region] = compare(model, together, method=method)[0].tolist()  # type: ignore[index]
+            found[metric][region] = compare(model, together, method=method)[0].tolist()
             low, high = boot_noise_ceiling(together, method=method, rdm_descriptor="index")
-            found["ceilings"][f"{metric} {region}"] = [float(low), float(high)]  # type: ignore[index]
-    out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+            found["ceilings"][f"{metric} {region}"] = [float(low), float(high)]
+    out.with_suffix(".json").write_text(json.dumps({"rsatoolbox": version("rsatoolbox"), **found}, indent=1) + "\n")
     small = [
         calc_rdm(
             Dataset(patterns[person, region][:5], obs_descriptors={"stimulus": names[:5]}), "correlation", "stimulus"

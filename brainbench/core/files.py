@@ -27,8 +27,8 @@ from brainbench.core.errors import UserError
 HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
 _UNWRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE)
 READING = threading.Lock()
-"""Held while NumPy reads an array: it parses the header as Python, which CPython 3.11 does not survive in two threads
-whenever garbage is collected meanwhile (SystemError: AST constructor recursion depth mismatch)."""
+"""Held while NumPy reads the header of an array: it parses it as Python, which CPython 3.11 does not survive in two
+threads whenever garbage is collected meanwhile (SystemError: AST constructor recursion depth mismatch)."""
 _TEMPORARY = re.compile(r"^\.tmp-([A-Za-z0-9]+)-(\d+)-")
 
 
@@ -152,6 +152,13 @@ def remove_stale(folder: str | os.PathLike[str]) -> list[Path]:
             path.unlink(missing_ok=True)
         removed.append(path)
     return removed
+
+
+def mapped(path: str | os.PathLike[str]) -> np.ndarray:
+    """Return a memory map of an array's file; pickled objects raise ValueError, because opening them can run code."""
+    with READING:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
 
 
 def write_cached_json(path: Path, values: Any) -> None:

@@ -19,9 +19,9 @@ import numpy as np
 from brainbench import __version__
 from brainbench.core.digests import SCHEMA, digest, digest_file
 from brainbench.core.files import (
-    READING,
     atomic_folder,
     explain_os_errors,
+    mapped,
     read_json,
     remove_stale,
     write_array,
@@ -97,8 +97,7 @@ def _open(folder: Path) -> dict[str, np.ndarray] | None:
         for name, sha in written.items():
             if digest_file(folder / f"{name}.npy") != sha:
                 raise ValueError(f"{name}.npy does not hold the bytes that were written")
-        with READING:
-            return {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in written}
+        return {name: mapped(folder / f"{name}.npy") for name in written}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         warnings.warn(f"cache entry {folder} is damaged ({error}); it is computed again", stacklevel=3)
         with explain_os_errors(folder):

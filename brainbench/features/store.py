@@ -25,7 +25,7 @@ import numpy as np
 from brainbench import __version__
 from brainbench.core.digests import SCHEMA, digest, digest_file
 from brainbench.core.errors import UserError
-from brainbench.core.files import READING, atomic_folder, explain_os_errors, read_json, remove_stale, write_json
+from brainbench.core.files import atomic_folder, explain_os_errors, mapped, read_json, remove_stale, write_json
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Encoder, Pool
 from brainbench.features.growing import Growing, left_over
@@ -159,9 +159,7 @@ class FeatureStore:
                 self._verified[key] = state
                 with contextlib.suppress(OSError):
                     os.utime(folder / "manifest.json")
-            with READING:
-                array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-            return array
+            return mapped(path)
         except (FileNotFoundError, NotADirectoryError):
             if folder.exists():
                 self._discard(folder, "a file of it is missing")

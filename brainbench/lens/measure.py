@@ -77,8 +77,7 @@ def measured(
         if looking and len(rows):
             # Those of like length together, as features are read.
             order = encoder.order(stimuli)
-            first = {int(row): place for place, row in enumerate(order)}
-            mine = sorted(range(len(rows)), key=lambda i, rows=rows, first=first: first[rows[i]])  # type: ignore[misc]
+            mine = np.argsort(np.argsort(order)[list(rows)], kind="stable")
             back = np.argsort(mine)
             read = list(in_batches(len(mine), encoder.batch_size(), looker.over(stimuli, [rows[i] for i in mine])))
             batches.append((len(rows), _reordered(read, back)))
@@ -100,8 +99,8 @@ def _reordered(batches: Sequence[_Batch], back: np.ndarray) -> _Batch:
     rows = torch.from_numpy(back)
     found: _Batch = {}
     for key in batches[0]:
-        parts = [batch[key] for batch in batches]
-        found[key] = None if any(part is None for part in parts) else torch.cat(parts)[rows]  # type: ignore[arg-type]
+        parts = [part for batch in batches if (part := batch[key]) is not None]
+        found[key] = torch.cat(parts)[rows] if len(parts) == len(batches) else None
     return found
 
 
@@ -152,10 +151,11 @@ class _Looker:
                 for one in self.diagnostics:
                     given = one.function(replace(block, carry=carries[one.name]))
                     for name, number in given.items():
-                        said = isinstance(number, str)
-                        found[one.name, name, index] = None if said else number.detach().cpu()  # type: ignore[union-attr]
-                        if said:
-                            self.reasons[one.name, name] = str(number)
+                        if isinstance(number, str):
+                            found[one.name, name, index] = None
+                            self.reasons[one.name, name] = number
+                        else:
+                            found[one.name, name, index] = number.detach().cpu()
             return value.new_empty(0)
 
         with torch.inference_mode():

@@ -17,7 +17,7 @@ import numpy as np
 
 from brainbench.core.arrays import NUMPY
 from brainbench.core.errors import UserError
-from brainbench.core.files import atomic_folder
+from brainbench.core.files import atomic_folder, mapped
 from brainbench.ridge.inputs import check_alphas, check_finite, check_scoring
 from brainbench.ridge.ridge import RidgeCV
 from brainbench.ridge.solver.blocks import make_block
@@ -87,7 +87,7 @@ def fit_to_disk(
             block = make_block(NUMPY, part, slice(None), head.fit_intercept)
             solver.solve(replace(block, columns=columns), out)
         del out  # closes the files
-    return {path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
+    return {path.stem: mapped(path) for path in sorted(folder.glob("*.npy"))}
 
 
 def _files_in(folder: Path) -> Callable[[str, tuple[int, ...], str], np.ndarray]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.commands.proposing.inventory import Inventory, Lookup, Proposal, first_of
+from brainbench.core.files import mapped
 from brainbench.data.tables import Table
 
 _RUNS = ("run", "block", "session", "scan", "chunk", "group")
@@ -94,7 +95,7 @@ def _responses(found: Inventory) -> tuple[str, dict[str, str]] | None:
     groups: dict[str, list[Path]] = {}
     for path in found.of("array"):
         try:
-            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+            shape = mapped(path).shape
         except (OSError, ValueError):
             continue
         if len(shape) == 2 and min(shape) > 1:
@@ -176,7 +177,7 @@ def _design(found: Inventory, stimuli: list[dict[str, Any]], subjects: dict[str,
         names |= dict.fromkeys(spellings, row["id"])
     designs: dict[str, tuple[Path, str]] = {}
     for subject, file in subjects.items():
-        n_rows = np.load(found.root / file, mmap_mode="r", allow_pickle=False).shape[0]
+        n_rows = len(mapped(found.root / file))
         for path, table in found.tables.items():
             near = (
                 subject in found.short(path) or len(subjects) == 1 or not any(s in found.short(path) for s in subjects)

@@ -103,7 +103,7 @@ class Algonauts(Dataset):
     def stimuli(self, subject: str) -> Stimuli:
         """Return a participant's training images, named by their number in the Natural Scenes Dataset."""
         files = self._images(subject)
-        names = [f"nsd-{IMAGE.fullmatch(path.name)[2]}" for path in files]  # type: ignore[index]
+        names = [path.stem.partition("_")[2] for path in files]
         return Stimuli(
             ids=names,
             modality="image",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from brainbench.core.errors import UserError
+from brainbench.core.files import mapped
 from brainbench.data.tables import MAX_LINES, SEPARATORS, Problems, parse_row, read_records
 
 _BLOCK = 1 << 24
@@ -85,7 +86,7 @@ def load_npy(path: Path, pickle_hint: str | None = None) -> np.ndarray:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        values = mapped(path)
     except MemoryError:
         raise
     except Exception as error:  # NumPy parses a header as Python, which fails in many ways

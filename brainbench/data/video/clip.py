@@ -11,6 +11,7 @@ import numpy as np
 
 from brainbench.core.digests import digest, digest_array, digest_file
 from brainbench.core.errors import UserError
+from brainbench.core.files import mapped
 
 ANIMATED = (".gif", ".webp", ".png", ".apng")
 FRAMES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -140,7 +141,7 @@ def _picture(raw: bytes, path: Path) -> np.ndarray:
 
 def _of_array(path: Path, fps: float | None) -> Clip:
     try:
-        frames = np.load(path, mmap_mode="r", allow_pickle=False)
+        frames = mapped(path)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: not a readable array ({error})") from None
     _check_frames(frames, path.name)

@@ -71,7 +71,7 @@ class VideoEncoder(NetworkEncoder):
         config: Any = self.network.config
         if config.model_type not in KINDS:
             raise UserError(f"{who}: '{config.model_type}' is no network of clips that is known ({', '.join(KINDS)})")
-        self._jepa = config.model_type == "vjepa2"
+        self._jepa, self._n_class = config.model_type == "vjepa2", KINDS[config.model_type]
         self.n_frames = int(config.frames_per_clip if self._jepa else config.num_frames)
         self._weights = digest_weights(self.network)
         self.reading = checked(self.network, self._probe, {"device": self.device, **self.parameters()}, who)
@@ -144,10 +144,6 @@ class VideoEncoder(NetworkEncoder):
         special = torch.arange(self._n_tokens(pixels), device=self.device) < self._n_class
         special = special.expand(len(pixels), -1)
         return Inputs(len(pixels), kwargs=kwargs, mask=~special, special=special)
-
-    @property
-    def _n_class(self) -> int:
-        return KINDS[self.network.config.model_type]  # type: ignore[union-attr,index]
 
     def _n_tokens(self, pixels: Any) -> int:
         config: Any = self.network.config

@@ -59,6 +59,11 @@ class DatasetSettings(Noun):
         return getattr(self, "modality", self.shows)
 
     @property
+    def shown_otherwise(self) -> str:
+        """What settings make other stimuli of the same data, for messages."""
+        return ""
+
+    @property
     def starters(self) -> list[dict[str, Any]]:
         """Encoders that a template begins with."""
         return STARTERS.get(self.modality_shown or "", [])

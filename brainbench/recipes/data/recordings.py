@@ -84,6 +84,11 @@ class RecordingSettings(DatasetSettings):
         return "text" if self.band_power is None else "array"
 
     @property
+    def shown_otherwise(self) -> str:
+        """See `DatasetSettings.shown_otherwise`."""
+        return "; with a `band_power` section, the signals of its trials (array)" if self.band_power is None else ""
+
+    @property
     def starters(self) -> list[dict[str, Any]]:
         """A network that was trained on other recordings, held against the power of what it reads."""
         network = {"decoder": "braindecode", "model": "EEGNet"}

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from brainbench.core.errors import did_you_mean
 from brainbench.recipes.base import Section
 from brainbench.recipes.datasets import AnyDataset, DatasetSettings, SimulatedSettings
-from brainbench.recipes.encoders import EegSettings, EncoderSettings
+from brainbench.recipes.encoders import EncoderSettings
 from brainbench.recipes.parts import (
     Bootstrap,
     Execution,
@@ -116,13 +116,12 @@ class Recipe(Section):
     def _encoders_read_the_stimuli(self) -> Self:
         shown = self.dataset.modality_shown
         for name, one in self.named_encoders.items():
-            # Whether pictures have captions, the data say; what networks trained on recordings need, `kind: encode`.
+            # Whether pictures have captions, the data say.
             captioned = shown in ("image", "clip") and "text" in one.reads
-            known = shown is None or isinstance(one, EegSettings) or not one.reads
-            if not known and shown not in one.reads and not captioned:
+            if shown is not None and one.reads and shown not in one.reads and not captioned:
                 raise ValueError(
                     f"encoder '{name}' (`family: {one.family}`) reads {' or '.join(one.reads)} stimuli, "
-                    f"`dataset` has {shown} stimuli"
+                    f"`dataset` has {shown} stimuli{self.dataset.shown_otherwise}"
                 )
         return self
 

@@ -68,11 +68,7 @@ class Bids(Dataset):
             for runs in self._runs.values():
                 check_durations(runs)
         self._known: dict[str, Responses] = {}
-
-    @property
-    def quick_responses(self) -> bool:  # type: ignore[override]
-        """Whether betas are read and not computed."""
-        return not self._models
+        self.quick_responses = not self._models  # betas are read, not computed
 
     @classmethod
     def open(cls, settings: BidsSettings, root: Path | None, context: Context) -> Bids:
