@@ -436,7 +436,7 @@ def vision_language_verdict(kind: str, folder: Path) -> tuple[str, str]:
 
     stimuli = replace(images(3), captions=[(text,) for text in SENTENCES[:3]])
     write_vision_language(kind, folder, regions=12)
-    regions = write_regions(folder / "regions.npz", stimuli, 12)
+    regions = write_regions(folder / "regions.npz", stimuli.ids, 12)
     settings = {"name": kind, "family": "vision_language", "model": str(folder), "regions": str(regions)}
     right, said = [], []
     for tokens in ("text", "visual"):
