@@ -23,8 +23,8 @@ SUITED = {
     "explore": PICTURES,
     "rsa": {"rdm"},
 }
-"""RDMs are distances; stories are heard on and on; NSD, Algonauts and Pereira have no classes; only recordings have trials,
-only pictures can be drawn."""
+"""RDMs are distances; stories are heard on and on; NSD, Algonauts and Pereira have no classes; only recordings have
+trials, only pictures can be drawn."""
 
 
 def test_every_kind_is_walked():
