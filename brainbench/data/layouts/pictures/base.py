@@ -225,6 +225,12 @@ def _image(path: Path) -> np.ndarray:
         raise UserError(f"{path}: not a readable image ({error})") from None
 
 
+def as_float32(values: np.ndarray) -> np.ndarray:
+    """Return values as float32; what it cannot hold becomes infinite, and its target is left out."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
 def key_of(values: np.ndarray) -> str:
     """Return a digest of which targets are read, for the key of what is kept."""
     return digest_array(values)

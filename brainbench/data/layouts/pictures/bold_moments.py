@@ -11,7 +11,7 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.core.plain_pickles import read_plain_pickle
 from brainbench.data.base import Context
-from brainbench.data.layouts.pictures.base import Measured, Pictures, Shown, key_of
+from brainbench.data.layouts.pictures.base import Measured, Pictures, Shown, as_float32, key_of
 from brainbench.data.surfaces import HEMISPHERES, Surface, SurfaceMasker, read_surface_rois
 from brainbench.data.video.clip import ANIMATED, FILMS
 from brainbench.recipes.data.pictures import BoldMomentsSettings
@@ -150,7 +150,7 @@ class BoldMoments(Pictures):
             def compute(part: str = part) -> dict[str, np.ndarray]:
                 betas, names = self._organized(subject, part, side)
                 return {
-                    "betas": betas.reshape(-1, betas.shape[2]).astype(np.float32), "names": np.array(names, dtype="S")
+                    "betas": as_float32(betas.reshape(-1, betas.shape[2])), "names": np.array(names, dtype="S")
                 }  # fmt: skip
 
             kept = self._kept("betas", {"part": part, "order": key_of(shown.test)}, path, compute)

@@ -11,7 +11,7 @@ import numpy as np
 from brainbench.core.errors import UserError, one_of
 from brainbench.core.plain_pickles import read_plain_pickle
 from brainbench.data.base import Context
-from brainbench.data.layouts.pictures.base import Measured, Pictures, Shown
+from brainbench.data.layouts.pictures.base import Measured, Pictures, Shown, as_float32
 from brainbench.recipes.data.pictures import ThingsEegSettings
 
 COUNTS = {"training": (16540, 4), "test": (200, 80)}
@@ -150,7 +150,7 @@ class ThingsEeg(Pictures):
                 f"the recordings have {times[0]:g} to {times[-1]:g} s"
             )
         data = np.concatenate([
-            one["values"][..., inside].reshape(-1, len(names) * int(inside.sum())).astype(np.float32) for one in parts
+            as_float32(one["values"][..., inside].reshape(-1, len(names) * int(inside.sum()))) for one in parts
         ])  # fmt: skip
         at = np.tile(times[inside], len(names))
         step = self.settings.window_s
