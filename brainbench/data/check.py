@@ -51,6 +51,7 @@ def check_dataset(dataset: Dataset, subjects: Sequence[str] | None = None) -> li
         problems += [f"{subject}: {problem}" for problem in found]
         facts.append(f"{subject}: {dataset.summary(subject)}")
         facts += [f"  {row}" for row in shortened(responses.account)]
+        facts += [f"  {model}" for model in (responses.modelled.runs if responses.modelled else ())]
         repeated = repeated_content(stimuli)
         if repeated is not None:
             facts.append(f"  {repeated}")
