@@ -1,7 +1,9 @@
 """``kind: rsa``: made RDMs of three participants give the numbers of rsatoolbox, on a page that says them."""
 
+import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,9 +13,11 @@ from PIL import Image
 import brainbench as bb
 from benchmarks.rsatoolbox_numbers import PEOPLE, REGIONS, made
 from brainbench.core.errors import RecipeError
-from brainbench.evaluation.similarity import rdm
+from brainbench.evaluation.similarity import geometry_test, rdm
 from brainbench.recipes.reader import parse_recipe
+from brainbench.studies.cases.geometry import GeometryScores, rsa_claims
 from brainbench.studies.check import check_study
+from brainbench.studies.outcome import Outcome
 
 REFERENCE = json.loads((Path(__file__).parent / "rsatoolbox.json").read_text())
 RECIPE = """\
@@ -67,6 +71,59 @@ def test_what_was_found_says_where_rsa_lies_between_the_bounds(checked):
     assert "RSA (Spearman) of images pixels is 0.37" in facts["claims"][0]
     assert "below the noise ceiling of 0.50 to 0.78" in facts["claims"][0]
     assert "its best control is coarse at" in facts["claims"][0]
+
+
+def test_a_region_is_tested_once_over_the_layers_of_an_encoder(checked):
+    outcome, _ = checked
+    rows = pd.DataFrame(outcome.rows)
+    for encoder in ("images", "coarse"):  # of one layer each, which is then the best
+        mine = rows[(rows["encoder"] == encoder) & (rows["roi"] == "V1") & rows["subject"].isin(PEOPLE)]
+        best, layer = (mine[mine["metric"] == name].set_index("subject") for name in ("best_rsa", "rsa"))
+        for column in ("value", "p", "null_95", "ceiling", "n_rows"):
+            np.testing.assert_allclose(best[column].astype(float), layer[column].astype(float), rtol=1e-6)
+    assert not ((rows["metric"] == "best_rsa") & (rows["subject"] == "mean")).any()
+
+
+@pytest.fixture
+def geometries():
+    """Three layers that resemble each other; the last one knows a little of the region."""
+    rng = np.random.default_rng(4)
+    y, x = rng.normal(size=(20, 15)), rng.normal(size=(20, 15))
+    layers = [x, x + 0.5 * rng.normal(size=x.shape), x + 0.6 * y]
+    return [geometry_test(one, y, metric="rsa", n_permutations=199, seed=3) for one in layers]
+
+
+def test_the_best_layer_has_the_p_of_the_largest_in_units_of_each_null(geometries):
+    outcome = Outcome()
+    _add(outcome, geometries)
+    (best,) = (row for row in outcome.rows if row["metric"] == "best_rsa")
+    values, draws = np.array([one.value for one in geometries]), np.stack([one.draws for one in geometries])
+    every = np.column_stack([values, draws])
+    unit = ((every - every.mean(axis=1, keepdims=True)) / every.std(axis=1, keepdims=True)).max(axis=0)
+    counted = np.mean(unit >= unit[0])  # the observed one among them
+    assert (best["value"] == values.max() and "null_95" not in best) or best["null_95"] is None
+    assert best["p"] == pytest.approx(counted, abs=0.006)  # but for the tail that stands for few exchanges
+    assert best["p"] > min(row["p"] for row in outcome.rows if row["metric"] == "rsa")
+    claim = rsa_claims(outcome, "one")
+    assert "over its layers" in claim[0] or "not tested" in claim[0]
+
+
+def test_layers_of_different_stimuli_have_no_test_in_common(geometries):
+    """Other stimuli left out are other exchanges; the layers keep their own tests."""
+    without = dataclasses.replace(geometries[1], left_out=np.arange(20) == 2)
+    outcome = Outcome()
+    _add(outcome, [geometries[0], without])
+    assert [row["metric"] for row in outcome.rows] == ["rsa", "rsa"]
+
+
+def _add(outcome, found):
+    scores = GeometryScores(outcome, 199, 3)
+    entry = SimpleNamespace(name="net", settings=SimpleNamespace(role="model"))
+    for depth, one in enumerate(found):
+        layer = SimpleNamespace(name=f"layer{depth}", depth=depth / 2)
+        scores.add("one", "V1", entry, layer, "rsa", one, ceiling=None, n_targets=15)
+    scores.add_best()
+    outcome.correct()
 
 
 def test_the_page_shows_it(root, tmp_path):

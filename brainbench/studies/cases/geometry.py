@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from brainbench.evaluation.metrics import title_of
-from brainbench.evaluation.similarity import rsa_noise_ceiling
+from brainbench.encoders.base import Layer
+from brainbench.evaluation.family import p_over_layers
+from brainbench.evaluation.metrics import BEST, title_of
+from brainbench.evaluation.similarity import Geometry, geometry_exchange, rsa_noise_ceiling
+from brainbench.studies.opened import OpenEncoder
 from brainbench.studies.outcome import ALL, TOGETHER, Outcome
 from brainbench.studies.words import Row, distinct, number, probability, significant, untested
 
@@ -37,9 +40,61 @@ def bounds_of(
     return bounds
 
 
+class GeometryScores:
+    """Rows of RSA and CKA: one for every layer and region, and one test a region over all layers of an encoder.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    n_permutations, seed : int
+        Of the test.
+    """
+
+    def __init__(self, outcome: Outcome, n_permutations: int, seed: int) -> None:
+        self.outcome, self.n_permutations, self.seed = outcome, n_permutations, seed
+        self._found: dict[tuple[str, str, str, str], list[tuple[Row, Geometry]]] = {}
+
+    def add(
+        self, subject: str, roi: str, entry: OpenEncoder, layer: Layer, metric: str, found: Geometry, *,
+        ceiling: float | None, n_targets: int,
+    ) -> None:  # fmt: skip
+        """Add the row of one layer; none where nothing could be compared."""
+        if not np.isfinite(found.value):
+            return
+        shared = {
+            "subject": subject, "scheme": SCHEME, "encoder": entry.name, "role": entry.settings.role, "roi": roi,
+            "fold": ALL, "ceiling": ceiling, "n_targets": n_targets, "n_rows": len(found.left_out) - found.n_left_out,
+        }  # fmt: skip
+        if self.n_permutations:
+            shared["test"] = f"stimuli exchanged, nothing is fitted ({self.n_permutations})"
+        self.outcome.add(
+            **shared, layer=layer.name, depth=layer.depth, metric=metric, value=found.value, p=found.p,
+            null_95=found.null_95,
+        )  # fmt: skip
+        self._found.setdefault((subject, roi, entry.name, metric), []).append((shared, found))
+
+    def add_best(self) -> None:
+        """Add the best layer of every encoder and region, where all its layers were tested on the same stimuli."""
+        for (*_, metric), layers in self._found.items():
+            shared, first = layers[0]
+            alike = all(np.array_equal(found.left_out, first.left_out) for _, found in layers)
+            if not self.n_permutations or not alike:
+                continue
+            values, draws = [found.value for _, found in layers], [found.draws for _, found in layers]
+            exchange = geometry_exchange(shared["n_rows"], self.n_permutations, self.seed)
+            p, _ = p_over_layers(values, draws, exchange)
+            null_95 = first.null_95 if len(layers) == 1 else None
+            self.outcome.add(**shared, metric=BEST + metric, value=max(values), p=p, null_95=null_95)
+
+
 def rsa_claims(outcome: Outcome, subject: str, metric: str = "rsa") -> list[str]:
     """Return a sentence a region: the best layer, whether it is tested, its control, and the ceiling."""
     rows = [row for row in outcome.rows if row["metric"] == metric and row["fold"] == ALL and row["subject"] == subject]
+    tests = {
+        (row["encoder"], row["roi"]): row
+        for row in outcome.rows
+        if row["metric"] == BEST + metric and row["subject"] == subject
+    }
     sentences = []
     for roi in distinct(rows, "roi"):
         here = [row for row in rows if row["roi"] == roi and np.isfinite(row["value"])]
@@ -48,7 +103,8 @@ def rsa_claims(outcome: Outcome, subject: str, metric: str = "rsa") -> list[str]
             continue
         best = max(models, key=lambda row: row["value"])
         layer = f"{best['encoder']} {best['layer']}"
-        text = f"{roi} ({subject}): {title_of(metric)} of {layer} is {number(best['value'], 2)}{_verdict(best)}"
+        text = f"{roi} ({subject}): {title_of(metric)} of {layer} is {number(best['value'], 2)}"
+        text += _verdict(best, tests.get((best["encoder"], roi)))
         rivals = [row for row in here if row["role"] == "control"]
         if rivals and models != here:
             rival = max(rivals, key=lambda row: row["value"])
@@ -57,11 +113,14 @@ def rsa_claims(outcome: Outcome, subject: str, metric: str = "rsa") -> list[str]
     return sentences
 
 
-def _verdict(row: Row) -> str:
-    if untested(row):
+def _verdict(best: Row, over_layers: Row | None) -> str:
+    """Return whether a region's geometry is above chance: by one test over layers, where there is one."""
+    test = over_layers or best
+    if untested(test):
         return ", which was not tested"
-    above = significant(row) and row["value"] > 0
-    return f" (q {probability(row['q'])}), {'above' if above else 'not above'} chance"
+    above = significant(test) and test["value"] > 0
+    over = " over its layers" if over_layers else ""
+    return f" (q {probability(test['q'])}{over}), {'above' if above else 'not above'} chance"
 
 
 def _within(found: Sequence[dict[str, Any]], roi: str, subject: str, metric: str, best: Row) -> str:

@@ -38,7 +38,7 @@ from brainbench.studies.encode.fits import (
     score_unit,
 )
 from brainbench.studies.encode.intervals import interval_unit
-from brainbench.studies.encode.nulls import fill_layer, n_exchanges
+from brainbench.studies.encode.nulls import n_exchanges
 from brainbench.studies.encode.patterns import pattern_units, report_patterns
 from brainbench.studies.encode.similarity import geometry_cells, report_geometry
 from brainbench.studies.encode.tested import Tests
@@ -247,7 +247,7 @@ class EncodeStudy(Study[EncodeRecipe]):
             arrays = runner.read([unit])[0]
             scored, null = Scored.from_arrays(arrays), Null.from_arrays(arrays)
             if null is not None:
-                fill_layer(recipe, full.case, scored, null)
+                tests.add(full, scored, null)
             report_nested(recipe, outcome, full, scored, self._read(about))
         tests.report(outcome, ceilings)
         best_layers(outcome, draws)
