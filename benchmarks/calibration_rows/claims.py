@@ -15,17 +15,20 @@ from brainbench.ridge.encoding import FoldDesign, FoldSettings
 
 
 def unique(
-    seed: int, *, many: int, effect: float = 0.3, n_targets: int = 4, n_rows: int = 120, n_layers: int = 1
-) -> list[float]:
+    seed: int, *, many: int, effect: float = 0.3, n_targets: int = 4, n_rows: int = 120, n_layers: int = 1,
+    shared: float = 0.0,
+) -> list[float]:  # fmt: skip
     """Return p of unique R2 of models whose features correlate .5 with controls that alone have an effect.
 
-    One p a region, over all layers where there are several, of which each resembles the one before.
+    One p a region, over all layers where there are several, of which each resembles the one before. Where the regions
+    have `shared` of their variance in common they are those of participants, and the one p is that of their mean.
     """
     rng = np.random.default_rng(seed)
     controls = rng.normal(size=(n_rows, 10))
     model = 0.5 * controls @ rng.normal(size=(10, 20)) / np.sqrt(10) + np.sqrt(0.75) * rng.normal(size=(n_rows, 20))
     signal = controls @ rng.normal(size=(10, many * n_targets)) / np.sqrt(10)
     Y = effect * signal + np.sqrt(1 - effect**2) * responses(rng, n_rows, n_targets, n_regions=many)
+    Y = np.sqrt(1 - shared) * Y + np.sqrt(shared) * rng.normal(size=(n_rows, 1)) if shared else Y
     stimulus, settings = np.arange(n_rows), FoldSettings(alphas=np.logspace(-1, 4, 6))
     folds = list(make_splitter(["stimulus"], n_splits=5, seed=seed % 2**31).split(Y, stimulus=stimulus))
 
@@ -58,6 +61,8 @@ def unique(
         for one in full
     ]  # fmt: skip
     observed = [(score(fit(Y, one)) - score(parts)).reshape(many, n_targets).mean(axis=1) for one in full]
+    if shared:
+        return [p_of_draws(float(observed[0].mean()), nulls[0].mean(axis=1), exchange)]
     if n_layers == 1:
         return [p_of_draws(float(one), draws, exchange) for one, draws in zip(observed[0], nulls[0].T, strict=True)]
     return [
@@ -89,6 +94,8 @@ ROWS = [
     ),
     Row("unique variance, control effect r .3, 4 layers, one test, region of 4", "p",
         partial(unique, many=5, n_layers=4), n_sets=1000, many=5),
+    Row("unique variance, mean of 5 participants, shared signal .3, exchanged together", "p",
+        partial(unique, many=5, shared=0.3), n_sets=1000),
     *(
         Row(f"mean of {n} participants, shared signal {shared}, exchanged together", "p",
             partial(participants, test="exchange", shared=shared, n_subjects=n), n_sets=1000)

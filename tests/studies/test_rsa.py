@@ -13,7 +13,8 @@ from PIL import Image
 import brainbench as bb
 from benchmarks.rsatoolbox_numbers import PEOPLE, REGIONS, made
 from brainbench.core.errors import RecipeError
-from brainbench.evaluation.similarity import geometry_test, rdm
+from brainbench.evaluation.family import p_of_draws
+from brainbench.evaluation.similarity import geometry_exchange, geometry_test, rdm
 from brainbench.recipes.reader import parse_recipe
 from brainbench.studies.cases.geometry import GeometryScores, rsa_claims
 from brainbench.studies.check import check_study
@@ -81,7 +82,9 @@ def test_a_region_is_tested_once_over_the_layers_of_an_encoder(checked):
         best, layer = (mine[mine["metric"] == name].set_index("subject") for name in ("best_rsa", "rsa"))
         for column in ("value", "p", "null_95", "ceiling", "n_rows"):
             np.testing.assert_allclose(best[column].astype(float), layer[column].astype(float), rtol=1e-6)
-    assert not ((rows["metric"] == "best_rsa") & (rows["subject"] == "mean")).any()
+    means = rows[(rows["subject"] == "mean") & (rows["encoder"] == "images")].set_index(["roi", "metric"])
+    assert means["test"].str.contains("the same in all participants: about new stimuli").all()
+    assert means.loc[("LO", "best_rsa"), "p"] == pytest.approx(means.loc[("LO", "rsa"), "p"])
 
 
 @pytest.fixture
@@ -116,14 +119,39 @@ def test_layers_of_different_stimuli_have_no_test_in_common(geometries):
     assert [row["metric"] for row in outcome.rows] == ["rsa", "rsa"]
 
 
-def _add(outcome, found):
+@pytest.mark.parametrize("same", [True, False])
+def test_the_mean_of_participants_who_met_the_same_stimuli_is_tested_under_one_exchange_for_all(geometries, same):
+    outcome = Outcome()
+    members = {"one": geometries[:2], "two": geometries[1:]}
+    people = _add(outcome, members["one"]), _add(outcome, members["two"], "two", "these" if same else "others")
+    people[0]._found |= people[1]._found
+    people[0]._stimuli |= people[1]._stimuli
+    for layer in range(2):
+        value = np.mean([found[layer].value for found in members.values()])
+        outcome.add(
+            subject="mean", scheme="all stimuli", encoder="net", role="model", layer=f"layer{layer}", roi="V1",
+            fold="all", metric="rsa", value=value, n_targets=15, n_rows=2, ceiling=None, p=0.3, test="t",
+        )  # fmt: skip
+    people[0].test_means()
+    means = [row for row in outcome.rows if row["subject"] == "mean"]
+    if not same:
+        assert [row["p"] for row in means] == [0.3, 0.3]
+        return
+    for layer, row in enumerate(means[:2]):
+        draws = np.mean([found[layer].draws for found in members.values()], axis=0)
+        assert row["p"] == p_of_draws(row["value"], draws, geometry_exchange(20, 199, 3))
+    assert means[2]["metric"] == "best_rsa" and means[2]["value"] == max(row["value"] for row in means[:2])
+
+
+def _add(outcome, found, subject="one", stimuli="these"):
     scores = GeometryScores(outcome, 199, 3)
     entry = SimpleNamespace(name="net", settings=SimpleNamespace(role="model"))
     for depth, one in enumerate(found):
         layer = SimpleNamespace(name=f"layer{depth}", depth=depth / 2)
-        scores.add("one", "V1", entry, layer, "rsa", one, ceiling=None, n_targets=15)
+        scores.add(subject, "V1", entry, layer, "rsa", one, ceiling=None, n_targets=15, stimuli=stimuli)
     scores.add_best()
     outcome.correct()
+    return scores
 
 
 def test_the_page_shows_it(root, tmp_path):

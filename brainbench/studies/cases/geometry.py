@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from brainbench.encoders.base import Layer
-from brainbench.evaluation.family import p_over_layers
+from brainbench.evaluation.exchange import Exchange
+from brainbench.evaluation.family import p_of_draws, p_over_layers
 from brainbench.evaluation.metrics import BEST, title_of
 from brainbench.evaluation.similarity import Geometry, geometry_exchange, rsa_noise_ceiling
+from brainbench.studies.cases.across import MEAN, OF_A_REGION, TOGETHER_WORDS
 from brainbench.studies.opened import OpenEncoder
 from brainbench.studies.outcome import ALL, TOGETHER, Outcome
 from brainbench.studies.words import Row, distinct, number, probability, significant, untested
@@ -53,12 +55,15 @@ class GeometryScores:
     def __init__(self, outcome: Outcome, n_permutations: int, seed: int) -> None:
         self.outcome, self.n_permutations, self.seed = outcome, n_permutations, seed
         self._found: dict[tuple[str, str, str, str], list[tuple[Row, Geometry]]] = {}
+        self._stimuli: dict[str, str] = {}
 
     def add(
         self, subject: str, roi: str, entry: OpenEncoder, layer: Layer, metric: str, found: Geometry, *,
-        ceiling: float | None, n_targets: int,
+        ceiling: float | None, n_targets: int, stimuli: str,
     ) -> None:  # fmt: skip
-        """Add the row of one layer; none where nothing could be compared."""
+        """Add the row of one layer, `stimuli` being equal for the same ones in the same order; none without a value."""
+        if subject not in TOGETHER:
+            self._stimuli[subject] = stimuli
         if not np.isfinite(found.value):
             return
         shared = {
@@ -66,7 +71,7 @@ class GeometryScores:
             "fold": ALL, "ceiling": ceiling, "n_targets": n_targets, "n_rows": len(found.left_out) - found.n_left_out,
         }  # fmt: skip
         if self.n_permutations:
-            shared["test"] = f"stimuli exchanged, nothing is fitted ({self.n_permutations})"
+            shared["test"] = self._words
         self.outcome.add(
             **shared, layer=layer.name, depth=layer.depth, metric=metric, value=found.value, p=found.p,
             null_95=found.null_95,
@@ -77,14 +82,52 @@ class GeometryScores:
         """Add the best layer of every encoder and region, where all its layers were tested on the same stimuli."""
         for (*_, metric), layers in self._found.items():
             shared, first = layers[0]
-            alike = all(np.array_equal(found.left_out, first.left_out) for _, found in layers)
-            if not self.n_permutations or not alike:
+            if not self._together([found for _, found in layers]):
                 continue
             values, draws = [found.value for _, found in layers], [found.draws for _, found in layers]
-            exchange = geometry_exchange(shared["n_rows"], self.n_permutations, self.seed)
-            p, _ = p_over_layers(values, draws, exchange)
+            p, _ = p_over_layers(values, draws, self._exchange(first))
             null_95 = first.null_95 if len(layers) == 1 else None
             self.outcome.add(**shared, metric=BEST + metric, value=max(values), p=p, null_95=null_95)
+
+    def test_means(self) -> None:
+        """Test the means over participants who met the same stimuli, which change places in all of them at once."""
+        if len(set(self._stimuli.values())) > 1 or len(self._stimuli) < 2:
+            return
+        cells: dict[tuple[str, str, str], list[list[Geometry]]] = {}
+        for (subject, roi, encoder, metric), layers in self._found.items():
+            if subject not in TOGETHER:
+                cells.setdefault((roi, encoder, metric), []).append([found for _, found in layers])
+        for (roi, encoder, metric), members in cells.items():
+            rows = [
+                row for row in self.outcome.rows
+                if row["subject"] == MEAN and row["fold"] == ALL
+                and (row["roi"], row["encoder"], row["metric"]) == (roi, encoder, metric)
+            ]  # fmt: skip
+            n_layers = {len(layers) for layers in members} | {len(rows)}
+            whole = len(n_layers) == 1 and rows and all(row["n_rows"] == len(members) for row in rows)
+            if not whole or not self._together([one for layers in members for one in layers]):
+                continue
+            exchange = self._exchange(members[0][0])
+            test = f"{self._words}, {TOGETHER_WORDS}"
+            draws = [np.mean([layers[at].draws for layers in members], axis=0) for at in range(len(rows))]
+            for row, drawn in zip(rows, draws, strict=True):
+                row |= {"p": p_of_draws(row["value"], drawn, exchange), "test": test}
+            values = [row["value"] for row in rows]
+            p, _ = p_over_layers(values, draws, exchange)
+            first = {name: rows[0][name] for name in OF_A_REGION}
+            null_95 = float(np.quantile(draws[0], 0.95)) if len(rows) == 1 else None
+            self.outcome.add(**first, metric=BEST + metric, value=max(values), p=p, null_95=null_95, test=test)
+
+    def _together(self, found: Sequence[Geometry]) -> bool:
+        """Return whether all were tested under the same exchanges."""
+        return self.n_permutations > 0 and all(np.array_equal(one.left_out, found[0].left_out) for one in found)
+
+    def _exchange(self, found: Geometry) -> Exchange:
+        return geometry_exchange(len(found.left_out) - found.n_left_out, self.n_permutations, self.seed)
+
+    @property
+    def _words(self) -> str:
+        return f"stimuli exchanged, nothing is fitted ({self.n_permutations})"
 
 
 def rsa_claims(outcome: Outcome, subject: str, metric: str = "rsa") -> list[str]:

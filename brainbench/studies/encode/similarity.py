@@ -39,8 +39,8 @@ def _of_main_scheme(recipe: EncodeRecipe, cases: Sequence[Case]) -> list[Case]:
 
 def report_geometry(
     recipe: EncodeRecipe, runner: Runner, outcome: Outcome, cases: Sequence[Case], cells: Sequence[Cell]
-) -> None:
-    """Add RSA and CKA of every layer and ROI to `outcome`."""
+) -> GeometryScores:
+    """Add RSA and CKA of every layer and ROI to `outcome`, and return what tests their means over participants."""
     bounds = rsa_ceilings(_of_main_scheme(recipe, cases)) if "rsa" in recipe.similarity else {}
     for (subject, roi), (lower, upper) in bounds.items():
         outcome.note("rsa_ceilings", {"subject": subject, "roi": roi, "lower": lower, "upper": upper})
@@ -58,9 +58,11 @@ def report_geometry(
             scores.add(
                 subject, cell.roi, cell.encoder, cell.layer, metric, found, ceiling=ceiling,
                 n_targets=int(np.sum(cell.case.responses.rois[cell.roi])),
+                stimuli=f"{cell.case.features.stimuli.digest()} {digest_array(np.unique(cell.case.rows.stimulus))}",
             )  # fmt: skip
     scores.add_best()
     _say_left_out(outcome, left_out)
+    return scores
 
 
 def _say_left_out(outcome: Outcome, left_out: Mapping[tuple[str, str, int, int], set[tuple[str, str]]]) -> None:

@@ -252,11 +252,12 @@ class EncodeStudy(Study[EncodeRecipe]):
         tests.report(outcome, ceilings)
         best_layers(outcome, draws)
         report_patterns(recipe, runner, outcome, self.patterns)
-        report_geometry(recipe, runner, outcome, self.cases, self.geometry)
+        geometry = report_geometry(recipe, runner, outcome, self.cases, self.geometry)
         if recipe.zero_shot is not None:
             report_unseen(runner, outcome, self.unseen)
         mean_over_subjects(recipe, outcome, self.opened.subjects)
         tests.report_means(outcome)
+        geometry.test_means()
         if recipe.decoding is not None:
             report_readings(recipe, runner, outcome, self.readings)
         if self.lens is not None:

@@ -12,7 +12,7 @@ from brainbench.evaluation.metrics import BEST, METRICS
 from brainbench.evaluation.refit import Null
 from brainbench.evaluation.scoring import Scored
 from brainbench.recipes.kinds.encode import EncodeRecipe
-from brainbench.studies.cases.across import MEAN
+from brainbench.studies.cases.across import MEAN, OF_A_REGION, TOGETHER_WORDS
 from brainbench.studies.cases.ceilings import CeilingBook
 from brainbench.studies.cases.rows import GROUP
 from brainbench.studies.encode.fits import LayerFits, ceiling_of
@@ -58,25 +58,24 @@ class Tests:
         Under every exchange the same stimuli change places in all participants, so that what they share of the stimuli
         is not counted once for each. Where participants met different stimuli, their t test stays.
         """
-        people: dict[tuple[str, str], list[list[LayerNull]]] = {}
-        lead = self.recipe.metrics[0]
+        people: dict[tuple[str, str, str], list[list[LayerNull]]] = {}
         for (scheme, encoder, subject, metric), layers in self._found.items():
-            if subject != GROUP and metric == lead:
-                people.setdefault((scheme, encoder), []).append(layers)
+            if subject != GROUP:
+                people.setdefault((scheme, encoder, metric), []).append(layers)
         means = {
-            (row["scheme"], row["encoder"], row["layer"], row["roi"]): row
+            (row["scheme"], row["encoder"], row["metric"], row["layer"], row["roi"]): row
             for row in outcome.rows
-            if row["subject"] == MEAN and row["fold"] == ALL and row["metric"] == lead
+            if row["subject"] == MEAN and row["fold"] == ALL
         }
-        for (scheme, encoder), members in people.items():
+        for (scheme, encoder, metric), members in people.items():
             exchanges = [exchange_of(self.recipe, layers[0][0].case) for layers in members]
             keys = {shared_key(layers[0][0].case, one) for layers, one in zip(members, exchanges, strict=True)}
             if len(members) < 2 or len(keys) > 1:
                 continue
             exchange = exchanges[0]
-            text = f"{words_of(exchange, lead)}, the same in all participants: about new stimuli"
+            text = f"{words_of(exchange, metric)}, {TOGETHER_WORDS}"
             for roi in members[0][0][1].rois:
-                keys_of = [(scheme, encoder, layers[0].layer.name, roi) for layers in members[0]]
+                keys_of = [(scheme, encoder, metric, layers[0].layer.name, roi) for layers in members[0]]
                 rows = [means[key] for key in keys_of if key in means and means[key]["n_rows"] == len(members)]
                 if len(rows) < len(keys_of):
                     continue
@@ -85,15 +84,9 @@ class Tests:
                     each = [self._one(layers[at], layers[at][1].rois.index(roi)) for layers in members]
                     over.append((float(np.mean([one[0] for one in each])), np.mean([one[1] for one in each], axis=0)))
                     row |= {"p": p_of_draws(*over[-1], exchange), "test": text}
-                value, p, null_95 = over_layers(over, exchange, METRICS[lead].direction)
-                first = {
-                    name: rows[0][name]
-                    for name in ("scheme", "encoder", "role", "roi", "n_targets", "n_rows", "ceiling")
-                }
-                outcome.add(
-                    **first, subject=MEAN, fold=ALL, metric=BEST + lead, value=value, p=p,
-                    null_95=null_95, test=text,
-                )  # fmt: skip
+                value, p, null_95 = over_layers(over, exchange, METRICS[metric].direction)
+                first = {name: rows[0][name] for name in OF_A_REGION}
+                outcome.add(**first, metric=BEST + metric, value=value, p=p, null_95=null_95, test=text)
 
     def _one(self, layer: LayerNull, index: int) -> tuple[float, np.ndarray]:
         """Return score and draws of a region, more being better."""

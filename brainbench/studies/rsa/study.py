@@ -148,9 +148,11 @@ class RsaStudy(Study[RsaRecipe]):
                 scores.add(
                     pair.subject, pair.roi, pair.encoder, pair.layer, metric, Geometry.from_arrays(arrays, metric),
                     ceiling=ceiling, n_targets=n * (n - 1) // 2,
+                    stimuli=self.opened.dataset.stimuli(pair.subject).digest(),
                 )  # fmt: skip
         scores.add_best()
         mean_over_subjects(self.recipe, outcome, self.opened.subjects)
+        scores.test_means()
 
     @property
     def lead(self) -> str:
