@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def draw(page: Page) -> dict[str, Any]:
         figure = None
         if panels:
             axis = page.title_of(page.facts["metric"])
-            figure = against_depth(panels, _scores(page, entry["encoder"]), axis, page.mark)
+            figure = partial(against_depth, panels, _scores(page, entry["encoder"]), axis, page.mark)
         name = f"lens_{entry['encoder']}"
         shown.append(
             {
