@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures.lens import edits_over_depth
@@ -33,7 +34,7 @@ def draw(page: Page) -> dict[str, Any]:
         figure = None
         if rows and item["edit"] != "heads":
             panels = {roi: {way: _of(rows, roi, way) for way in ("frozen", "refitted")} for roi in about["rois"]}
-            figure = edits_over_depth(panels, f"lost {page.title_of(about['metric'])}", page.mark)
+            figure = partial(edits_over_depth, panels, f"lost {page.title_of(about['metric'])}", page.mark)
         pairs = every = _pairs(rows)
         if item["edit"] == "heads":
             pairs = sorted(every, key=lambda pair: -pair["frozen"]["lost"])[:MOST]

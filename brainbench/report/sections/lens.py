@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def draw(page: Page) -> dict[str, Any]:
         figure = None
         if panels:
             axis = page.title_of(page.facts["metric"])
-            figure = against_depth(panels, _scores(page, entry["encoder"]), axis, page.mark)
+            figure = partial(against_depth, panels, _scores(page, entry["encoder"]), axis, page.mark)
         name, words = f"lens_{entry['encoder']}", _in_words(entry["encoder"], drawn)
         groups = _groups(page, entry, drawn)
         shown.append(
@@ -49,7 +50,7 @@ def draw(page: Page) -> dict[str, Any]:
                 **entry,
                 "columns": drawn,
                 "missing": _missing(columns),
-                "map": page.save(heat_map(groups, page.mark) if drawn else None, f"{name}_map", words),
+                "map": page.save(partial(heat_map, groups, page.mark) if drawn else None, f"{name}_map", words),
                 "figure": page.save(figure, name, words),
                 "sentences": [] if "edits" in page.findings else depth_sentences(page, entry["encoder"]),
             }
