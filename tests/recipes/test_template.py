@@ -13,16 +13,25 @@ from brainbench.recipes.template import templates, write_template
 
 RECORDINGS = {"eeg-folder", "moabb", "physionet-mi"}
 PICTURES = {"algonauts2023", "bids", "bold5000", "folder", "nsd", "simulated"}
+
+
+def _looked_at(model):
+    """Whether what is shown is read by a network that a template can name."""
+    shown = DATASETS.settings({"name": model.model_fields["name"].default, **model.example}).modality_shown
+    return shown in ("image", "text", "word")
+
+
 SUITED = {
-    "encode": set(DATASETS) - {"rdm"},
-    "decode": set(DATASETS) - {"algonauts2023", "alice", "nsd", "pereira2018", "rdm"},
+    "encode": set(DATASETS) - {"rdm", "stimuli"},
+    "decode": set(DATASETS) - {"algonauts2023", "alice", "nsd", "pereira2018", "rdm", "stimuli"},
     "decode-pipelines": RECORDINGS,
     "pretrain": RECORDINGS,
     "reconstruct": PICTURES | {"miyawaki2008"},
     "explore": PICTURES,
     "rsa": {"rdm"},
+    "lens": {name for name, model in DATASETS.items() if _looked_at(model)},
 }
-"""RDMs are distances; Alice is a story; NSD, Algonauts and Pereira have no classes; only recordings have trials, only
+"""RDMs are distances, and stimuli alone are no responses; Alice is a story; NSD, Algonauts and Pereira have no classes; only recordings have trials, only
 pictures can be drawn."""
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = "os^Dv<>Ph"
+FLAT = 1e-3
+"""Of a row's largest value: what differs less over blocks is one colour."""
 PANEL = 3.1
 """Inches across a panel."""
 
@@ -88,7 +90,8 @@ def heat_map(groups: Mapping[str, Sequence[tuple[str, np.ndarray]]], mark: str =
         known = np.isfinite(table)
         low = np.where(known, table, np.inf).min(axis=1, keepdims=True)
         high = np.where(known, table, -np.inf).max(axis=1, keepdims=True)
-        spread = np.where(high > low, high - low, 1.0)
+        size = np.maximum(np.abs(low), np.abs(high))
+        spread = np.where(high - low > FLAT * size, high - low, np.inf)
         image = cells(ax, np.where(known, (table - low) / spread, np.nan), lambda _i, _j: "", cmap="cividis_r",
                       low=0.0, high=1.0)  # fmt: skip
         image.set_rasterized(False)
