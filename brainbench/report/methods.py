@@ -189,7 +189,7 @@ def _tests(facts: Settings, recipe: Settings) -> str:
     draws = recipe.get("bootstrap") or {}
     if draws.get("n_draws"):
         said.append(f"intervals are at {100 * draws['confidence']:g} %")
-    return f"{'; '.join(said)}. The seed was {recipe.get('seed')}."
+    return f"{f'{text[0].upper()}{text[1:]}. ' if (text := '; '.join(said)) else ''}The seed was {recipe.get('seed')}."
 
 
 def _used(manifest: Settings) -> list[str]:

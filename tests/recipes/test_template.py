@@ -13,6 +13,7 @@ from brainbench.recipes.template import templates, write_template
 
 RECORDINGS = {"eeg-folder", "moabb", "physionet-mi"}
 PICTURES = {"algonauts2023", "bids", "bold5000", "folder", "nsd", "simulated"}
+STORIES = {"alice", "friends", "lebel2023", "little-prince", "narratives"}
 
 
 def _looked_at(model):
@@ -23,7 +24,7 @@ def _looked_at(model):
 
 SUITED = {
     "encode": set(DATASETS) - {"rdm", "stimuli"},
-    "decode": set(DATASETS) - {"algonauts2023", "alice", "nsd", "pereira2018", "rdm", "stimuli"},
+    "decode": set(DATASETS) - {"algonauts2023", "nsd", "pereira2018", "rdm", "stimuli"} - STORIES,
     "decode-pipelines": RECORDINGS,
     "pretrain": RECORDINGS,
     "reconstruct": PICTURES | {"miyawaki2008"},
@@ -31,8 +32,8 @@ SUITED = {
     "rsa": {"rdm"},
     "lens": {name for name, model in DATASETS.items() if _looked_at(model)},
 }
-"""RDMs are distances, and stimuli alone are no responses; Alice is a story; NSD, Algonauts and Pereira have no classes; only recordings have trials, only
-pictures can be drawn."""
+"""RDMs are distances, and stimuli alone no responses; stories are heard on and on; NSD, Algonauts and Pereira have no
+classes; only recordings have trials, only pictures can be drawn."""
 
 
 def test_every_kind_is_walked():

@@ -41,18 +41,25 @@ def parts(path: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
             yield "affine", _move_image
     elif name.endswith(".gii"):
         yield "value", _change_gifti
-    elif name.endswith((".hdf5", ".h5")):
+    elif name.endswith((".hdf5", ".h5", ".hf5")):
         with h5py.File(path) as file:
             yield from ((key, _set_hdf5(key)) for key in file)
     elif name.endswith(".mat"):
         yield from ((key, _set_mat(key)) for key in loadmat(path) if not key.startswith("__"))
     elif name.endswith(".TextGrid"):
-        yield "word", lambda path: path.write_text(path.read_text().replace('"beginning"', '"commencing"')) and None
-        yield "time", lambda path: path.write_text(path.read_text().replace("xmin = 24", "xmin = 24.5")) and None
+        yield "word", lambda path: _in_last(path, r'"([A-Za-z]{4,})"', lambda word: f"{word}s")
+        yield "time", lambda path: _in_last(path, r"xmin = ([\d.]+)", lambda time: f"{float(time) + 0.01:.3f}")
     elif name.lower().endswith((".png", ".jpg", ".jpeg", ".tif", ".tiff")):
         yield "pixel", _change_picture
     else:
         yield from signal_parts(path)
+
+
+def _in_last(path: Path, pattern: str, change: Callable[[str], str]) -> None:
+    """Change what the last match of a pattern holds."""
+    text = path.read_text()
+    found = list(re.finditer(pattern, text))[-1]
+    path.write_text(text[: found.start(1)] + change(found[1]) + text[found.end(1) :])
 
 
 def _of_table(path: Path, separator: str) -> Iterator[tuple[str, Callable[[Path], None]]]:
