@@ -19,7 +19,7 @@ STORIES = {"alice", "friends", "lebel2023", "little-prince", "narratives"}
 def _looked_at(model):
     """Whether what is shown is read by a network that a template can name."""
     shown = DATASETS.settings({"name": model.model_fields["name"].default, **model.example}).modality_shown
-    return shown in ("image", "text", "word")
+    return shown in ("image", "text", "word") and not issubclass(model, RecordingSettings)
 
 
 SUITED = {

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from brainbench.recipes.datasets import DatasetSettings
+from brainbench.recipes.datasets import DatasetSettings, RecordingSettings
 from brainbench.recipes.encoders import ENCODERS
 from brainbench.recipes.kinds.base import Recipe
 from brainbench.recipes.lens import Inside
@@ -34,6 +34,8 @@ class LensRecipe(Recipe):
     @classmethod
     def beginning(cls, dataset: DatasetSettings) -> dict[str, Any] | None:
         """Return the networks among the encoders that read the stimuli, or None where there are none."""
+        if isinstance(dataset, RecordingSettings):
+            return None  # its networks are trained on people: there is one for every set of them
         networks = [one for one in dataset.starters if ENCODERS[one["family"]].has_network]
         return {"encoders": networks} if networks else None
 

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
 VERSION = 2
 """Raised when effects of earlier runs would come out otherwise."""
-IN_WINDOWS = (
-    "it reads a story, or a sound, in long windows: edits need every stimulus to be read by itself (`context: N`)"
-)
+OF_SOUND = "it hears sound in long windows, which edits do not read yet"
 NO_STREAM = "the sites of its blocks are not known: that all of them share one stream is not either"
 TARGET_METRICS = ("pearson_r", "r2", "explained_variance")
 WAYS = ("frozen", "refitted")
@@ -108,9 +106,8 @@ class EditStudy:
             return Edited(entry, kind, [], NO_NETWORK)
         if not hasattr(encoder, "network"):
             return Edited(entry, kind, [], SEVERAL_NETWORKS)
-        modality = self.cases[0].features.stimuli.modality
-        if modality == "sound" or (modality == "word" and getattr(entry.settings, "context", None) == "stream"):
-            return Edited(entry, kind, [], IN_WINDOWS)
+        if "sound" in encoder.modalities:
+            return Edited(entry, kind, [], OF_SOUND)
         if heads_of(encoder) == 0:
             return Edited(entry, kind, [], NO_STREAM)
         return Edited(entry, kind, [self._unit(entry, kind, block) for block in range(len(encoder.taps) - 1)])
