@@ -11,7 +11,7 @@ from brainbench.recipes.kinds import kinds
 from brainbench.recipes.reader import RecipeError, parse_recipe
 from brainbench.recipes.template import templates, write_template
 
-RECORDINGS = {"eeg-folder", "moabb", "physionet-mi"}
+RECORDINGS = {"deap", "dreamer", "eeg-folder", "moabb", "physionet-mi", "seed", "seed-iv"}
 PICTURES = {"algonauts2023", "bids", "bold5000", "folder", "nsd", "simulated"}
 STORIES = {"alice", "friends", "lebel2023", "little-prince", "narratives"}
 
