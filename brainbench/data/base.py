@@ -341,6 +341,8 @@ class Dataset(ABC):
         The name recipes use; also the name of its card ``datasets/<name>.yaml``.
     simulated : bool
         True when no brain was measured; said on every page.
+    measured : bool
+        False when nobody was shown the stimuli: there are no responses.
     aligned_targets : bool
         True when target ``j`` means the same in every subject (ROI time courses, a common space), so that a
         group mean of responses and between-subject ceilings exist.
@@ -357,6 +359,7 @@ class Dataset(ABC):
     name: str
     expected: str = "files in the official layout"
     simulated: bool = False
+    measured: bool = True
     aligned_targets: bool = False
     quick_stimuli: bool = True
     quick_responses: bool = True

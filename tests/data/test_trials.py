@@ -331,6 +331,14 @@ def test_physionet_is_read_from_any_folder_above_it(real_data):
     assert trials.positions() is not None and 1e-6 < trials.X.std() < 1e-4
     feet = dataset_settings({"name": "physionet-mi", "paradigm": "imagery_fists_feet"})
     assert DATASETS.builder("physionet-mi").open(feet, path, Context()).subjects == ["S001"]
+    eyes = {"name": "physionet-mi", "paradigm": "eyes_open_closed", "subjects": ["S001"], "tmin": 0.0, "tmax": 4.0}
+    rest = DATASETS.builder("physionet-mi").open(dataset_settings(eyes | {"sfreq": 128.0}), path, Context())
+    trials = rest.trials("S001")
+    assert [trials.label[trials.run == run].tolist() for run in ("R01", "R02")] == [
+        ["eyes_open"] * 15,
+        ["eyes_closed"] * 15,
+    ]
+    assert np.allclose(np.diff(trials.onset[:15]), 513 / 128)  # a trial has 513 samples, and shares none
     both = dataset_settings({"name": "physionet-mi", "paradigm": "left_right"})
     table = DATASETS.builder("physionet-mi").open(both, path, Context()).epochs("S001").metadata
     assert list(dict.fromkeys(table["run"])) == ["R03", "R04", "R07", "R08", "R11", "R12"] and len(table) == 90

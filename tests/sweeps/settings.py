@@ -99,9 +99,9 @@ REDUCED: dict[str, list[str]] = {
         "encoders[1].context=4", "folds.n_splits=3", "lens.stimuli=12", "lens.controls=1",
     ],
     "lens-photos": [
-        *TINY, *SIMULATED, *(f"dataset.rois[{k}].n_voxels=6" for k in range(2)), "encoders[0].image_size=32",
-        "encoders[0].layers=[blocks.2]", "dataset.rois[1].layer=blocks.2", "folds.n_splits=3", "lens.stimuli=12",
-        "lens.controls=2",
+        *TINY, *SIMULATED, *(f"dataset.rois[{k}].n_voxels=6" for k in range(2)), "encoders[0].model=test_vit",
+        "encoders[0].image_size=32", "encoders[0].layers=[blocks.2]", "dataset.rois[1].layer=blocks.2",
+        "folds.n_splits=3", "lens.stimuli=12", "lens.controls=2",
     ],
     "visio-linguistic-bold5000": [*VISIO_LINGUISTIC, "dataset.captions=captions.json"],
     "visio-linguistic-pereira": [*VISIO_LINGUISTIC, "dataset.atlases=[languageLH, DMN]"],
