@@ -11,6 +11,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli
+from brainbench.data.layouts.shown import folder_images, images_in
 from brainbench.encoders.base import open_encoder
 from brainbench.features.store import FeatureStore, default_cache
 from brainbench.features.timing import to_rows
@@ -59,7 +60,7 @@ class Simulated(Dataset):
             return [Path(self.settings.text).expanduser()]
         if self._folder is not None and self._folder != DRAWINGS:
             root = Path(self._folder).expanduser()
-            return sorted(path for path in root.rglob("*") if path.suffix.lower() in photos.ENDINGS)
+            return images_in(root)
         return []
 
     @property
@@ -101,7 +102,7 @@ class Simulated(Dataset):
         if self._folder == DRAWINGS:
             return drawn_stimuli(settings.n_stimuli, DRAWING_SIDE, seed)
         if self._folder is not None:
-            return photos.folder_images(self._folder, settings.n_stimuli, seed)
+            return folder_images(self._folder, settings.n_stimuli, seed)
         return photos.sample_crops(settings.n_stimuli, seed)
 
     def responses(self, subject: str) -> Responses:
