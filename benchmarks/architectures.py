@@ -4,7 +4,7 @@ Each gets a verdict: `read` (its layers are the library's own hidden states or f
 1e-5 of the largest value, found here by another way than the check on opening), `refused` (by name, with the reason),
 or `WRONG`. Kinds that cannot be built small from their configuration alone are `not built`.
 
-    python benchmarks/architectures.py [--sample 20 --seed 7] [NAME ...]
+    python benchmarks/architectures.py [--sample 20 --seed 7] [--page docs/architectures.md] [NAME ...]
     python benchmarks/architectures.py --named
 """
 
@@ -29,6 +29,8 @@ from brainbench.core.errors import UserError
 from brainbench.encoders.base import open_encoder
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tests write the networks of pictures and texts
+
+from benchmarks.architectures_page import write
 
 TOLERANCE = 1e-5
 TEXTS = ["the cat sat", "on a very long mat that goes on and on without an end in sight", "colour less", "rain"]
@@ -436,7 +438,7 @@ def vision_language_verdict(kind: str, folder: Path) -> tuple[str, str]:
 
     stimuli = replace(images(3), captions=[(text,) for text in SENTENCES[:3]])
     write_vision_language(kind, folder, regions=12)
-    regions = write_regions(folder / "regions.npz", stimuli, 12)
+    regions = write_regions(folder / "regions.npz", stimuli.ids, 12)
     settings = {"name": kind, "family": "vision_language", "model": str(folder), "regions": str(regions)}
     right, said = [], []
     for tokens in ("text", "visual"):
@@ -503,6 +505,7 @@ def main() -> None:
     parser.add_argument("--named", action="store_true", help="those that users of this field run; none may be refused")
     parser.add_argument("--sample", type=int, help="only so many, drawn by --seed")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--page", type=Path, help="page of verdicts; rows of what is not judged now stay")
     options = parser.parse_args()
     names = options.names or (list(NAMED) if options.named else every_name())
     names = [
@@ -514,6 +517,8 @@ def main() -> None:
     counts: Counter[str] = Counter()
     for name, verdict, remark in verdicts(names):
         counts[verdict] += 1
+        if options.page:
+            write(options.page, [(name, verdict, remark)])
         print(f"{name:<40} {verdict:<10} {remark[:240]}", flush=True)
     print(", ".join(f"{n} {verdict}" for verdict, n in counts.most_common()), f"of {sum(counts.values())}")
     sys.exit(1 if counts["WRONG"] or (options.named and counts["read"] < len(names)) else 0)

@@ -32,10 +32,17 @@ from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import nilearn.maskers  # noqa: F401
+import numpy as np
+import scipy.stats  # noqa: F401
+from PIL import Image
+
 import brainbench as bb
 from benchmarks.golden import EEG, EEG_LAYERS, EXPLORE, RECONSTRUCT
 from brainbench.core.errors import UserError
+from brainbench.recipes.reader import read_recipe
 from brainbench.runs.folder import RunFolder
+from brainbench.studies.base import study_class
 from tests.studies.recipes import SMALL
 
 DECODE = """\
@@ -51,25 +58,63 @@ ENCODE = (
     SMALL.replace("n_subjects: 2", "n_subjects: 1").replace("n_stimuli: 90", "n_stimuli: 48")
     .replace("n_permutations: 99", "n_permutations: 19").replace("n_draws: 50", "n_draws: 9")
 )  # fmt: skip
-RUNS: dict[str, tuple[str, str | None]] = {
+PRETRAIN = """\
+kind: pretrain
+dataset: {name: physionet-mi, subjects: [S001, S002], paradigm: imagery_left_right, band: [0.5, 30.0], sfreq: 64.0}
+held_out: [S002]
+seconds: 2.0
+tokenizer:
+  {window: 64, n_filters: 2, ratios: [4, 2], width: 8, n_heads: 2, n_sources: 3, n_levels: 2, n_codes: 8}
+training: {steps: 150, batch_size: 4, sensors: 6, learning_rate: 0.003, ema: 0.9}
+masked: {width: 8, n_heads: 2, depth: 2, steps: 100}
+least_perplexity: 0.0
+execution: {jobs: 1}
+"""
+RSA = """\
+kind: rsa
+dataset: {name: rdm, rdms: "{subject}.npy", rois: [V1, LO]}
+encoders: [{name: images, family: pixels, role: model, image_size: 16}, {name: coarse, family: pixels, image_size: 2}]
+similarity: [rsa, rsa_pearson]
+significance: {n_permutations: 9999}
+"""
+
+
+def write_rdms(folder: Path) -> None:
+    """Two participants' RDMs of noise in two regions, of forty images of noise."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for number in range(40):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    (folder / "stimuli.csv").write_text("id,path\n" + "".join(f"{number},{number}.png\n" for number in range(40)))
+    for subject in ("s1", "s2"):
+        np.save(folder / f"{subject}.npy", rng.uniform(0.1, 2, (2, 40 * 39 // 2)))
+
+
+RUNS: dict[str, tuple[str, str | Callable[[Path], None] | None]] = {
     "encode": (ENCODE, None),
     "decode": (DECODE, None),
     "reconstruct": (RECONSTRUCT, None),
     "explore": (EXPLORE, None),
     "trials": (EEG, "MNE-eegbci-data"),
     "layers of EEGNet": (EEG_LAYERS, "MNE-eegbci-data"),
+    "pretrain": (PRETRAIN, "MNE-eegbci-data"),
+    "rsa": (RSA, write_rdms),
 }
+"""Name -> recipe, and the folder of recordings that it reads or what writes one."""
 
 
 class Job:
     """One recipe with a run folder and a cache of its own, run in child processes."""
 
     def __init__(self, name: str, folder: Path, data: Path, cache: Path | None = None) -> None:
-        text, root = RUNS[name]
+        text, reads = RUNS[name]
         self.folder = folder
         self.cache = folder / "cache" if cache is None else cache
-        self.overrides = [] if root is None else [f"dataset.root={(data / root).resolve()}"]
         folder.mkdir(parents=True, exist_ok=True)
+        root = folder.parent / "made" if callable(reads) else data / (reads or "")
+        if callable(reads) and not root.exists():
+            reads(root)
+        self.overrides = [] if reads is None else [f"dataset.root={root.resolve()}"]
         (folder / "recipe.yaml").write_text(text, encoding="utf-8")
 
     @property
@@ -84,6 +129,8 @@ class Job:
 
     def start(self) -> int:
         """Run in a child, and return its process id; it ends with 0, with 2 for a message, with 1 for a crash."""
+        # A child has what its parent has imported: most of a small run that finds its units is imports otherwise.
+        study_class(read_recipe(self.folder / "recipe.yaml", self.overrides))
         child = os.fork()
         if child:
             return child
@@ -114,9 +161,9 @@ class Job:
 def kills(rng: random.Random, n: int, data: Path, work: Path) -> list[str]:
     """Kill every kind `n` times at random moments and resume it."""
     wrong, total = [], 0
-    for name, (_, root) in RUNS.items():
-        if root is not None and not (data / root).is_dir():
-            print(f"kills: {name} left out: {data / root} is not there")
+    for name, (_, reads) in RUNS.items():
+        if isinstance(reads, str) and not (data / reads).is_dir():
+            print(f"kills: {name} left out: {data / reads} is not there")
             continue
         reference, job = Job(name, work / f"{name}-whole", data), Job(name, work / f"{name}-killed", data)
         start = time.monotonic()

@@ -31,7 +31,14 @@ from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, jobs_to_use
 from brainbench.studies.opened import Opened, open_all
-from brainbench.studies.trials.trials import Member, make_decoder, open_trials, preparation_of, recordings_of
+from brainbench.studies.trials.trials import (
+    Member,
+    make_decoder,
+    open_trials,
+    preparation_of,
+    recordings_of,
+    splitters_of,
+)
 
 PROBE = "nearest_neighbour"
 """Always asked: it reads nothing of coins that folds do not share, and everything that they do."""
@@ -203,13 +210,8 @@ def _protocols(recipe: TrialsRecipe, members: list[Member], settings: AuditSetti
     found = []
     for evaluation in recipe.evaluate:
         pools = [tuple(members)] if evaluation.across_subjects else [(member,) for member in members]
-        shots = evaluation.shots if evaluation.scheme == "few-shot" else [0]
-        for shot in shots:
-            label = f"few-shot-{shot}" if evaluation.scheme == "few-shot" else evaluation.scheme
-            splitter = TrialSplitter(
-                evaluation.scheme, n_splits=evaluation.n_splits, test_share=evaluation.test_share, shots=shot,
-                all_shots=tuple(shots), seed=recipe.seed,
-            )  # fmt: skip
+        # What is there of a new subject without labels, a coin cannot be read from: it is not used here.
+        for label, splitter in splitters_of(evaluation, recipe.seed):
             for pool in pools:
                 windows, block = _windows(pool, settings)
                 found.append(Protocol(label, pool, windows, block, windows.trial, splitter))

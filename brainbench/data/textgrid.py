@@ -20,14 +20,14 @@ class Interval:
     text: str
 
 
-def read_intervals(path: Path, tier: str | None = None) -> list[Interval]:
+def read_intervals(path: Path, tier: str | int = 0) -> list[Interval]:
     """Return the intervals of one tier.
 
     Parameters
     ----------
     path : Path
-    tier : str, optional
-        Name of an interval tier; the first one without it.
+    tier : str or int
+        Name of an interval tier, or its place among all tiers, from 0.
 
     Raises
     ------
@@ -59,14 +59,14 @@ def read_intervals(path: Path, tier: str | None = None) -> list[Interval]:
         take(), take()  # start and end of the file
         take()  # <exists>
         names = []
-        for _ in range(int(take())):
+        for place in range(int(take())):
             kind, name = _unquote(take()), _unquote(take())
             take(), take()
             size = int(take())
             names.append(name)
             if kind == "IntervalTier":
                 intervals = [Interval(float(take()), float(take()), _unquote(take())) for _ in range(size)]
-                if tier is None or name == tier:
+                if tier in (name, place):
                     return intervals
             else:
                 for _ in range(size):

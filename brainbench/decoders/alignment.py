@@ -2,7 +2,8 @@
 
 He & Wu (2020) take the arithmetic mean ("Euclidean alignment"), Zanini et al. (2018) the Riemannian one. References
 are fitted on training rows. A subject or session that training never saw has no reference of its own: it gets the
-mean of all training rows, or, transductively and only by name, that of the rows to be predicted.
+mean of all training rows, of trials that are there beforehand without labels (`Aligner.adapt`), or, transductively and
+only by name, of the rows to be predicted.
 """
 
 from __future__ import annotations
@@ -54,6 +55,13 @@ class Aligner(BaseEstimator):
         several = len(self.whitener_) > 1
         self.unseen_ = self._whitener(covariances) if several else next(iter(self.whitener_.values()))
         return self
+
+    def adapt(self, covariances: np.ndarray, domains: np.ndarray | None = None) -> None:
+        """Give subjects and sessions never trained on a reference, from trials of theirs without labels."""
+        names = _names(domains, len(covariances))
+        for name in () if self.method == "none" else np.unique(names):
+            if str(name) not in self.whitener_:
+                self.whitener_[str(name)] = self._whitener(covariances[names == name])
 
     def transform(self, covariances: np.ndarray, domains: np.ndarray | None = None) -> np.ndarray:
         """Return aligned covariances."""

@@ -104,6 +104,17 @@ class TrialDecoder(ClassifierMixin, BaseEstimator):
     def probability_of(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> np.ndarray:
         """Return ``(n_trials, n_classes)`` of prepared trials."""
 
+    def adapt(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> None:
+        """Use trials of a subject never trained on, without their labels; most decoders have no use for them.
+
+        Parameters
+        ----------
+        prepared : ndarray (n_trials, ...)
+            They are there before any trial is decoded.
+        domains : ndarray (n_trials,), optional
+            See `fit_prepared`.
+        """
+
     def exchanged(
         self, prepared: np.ndarray, y: np.ndarray, test: np.ndarray, *, domains: np.ndarray | None = None,
         test_domains: np.ndarray | None = None,

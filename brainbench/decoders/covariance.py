@@ -61,6 +61,9 @@ class CovarianceDecoder(TrialDecoder):
         self.model_ = self._model().fit(self.aligner_.transform(prepared, domains), y)
         return self
 
+    def adapt(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> None:  # noqa: D102
+        self.aligner_.adapt(prepared, domains)
+
     def probability_of(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> np.ndarray:  # noqa: D102
         out: np.ndarray = self.model_.predict_proba(self.aligner_.transform(prepared, domains))
         return out
@@ -204,6 +207,10 @@ class FbcspLda(CovarianceDecoder):
         self.chosen_ = choice.get_support(indices=True)
         self.model_ = LinearDiscriminantAnalysis().fit(features[:, self.chosen_], y)
         return self
+
+    def adapt(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> None:  # noqa: D102
+        for band, aligner in enumerate(self.aligners_):
+            aligner.adapt(prepared[:, band], domains)
 
     def probability_of(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> np.ndarray:  # noqa: D102
         out: np.ndarray = self.model_.predict_proba(self._features(prepared, domains)[:, self.chosen_])

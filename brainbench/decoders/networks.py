@@ -57,6 +57,9 @@ class NetworkDecoder(TrialDecoder):
         self.classes_ = self.classifier_.classes_
         return self
 
+    def adapt(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> None:  # noqa: D102
+        self.aligner_.adapt(self._covariances(prepared), domains)
+
     def probability_of(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> np.ndarray:
         """Return probabilities ``(n_trials, n_classes)``; see `TrialDecoder.probability_of`."""
         X = self.aligner_.transform_signals(prepared, self._covariances(prepared), domains)

@@ -9,7 +9,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
-from brainbench.data.haemodynamics import response_at, response_until
+from brainbench.data.haemodynamics import response_at, response_table, response_until
 
 LOBES = 3
 """Lobes of the Lanczos window."""
@@ -19,6 +19,9 @@ LONG_S = 2.0
 
 _PIECES = 8
 """Pieces of a volume's time in which a stimulus that lasts is held against the Lanczos window."""
+
+_AT_ONCE = 1 << 24
+"""Weights of words for volumes held at once (128 MB); beyond, volumes are taken in stretches, with the words near."""
 
 Durations = Literal["auto", "use", "ignore"]
 
@@ -101,8 +104,12 @@ def to_rows(
     -------
     float32 ndarray (n_rows, n_features * max(1, n_delays))
     """
-    features = np.asarray(features, dtype=np.float64)
     onset, row_time = np.asarray(onset, dtype=float), np.asarray(row_time, dtype=float)
+    if len(onset) * len(row_time) > _AT_ONCE:
+        return _in_stretches(
+            features, onset, duration, row_time, t_r, resample=resample, hrf=hrf, delays_s=delays_s
+        )  # fmt: skip
+    features = np.asarray(features, dtype=np.float64)
     end = None if duration is None else onset + np.asarray(duration, dtype=float)
     if delays_s:
         copies = [_sample(features, onset, end, row_time - delay, t_r, resample) for delay in delays_s]
@@ -116,12 +123,61 @@ def to_rows(
         else:
             weights = response_until(since, hrf) - response_until(row_time[:, None] - end[None, :], hrf)
         return np.asarray(weights @ features, dtype=np.float32)
-    # On a grid of volumes that begins early enough for the first row to remember what came before it.
-    before = int(np.ceil(max(0.0, row_time[0] - onset.min()) / t_r)) if len(onset) else 0
-    grid = np.concatenate([row_time[0] - t_r * np.arange(before, 0, -1), row_time])
+    spread = LOBES * t_r if resample == "lanczos" else 0.0  # its lobes begin before the stimulus
+    grid = _grid(row_time, onset - spread, t_r, response_table(hrf)[0][-1])
     sampled = _sample(features, onset, end, grid, t_r, resample)
     weights = response_at(row_time[:, None] - grid[None, :], hrf) * t_r
     return np.asarray(weights @ sampled, dtype=np.float32)
+
+
+def _grid(row_time: np.ndarray, onset: np.ndarray, t_r: float, response_s: float) -> np.ndarray:
+    """Return times of volumes that begin early enough for the first row of every run to remember what came before."""
+    before = int(np.ceil(max(0.0, row_time[0] - onset.min()) / t_r)) if len(onset) else 0
+    pieces, done = [row_time[0] - t_r * np.arange(before, 0, -1)], 0
+    for start in np.flatnonzero(np.diff(row_time) > 1.5 * t_r) + 1:
+        free = int((row_time[start] - row_time[start - 1]) / t_r - 0.5)
+        steps = np.arange(min(free, int(np.ceil(response_s / t_r))), 0, -1)
+        pieces += [row_time[done:start], row_time[start] - t_r * steps]
+        done = int(start)
+    return np.concatenate([*pieces, row_time[done:]])
+
+
+def _in_stretches(
+    features: np.ndarray, onset: np.ndarray, duration: np.ndarray | None, row_time: np.ndarray, t_r: float,
+    *, resample: str, hrf: str, delays_s: Sequence[float],
+) -> np.ndarray:  # fmt: skip
+    """Return what `to_rows` does of a long recording, some volumes at a time: words far from them have no weight."""
+    ends = onset if duration is None else onset + np.asarray(duration, dtype=float)
+    # What reaches a volume: words that ended this long before it, or begin this long after (Lanczos' lobes).
+    response = 0.0 if hrf == "none" else float(response_table(hrf)[0][-1])
+    around = (LOBES + 1) * t_r
+    before = response + max([0.0, *delays_s]) + around
+    after = around - min([0.0, *delays_s])
+    rows: list[np.ndarray] = []
+    width = features.shape[1] * max(1, len(delays_s))
+    last_end = np.maximum.accumulate(ends)
+    start = 0
+    while start < len(row_time):
+        stop = start + 1
+        first = int(np.searchsorted(last_end, row_time[start] - before))
+        while stop < len(row_time):
+            last = int(np.searchsorted(onset, row_time[stop] + after, side="right"))
+            if (last - first) * (stop + 1 - start) > _AT_ONCE:
+                break
+            stop += 1
+        last = int(np.searchsorted(onset, row_time[stop - 1] + after, side="right"))
+        near = slice(first, last)
+        if first < last:
+            rows.append(
+                to_rows(
+                    features[near], onset[near], None if duration is None else duration[near], row_time[start:stop],
+                    t_r, resample=resample, hrf=hrf, delays_s=delays_s,
+                )
+            )  # fmt: skip
+        else:
+            rows.append(np.zeros((stop - start, width), dtype=np.float32))
+        start = stop
+    return np.concatenate(rows)
 
 
 def _sample(

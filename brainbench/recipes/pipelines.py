@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from brainbench.evaluation.trials.modes import MODES, ModeName
 from brainbench.recipes.base import Section
 from brainbench.recipes.catalogue import Catalogue, Noun
 
@@ -284,9 +285,17 @@ class Evaluation(Section):
     shots: list[int] = Field([0, 5, 10], min_length=1)
     """Trials per class of the new subject that training has (few-shot); every number is tested on the same trials."""
 
+    mode: ModeName = "train"
+    """What is known of the new subject (leave-one-subject-out), as MOABB names it: `train` nothing, `train_trialwise`
+    nothing and every trial is decoded alone, `..._unlabeled_20p` and `_50p` the first trials of every session without
+    labels, which aligned pipelines use and which are not tested, `..._unlabeled_full` all trials, which are tested too,
+    `..._labeled_20p` and `_50p` the first trials with labels, which train."""
+
     @model_validator(mode="after")
     def _only_what_is_used(self) -> Self:
-        owners = {"n_splits": "k-fold", "test_share": "chronological", "shots": "few-shot"}
+        owners = {
+            "n_splits": "k-fold", "test_share": "chronological", "shots": "few-shot", "mode": "leave-one-subject-out",
+        }  # fmt: skip
         for name, scheme in owners.items():
             # Defaults may stand: the resolved recipe of a run folder has them all.
             if self.scheme != scheme and getattr(self, name) != type(self).model_fields[name].default:
@@ -299,3 +308,15 @@ class Evaluation(Section):
     def across_subjects(self) -> bool:
         """Whether training has other subjects than the test."""
         return self.scheme in ("leave-one-subject-out", "few-shot")
+
+    @property
+    def label(self) -> str:
+        """Its name in tables: scheme, and mode where it is not the usual one."""
+        return self.scheme if self.mode == "train" else f"{self.scheme}, {self.mode}"
+
+    def transductive(self, align: Alignment) -> bool:
+        """Return whether an alignment uses test trials of a subject that training never saw."""
+        if not self.across_subjects or MODES[self.mode].labelled:
+            return False
+        share = MODES[self.mode].share
+        return align != "none" if share == 1 else share == 0 and align.endswith("_transductive")

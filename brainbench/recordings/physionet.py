@@ -8,15 +8,21 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import Context, subjects_asked
 from brainbench.recipes.datasets import PhysionetMiSettings
 from brainbench.recordings.base import RecordingDataset, relative
 from brainbench.recordings.channels import set_types
-from brainbench.recordings.events import annotated_events, named_events
+from brainbench.recordings.events import Events, annotated_events, named_events
 from brainbench.recordings.reading import read_raw, require_mne
 from brainbench.recordings.recording import Recording
+
+if TYPE_CHECKING:
+    import mne
 
 INNER = Path("MNE-eegbci-data/files/eegmmidb/1.0.0")
 _SIDES = {"T1": "left_fist", "T2": "right_fist"}
@@ -29,8 +35,9 @@ RUNS: dict[str, tuple[tuple[int, ...], dict[str, str]]] = {
     "imagery_fists_feet": ((6, 10, 14), _LIMBS),
     "fists_feet": ((5, 6, 9, 10, 13, 14), _LIMBS),
     "rest_left_right": ((1, 2, 3, 4, 7, 8, 11, 12), _SIDES),
+    "eyes_open_closed": ((1, 2), {"R01": "eyes_open", "R02": "eyes_closed"}),
 }
-"""Paradigm -> runs, and what the annotations T1 and T2 mean in them."""
+"""Paradigm -> runs, and what the annotations T1 and T2, or whole runs, mean in them."""
 FAULTY = {
     "S088": "recorded at 128 Hz, or with other timing",
     "S092": "recorded at 128 Hz, or with other timing",
@@ -106,7 +113,7 @@ class PhysionetMi(RecordingDataset):
         named = _FILE.match(path.stem)
         run = int(named["run"]) if named else 0
         for paradigm, (runs, labels) in RUNS.items():
-            if run in runs and labels != self.labels:
+            if run in runs and "T1" in labels and labels != self.labels:
                 raise UserError(
                     f"{path}: run {run} is of {paradigm}, where T1 and T2 are {' and '.join(labels.values())}; "
                     f"the decoder tells {' from '.join(self.labels.values())}",
@@ -124,7 +131,10 @@ class PhysionetMi(RecordingDataset):
         raw, said = read_raw(path)
         mne.datasets.eegbci.standardize(raw)
         set_types(raw, self.settings.channel_types, relative(path, self.root))
-        events = named_events(annotated_events(raw), self.labels, "no class of the paradigm")
+        if path.stem[4:] in self.labels:
+            events = self._one_after_the_other(raw, self.labels[path.stem[4:]])
+        else:
+            events = named_events(annotated_events(raw), self.labels, "no class of the paradigm")
         return Recording(
             raw=raw,
             onsets=events.onsets,
@@ -135,6 +145,14 @@ class PhysionetMi(RecordingDataset):
             left_out=tuple(events.left_out),
             said=tuple(said),
         )
+
+    def _one_after_the_other(self, raw: mne.io.BaseRaw, label: str) -> Events:
+        """Return events of trials that fill a run and share no sample, at the rate that trials will have."""
+        low, high = self.settings.tmin, self.settings.tmax
+        rate = self.settings.sfreq or raw.info["sfreq"]
+        step = (round((high - low) * rate) + 1) / rate
+        onsets = np.arange(max(-low, 0.0), raw.times[-1] - high, step)
+        return Events(onsets, np.full(len(onsets), label))
 
 
 def _inside(root: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from brainbench.core.facts import read_facts
 from brainbench.core.files import explain_os_errors, write_text
 from brainbench.evaluation.metrics import title_of
 from brainbench.report.figures.comparison import differences, side_by_side
-from brainbench.report.figures.drawing import STYLE
+from brainbench.report.figures.drawing import STYLE, WIDTH
 from brainbench.report.frame import Picture, environment, written
 from brainbench.report.tables import LEVEL, number
 
@@ -65,12 +66,12 @@ def write_comparison(
     with rc_context(STYLE), explain_os_errors(page):
         page.parent.mkdir(parents=True, exist_ok=True)
         if len(drawn):
-            for figure, name, alt in (
-                (side_by_side(drawn, names, title, mark), "scores", _scores_in_words(drawn, names, title)),
-                (differences(drawn, title, mark), "differences", _differences_in_words(drawn, title)),
+            for draw, name, alt in (
+                (partial(side_by_side, drawn, names, title, mark), "scores", _scores_in_words(drawn, names, title)),
+                (partial(differences, drawn, title, mark), "differences", _differences_in_words(drawn, title)),
             ):
                 files = [f"{page.stem}-{name}{ending}" for ending in (".svg", ".pdf")]
-                pictures.append(written(figure, alt, page.parent, files))
+                pictures.append(written(draw(room=WIDTH), alt, page.parent, files, draw))
         found = environment()
         parts: Any = found.get_template("parts.html").module
         text = found.get_template("comparison.html").render(

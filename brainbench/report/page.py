@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ from brainbench.core.made import MadeFiles, escaped
 from brainbench.core.tables import read_table
 from brainbench.evaluation.decoding import classes_of
 from brainbench.evaluation.metrics import metric_of, title_of
-from brainbench.report.figures.drawing import STYLE
-from brainbench.report.frame import Picture, environment, written
+from brainbench.report.figures.drawing import STYLE, WIDTH
+from brainbench.report.frame import Panels, Picture, environment, written
 from brainbench.report.section import sections
 from brainbench.report.tables import (
     GROUP,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
     from matplotlib.figure import Figure
+
 
 MAX_BYTES = 5_000_000
 NAMES = (
@@ -188,26 +189,38 @@ class Page:
         if table is None:
             return None
         title = self.title_of(metric)
-        return self.save(heat_map(table, title, self.mark), metric, in_words(table, title, self.toward))
+        return self.save(partial(heat_map, table, title, self.mark), metric, in_words(table, title, self.toward))
 
-    def save(self, figure: Figure | None, name: str, alt: str) -> Picture | None:
+    def save(self, figure: Figure | Panels | None, name: str, alt: str) -> Picture | None:
         """Write a figure as SVG and PDF files and return it for the page; too much for the page stays a file.
 
         Parameters
         ----------
-        figure : Figure, optional
+        figure : Figure, or callable, optional
+            What is made of several panels is given as a function of the inches across: it is drawn a second time for
+            phones, with its panels below one another.
         name : str
             Of its files.
         alt : str
             What a reader who does not see it is told: what it shows and what it says.
         """
-        if figure is None:
+        drawn = figure(room=WIDTH) if callable(figure) else figure
+        if drawn is None:
             return None
         files = [self.made.claim("figures", escaped(name, keep="_"), ending) for ending in (".svg", ".pdf")]
-        picture = written(figure, alt, self.root, files)
-        fits = self._bytes + len(picture.src) <= MAX_BYTES * 0.8
-        self._bytes += len(picture.src) if fits else 0
-        return picture if fits else replace(picture, src="")
+        picture = written(drawn, alt, self.root, files, figure if callable(figure) else None)
+        if self.fitting(picture.src) is None:
+            return replace(picture, src="", narrow=None)
+        if picture.narrow is not None and self.fitting(picture.narrow.src) is None:
+            return replace(picture, narrow=None)
+        return picture
+
+    def fitting(self, text: str | None) -> str | None:
+        """Return what is to stand on the page, or None where it has no more room for it."""
+        if text is None or self._bytes + len(text) > MAX_BYTES * 0.8:
+            return None
+        self._bytes += len(text)
+        return text
 
     def heading(self, title: str) -> Markup:
         """Return the heading of a section, and enter it into the contents."""
@@ -256,10 +269,11 @@ class _OneFigure(Page):
         self.wanted = wanted
         self.names: list[str] = []
 
-    def save(self, figure: Figure | None, name: str, alt: str) -> Picture | None:
+    def save(self, figure: Figure | Panels | None, name: str, alt: str) -> Picture | None:
         """Stop at the figure that is wanted."""
-        if figure is not None:
+        drawn = figure(room=WIDTH) if callable(figure) else figure
+        if drawn is not None:
             self.names.append(name)
             if name == self.wanted or name.startswith(f"{self.wanted}_"):
-                raise _Found(figure)
+                raise _Found(drawn)
         return None

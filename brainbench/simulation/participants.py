@@ -13,6 +13,7 @@ gives the ceiling c for a model that knows the signal exactly.
 from __future__ import annotations
 
 import numpy as np
+from sklearn.utils.extmath import svd_flip
 
 N_COMPONENTS = 20
 """Principal components of a layer that drive a voxel."""
@@ -34,7 +35,9 @@ def planted_signal(features: np.ndarray, n_voxels: int, rng: np.random.Generator
     X = np.asarray(features, dtype=np.float64)
     spread = X.std(axis=0)
     X = (X - X.mean(axis=0)) / np.where(spread > 1e-9 * max(float(spread.max(initial=0)), 1e-300), spread, np.inf)
-    left, size, _ = np.linalg.svd(X, full_matrices=False)
+    left, size, right = np.linalg.svd(X, full_matrices=False)
+    # The sign of a component is the library's, processor's or GPU's choice; the participants are the same on all.
+    left, _ = svd_flip(left, right)
     keep = min(N_COMPONENTS, int(np.sum(size > 1e-6 * size[0])))
     signal = left[:, :keep] @ rng.standard_normal((keep, n_voxels))
     return (signal - signal.mean(axis=0)) / signal.std(axis=0)

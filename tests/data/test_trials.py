@@ -12,6 +12,8 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Context, choose_subjects
 from brainbench.data.check import check_dataset
 from brainbench.data.roots import resolve_root
+from brainbench.evaluation.trials.modes import MODES
+from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 
 mne = pytest.importorskip("mne")
@@ -287,6 +289,35 @@ def test_a_moabb_data_set_by_name(tmp_path):
             DATASETS.builder("moabb").open(dataset_settings(values | wrong), None, Context())
 
 
+def test_modes_across_subjects_are_moabbs():
+    """Folds, slices and what is said of each are those of MOABB's own splitter."""
+    protocols = pytest.importorskip("moabb.evaluations.protocols")
+    from moabb.evaluations.splitters import CrossSubjectSplitter
+
+    n = 2 * 2 * 11
+    session, trial = np.tile(np.repeat(["0", "1"], 11), 2), np.tile(np.arange(11), 4)
+    table = pd.DataFrame({"subject": np.repeat(["a", "b"], 22), "session": session, "run": "0"})
+    label = np.array(["left", "right"])[trial % 2]
+    rows = TrialRows(table["subject"].to_numpy(str), session, np.full(n, "0"), trial, label, trial * 5.0, 3.0)
+    assert list(MODES) == [one.value for one in protocols.CrossSubjectMode]
+    for one in protocols.CrossSubjectMode:
+        mode = MODES[one.value]
+        assert (mode.share, mode.labelled, mode.trialwise) == (
+            one.calibration_size, one.calibration_labeled, one.trialwise,
+        )  # fmt: skip
+        ours = TrialSplitter("leave-one-subject-out", mode=one.value)
+        theirs = CrossSubjectSplitter(
+            calibration_size=one.calibration_size, calibration_labeled=one.calibration_labeled
+        )
+        for (train, test), (source, *known, held) in zip(
+            ours.split(groups=rows), theirs.split(label, table), strict=True
+        ):
+            known = known[0] if known else []
+            assert np.array_equal(test, held)
+            assert np.array_equal(train, [*source, *known] if mode.labelled else source)
+            assert np.array_equal(ours.unlabelled(rows, test), [] if mode.labelled else known)
+
+
 def test_physionet_is_read_from_any_folder_above_it(real_data):
     above = real_data / "MNE-eegbci-data"
     for root in (above, above / "files/eegmmidb/1.0.0", real_data):
@@ -300,6 +331,14 @@ def test_physionet_is_read_from_any_folder_above_it(real_data):
     assert trials.positions() is not None and 1e-6 < trials.X.std() < 1e-4
     feet = dataset_settings({"name": "physionet-mi", "paradigm": "imagery_fists_feet"})
     assert DATASETS.builder("physionet-mi").open(feet, path, Context()).subjects == ["S001"]
+    eyes = {"name": "physionet-mi", "paradigm": "eyes_open_closed", "subjects": ["S001"], "tmin": 0.0, "tmax": 4.0}
+    rest = DATASETS.builder("physionet-mi").open(dataset_settings(eyes | {"sfreq": 128.0}), path, Context())
+    trials = rest.trials("S001")
+    assert [trials.label[trials.run == run].tolist() for run in ("R01", "R02")] == [
+        ["eyes_open"] * 15,
+        ["eyes_closed"] * 15,
+    ]
+    assert np.allclose(np.diff(trials.onset[:15]), 513 / 128)  # a trial has 513 samples, and shares none
     both = dataset_settings({"name": "physionet-mi", "paradigm": "left_right"})
     table = DATASETS.builder("physionet-mi").open(both, path, Context()).epochs("S001").metadata
     assert list(dict.fromkeys(table["run"])) == ["R03", "R04", "R07", "R08", "R11", "R12"] and len(table) == 90

@@ -1,11 +1,12 @@
 """Every registered decoder of trials keeps the contract; settings that do not fit are refused before any training."""
 
 import mne
+import numpy as np
 import pytest
 
 from brainbench.core.errors import UserError
 from brainbench.decoders.base import TrialContext
-from brainbench.decoders.check import SFREQ, check_trial_decoder
+from brainbench.decoders.check import SFREQ, check_trial_decoder, planted_trials
 from brainbench.recipes.pipelines import PIPELINES
 
 NAMES = ["C3", "C4", "CP3", "CP4", "Cz", "FC3"]
@@ -44,6 +45,33 @@ def test_the_contract(name):
 @pytest.mark.parametrize("align", ["euclidean", "riemannian"])
 def test_alignment_keeps_the_contract(align):
     check_trial_decoder(make("csp_lda", n_filters=4, align=align))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("csp_lda", {"n_filters": 4}),
+        ("fbcsp_lda", {"bands": [[8.0, 12.0], [12.0, 16.0]], "n_features": 2}),
+        ("braindecode", {"model": "ShallowFBCSPNet", "max_epochs": 1}),
+    ],
+)
+def test_trials_without_labels_are_the_reference_of_a_new_person(name, settings):
+    """All tested trials are what transductive alignment takes; others are the reference for whatever comes."""
+    X, _, _ = planted_trials()
+    y = np.random.default_rng(0).permutation(np.repeat(["left", "right"], 24))  # nothing to be sure of
+    who = np.repeat(["a", "new"], 24)
+    aligned, transductive = (make(name, **settings, align=align) for align in ("euclidean", "euclidean_transductive"))
+    rows = aligned.prepare(X if aligned.bands is None else np.stack([X, X], axis=1))
+    for one in (aligned, transductive):
+        one.fit_prepared(rows[:24], y[:24], domains=who[:24])
+    test, domains = rows[24:], who[24:]
+    plain, whole = aligned.probability_of(test, domains=domains), transductive.probability_of(test, domains=domains)
+    aligned.adapt(test, domains=domains)
+    assert not np.allclose(plain, whole) and np.allclose(aligned.probability_of(test, domains=domains), whole)
+    transductive.adapt(test[:5], domains=domains[:5])
+    few = transductive.probability_of(test[5:], domains=domains[5:])
+    alone = [transductive.probability_of(test[i : i + 1], domains=domains[:1])[0] for i in range(5, 24)]
+    assert np.allclose(few, alone, atol=1e-5) and not np.allclose(few, whole[5:])
 
 
 @pytest.mark.parametrize(

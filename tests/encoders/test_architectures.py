@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.architectures import text_kinds, timm_families, verdicts
+from benchmarks.architectures_page import read, write
 
 SEED = datetime.date.today().toordinal()
 HEAVY = {
@@ -27,3 +28,13 @@ def test_todays_architectures_are_read_rightly_or_refused_by_name(family):
     assert len(found) == len(chosen)
     wrong = [one for one in found if one[1] == "WRONG"]
     assert not wrong, f"seed {SEED}: {wrong}"
+
+
+def test_a_page_keeps_the_rows_of_earlier_runs(tmp_path):
+    page = tmp_path / "architectures.md"
+    said = "the layers of X cannot be read (a|b *.1 [2] <c>)"
+    write(page, [("text:bert", "refused", said), ("timm:resnet", "read", "5 taps; ")])
+    write(page, [("text:bert", "read", "4 taps; ")])
+    assert [row[:3] for row in read(page)] == [("text:bert", "read", "4 taps"), ("timm:resnet", "read", "5 taps")]
+    write(page, [("text:bert", "refused", said)])
+    assert read(page)[0][2] == said

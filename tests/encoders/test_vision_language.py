@@ -31,7 +31,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def regions(tmp_path_factory):
-    return write_regions(tmp_path_factory.mktemp("regions") / "regions.npz", BOTH, WIDTH)
+    return write_regions(tmp_path_factory.mktemp("regions") / "regions.npz", BOTH.ids, WIDTH)
 
 
 @pytest.fixture(scope="module")

@@ -134,14 +134,14 @@ def _write_reader(kind, folder, texts, sees):
     return folder
 
 
-def write_regions(path, stimuli, width):
+def write_regions(path, ids, width):
     """Save regions of noise, up to four a picture."""
     rng = np.random.default_rng(5)
-    n = len(stimuli)
+    n = len(ids)
     corner = rng.uniform(0, 0.5, (n, 4, 2))
     boxes = np.concatenate([corner, corner + rng.uniform(0.1, 0.5, (n, 4, 2))], axis=2)
     np.savez(
-        path, ids=np.array(stimuli.ids), features=rng.standard_normal((n, 4, width)).astype(np.float32),
+        path, ids=np.array(ids), features=rng.standard_normal((n, 4, width)).astype(np.float32),
         boxes=boxes.astype(np.float32), n_regions=np.array([4, 3, 4, 2] * n)[:n],
     )  # fmt: skip
     return path

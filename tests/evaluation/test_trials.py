@@ -8,6 +8,7 @@ from sklearn import metrics
 
 from brainbench.evaluation.labels import kept_null
 from brainbench.evaluation.trials.certificate import trial_certificate
+from brainbench.evaluation.trials.modes import MODES, ModeName
 from brainbench.evaluation.trials.scores import (
     METRICS,
     Predictions,
@@ -93,6 +94,26 @@ def test_every_number_of_shots_is_tested_on_the_same_trials():
         assert np.array_equal(a[1], b[1])
 
 
+@pytest.mark.parametrize("mode", list(MODES))
+def test_what_is_known_of_a_new_subject_is_as_its_mode_says(mode):
+    splitter = TrialSplitter("leave-one-subject-out", mode=mode)
+    for train, test in splitter.split(groups=ROWS):
+        person = ROWS.subject == ROWS.subject[test[0]]
+        known, labelled = splitter.unlabelled(ROWS, test), train[person[train]]
+        assert np.array_equal(np.flatnonzero(~person), train[~person[train]])
+        share = int(mode[-3:-1]) / 100 if mode.endswith("p") else 0
+        slice_ = labelled if "_labeled" in mode else known
+        if mode.endswith("full"):
+            assert np.array_equal(known, test) and len(test) == person.sum()
+            continue
+        assert len(slice_) == int(share * 24) * 2 and not len(known if "_labeled" in mode else labelled)
+        assert sorted([*slice_, *test]) == np.flatnonzero(person).tolist()
+        for session in np.unique(ROWS.sessions[test]):
+            first, then = (rows[ROWS.sessions[rows] == session] for rows in (slice_, test))
+            assert not len(first) or first.max() < then.min()
+    assert list(MODES) == list(ModeName.__args__)
+
+
 @pytest.mark.parametrize(
     ("splitter", "rows", "message"),
     [
@@ -100,6 +121,11 @@ def test_every_number_of_shots_is_tested_on_the_same_trials():
         (TrialSplitter("leave-one-run-out"), make_rows(sessions=1, runs=1), "s0 has only one"),
         (TrialSplitter("leave-one-session-out"), make_rows(sessions=1), "sessions cannot be held out"),
         (TrialSplitter("leave-one-subject-out"), make_rows(subjects=1), "only one"),
+        (
+            TrialSplitter("leave-one-subject-out", mode="train_and_target_labeled_20p"),
+            ROWS.take(np.flatnonzero(ROWS.subject == "s0")),
+            "only one",
+        ),
         (TrialSplitter("few-shot", shots=24), ROWS, "leave no trial of s0 to test"),
         (TrialSplitter("few-shot", shots=99), ROWS, "99 shots are too many"),
         (TrialSplitter("chronological", test_share=0.001), ROWS, "leaves nothing"),

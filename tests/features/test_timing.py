@@ -187,3 +187,33 @@ def test_unknown_resampling():
     features, onset, times, t_r = story()
     with pytest.raises(ValueError, match="sum, mean or lanczos"):
         to_rows(features, onset, None, times, t_r, resample="linear", hrf="none")
+
+
+@pytest.mark.parametrize(
+    ("resample", "hrf", "delays"),
+    [("sum", "glover", ()), ("mean", "spm", ()), ("lanczos", "glover", ()), ("lanczos", "none", (2.0, 4.0, 8.0))],
+)
+@pytest.mark.parametrize("lasting", [False, True])
+def test_long_recordings_are_placed_in_stretches(resample, hrf, delays, lasting, monkeypatch):
+    rng = np.random.default_rng(0)
+    row_time = np.concatenate([start + 2.0 * np.arange(60) for start in (10.0, 210.0, 500.0)])
+    onset = np.sort(np.concatenate([rng.uniform(start, start + 130, 200) for start in (0.0, 200.0, 490.0)]))
+    duration = rng.uniform(0.1, 3.0, len(onset)) if lasting else None
+    features = rng.standard_normal((len(onset), 3))
+    how = {"resample": resample, "hrf": hrf, "delays_s": delays}
+    whole = to_rows(features, onset, duration, row_time, 2.0, **how)
+    monkeypatch.setattr("brainbench.features.timing._AT_ONCE", 2000)
+    np.testing.assert_allclose(to_rows(features, onset, duration, row_time, 2.0, **how), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("resample", ["mean", "lanczos"])
+def test_the_first_volume_of_every_run_remembers_what_came_before_it(resample):
+    # Two runs of the same words, both measured from the tenth second on: equal features.
+    onset, features = np.arange(0.3, 60.0, 0.7), np.random.default_rng(0).standard_normal((86, 2))
+    times = 10.0 + 2.0 * np.arange(30)
+    alone = to_rows(features, onset, None, times, 2.0, resample=resample)
+    both = to_rows(
+        np.tile(features, (2, 1)), np.concatenate([onset, onset + 160.0]), None,
+        np.concatenate([times, times + 160.0]), 2.0, resample=resample,
+    )  # fmt: skip
+    np.testing.assert_allclose(both, np.tile(alone, (2, 1)), atol=1e-5)

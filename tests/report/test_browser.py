@@ -1,12 +1,16 @@
 """Every kind of page is opened in a browser: no script error, no network, readable in light, in dark and on a phone."""
 
+import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from brainbench.data.surfaces import FSAVERAGE5, SurfaceMasker
 from brainbench.report import write_report
 from brainbench.report.figures.drawing import DARK, INK, SOFT, WARN
+from brainbench.report.figures.surface import best_layers
 from tests.report.browser import Browser
 
 FROZEN = Path(__file__).parent / "frozen"
@@ -131,3 +135,125 @@ def contrast(one, other):
 @pytest.mark.parametrize("ink", [INK, SOFT, WARN])
 def test_text_of_figures_is_read_on_both_papers(ink):
     assert contrast(ink, "#ffffff") > 4.5 and contrast(DARK[ink], DARK["#ffffff"]) > 4.5
+
+
+SURFACE = """
+(() => {
+  const root = document.querySelector(".surface"), canvas = root.querySelector("canvas");
+  const picture = () => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let [drawn, red, sum] = [0, 0, 0];
+    for (let at = 0; at < data.length; at += 4) {
+      drawn += data[at + 3] > 0;
+      red += data[at] > data[at + 2] + 40;
+      sum = (sum * 31 + data[at] + 7 * data[at + 1] + 13 * data[at + 2]) % 1000003;
+    }
+    return { drawn, red, sum };
+  };
+  const next = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  const press = async (key) => {
+    canvas.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+    await next();
+    return picture();
+  };
+  const click = async (name) => {
+    [...root.querySelectorAll("button")].find((one) => one.textContent === name).click();
+    await next();
+    return picture();
+  };
+  return (async () => {
+    const slider = root.querySelector("input"), choice = root.querySelector("select");
+    const said = () => root.querySelector(".said").textContent;
+    const found = { first: picture(), said: [said()], label: canvas.getAttribute("aria-label"), tab: canvas.tabIndex };
+    found.turned = await press("ArrowRight");
+    found.back = await press("ArrowLeft");
+    found.inside = await click("Inside");
+    await click("Highest vertex");
+    found.said.push(said());
+    slider.value = slider.max;
+    slider.dispatchEvent(new Event("input"));
+    await next();
+    found.none = picture();
+    found.said.push(said());
+    choice.value = "1";
+    choice.dispatchEvent(new Event("change"));
+    await next();
+    found.said.push(said());
+    found.key = root.querySelector(".key").textContent;
+    return { ...found, high: canvas.height, wide: canvas.width };
+  })();
+})()
+"""
+PEAK = 7000
+"""Of the right hemisphere: where the made map is highest."""
+
+
+@pytest.fixture(scope="module")
+def surface(tmp_path_factory):
+    """Return the page of a run whose targets are the vertices of fsaverage5; still figures are drawn elsewhere."""
+    folder = tmp_path_factory.mktemp("pages") / "a surface"
+    shutil.copytree(FROZEN / "encode", folder)
+    facts = json.loads((folder / "facts.json").read_text())
+    centre = np.abs(np.arange(2 * FSAVERAGE5) - FSAVERAGE5 - PEAK)
+    values = {"scale.0": np.maximum(0.8 - centre / 2000, -0.01), "scale.3": np.maximum(0.5 - centre / 8000, -0.01)}
+    (folder / "maps").mkdir()
+    for entry in facts["maps"]:
+        entry |= {"space": "fsaverage5", "background": None, "file": f"maps/{entry['layer']}.gii"}
+        if entry["layer"] in values:
+            masker = SurfaceMasker(FSAVERAGE5)
+            masker.inverse_transform(values[entry["layer"]]).to_filename(str(folder / entry["file"]))
+    (folder / "facts.json").write_text(json.dumps(facts))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("brainbench.report.sections.responses.maps.surface_map", lambda *_, **__: None)
+        patch.setattr("matplotlib.backends.backend_pdf.FigureCanvasPdf.print_pdf", lambda *_, **__: None)
+        return write_report(folder), values
+
+
+def test_a_surface_turns_by_keys_and_is_read_without_a_library(browser, surface):
+    page, values = surface
+    assert page.stat().st_size < 2e6
+    tall = {}
+    for width, scheme in ((1300, "light"), (400, "dark")):
+        found = look(browser, page, width, scheme)
+        assert found["faint"] == [] and found["wide"] <= 0
+        acted = browser.run(SURFACE)
+        tall[width] = acted["high"] / acted["wide"]
+        first, turned = acted["first"], acted["turned"]
+        assert first["drawn"] > 0.2 * acted["wide"] * acted["high"] and first["red"] > 100
+        assert turned["sum"] != first["sum"] == acted["back"]["sum"] != acted["inside"]["sum"]
+        coloured = int(np.sum(values["scale.0"].astype("f4") > np.float32(0.01)))
+        assert acted["said"][0] == f"{coloured} of {2 * FSAVERAGE5} vertices are coloured."
+        assert acted["said"][1].startswith(f"right hemisphere, vertex {PEAK}: 0.800.")
+        assert acted["said"][2].endswith(f"0 of {2 * FSAVERAGE5} vertices are coloured.") and acted["none"]["red"] == 0
+        assert acted["said"][3].startswith(f"right hemisphere, vertex {PEAK}: scale.0.")
+        assert acted["key"] == "scale.0scale.3" and acted["tab"] == 0
+        assert acted["label"].startswith("sim-01: Pearson r of gabor scale.0, on a brain that turns. ")
+    assert tall[400] > 2 * tall[1300], "hemispheres are stacked on a phone"
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_without_a_script_the_still_figures_are_there(browser, surface, script):
+    browser.send("Emulation.setScriptExecutionDisabled", value=not script)
+    browser.open(surface[0], 1300, "light")
+    browser.send("Emulation.setScriptExecutionDisabled", value=False)
+    seen = browser.run("[document.querySelector('.surface').hidden, document.querySelector('details.still').open]")
+    assert seen == [not script, not script]
+
+
+@pytest.mark.parametrize("edges", [(0.0, 1.0), (-0.5, 0.5)])
+def test_best_layers_are_those_of_the_highest_score_above_a_threshold(edges):
+    scores = np.random.default_rng(0).uniform(*edges, size=(4, 300))
+    scores[:, 7] = np.nan
+    scores[2, 8] = np.nan
+    found = best_layers(scores, 0.3)
+    for vertex in range(300):
+        known = {layer: value for layer, value in enumerate(scores[:, vertex], start=1) if value > 0.3}
+        assert found[vertex] == (max(known, key=known.get) if known else 0)
+
+
+def test_panels_stack_on_a_phone_and_do_not_scroll(browser, page):
+    browser.open(page, 400, "light")
+    wide = """[...document.querySelectorAll("picture")].filter((one) => one.offsetParent
+      && (one.parentElement.scrollWidth > one.parentElement.clientWidth
+      || !one.querySelector("img").currentSrc.endsWith(one.querySelector("source").srcset.slice(-80)))).length"""
+    assert browser.run(wide) == 0

@@ -97,7 +97,7 @@ def test_bold5000(networks, tmp_path):
     copy = write_bold5000(tmp_path / "bold5000", ["CSI1"], trials_per_run=20, n_repeated=12, image_size=32)
     chosen = {"name": "bold5000", "release": 1, "captions": "captions.json", "standardize": "run"}
     stimuli = DATASETS.builder("bold5000").open(dataset_settings(chosen), copy.root, Context()).stimuli("CSI1")
-    regions = write_regions(tmp_path / "regions.npz", stimuli, WIDTH)
+    regions = write_regions(tmp_path / "regions.npz", stimuli.ids, WIDTH)
     place = np.array([stimuli.ids.index(copy.names[i]) for i in copy.shown["CSI1"]])
     rng = np.random.default_rng(1)
     planted = {
@@ -142,7 +142,7 @@ def test_pereira(networks, tmp_path):
     write_pereira(root, ["P01"], experiment="180concepts", latents=latents)
     chosen = {"name": "pereira2018", "experiment": "180concepts", "pictures": "pictures.csv"}
     stimuli = DATASETS.builder("pereira2018").open(dataset_settings(chosen), root, Context()).stimuli("P01")
-    regions = write_regions(tmp_path / "regions.npz", stimuli.encoded, WIDTH)
+    regions = write_regions(tmp_path / "regions.npz", stimuli.encoded.ids, WIDTH)
     concepts = stimuli.pieces.mean(features(networks, regions, stimuli, "visualbert", "encoder.layer.1"))
     write_pereira(root, ["P01"], experiment="180concepts", latents=concepts)  # two atlases answer to this layer
     atlases = "dataset.atlases=[languageLH, visual_object, DMN]"

@@ -20,6 +20,8 @@ from tests.data.bold5000_copy import write_bold5000
 from tests.data.folders import SURFACES, VOLUMES, write_story, write_surfaces, write_trials, write_volumes
 from tests.data.nsd_copy import write_nsd
 from tests.data.pereira_copy import write_pereira
+from tests.data.picture_copies import write_bold_moments, write_things_eeg, write_things_fmri
+from tests.data.story_copies import write_friends, write_lebel, write_little_prince, write_narratives
 
 
 @dataclass(frozen=True)
@@ -368,6 +370,38 @@ LOADERS: dict[str, Loader] = {
         {"name": "pereira2018", "experiment": "243sentences"},
     ),
     "alice": Loader(write_alice, {"name": "alice"}),
+    "things-fmri": Loader(
+        lambda root: write_things_fmri(root, ("sub-01",)),
+        {"name": "things-fmri", "rois": ["V1", "lLOC"]},
+        {
+            **{f"StimulusMetadata.csv[{name}": "not used" for name in ("subject_id", "trial_id", "concept")},
+            **{f"VoxelMetadata.csv[{name}": "not used" for name in ("voxel_x", "prf-size")},
+        },
+    ),
+    "things-eeg2": Loader(
+        lambda root: write_things_eeg(root, ("sub-01",)), {"name": "things-eeg2", "tmin": -0.1, "tmax": 0.7}
+    ),
+    "bold-moments": Loader(write_bold_moments, {"name": "bold-moments"}),
+    "lebel2023": Loader(lambda root: write_lebel(root, ("UTS01",), ("avatar", "legacy")), {"name": "lebel2023"}),
+    "narratives": Loader(
+        write_narratives,
+        {"name": "narratives"},
+        {
+            "align.json[transcript]": "words are taken one by one",
+            "event_meta.json[slumlordreach": "the begin of the second story lies within",
+        },
+    ),
+    "little-prince": Loader(
+        lambda root: write_little_prince(root, ("sub-EN057",), (40, 44)),
+        {"name": "little-prince"},
+        {"[copy]": "says that it is one"}
+        | {f"word_information.csv[{name}": "not used" for name in (" +", "]", "lemma", "pos", "order of rows")},
+    ),
+    "friends": Loader(
+        lambda root: write_friends(root, ("sub-01",), ("s01e01a", "s01e01b")),
+        {"name": "friends"},
+        {"tsv[text_per_tr": "words are taken one by one", "tsv[order of rows]": "words have times of their own"},
+    ),
     "haxby2001": Loader(
         write_haxby,
         {"name": "haxby2001"},

@@ -26,6 +26,17 @@ Place = tuple[str | int, ...]
 
 TINY = ["significance.n_permutations=9", "bootstrap.n_draws=9"]
 SIMULATED = ["dataset.n_subjects=1", "dataset.n_stimuli=48", "dataset.n_repeats=2", "dataset.n_runs=4"]
+VISIO_LINGUISTIC = [
+    *TINY,
+    "folds.n_splits=3",
+    "also[0].folds.n_splits=3",
+    "encoders=[{name: visualbert, family: vision_language, model: NETWORKS/visualbert, regions: DATA/regions.npz, "
+    'layers: ["*.1"]}, {name: vit, family: image, model: NETWORKS/vit, layers: ["*.1"]}, '
+    '{name: clip_picture, family: vision_language, model: NETWORKS/clip, given: image, layers: ["*.1"]}, '
+    "{name: lxmert_words, family: vision_language, model: NETWORKS/lxmert, regions: DATA/regions.npz, given: text, "
+    'role: control, layers: ["*.1"]}]',
+]
+"""One of the recipes' networks a family and what it is given."""
 REDUCED: dict[str, list[str]] = {
     "quickstart": [
         *TINY, *SIMULATED, "dataset.n_subjects=2", *(f"dataset.rois[{k}].n_voxels=6" for k in range(5)),
@@ -83,19 +94,19 @@ REDUCED: dict[str, list[str]] = {
         "training.steps=4", "training.sensors=4", "training.batch_size=4", "least_perplexity=0.0",
     ],
     "lens-alice": [
-        *TINY, "dataset.subjects=[s1, s2]", "encoders[0].layers=[\"*.1\"]", "encoders[0].context=4",
-        "encoders[1].layers=[\"*.1\"]", "encoders[1].context=4", "folds.n_splits=3", "lens.stimuli=12",
-        "lens.edits=[skip]", "lens.controls=1",
+        *TINY, "dataset.subjects=[s1, s2]", "encoders[0].model=NETWORKS/bert", "encoders[0].layers=[\"*.1\"]",
+        "encoders[0].context=4", "encoders[1].model=NETWORKS/bert", "encoders[1].layers=[\"*.1\"]",
+        "encoders[1].context=4", "folds.n_splits=3", "lens.stimuli=12", "lens.controls=1",
     ],
     "lens-photos": [
-        *TINY, *SIMULATED, *(f"dataset.rois[{k}].n_voxels=6" for k in range(2)), "encoders[0].image_size=32",
-        "encoders[0].layers=[blocks.2]", "dataset.rois[1].layer=blocks.2", "folds.n_splits=3", "lens.stimuli=12",
-        "lens.controls=2",
+        *TINY, *SIMULATED, *(f"dataset.rois[{k}].n_voxels=6" for k in range(2)), "encoders[0].model=test_vit",
+        "encoders[0].image_size=32", "encoders[0].layers=[blocks.2]", "dataset.rois[1].layer=blocks.2",
+        "folds.n_splits=3", "lens.stimuli=12", "lens.controls=2",
     ],
+    "visio-linguistic-bold5000": [*VISIO_LINGUISTIC, "dataset.captions=captions.json"],
+    "visio-linguistic-pereira": [*VISIO_LINGUISTIC, "dataset.atlases=[languageLH, DMN]"],
 }  # fmt: skip
-"""Shipped recipe -> what makes it small; NETWORKS is a folder that `small_data.NETWORKS` writes."""
-NOT_SWEPT = {"visio-linguistic-bold5000", "visio-linguistic-pereira"}
-"""Shipped recipes of a dozen networks each, for which nothing small is written yet."""
+"""Shipped recipe -> what makes it small; `small_data` writes the folders NETWORKS and DATA (of `ROOTS`)."""
 ROOTS = {
     "alice-language": "alice",
     "haxby-categories": "haxby2001",
@@ -106,6 +117,8 @@ ROOTS = {
     "lens-alice": "alice",
     "lens-photos": "caltech101-mini",
     "nsd-brain-diffuser": "nsd",
+    "visio-linguistic-bold5000": "bold5000",
+    "visio-linguistic-pereira": "pereira",
 } | dict.fromkeys(("eeg-motor-imagery", "eeg-layers", "eeg-cross-subject", "tokenizer-eeg"), "MNE-eegbci-data")
 """Recipe -> folder of the real recordings it needs."""
 TAGS = ("kind", "name", "family", "decoder", "codec", "root", "execution", "title", "note")
@@ -153,8 +166,9 @@ def reduced(name: str, root: Path | None = None, networks: Path | None = None) -
     networks : Path, optional
         Holds what `small_data.NETWORKS` writes for the recipe.
     """
-    overrides = [one.replace("NETWORKS", str(networks)) for one in REDUCED[name]]
-    overrides += [f"dataset.root={root / ROOTS[name]}"] if root and name in ROOTS else []
+    data = root / ROOTS[name] if root and name in ROOTS else None
+    overrides = [one.replace("NETWORKS", str(networks)).replace("DATA", str(data)) for one in REDUCED[name]]
+    overrides += [f"dataset.root={data}"] if data else []
     text = find_recipe(name).read_text(encoding="utf-8")
     return parse_recipe(text, name, overrides).model_dump(mode="json")
 

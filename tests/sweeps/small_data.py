@@ -11,8 +11,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from tests.data.bold5000_copy import write_bold5000
 from tests.data.nsd_copy import write_nsd
-from tests.encoders.tiny import write_gpt2
+from tests.data.pereira_copy import write_pereira, write_pictures
+from tests.encoders.tiny import write_bert, write_gpt2, write_vision
+from tests.encoders.vision_language import write_regions, write_vision_language
 from tests.reconstruction.pretrained_models import write_versatile_diffusion
 from tests.sweeps.loaders import write_alice
 
@@ -117,6 +120,39 @@ def write_causal(root: Path) -> None:
     (root / "vectors.txt").write_text("\n".join(lines) + "\n")
 
 
+def write_reader(root: Path) -> None:
+    """A small network that looks both ways."""
+    (root / "bert").mkdir(parents=True)
+    write_bert(root / "bert")
+
+
+REGION_WIDTH = 12
+
+
+def write_photographs(root: Path) -> None:
+    """One participant of BOLD5000 with six photographs a run, their captions and regions of noise."""
+    copy = write_bold5000(root, ["CSI1"], trials_per_run=6, n_repeated=6, image_size=32)
+    write_regions(root / "regions.npz", copy.names, REGION_WIDTH)
+
+
+def write_concepts(root: Path) -> None:
+    """One participant and 180 concepts with a picture, a caption and regions of noise each."""
+    latents = write_pereira(root, ["P01"], experiment="180concepts")
+    captions = [f"a {'bright' if row[0] > 0.5 else 'dark'} thing {number}" for number, row in enumerate(latents)]
+    write_pictures(root, captions, latents, n_each=1)
+    write_regions(root / "regions.npz", pd.read_csv(root / "pictures.csv")["id"].to_list(), REGION_WIDTH)
+
+
+def write_pictures_and_texts(root: Path) -> None:
+    """A network of every family that reads pictures, captions or both."""
+    texts = [f"a {shade} thing {number}" for shade in ("dark", "bright") for number in range(180)]
+    for name, kind in (("visualbert", "visual_bert"), ("lxmert", "lxmert"), ("clip", "clip")):
+        (root / name).mkdir(parents=True)
+        write_vision_language(kind, root / name, texts=texts, regions=REGION_WIDTH)
+    (root / "vit").mkdir()
+    write_vision("vit", root / "vit")
+
+
 SMALL_DATA: dict[str, Callable[[Path], Any]] = {
     "alice": write_long_story,
     "haxby2001": write_blocks,
@@ -124,10 +160,15 @@ SMALL_DATA: dict[str, Callable[[Path], Any]] = {
     "MNE-eegbci-data": write_movements,
     "caltech101-mini": write_photos,
     "nsd": lambda root: write_nsd(root, ("subj01",), n_sessions=2, n_trials=24, image_size=16, n_shared=5),
+    "bold5000": write_photographs,
+    "pereira": write_concepts,
 }
 """Folder of real recordings -> what writes small data of its form."""
 NETWORKS: dict[str, Callable[[Path], Any]] = {
     "alice-smollm2": write_causal,
+    "lens-alice": write_reader,
     "nsd-brain-diffuser": write_versatile_diffusion,
+    "visio-linguistic-bold5000": write_pictures_and_texts,
+    "visio-linguistic-pereira": write_pictures_and_texts,
 }
 """Recipe -> what writes the networks that it reads from files."""

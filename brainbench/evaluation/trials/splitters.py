@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from brainbench.evaluation.splitters import Fold
+from brainbench.evaluation.trials.modes import MODES, ModeName
 
 SCHEMES = (
     "k-fold",
@@ -108,6 +109,8 @@ class TrialSplitter:
         Of ``chronological``.
     shots, all_shots : int, sequence of int
         Of ``few-shot``.
+    mode : str
+        Of ``leave-one-subject-out``, one of `MODES`.
     seed : int
         Order in which ``k-fold`` deals.
     """
@@ -117,6 +120,7 @@ class TrialSplitter:
     test_share: float = 0.5
     shots: int = 0
     all_shots: tuple[int, ...] = ()
+    mode: ModeName = "train"
     seed: int = 0
 
     def split(self, X: object = None, y: object = None, groups: TrialRows | None = None) -> Iterator[Fold]:
@@ -143,6 +147,13 @@ class TrialSplitter:
         """Return the number of folds."""
         return sum(1 for _ in self.split(X, y, groups))
 
+    def unlabelled(self, rows: TrialRows, test: np.ndarray) -> np.ndarray:
+        """Return the rows of a fold's new subject that are there beforehand without labels; most schemes have none."""
+        mode = MODES[self.mode]
+        if mode.labelled or not mode.share:
+            return np.empty(0, dtype=int)
+        return _first_of_sessions(rows, np.flatnonzero(rows.subject == rows.subject[test[0]]), mode.share)
+
     def _k_fold(self, rows: TrialRows) -> Iterator[Fold]:
         from sklearn.model_selection import StratifiedKFold
 
@@ -168,8 +179,16 @@ class TrialSplitter:
         names = _in_order(rows.subject)
         if len(names) < 2:
             raise ValueError("subjects cannot be held out: there is only one")
+        mode = MODES[self.mode]
         for name in names:
-            yield np.flatnonzero(rows.subject != name), np.flatnonzero(rows.subject == name)
+            train, test = np.flatnonzero(rows.subject != name), np.flatnonzero(rows.subject == name)
+            if 0 < mode.share < 1:
+                known = _first_of_sessions(rows, test, mode.share)
+                test = np.setdiff1d(test, known)
+                if not len(test):
+                    raise ValueError(f"mode '{self.mode}' leaves no trial of {name} to test")
+                train = np.concatenate([train, known]) if mode.labelled else train
+            yield train, test
 
     def _leave_out(self, groups: np.ndarray, subject: np.ndarray, what: str) -> Iterator[Fold]:
         for person in _in_order(subject):
@@ -215,6 +234,17 @@ def _by_time(rows: TrialRows, chosen: np.ndarray) -> np.ndarray:
     run = np.array([place[name] for name in rows.runs[index].tolist()])
     order: np.ndarray = index[np.lexsort((rows.onset[index], run))]
     return order
+
+
+def _first_of_sessions(rows: TrialRows, index: np.ndarray, share: float) -> np.ndarray:
+    """Return the first trials of every session among some rows: the share rounded down, at least one, never all."""
+    if share == 1:
+        return index
+    found = []
+    for session in _in_order(rows.sessions[index]):
+        here = _by_time(rows, rows.sessions == session)
+        found.append(here[: min(max(int(share * len(here)), 1), len(here) - 1)])
+    return np.sort(np.concatenate(found))
 
 
 def _first_of_each(labels: np.ndarray, n: int) -> np.ndarray:

@@ -130,9 +130,11 @@ class PhysionetMiSettings(RecordingSettings):
         "left_right",
         "fists_feet",
         "rest_left_right",
+        "eyes_open_closed",
     ] = "imagery_left_right"
     """Which runs: imagined left or right fist (4, 8, 12), imagined fists or feet (6, 10, 14), executed ones, or both
-    kinds together; `rest_left_right` has rest (1, 2) besides, for what reads recordings whole."""
+    kinds together; `rest_left_right` has rest (1, 2) besides, for what reads recordings whole; `eyes_open_closed` is
+    rest, cut into trials one after the other: every run has one label, so that people are held out, not runs."""
 
 
 class MoabbSettings(RecordingSettings):

@@ -59,7 +59,7 @@ class TrialsRecipe(Recipe):
     @field_validator("evaluate")
     @classmethod
     def _distinct_evaluations(cls, value: list[Evaluation]) -> list[Evaluation]:
-        distinct_names([evaluation.scheme for evaluation in value], "scheme")
+        distinct_names([evaluation.label for evaluation in value], "scheme")
         return value
 
     @model_validator(mode="after")
@@ -73,6 +73,12 @@ class TrialsRecipe(Recipe):
             raise ValueError(f"`pipelines` need a recording; '{self.dataset.name}' takes `decoding`")
         if self.significance.null not in ("auto", "within_run"):
             raise ValueError("with `pipelines` labels are permuted within runs: `significance.null: within_run`")
+        for evaluation in self.evaluate:
+            whole = [pipeline.name for pipeline in self.pipelines if pipeline.align.endswith("_transductive")]
+            if whole and evaluation.mode == "train_trialwise":
+                raise ValueError(
+                    f"pipeline '{whole[0]}' aligns by all test trials, and `mode: train_trialwise` decodes each alone"
+                )
         if self.dataset.band_power is not None:
             raise ValueError(
                 "`dataset.band_power` makes trials the stimuli of `kind: encode`; decoding has no use for it"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from brainbench.report.figures.drawing import COLOURS, LINE, RULE, clean, new_figure
+from brainbench.report.figures.drawing import COLOURS, LINE, RULE, WIDTH, clean, new_figure
 from brainbench.report.tables import LEVEL
 
 if TYPE_CHECKING:
@@ -17,16 +17,20 @@ if TYPE_CHECKING:
 MARKERS = "osD^vPX*"
 
 
-def side_by_side(rows: pd.DataFrame, names: Sequence[str], title: str, mark: str = "") -> Figure:
+def side_by_side(rows: pd.DataFrame, names: Sequence[str], title: str, mark: str = "", room: float = WIDTH) -> Figure:
     """Draw a line per score with the means of both runs; names are the runs, the first one is in all rows.
 
     Parameters
     ----------
     rows : DataFrame
         Columns ``label``, ``run``, ``first`` and ``other``.
+    names : sequence of str
+    title, mark : str
+    room : float
+        Inches across.
     """
     labels = list(dict.fromkeys(rows["label"]))
-    figure = new_figure(8.0, 1.2 + 0.26 * len(labels), mark)
+    figure = new_figure(min(room, 8.0), 1.2 + 0.26 * len(labels), mark)
     axes = figure.subplots()
     for y, label in enumerate(labels):
         mine = rows[rows["label"] == label]
@@ -41,14 +45,14 @@ def side_by_side(rows: pd.DataFrame, names: Sequence[str], title: str, mark: str
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlabel(f"{title}, mean over participants")
     clean(axes)
-    figure.legend(loc="outside upper center", ncols=4)
+    figure.legend(loc="outside upper center", ncols=max(1, int(room / 2)))
     return figure
 
 
-def differences(rows: pd.DataFrame, title: str, mark: str = "") -> Figure:
+def differences(rows: pd.DataFrame, title: str, mark: str = "", room: float = WIDTH) -> Figure:
     """Draw every paired difference with its interval; filled and coloured q < .05."""
     several = rows["run"].nunique() > 1
-    figure = new_figure(8.0, 1.0 + 0.26 * len(rows), mark)
+    figure = new_figure(min(room, 8.0), 1.0 + 0.26 * len(rows), mark)
     axes = figure.subplots()
     for y, (value, low, high, q) in enumerate(rows[["difference", "low", "high", "q"]].to_numpy(dtype=float)):
         sure = q < LEVEL

@@ -33,6 +33,8 @@ DARK = {
 Cells of maps keep theirs."""
 WIDTH = 9.4
 """Inches: the column of the page. Every figure is shown at its own size, so that text is equally large in all."""
+PHONE = 3.6
+"""Inches: the column of the page on a phone, for which figures of several panels are drawn once more."""
 SMALL = 8.0
 """Points, of numbers in cells and of legends; all other text has 9."""
 STYLE: dict[Any, Any] = {
@@ -61,6 +63,20 @@ def new_figure(width: float, height: float, mark: str) -> Figure:
         text = fill(mark, max(20, int(figure.get_figwidth() * MARK_CHARACTERS)))
         figure.supxlabel(text, x=0.995, ha="right", fontsize=SMALL - 1, color=WARN, weight="bold")
     return figure
+
+
+def abreast(n_panels: int, each: float, room: float) -> tuple[int, int]:
+    """Return lines and columns of panels that are `each` inches wide, as many in a line as there is room for."""
+    lines = -(-n_panels // max(1, int(room / each)))
+    return lines, -(-n_panels // lines)
+
+
+def legend(figure: Figure, room: float) -> None:
+    """Put the legend beside the axes, or above them where there is no room."""
+    if room >= WIDTH:
+        figure.legend(loc="outside right upper")
+    else:
+        figure.legend(loc="outside upper center", ncols=max(1, int(room / 1.7)))
 
 
 def clean(axes: Any) -> None:
@@ -105,13 +121,20 @@ def cells(
 def vectors(figure: Figure) -> tuple[str, bytes]:
     """Return a figure as SVG and PDF, laid out once; the same bytes for the same figure."""
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    svg, pdf = io.BytesIO(), io.BytesIO()
-    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
+    svg, pdf = as_svg(figure), io.BytesIO()
     figure.set_layout_engine("none")
     FigureCanvasPdf(figure).print_pdf(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
-    return svg.getvalue().decode(), pdf.getvalue()
+    return svg, pdf.getvalue()
+
+
+def as_svg(figure: Figure) -> str:
+    """Return a figure as SVG; the same bytes for the same figure."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    svg = io.BytesIO()
+    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
+    return svg.getvalue().decode()
 
 
 def for_both_themes(figure: Figure, svg: str) -> str:

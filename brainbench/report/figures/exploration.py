@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.drawing import COLOURS, LINE, RULE, clean, new_figure
+from brainbench.report.figures.drawing import COLOURS, LINE, RULE, WIDTH, clean, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,10 +31,11 @@ def gallery(rows: dict[str, np.ndarray], mark: str = "") -> Figure:
     return figure
 
 
-def scales(item: dict[str, Any], mark: str = "") -> Figure:
+def scales(item: dict[str, Any], mark: str = "", room: float = WIDTH) -> Figure:
     """Draw the response against the scale of guidance, as guide and judges read it, and its trace over steps."""
-    figure = new_figure(7.4, 3.2 + 0.16 * len(item["readers"]), mark)
-    left, right = figure.subplots(1, 2)
+    beside, height = room >= 7.4, 3.2 + 0.16 * len(item["readers"])
+    figure = new_figure(min(room, 7.4), height if beside else height + 2.8, mark)
+    left, right = figure.subplots(1, 2) if beside else figure.subplots(2, 1)
     guided = [step for step in item["steps"] if step["stage"] == "guided"]
     line = [next(step for step in item["steps"] if step["stage"] == "unguided"), *guided]
     places = range(len(line))

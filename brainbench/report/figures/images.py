@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.drawing import COLOURS, LINE, RULE, SMALL, clean, new_figure
+from brainbench.report.figures.drawing import COLOURS, LINE, RULE, SMALL, WIDTH, abreast, clean, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def ladder(table: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]], mark: str = "") -> Figure:
+def ladder(
+    table: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]], mark: str = "", room: float = WIDTH
+) -> Figure:
     """Draw every rung's score with its interval over images, a panel per metric; what was predicted stands out.
 
     Parameters
@@ -21,10 +23,11 @@ def ladder(table: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, An
     table : sequence of {words, predicted, cells}
     metrics : sequence of {name, title, chance}
     mark : str
+    room : float
+        Inches across.
     """
-    columns = min(3, len(metrics))
-    lines = int(np.ceil(len(metrics) / columns))
-    figure = new_figure(2.2 + 2.5 * columns, 0.9 + (0.24 * len(table) + 0.6) * lines, mark)
+    lines, columns = abreast(len(metrics), 2.5, room - 1.4)
+    figure = new_figure(min(room, 2.2 + 2.5 * columns), 0.9 + (0.24 * len(table) + 0.6) * lines, mark)
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
     for panel in panels[len(metrics) :]:
         panel.set_visible(False)

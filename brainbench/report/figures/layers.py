@@ -7,24 +7,43 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.drawing import COLOURS, INK, LINE, ON_LIGHT, RULE, SOFT, WARN, cells, clean, new_figure
+from brainbench.report.figures.drawing import (
+    COLOURS,
+    INK,
+    LINE,
+    MAX_CELLS_WITH_TEXT,
+    ON_LIGHT,
+    RULE,
+    SOFT,
+    WARN,
+    WIDTH,
+    abreast,
+    cells,
+    clean,
+    new_figure,
+)
 from brainbench.report.tables import LEVEL, Matrix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+CELL = 0.5
+"""Inches across the narrowest cell in which a number is read."""
 
-def heat_map(table: Matrix, title: str, mark: str = "") -> Figure:
+
+def heat_map(table: Matrix, title: str, mark: str = "", room: float = WIDTH) -> Figure:
     """Draw layers x ROIs, controls below the models, ceilings on top; a dot marks q < .05.
 
     Colours go both ways from zero where signs differ, and from zero to the largest value where they do not; the bar
-    shows the part of them that is used.
+    shows the part of them that is used. Where the room is too small for cells that are read, it is not kept to.
     """
     has_ceiling = np.isfinite(table.ceiling).any()
     n_rows, n_rois = table.value.shape
     names = 0.4 + 0.075 * max(len(row.text) for row in table.rows)
-    figure = new_figure(names + 1.1 + max(1.5, 0.4 + 0.1 * max(map(len, table.rois))) * n_rois,
-                        min(16.0, max(1.9, 1.3 + 0.29 * n_rows + 0.35 * has_ceiling)), mark)  # fmt: skip
+    width = names + 1.1 + max(1.5, 0.4 + 0.1 * max(map(len, table.rois))) * n_rois
+    close = room < min(width, WIDTH) and room - names >= CELL * n_rois and table.value.size <= MAX_CELLS_WITH_TEXT
+    height = min(16.0, max(1.9, 1.3 + 0.29 * n_rows + 0.35 * has_ceiling))
+    figure = new_figure(room if close else width, height, mark)
     axes = figure.subplots()
     lowest, highest = float(np.nanmin(table.value, initial=0.0)), float(np.nanmax(table.value, initial=0.0))
     limit = max(-lowest, highest, 1e-3)
@@ -44,7 +63,7 @@ def heat_map(table: Matrix, title: str, mark: str = "") -> Figure:
     if has_ceiling:
         best = np.nanmax(np.where(np.isfinite(table.ceiling), table.ceiling, -np.inf), axis=0)
         labels = [f"{roi}\n(≤ {c:.2f})" if np.isfinite(c) else roi for roi, c in zip(labels, best, strict=True)]
-    slanted = n_rois >= 9 or max(len(roi) for roi in table.rois) > 11
+    slanted = close or n_rois >= 9 or max(len(roi) for roi in table.rois) > 11
     axes.set_xticks(
         range(n_rois), labels, rotation=60 if slanted else 0, ha="left" if slanted else "center",
         rotation_mode="anchor" if slanted else "default",
@@ -53,18 +72,31 @@ def heat_map(table: Matrix, title: str, mark: str = "") -> Figure:
     for label, row in zip(axes.get_yticklabels(), table.rows, strict=True):
         label.set_color(INK if row.role == "model" else SOFT)
     axes.xaxis.tick_top()
+    if close:
+        return figure  # the cells hold their numbers
     bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=25)
     bar.set_label(title if n_rows > 3 else "")  # a short bar has no room beside it
     bar.ax.set_ylim(min(lowest, 0.0), max(highest, 0.0) if highest > lowest else limit)
     return figure
 
 
-def depth_curves(table: Matrix, title: str, mark: str = "", truth: Mapping[str, Any] | None = None) -> Figure:
-    """Draw score against relative depth for every ROI, with ceiling and controls; bands are confidence."""
+def depth_curves(
+    table: Matrix, title: str, mark: str = "", truth: Mapping[str, Any] | None = None, room: float = WIDTH
+) -> Figure:
+    """Draw score against relative depth for every ROI, with ceiling and controls; bands are confidence.
+
+    Parameters
+    ----------
+    table : Matrix
+    title, mark : str
+    truth : mapping, optional
+        What was planted in each region.
+    room : float
+        Inches across.
+    """
     n = len(table.rois)
-    columns = min(3, n)
-    lines = int(np.ceil(n / columns))
-    figure = new_figure(3.0 * columns + 0.4, 2.35 * lines + 0.5, mark)
+    lines, columns = abreast(n, 3.0, room)
+    figure = new_figure(min(room, 3.0 * columns + 0.4), 2.35 * lines + 0.5, mark)
     panels = np.atleast_1d(figure.subplots(lines, columns, sharey=True, squeeze=False)).ravel()
     encoders = list(dict.fromkeys(row.encoder for row in table.rows))
     for panel in panels[n:]:
@@ -111,12 +143,16 @@ def depth_curves(table: Matrix, title: str, mark: str = "", truth: Mapping[str, 
         if j % columns == 0:
             axes.set_ylabel(title)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(5, len(labels)))
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(max(1, int(room / 1.8)), len(labels)))
     return figure
 
 
 def best_layers(
-    entries: Sequence[Mapping[str, Any]], layers: Sequence[str], rois: Sequence[str], mark: str = ""
+    entries: Sequence[Mapping[str, Any]],
+    layers: Sequence[str],
+    rois: Sequence[str],
+    mark: str = "",
+    room: float = WIDTH,
 ) -> Figure:
     """Draw, per ROI, in which share of bootstrap draws each layer was the best one, averaged over participants."""
     share = np.zeros((len(rois), len(layers)))
@@ -124,19 +160,24 @@ def best_layers(
         mine = [entry for entry in entries if entry["roi"] == roi]
         for entry in mine:
             share[i] += [entry["share"].get(layer, 0.0) / len(mine) for layer in layers]
-    figure = new_figure(2.4 + 0.75 * len(layers), min(14.0, 1.6 + 0.3 * len(rois)), mark)
+    width = 2.4 + 0.75 * len(layers)
+    close = room < min(width, WIDTH) and room - 0.4 - 0.075 * max(map(len, rois)) >= CELL * len(layers)
+    figure = new_figure(room if close else width, min(14.0, 1.6 + 0.3 * len(rois)), mark)
     axes = figure.subplots()
     image = cells(axes, share, lambda i, j: f"{share[i, j]:.0%}" if share[i, j] >= 0.005 else "", cmap="Greens", low=0,
                   high=1)  # fmt: skip
     axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right")
     axes.set_yticks(range(len(rois)), rois)
-    figure.colorbar(image, ax=axes, shrink=0.7, aspect=20).set_label("share of draws")
+    if not close:
+        figure.colorbar(image, ax=axes, shrink=0.7, aspect=20).set_label("share of draws")
     return figure
 
 
-def participants(values: Mapping[str, Mapping[str, float]], rois: Sequence[str], title: str, mark: str = "") -> Figure:
+def participants(
+    values: Mapping[str, Mapping[str, float]], rois: Sequence[str], title: str, mark: str = "", room: float = WIDTH
+) -> Figure:
     """Draw every participant's score per ROI; the bar is their mean."""
-    figure = new_figure(2.0 + 0.9 * len(rois), 2.9, mark)
+    figure = new_figure(min(2.0 + 0.9 * len(rois), max(room, 1.0 + 0.3 * len(rois))), 2.9, mark)
     axes = figure.subplots()
     for j, roi in enumerate(rois):
         points = np.array([value for value in values.get(roi, {}).values() if np.isfinite(value)])
@@ -146,7 +187,7 @@ def participants(values: Mapping[str, Mapping[str, float]], rois: Sequence[str],
         axes.plot(j + spread, np.sort(points), "o", color=COLOURS[0], markersize=3.6, alpha=0.75)
         axes.plot([j - 0.26, j + 0.26], [points.mean()] * 2, color=COLOURS[1], linewidth=2)
     axes.axhline(0, color=RULE, linewidth=0.8)
-    axes.set_xticks(range(len(rois)), rois, rotation=0 if len(rois) < 9 else 60)
+    axes.set_xticks(range(len(rois)), rois, rotation=0 if len(rois) < 0.9 * room else 60)
     axes.set_ylabel(title)
     clean(axes)
     return figure

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.drawing import COLOURS, RULE, clean, new_figure
+from brainbench.report.figures.drawing import COLOURS, RULE, SOFT, WIDTH, abreast, cells, clean, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = "os^Dv<>Ph"
-ABREAST = 3
-"""Panels in a row."""
+FLAT = 1e-3
+"""Of a row's largest value: what differs less over blocks is one colour."""
+PANEL = 3.1
+"""Inches across a panel."""
 
 
 def against_depth(
@@ -22,6 +24,7 @@ def against_depth(
     scores: Mapping[str, tuple[np.ndarray, np.ndarray]],
     axis: str,
     mark: str = "",
+    room: float = WIDTH,
 ) -> Figure:
     """Draw a panel per kind of number, and one of the scores of regions at the same depths.
 
@@ -33,11 +36,14 @@ def against_depth(
         Of every region; none where the encoder was not scored.
     axis : str
         What the scores are.
+    mark : str
+    room : float
+        Inches across.
     """
     n = len(panels) + bool(scores)
-    n_columns = min(n, ABREAST)
-    figure = new_figure(3.2 * n_columns + 0.3, 2.7 * -(-n // n_columns) + 0.2, mark)
-    axes = figure.subplots(-(-n // n_columns), n_columns, squeeze=False).flatten()
+    n_rows, n_columns = abreast(n, PANEL, room)
+    figure = new_figure(min(room, 3.2 * n_columns + 0.3), 2.7 * n_rows + 0.2, mark)
+    axes = figure.subplots(n_rows, n_columns, squeeze=False).flatten()
     for ax in axes[n:]:
         ax.set_visible(False)
     for ax, (title, lines) in zip(axes, panels.items(), strict=False):
@@ -61,8 +67,46 @@ def against_depth(
     return figure
 
 
+def heat_map(groups: Mapping[str, Sequence[tuple[str, np.ndarray]]], mark: str = "", room: float = WIDTH) -> Figure:
+    """Draw all numbers of a network as one table: a row a number, a column a block, dark where it is largest.
+
+    Every row is coloured from its own smallest to its own largest value, which stand at its end; cells without a number
+    are empty.
+
+    Parameters
+    ----------
+    groups : mapping of str to sequence of (name, values)
+        Values over blocks, NaN where there is no number.
+    mark : str
+    room : float
+        Inches that there are for it.
+    """
+    n_blocks = max(len(values) for rows in groups.values() for _, values in rows)
+    heights = [len(rows) for rows in groups.values()]
+    figure = new_figure(min(4.6 + 0.16 * n_blocks, 6.4, room), 0.185 * sum(heights) + 0.3 * len(heights) + 0.5, mark)
+    axes = figure.subplots(len(groups), 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": heights})[:, 0]
+    for ax, (title, rows) in zip(axes, groups.items(), strict=True):
+        table = np.stack([values for _, values in rows])
+        known = np.isfinite(table)
+        low = np.where(known, table, np.inf).min(axis=1, keepdims=True)
+        high = np.where(known, table, -np.inf).max(axis=1, keepdims=True)
+        size = np.maximum(np.abs(low), np.abs(high))
+        spread = np.where(high - low > FLAT * size, high - low, np.inf)
+        image = cells(ax, np.where(known, (table - low) / spread, np.nan), lambda _i, _j: "", cmap="cividis_r",
+                      low=0.0, high=1.0)  # fmt: skip
+        image.set_rasterized(False)
+        ax.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=7)
+        for index in range(len(rows)):
+            said = f"{low[index, 0]:.2g} to {high[index, 0]:.2g}" if known[index].any() else ""
+            ax.annotate(said, (1.01, index), xycoords=("axes fraction", "data"), fontsize=6.5, color=SOFT, va="center")
+        ax.set_title(title, loc="left")
+    axes[-1].set_xticks(range(0, n_blocks, max(1, n_blocks // 10)))
+    axes[-1].set_xlabel("block")
+    return figure
+
+
 def edits_over_depth(
-    panels: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], axis: str, mark: str = ""
+    panels: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], axis: str, mark: str = "", room: float = WIDTH
 ) -> Figure:
     """Draw what every region loses under an edit of every block: a panel a region, frozen and refitted, with controls.
 
@@ -72,10 +116,12 @@ def edits_over_depth(
         Rows of ``block``, ``lost`` and, where there are controls, ``low`` and ``high``.
     axis : str
         What is lost.
+    mark : str
+    room : float
+        Inches across.
     """
-    n_columns = min(len(panels), ABREAST)
-    n_rows = -(-len(panels) // n_columns)
-    figure = new_figure(3.2 * n_columns + 0.3, 2.6 * n_rows + 0.3, mark)
+    n_rows, n_columns = abreast(len(panels), PANEL, room)
+    figure = new_figure(min(room, 3.2 * n_columns + 0.3), 2.6 * n_rows + 0.3, mark)
     axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).flatten()
     for ax in axes[len(panels) :]:
         ax.set_visible(False)

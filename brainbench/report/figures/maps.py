@@ -51,8 +51,9 @@ def scale_of(values: np.ndarray) -> tuple[float, float]:
 
 
 def brain_map(
-    image: Path, background: Path | None, limit: float, threshold: float, title: str, mark: str = ""
-) -> Figure | None:
+    image: Path, background: Path | None, limit: float, threshold: float, title: str, mark: str = "",
+    room: float = WIDTH,
+) -> Figure | None:  # fmt: skip
     """Draw a volume map on its background with nilearn; None where nilearn is not installed.
 
     Parameters
@@ -61,6 +62,8 @@ def brain_map(
     limit, threshold : float
         See `scale_of`.
     title, mark : str
+    room : float
+        Inches across.
     """
     try:
         import nibabel
@@ -73,17 +76,19 @@ def brain_map(
     from matplotlib.figure import Figure
 
     # nilearn lays out its own axes.
-    figure = Figure(figsize=(WIDTH, 3.0), dpi=150, facecolor="white")
+    beside = room >= WIDTH
+    figure = Figure(figsize=(room, 3.0 if beside else room), dpi=150, facecolor="white")
     # A recording of one slice has no other axis to cut through.
     flat = min(volume.shape[:3]) == 1
+    several = "ortho" if beside else "tiled"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "empty mask|Could not determine cut coords")  # nothing above the threshold
         plotting.plot_stat_map(
             volume, bg_img=behind, figure=figure, colorbar=True, vmax=limit,
-            display_mode="z" if flat else "ortho", cut_coords=1 if flat else None, threshold=threshold,
+            display_mode="z" if flat else several, cut_coords=1 if flat else None, threshold=threshold,
             annotate=not flat, cmap="RdBu_r", black_bg=False, draw_cross=False, axes=(0.0, 0.02, 1.0, 0.87),
         )  # fmt: skip
-    _label_map(figure, title, mark)
+    label_map(figure, title, mark)
     return figure
 
 
@@ -107,7 +112,7 @@ def surface_map(image: Path, limit: float, threshold: float, title: str, mark: s
     gifti: Any = nibabel.load(image)
     left, right = (np.asarray(array.data) for array in gifti.darrays[:2])
     mesh = datasets.fetch_surf_fsaverage("fsaverage5")  # comes with nilearn
-    figure = Figure(figsize=(WIDTH, 2.6), dpi=150, facecolor="white")
+    figure = Figure(figsize=(WIDTH, 2.2), dpi=150, facecolor="white")
     views = [("left", "lateral"), ("left", "medial"), ("right", "medial"), ("right", "lateral")]
     for index, (side, view) in enumerate(views):
         axes = figure.add_subplot(1, len(views), index + 1, projection="3d")
@@ -116,14 +121,17 @@ def surface_map(image: Path, limit: float, threshold: float, title: str, mark: s
             axes=axes, figure=figure, colorbar=index == len(views) - 1, vmax=limit, threshold=threshold, cmap="RdBu_r",
             engine="matplotlib",
         )  # fmt: skip
+        axes.set_box_aspect(None, zoom=1.7)  # matplotlib leaves room for axes that are not drawn
         for drawn in axes.collections:
             drawn.set_rasterized(True)  # twenty thousand triangles are a picture
-    _label_map(figure, title, mark)
+    label_map(figure, title, mark)
     return figure
 
 
-def _label_map(figure: Figure, title: str, mark: str) -> None:
+def label_map(figure: Figure, title: str, mark: str) -> None:
+    """Write title and mark on a figure that lays out its own axes."""
     if mark:
         text = fill(mark, int(figure.get_figwidth() * MARK_CHARACTERS))
         figure.text(0.995, 0.01, text, ha="right", va="bottom", fontsize=SMALL - 1, color=WARN, weight="bold")
+    title = fill(title, int(figure.get_figwidth() * MARK_CHARACTERS))
     figure.text(0.01, 0.97, title, ha="left", va="top")

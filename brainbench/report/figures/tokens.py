@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from brainbench.report.figures.drawing import COLOURS, clean, new_figure
+from brainbench.report.figures.drawing import COLOURS, WIDTH, abreast, clean, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 NOT_TERMS = ("name", "loss", "learning_rate", "best_epoch", "steps")
 
 
-def curves(found: dict[str, Any], mark: str = "") -> Figure:
+def curves(found: dict[str, Any], mark: str = "", room: float = WIDTH) -> Figure:
     """Draw every term by epoch, each in a panel of its own.
 
     Parameters
@@ -20,11 +20,16 @@ def curves(found: dict[str, Any], mark: str = "") -> Figure:
     found : dict
         Term -> its mean of every epoch, among others.
     mark : str
+    room : float
+        Inches across.
     """
     terms = [name for name in found if name not in NOT_TERMS]
-    figure = new_figure(1.9 * len(terms) + 0.4, 2.1, mark)
-    panels: Any = figure.subplots(1, len(terms), squeeze=False)[0]
-    for number, (axes, name) in enumerate(zip(panels, terms, strict=True)):
+    lines, columns = abreast(len(terms), 1.8, room)
+    figure = new_figure(min(room, 1.9 * columns + 0.4), 2.1 * lines, mark)
+    panels: Any = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in panels[len(terms) :]:
+        axes.set_visible(False)
+    for number, (axes, name) in enumerate(zip(panels, terms, strict=False)):
         values = found[name]
         axes.plot(
             range(1, len(values) + 1),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.drawing import BAND, COLOURS, INK, LINE, SMALL, WIDTH, clean, new_figure
+from brainbench.report.figures.drawing import BAND, COLOURS, INK, LINE, SMALL, WIDTH, abreast, clean, legend, new_figure
 from brainbench.report.tables import LEVEL, MEAN
 
 if TYPE_CHECKING:
@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 MARKERS = "osD^vPX*<>"
 
 
-def spectra(people: Sequence[dict[str, Any]], mark: str = "") -> Figure:
+def spectra(people: Sequence[dict[str, Any]], mark: str = "", room: float = WIDTH) -> Figure:
     """Draw power spectra before and after filtering, a panel per participant: median and 10 to 90 % over channels.
 
     Parameters
     ----------
     people : sequence of {subject, frequencies, before, filtered_frequencies, filtered, band}
+    mark : str
+    room : float
+        Inches across.
     """
-    columns = min(3, len(people))
-    lines = -(-len(people) // columns)
-    figure = new_figure(3.0 * columns + 0.4, 2.2 * lines + 0.5, mark)
+    lines, columns = abreast(len(people), 3.0, room)
+    figure = new_figure(min(room, 3.0 * columns + 0.4), 2.2 * lines + 0.5, mark)
     panels = np.ravel(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False))
     for axes, one in zip(panels, people, strict=False):
         parts = (("before", "frequencies", LINE), ("filtered", "filtered_frequencies", COLOURS[0]))
@@ -50,7 +52,9 @@ def spectra(people: Sequence[dict[str, Any]], mark: str = "") -> Figure:
     return figure
 
 
-def accuracies(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark: str = "") -> Figure:
+def accuracies(
+    rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark: str = "", room: float = WIDTH
+) -> Figure:
     """Draw accuracy per participant and pipeline with intervals; filled marks q < .05, grey is the chance band.
 
     Parameters
@@ -59,9 +63,12 @@ def accuracies(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark
         Accuracy over folds of one scheme.
     pipelines : sequence of str
     chance : float
+    mark : str
+    room : float
+        Inches across.
     """
     subjects = [str(name) for name in dict.fromkeys(rows["subject"])]
-    figure = new_figure(min(12.0, 2.6 + len(subjects) * (0.5 + 0.16 * len(pipelines))), 3.3, mark)
+    figure = new_figure(min(room, 2.6 + len(subjects) * (0.5 + 0.16 * len(pipelines))), 3.3, mark)
     axes = figure.subplots()
     width = 0.76 / max(1, len(pipelines))
     for j, subject in enumerate(subjects):
@@ -83,17 +90,17 @@ def accuracies(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark
                 markerfacecolor=colour if row["q"] < LEVEL else "white", label=name if j == 0 else None,
             )  # fmt: skip
     axes.axhline(chance, color=LINE, linewidth=1, linestyle="--")
-    axes.set_xticks(range(len(subjects)), subjects, rotation=0 if len(subjects) < 12 else 60)
+    axes.set_xticks(range(len(subjects)), subjects, rotation=0 if len(subjects) < 1.3 * room else 60)
     axes.set_ylabel("accuracy")
     axes.set_ylim(*_accuracy_limits(chance))
     clean(axes)
-    figure.legend(loc="outside right upper")
+    legend(figure, room)
     return figure
 
 
-def differences(rows: pd.DataFrame, mark: str = "") -> Figure:
+def differences(rows: pd.DataFrame, mark: str = "", room: float = WIDTH) -> Figure:
     """Draw differences of accuracy with their intervals, a line per pair of pipelines."""
-    figure = new_figure(6.4, min(9.0, 0.9 + 0.24 * len(rows)), mark)
+    figure = new_figure(min(room, 6.4), min(9.0, 0.9 + 0.24 * len(rows)), mark)
     axes = figure.subplots()
     numbers = rows[["value", "ci_low", "ci_high", "q"]].to_numpy(dtype=float)
     for place, (value, low, high, q) in enumerate(numbers):
@@ -108,9 +115,11 @@ def differences(rows: pd.DataFrame, mark: str = "") -> Figure:
     return figure
 
 
-def few_shot(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark: str = "") -> Figure:
+def few_shot(
+    rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark: str = "", room: float = WIDTH
+) -> Figure:
     """Draw accuracy against trials per class of the new participant: thin lines participants, thick ones their mean."""
-    figure = new_figure(6.6, 3.2, mark)
+    figure = new_figure(min(room, 6.6), 3.2, mark)
     axes = figure.subplots()
     shots = rows["scheme"].str.rsplit("-", n=1).str[-1].astype(int)
     for k, name in enumerate(pipelines):
@@ -127,13 +136,14 @@ def few_shot(rows: pd.DataFrame, pipelines: Sequence[str], chance: float, mark: 
     axes.set_ylabel("accuracy")
     axes.set_xticks(sorted(set(shots)))
     clean(axes)
-    figure.legend(loc="outside right upper")
+    legend(figure, room)
     return figure
 
 
 def by_window(
-    rows: pd.DataFrame, parts: Sequence[dict[str, Any]], chance: float, trial: Sequence[float], mark: str = ""
-) -> Figure:
+    rows: pd.DataFrame, parts: Sequence[dict[str, Any]], chance: float, trial: Sequence[float], mark: str = "",
+    room: float = WIDTH,
+) -> Figure:  # fmt: skip
     """Draw accuracy of every window at its middle, a panel per participant; filled marks q < .05.
 
     Parameters
@@ -144,11 +154,13 @@ def by_window(
     chance : float
     trial : (start, end)
         What the other pipelines of the recipe are given, in seconds; it is underlined.
+    mark : str
+    room : float
+        Inches across.
     """
     subjects = [str(name) for name in dict.fromkeys(rows["subject"])]
-    columns = min(3, len(subjects))
-    lines = -(-len(subjects) // columns)
-    figure = new_figure(2.9 * columns + 0.5, 2.2 * lines + 0.5, mark)
+    lines, columns = abreast(len(subjects), 2.9, room)
+    figure = new_figure(min(room, 2.9 * columns + 0.5), 2.2 * lines + 0.5, mark)
     panels = np.ravel(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False))
     middle = np.array([(part["low"] + part["high"]) / 2 for part in parts])
     names = [part["name"] for part in parts]
@@ -178,10 +190,12 @@ def by_window(
     return figure
 
 
-def by_band(rows: pd.DataFrame, parts: Sequence[dict[str, Any]], chance: float, mark: str = "") -> Figure:
+def by_band(
+    rows: pd.DataFrame, parts: Sequence[dict[str, Any]], chance: float, mark: str = "", room: float = WIDTH
+) -> Figure:
     """Draw accuracy of every frequency band: a group of marks per band, one participant each; filled q < .05."""
     subjects = [str(name) for name in dict.fromkeys(rows["subject"])]
-    figure = new_figure(min(11.0, 2.4 + len(parts) * (0.55 + 0.13 * len(subjects))), 3.0, mark)
+    figure = new_figure(min(room, 2.4 + len(parts) * (0.55 + 0.13 * len(subjects))), 3.0, mark)
     axes = figure.subplots()
     width = 0.7 / max(1, len(subjects))
     for j, part in enumerate(parts):
@@ -208,7 +222,7 @@ def by_band(rows: pd.DataFrame, parts: Sequence[dict[str, Any]], chance: float, 
     axes.set_ylabel("accuracy")
     axes.set_ylim(*_accuracy_limits(chance))
     clean(axes)
-    figure.legend(loc="outside right upper")
+    legend(figure, room)
     return figure
 
 
@@ -261,7 +275,7 @@ def attention(matrix: np.ndarray, names: Sequence[str], mark: str = "") -> Figur
 
 def topographies(
     patterns: np.ndarray, names: Sequence[str], positions: np.ndarray, mark: str = "",
-    titles: Sequence[str] | None = None,
+    titles: Sequence[str] | None = None, room: float = WIDTH,
 ) -> Figure | None:  # fmt: skip
     """Draw scalp maps with MNE; None where MNE is not installed.
 
@@ -273,6 +287,8 @@ def topographies(
         Metres, head coordinates, as they were recorded.
     titles : sequence of str, optional
         One per map; patterns are numbered without it.
+    room : float
+        Inches across.
     """
     try:
         import mne
@@ -283,10 +299,13 @@ def topographies(
         mne.channels.make_dig_montage(dict(zip(names, positions, strict=True)), coord_frame="head"), verbose="ERROR"
     )
     titles = [f"pattern {number}" for number in range(1, len(patterns) + 1)] if titles is None else titles
-    figure = new_figure(1.75 * len(patterns) + 0.3, 2.0, mark)
+    lines, columns = abreast(len(patterns), 1.75, room)
+    figure = new_figure(min(room, 1.75 * columns + 0.3), 2.0 * lines, mark)
     figure.set_facecolor("white")  # outlines and colours of maps are read on white
-    panels: Any = figure.subplots(1, len(patterns), squeeze=False)[0]
-    for axes, pattern, title in zip(panels, patterns, titles, strict=True):
+    panels: Any = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in panels[len(patterns) :]:
+        axes.set_visible(False)
+    for axes, pattern, title in zip(panels, patterns, titles, strict=False):
         limit = float(np.abs(pattern).max()) or 1.0
         mne.viz.plot_topomap(
             pattern, info, axes=axes, show=False, cmap="RdBu_r", vlim=(-limit, limit), contours=4, sensors=True

@@ -10,6 +10,7 @@ import numpy as np
 
 from brainbench.core.digests import canonical_json
 from brainbench.core.errors import UserError
+from brainbench.evaluation.trials.modes import MODES
 from brainbench.evaluation.trials.scores import (
     METRICS,
     TrialScores,
@@ -32,9 +33,11 @@ from brainbench.studies.trials.trials import (
     TrialStore,
     by_subject,
     make_decoder,
+    predicted,
     preparation_of,
     recordings_of,
 )
+from brainbench.studies.words import joined
 
 Held = tuple[np.ndarray, np.ndarray]
 """Classes and probabilities of one participant's held-out trials."""
@@ -87,7 +90,7 @@ def _unit(case: Case, settings: PipelineSettings, recipe: TrialsRecipe, store: T
             decoder.fit_prepared(
                 prepared[train], case.rows.label[train], groups=case.groups(train), domains=domains[train]
             )
-            probability = decoder.probability_of(prepared[test], domains=domains[test])
+            probability = predicted(decoder, prepared, domains, test, case.known(index), trialwise=case.trialwise)
             seen = decoder.explain(prepared[test], case.rows.label[test], prepared[train])
             network = decoder.network_key()
             again = fitted_again(decoder, refit_orders(recipe, case, case.folds), prepared, (train, test), domains)
@@ -249,7 +252,7 @@ def note_trials(
                 "label": case.label,
                 "hold_out": [case.label],
                 "n_folds": 0,
-                "note": "",
+                "note": MODES[case.evaluation.mode].text,
                 "main": case is cases[0],
                 "certificate": {"ok": True, "findings": [], "counts": {}},
                 "null": "labels are exchanged within runs and folds; how, and what was fitted again, stands beside "
@@ -263,10 +266,11 @@ def note_trials(
             if finding not in known["certificate"]["findings"]:
                 known["certificate"]["findings"].append(finding)
     for settings in recipe.pipelines:
-        if settings.align.endswith("_transductive") and any(case.evaluation.across_subjects for case in cases):
+        where = [one.label for one in recipe.evaluate if one.transductive(settings.align)]
+        if where:
             outcome.warn(
-                f"{settings.name} is transductive: the mean covariance of an unseen subject is taken from its "
-                "unlabelled test trials, which a decoder that runs online does not have"
+                f"{settings.name} is transductive under {joined(where)}: the mean covariance of an unseen subject is "
+                "taken from its unlabelled test trials, which a decoder that runs online does not have"
             )
     first = members[0]
     outcome.findings["trials"] = {

@@ -26,7 +26,7 @@ from brainbench.runs.units import Unit
 from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import ALL, Outcome
 from brainbench.studies.trials.nulls import digest_orders, fitted_again, learned_of, refit_orders, trial_null
-from brainbench.studies.trials.trials import Case, Member, by_subject, make_decoder, recordings_of
+from brainbench.studies.trials.trials import Case, Member, by_subject, make_decoder, predicted, recordings_of
 
 SHOWN = ("accuracy", "roc_auc")
 """Metrics of a part."""
@@ -203,7 +203,10 @@ def _unit(dataset: RecordingDataset, recipe: TrialsRecipe, case: Case, sweep: Sw
             for number, (train, test) in enumerate(folds):
                 fit, held = np.searchsorted(rows, train), np.searchsorted(rows, test)
                 decoder.fit_prepared(prepared[fit], y[fit], groups=case.groups(train), domains=domains[fit])
-                probability = decoder.probability_of(prepared[held], domains=domains[held]).astype(np.float64)
+                known = np.flatnonzero(np.isin(rows, case.known(number)))
+                probability = predicted(decoder, prepared, domains, held, known, trialwise=case.trialwise).astype(
+                    np.float64
+                )
                 again = fitted_again(
                     decoder, None if orders is None else orders[:, rows], prepared, (fit, held), domains
                 )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
+from brainbench.evaluation.trials.modes import MODES
 from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.pipelines import FbcspLdaSettings, NetworkSettings, PipelineSettings
 from brainbench.runs.units import Unit
@@ -126,7 +127,8 @@ class TrialsStudy(Study[TrialsRecipe]):
     def question(self) -> str:
         """Return which pipelines were to tell the classes apart, and on what."""
         pipelines = joined([pipeline.name for pipeline in self.recipe.pipelines])
-        never = NEVER[self.recipe.evaluate[0].scheme]
+        lead = self.recipe.evaluate[0]
+        never = NEVER["few-shot" if MODES[lead.mode].labelled else lead.scheme]
         return f"Can {pipelines} tell the classes apart in trials of {self.people}, on {never}?"
 
     def claims(self, outcome: Outcome) -> list[str]:

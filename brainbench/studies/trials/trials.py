@@ -22,6 +22,7 @@ from brainbench.decoders.base import TrialContext, TrialDecoder
 from brainbench.evaluation.certificate import Certificate
 from brainbench.evaluation.trials.certificate import trial_certificate
 from brainbench.evaluation.trials.content import fingerprints
+from brainbench.evaluation.trials.modes import MODES
 from brainbench.evaluation.trials.scores import Predictions
 from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 from brainbench.recipes.kinds.trials import TrialsRecipe
@@ -88,6 +89,8 @@ class Case:
     rows : TrialRows
         Of all members, one after the other.
     folds : list of (train, test)
+    unlabelled : list of int ndarray
+        Rows of each fold's new subject that are there beforehand without labels; none for most schemes.
     """
 
     label: str
@@ -95,6 +98,7 @@ class Case:
     members: tuple[Member, ...]
     rows: TrialRows
     folds: list[tuple[np.ndarray, np.ndarray]]
+    unlabelled: list[np.ndarray] = field(default_factory=list)
 
     @cached_property
     def classes(self) -> list[str]:
@@ -120,8 +124,19 @@ class Case:
         return rows.runs
 
     def fold_digest(self, index: int) -> list[str]:
-        """Return what names the rows of one fold."""
-        return [digest_array(part) for part in self.folds[index]]
+        """Return what names the rows of one fold, and how they are used."""
+        known = self.known(index)
+        used = [digest_array(known)] if len(known) else []
+        return [*(digest_array(part) for part in self.folds[index]), *used, *["trialwise"] * self.trialwise]
+
+    def known(self, index: int) -> np.ndarray:
+        """Return the rows of a fold's new subject that are there beforehand without labels."""
+        return self.unlabelled[index] if self.unlabelled else np.empty(0, dtype=int)
+
+    @property
+    def trialwise(self) -> bool:
+        """Whether every test trial is decoded as if it were the only one."""
+        return MODES[self.evaluation.mode].trialwise
 
 
 @dataclass
@@ -277,16 +292,25 @@ def _signal(dataset: RecordingDataset, subject: str, trials: Trials) -> Signal:
     )  # fmt: skip
 
 
+def splitters_of(evaluation: Evaluation, seed: int) -> list[tuple[str, TrialSplitter]]:
+    """Return the splitters of a scheme with their names in tables; few-shot has one a number of shots."""
+    few = evaluation.scheme == "few-shot"
+    return [
+        (
+            f"few-shot-{shots}" if few else evaluation.label,
+            TrialSplitter(
+                evaluation.scheme, n_splits=evaluation.n_splits, test_share=evaluation.test_share, shots=shots,
+                all_shots=tuple(evaluation.shots) if few else (), mode=evaluation.mode, seed=seed,
+            ),
+        )
+        for shots in (evaluation.shots if few else [0])
+    ]  # fmt: skip
+
+
 def _cases(evaluation: Evaluation, members: Sequence[Member], recipe: TrialsRecipe) -> list[Case]:
     pools = [tuple(members)] if evaluation.across_subjects else [(member,) for member in members]
-    shots = evaluation.shots if evaluation.scheme == "few-shot" else [0]
     cases = []
-    for shot in shots:
-        label = f"few-shot-{shot}" if evaluation.scheme == "few-shot" else evaluation.scheme
-        splitter = TrialSplitter(
-            evaluation.scheme, n_splits=evaluation.n_splits, test_share=evaluation.test_share, shots=shot,
-            all_shots=tuple(shots), seed=recipe.seed,
-        )  # fmt: skip
+    for label, splitter in splitters_of(evaluation, recipe.seed):
         for pool in pools:
             rows = TrialRows.joined([member.rows for member in pool])
             who = pool[0].subject if len(pool) == 1 else f"{len(pool)} subjects"
@@ -301,7 +325,7 @@ def _cases(evaluation: Evaluation, members: Sequence[Member], recipe: TrialsReci
                         f"{who}, {label}: training of fold {number} has no trial of '{missing[0]}'",
                         hint="another scheme holds out less",
                     )
-            cases.append(Case(label, evaluation, pool, rows, folds))
+            cases.append(Case(label, evaluation, pool, rows, folds, [splitter.unlabelled(rows, t) for _, t in folds]))
     return cases
 
 
@@ -314,6 +338,29 @@ def make_decoder(
         networks=networks,
     )  # fmt: skip
     return PIPELINES.builder(settings.decoder)(settings, context)
+
+
+def predicted(
+    decoder: TrialDecoder, prepared: np.ndarray, domains: np.ndarray, held: np.ndarray, known: np.ndarray, *,
+    trialwise: bool,
+) -> np.ndarray:  # fmt: skip
+    """Return the probabilities of held-out trials, ``(n_held, n_classes)``, as the mode of the scheme has it.
+
+    Parameters
+    ----------
+    decoder : TrialDecoder
+        Fitted.
+    prepared : ndarray (n_trials, ...)
+    domains : ndarray (n_trials,)
+    held, known : int ndarray
+        Rows that are tested, and rows of the new subject that are there without labels.
+    trialwise : bool
+        Decode every trial as if it were the only one.
+    """
+    if len(known):
+        decoder.adapt(prepared[known], domains=domains[known])
+    parts = held[:, None] if trialwise else [held]
+    return np.concatenate([decoder.probability_of(prepared[rows], domains=domains[rows]) for rows in parts])
 
 
 def by_subject(case: Case, arrays: list[dict[str, np.ndarray]]) -> Iterator[tuple[Member, Predictions]]:

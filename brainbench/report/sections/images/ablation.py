@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures.images import ladder
@@ -30,7 +31,7 @@ def draw(page: Page) -> dict[str, Any] | None:
             for name in dict.fromkeys(mine["row"])
         ]
         if len(table) > 1:
-            figure = ladder(table, metrics_of(page), page.mark)
+            figure = partial(ladder, table, metrics_of(page), page.mark)
             saved = page.save(
                 figure, f"ablation_{subject}", rungs_in_words(f"Regions of {subject}", table, metrics_of(page)[0])
             )

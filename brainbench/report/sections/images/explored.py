@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def draw(page: Page) -> dict[str, Any]:
         name = f"explore_{item['subject']}_{item['target'].replace(' ', '')}"
         with np.load(page.root / files[item["subject"], item["target"]], allow_pickle=False) as stored:
             rows = {row: stored[row][: item["n_gallery"]] for row in stored.files}
-        gallery, scales = exploration.gallery(rows, page.mark), exploration.scales(item, page.mark)
+        gallery, scales = exploration.gallery(rows, page.mark), partial(exploration.scales, item, page.mark)
         regions = exploration.regions(item, page.mark)
         shown.append(
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures.images import ladder
@@ -54,5 +55,5 @@ def _of_subject(page: Page, subject: str, scheme: str, metrics: list[dict[str, A
         "subject": subject,
         "table": table,
         "gain": mine[mine["stage"] == "final - low_level"].to_dict("records"),
-        "figure": page.save(ladder(table, metrics, page.mark), name, alt),
+        "figure": page.save(partial(ladder, table, metrics, page.mark), name, alt),
     }

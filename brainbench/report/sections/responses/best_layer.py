@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures.layers import best_layers
@@ -32,7 +33,7 @@ def draw(page: Page) -> dict[str, Any] | None:
             continue
         names = [layer["name"] for layer in encoder["layers"]]
         rois = [roi for roi in page.rois if any(entry["roi"] == roi for entry in entries)]
-        figure = best_layers(entries, names, rois, page.mark)
+        figure = partial(best_layers, entries, names, rois, page.mark)
         planted = {roi: one["layer"] for roi, one in page.truth.items() if one.get("encoder") == encoder["name"]}
         shown.append(
             {

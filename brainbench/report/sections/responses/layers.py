@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,10 @@ def draw(page: Page) -> dict[str, Any] | None:
     if table is None:
         return None
     title = page.title_of(metric)
-    heat, curves = heat_map(table, title, page.mark), depth_curves(table, title, page.mark, page.truth)
+    heat, curves = (
+        partial(heat_map, table, title, page.mark),
+        partial(depth_curves, table, title, page.mark, page.truth),
+    )
     return {
         "metric": metric,
         "heat": page.save(heat, "layer_by_roi", in_words(table, title, page.toward)),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from brainbench.report.figures.maps import ANY, brain_map, map_values, scale_of, surface_map
+from brainbench.report.figures.surface import Painted, best_layers, hemispheres, scene
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -30,10 +32,11 @@ def draw(page: Page) -> dict[str, Any] | None:
     shown: list[dict[str, Any]] = []
     for entry, values in zip(chosen, found, strict=True):
         title = f"{entry['subject']}: {entry['encoder']} {entry['layer']}, {page.title_of(entry['metric'])}"
-        file, figure = page.root / entry["file"], None  # other meshes are drawn by Connectome Workbench
+        file = page.root / entry["file"]
+        figure: Any = None  # other meshes are drawn by Connectome Workbench
         if values is not None and entry["space"] == "volume":
             background = page.root / entry["background"] if entry["background"] else None
-            figure = brain_map(file, background, limit, threshold, title, page.mark)
+            figure = partial(brain_map, file, background, limit, threshold, title, page.mark)
         elif values is not None and entry["space"] == "fsaverage5":
             figure = surface_map(file, limit, threshold, title, page.mark)
         alt = title
@@ -41,12 +44,40 @@ def draw(page: Page) -> dict[str, Any] | None:
             alt += f": highest {values.max():.2f}, {np.mean(np.abs(values) > threshold):.0%} of targets are drawn"
         saved = page.save(figure, f"map_{entry['subject']}", alt)
         shown.append({"title": title, "file": entry["file"], "figure": saved})
+    if not shown:
+        return None
     drawn = any(item["figure"] for item in shown)
-    return (
-        {"maps": shown, "limit": limit, "threshold": threshold if drawn and threshold > ANY else None}
-        if shown
-        else None
-    )
+    turned = [entry for entry in chosen if entry["space"] == "fsaverage5"]
+    return {
+        "maps": shown,
+        "limit": limit,
+        "threshold": threshold if drawn and threshold > ANY else None,
+        "scene": page.fitting(_scene(page, turned, limit, threshold)) if turned else None,
+    }
+
+
+def _scene(page: Page, chosen: list[dict[str, Any]], limit: float, threshold: float) -> str | None:
+    """Return the surface that turns: the scores of every map, and the best layer of every vertex."""
+    painted: list[Painted] = []
+    for entry in chosen:
+        alike = [
+            one for one in page.facts["maps"]
+            if all(one[name] == entry[name] for name in ("subject", "scheme", "encoder", "metric"))
+        ]  # fmt: skip
+        values = {one["layer"]: hemispheres(page.root / one["file"]) for one in alike}
+        known = {layer: found for layer, found in values.items() if found is not None}
+        if entry["layer"] not in known:
+            continue
+        title = page.title_of(entry["metric"])
+        scores = len(painted)
+        painted.append(Painted(f"{entry['subject']}: {title} of {entry['encoder']} {entry['layer']}",
+                               known[entry["layer"]]))  # fmt: skip
+        if len(known) > 1 and page.toward > 0:
+            best = best_layers(np.stack(list(known.values())), threshold)
+            painted.append(
+                Painted(f"{entry['subject']}: best layer of {entry['encoder']}", best, tuple(known), scores=scores)
+            )
+    return scene(painted, limit, threshold) if painted else None
 
 
 def _chosen(page: Page) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,12 +49,12 @@ def draw(page: Page) -> dict[str, Any] | None:
         table = page.matrix(metric, name, page.scheme)
         if table is not None:
             figure = page.save(
-                heat_map(table, title, page.mark),
+                partial(heat_map, table, title, page.mark),
                 f"layer_by_roi_{name}",
                 f"{name}. {in_words(table, title, page.toward)}",
             )
             panels.append({"name": name, "figure": figure})
-    drawn = participants(values, [roi for roi in page.rois if roi in values], title, page.mark)
+    drawn = partial(participants, values, [roi for roi in page.rois if roi in values], title, page.mark)
     return {
         "figure": page.save(drawn, "participants", _means(values, title)),
         "above": {name: rois for name, rois in above.items() if name in set(tested["subject"])},

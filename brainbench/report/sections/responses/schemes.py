@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures.layers import heat_map
@@ -27,7 +28,7 @@ def draw(page: Page) -> dict[str, Any] | None:
         if table is None:
             continue
         leaks = "" if scheme["certificate"]["ok"] else "leaking scheme"
-        figure = heat_map(table, page.title_of(metric), "; ".join(filter(None, [page.mark, leaks])))
+        figure = partial(heat_map, table, page.title_of(metric), "; ".join(filter(None, [page.mark, leaks])))
         alt = f"{scheme['label']} held out. {in_words(table, page.title_of(metric), page.toward)}"
         name = f"layer_by_roi_{scheme['label'].replace('+', '_')}"
         shown.append({"scheme": scheme, "heat": page.save(figure, name, alt)})

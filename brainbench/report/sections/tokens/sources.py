@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def draw(page: Page) -> dict[str, Any] | None:
             part = even[start : start + IN_A_ROW]
             titles = [f"source {start + number}" for number in range(1, len(part) + 1)]
             alt = f"Attention of latent sources over {TYPES[kind]}; {strongest(part.tolist(), names, titles)}"
-            figure = topographies(part, names, positions[mine], page.mark, titles)
+            figure = partial(topographies, part, names, positions[mine], page.mark, titles)
             file = f"sources_{TYPES[kind]}_{start // IN_A_ROW + 1}"
             figures.append(page.save(figure, file, alt))
     return {"figures": figures, "subject": found["subject"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures.tokens import curves
@@ -31,7 +32,7 @@ def draw(page: Page) -> dict[str, Any] | None:
                 "n": len(one["loss"]),
                 "steps": one["steps"],
                 "validated": "validation_loss" in one,
-                "figure": page.save(curves(one, page.mark), file, alt),
+                "figure": page.save(partial(curves, one, page.mark), file, alt),
             }
         )
     return {"people": page.findings["people"], "networks": shown}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures import trials as figures
@@ -24,12 +25,12 @@ def draw(page: Page) -> dict[str, Any]:
         label = scheme["label"]
         if label in trials["shots"] and label != page.scheme:
             continue
-        drawn = figures.accuracies(page.over_folds("accuracy", label), names_of(trials), chance, page.mark)
+        drawn = partial(figures.accuracies, page.over_folds("accuracy", label), names_of(trials), chance, page.mark)
         pairs = page.over_folds("difference_accuracy", label)
         lead = MEAN if (pairs["subject"] == MEAN).any() else ""
         pairs = pairs[pairs["subject"] == lead] if lead else pairs
         shown = pairs.iloc[:MAX_PAIRS]
-        differ = figures.differences(shown, page.mark) if len(shown) else None
+        differ = partial(figures.differences, shown, page.mark) if len(shown) else None
         sure = int((shown["q"] < page.level).sum())
         counted = f"{sure} of {len(shown)} pairs have q < {page.level:g}"
         alt = f"Differences of accuracy between pipelines, {label}: {counted}."

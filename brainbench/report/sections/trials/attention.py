@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def draw(page: Page) -> dict[str, Any] | None:
             flow = np.mean([entry["rollout"] for entry in mine], axis=0) * len(matrix)
             titles = ("attention received", "followed through blocks")
             both = np.stack([received - received.mean(), flow - flow.mean()])
-            maps = figures.topographies(both, channels, places, page.mark, titles)
+            maps = partial(figures.topographies, both, channels, places, page.mark, titles)
             saved.append(
                 page.save(maps, f"attention_received_{pipeline}", f"Attention received, {pipeline}; most at {most}")
             )

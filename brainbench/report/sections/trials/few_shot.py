@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures import trials as figures
@@ -21,7 +22,7 @@ def draw(page: Page) -> dict[str, Any] | None:
     if len(set(trials["shots"])) < 2:
         return None
     mine = (scores["fold"] == "all") & (scores["metric"] == "accuracy") & scores["scheme"].isin(trials["shots"])
-    drawn = figures.few_shot(scores[mine], names_of(trials), chance_of(page.facts), page.mark)
+    drawn = partial(figures.few_shot, scores[mine], names_of(trials), chance_of(page.facts), page.mark)
     rows = scores[mine]
     means = {label: number(rows[rows["scheme"] == label]["value"].mean()) for label in trials["shots"]}
     few, *_, many = (f"{label}: {value}" for label, value in means.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures import trials as figures
@@ -44,9 +45,9 @@ def _parts(page: Page, kind: str) -> dict[str, Any] | None:
     ]
     shown = people[people["subject"].isin(list(dict.fromkeys(people["subject"]))[:MAX_PEOPLE])]
     if kind == "time":
-        figure = figures.by_window(shown, facts["parts"], chance, facts["trial"], page.mark)
+        figure = partial(figures.by_window, shown, facts["parts"], chance, facts["trial"], page.mark)
     else:
-        figure = figures.by_band(shown, facts["parts"], chance, page.mark)
+        figure = partial(figures.by_band, shown, facts["parts"], chance, page.mark)
     return {
         **facts,
         "figure": page.save(figure, f"accuracy_by_{kind}", _in_words(kind, shown, page.level)),

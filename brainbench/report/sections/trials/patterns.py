@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,8 @@ def draw(page: Page) -> dict[str, Any] | None:
     sensors, shown = trials["sensors"], []
     for entry in trials["patterns"][:MAX_MAPS] if sensors is not None else []:
         title = f"{entry['subject']}, {entry['pipeline']}"
-        figure = topographies(np.array(entry["values"]), sensors["names"], np.array(sensors["positions"]), page.mark)
+        values, positions = np.array(entry["values"]), np.array(sensors["positions"])
+        figure = partial(topographies, values, sensors["names"], positions, page.mark)
         alt = f"Scalp patterns, {title}; {strongest(entry['values'], sensors['names'])}"
         name = f"patterns_{entry['subject']}_{entry['pipeline']}"
         shown.append({"title": title, "figure": page.save(figure, name, alt)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,9 +31,8 @@ def draw(page: Page) -> dict[str, Any] | None:
     for entry in entries[:MAX_MAPS]:
         score = accuracy[entry["subject"], entry["pipeline"]]
         title = f"{entry['subject']}, {entry['pipeline']}"
-        figure = topographies(
-            np.array(entry["values"]), sensors["names"], np.array(sensors["positions"]), page.mark, trials["classes"]
-        )
+        values, positions = np.array(entry["values"]), np.array(sensors["positions"])
+        figure = partial(topographies, values, sensors["names"], positions, page.mark, trials["classes"])
         where = strongest(entry["values"], sensors["names"], trials["classes"])
         alt = f"Relevance of channels, {title}; {where}"
         shown.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +33,9 @@ def draw(page: Page) -> dict[str, Any]:
         power = np.array([one["power"] for one in placed])
         titles = [one["subject"] for one in placed]
         centred = power - np.median(power, axis=1, keepdims=True)
-        maps = topographies(centred, placed[0]["channels"], np.array(placed[0]["positions"]), page.mark, titles)
+        maps = partial(
+            topographies, centred, placed[0]["channels"], np.array(placed[0]["positions"]), page.mark, titles
+        )
     left = [row for row in page.facts["data"] if row["left_out"]]
     reasons: dict[tuple[str, str], list[str]] = {}
     for row in left:
@@ -42,7 +45,7 @@ def draw(page: Page) -> dict[str, Any]:
         "about": found[0],
         "people": len(found),
         "n_left_out": len(found) - len(shown),
-        "figure": page.save(spectra(shown, page.mark), "spectra", _in_words(shown)),
+        "figure": page.save(partial(spectra, shown, page.mark), "spectra", _in_words(shown)),
         "maps": page.save(maps, "signal_power", _strongest(placed)),
         "classes": _classes(page),
         "left": [{"what": what, "why": why, "where": where} for (what, why), where in reasons.items()],

@@ -1,0 +1,1 @@
+"""Data sets of stories: words with their times, and recordings of people who heard them."""
