@@ -57,6 +57,24 @@ class Inputs:
     grid: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True)
+class Read:
+    """One forward pass, and how it gives features of stimuli.
+
+    Attributes
+    ----------
+    rows : sequence of int
+        The stimuli that it gives features of.
+    inputs : Inputs
+    pooled : callable
+        From the value of a tap to a vector a stimulus, ``(n_rows, n_features)``.
+    """
+
+    rows: Sequence[int]
+    inputs: Inputs
+    pooled: Callable[[Tensor, Tap], Tensor]
+
+
 class NetworkEncoder(Encoder):
     """An encoder whose features are read inside a torch network.
 
@@ -154,18 +172,30 @@ class NetworkEncoder(Encoder):
 
         # What was yielded before is a whole stretch of the order, however that mixes stimuli.
         order = self.order(stimuli)[done:]
+        n, size, read_at = self.reads(stimuli, order.tolist(), pool)
 
         def forward(places: range) -> dict[str, np.ndarray]:
-            rows = order[places.start : places.stop].tolist()
-            inputs = self.inputs(stimuli, rows)
+            read = read_at(places)
             with torch.inference_mode():
-                values = self.run(inputs, taps, reduce=lambda value, tap: self.pooled(value, tap, pool, inputs))
+                values = self.run(read.inputs, taps, reduce=read.pooled)
             for name, value in values.items():
-                if len(value) != inputs.n:
-                    raise UserError(f"encoder '{self.name}': '{name}' gives {len(value)} rows for {inputs.n} stimuli")
+                if len(value) != len(read.rows):
+                    raise UserError(
+                        f"encoder '{self.name}': '{name}' gives {len(value)} rows for {len(read.rows)} stimuli"
+                    )
             return {tap.name: values[tap.name].cpu().numpy() for tap in taps}
 
-        yield from in_order(order - done, in_batches(len(order), self.batch_size(), forward))
+        yield from in_order(order - done, in_batches(n, size, forward))
+
+    def reads(self, stimuli: Stimuli, rows: Sequence[int], pool: Pool) -> tuple[int, int, Callable[[range], Read]]:
+        """Return in how many pieces stimuli are read, how many pieces a pass takes, and what makes a pass of some."""
+
+        def read(places: range) -> Read:
+            mine = [rows[place] for place in places]
+            inputs = self.inputs(stimuli, mine)
+            return Read(mine, inputs, lambda value, tap: self.pooled(value, tap, pool, inputs))
+
+        return len(rows), self.batch_size(), read
 
     def pooled(self, value: Tensor, tap: Tap, pool: Pool, inputs: Inputs) -> Tensor:
         """Return one vector a stimulus from the value of a tap, ``(n, n_features)``."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.evaluation.bootstrap import row_weights
-from brainbench.evaluation.metrics import MEDIAN, METRICS, total_squares
+from brainbench.evaluation.metrics import MEDIAN, METRICS, UNIQUE, total_squares
 
 AT_ONCE = 256
 """Targets whose rows are drawn again at once: about a cache."""
@@ -215,8 +215,8 @@ def score_nested(
         measured, less, more = (np.asarray(one[:, some], dtype=np.float64) for one in (y_true, small, full))
         left = ((measured - less) ** 2 - (measured - more) ** 2) / _totals(measured, group)
         gain[some] = left.sum(axis=0) / len(np.unique(group))
-    scored = Scored(names, ["unique_r2"], len(y_true), how.confidence, {"unique_r2": gain}, {})
-    scored.roi_values["unique_r2"] = _roi_means(gain, masks)
+    scored = Scored(names, [UNIQUE], len(y_true), how.confidence, {UNIQUE: gain}, {})
+    scored.roi_values[UNIQUE] = _roi_means(gain, masks)
     return scored
 
 

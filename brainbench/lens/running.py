@@ -61,13 +61,13 @@ def edited(
     firsts = sorted({change.first for change in changes} - {0})
     exact: dict[int, bool] = {} if resume else dict.fromkeys(firsts, False)
 
-    def forward(batch: range) -> tuple[np.ndarray, np.ndarray]:
-        mine = [rows[index] for index in batch]
-        inputs = encoder.inputs(stimuli, mine)
-        stored = {encoder.site(block, "resid_pre"): block for block in firsts if exact.get(block, True)}
+    n, size, read_at = encoder.reads(stimuli, rows, pool)
+    order: list[int] = []
 
-        def pooled(value: Tensor, at: Tap) -> Tensor:
-            return encoder.pooled(value, at, pool, inputs)
+    def forward(places: range) -> tuple[np.ndarray, np.ndarray]:
+        read = read_at(places)
+        inputs, pooled = read.inputs, read.pooled
+        stored = {encoder.site(block, "resid_pre"): block for block in firsts if exact.get(block, True)}
 
         def reduce(value: Tensor, at: Tap) -> Tensor:
             return value.clone() if at in stored else pooled(value, at)
@@ -81,19 +81,22 @@ def edited(
                 exact.update(dict.fromkeys(firsts, all(tried)))
             out = []
             for change in changes:
-                now = Pass(np.asarray(mine), _inside(encoder, inputs))
+                now = Pass(np.asarray(read.rows), _inside(encoder, inputs))
                 edits = [edit_of(encoder, step, now) for step in change.steps]
                 with contextlib.ExitStack() as stack:
                     if exact.get(change.first, False):
                         stack.enter_context(resumed(encoder, change.first, given[change.first]))
                     out.append(_read_behind_edits(encoder, inputs, tap, edits, pooled).cpu().numpy())
+        order.extend(read.rows)
         return found[tap.name].cpu().numpy(), np.stack(out)
 
     with contextlib.ExitStack() as stack:
         if any(step.site == "pattern" for change in changes for step in change.steps):
             stack.enter_context(patterns_made(encoder.network))
-        parts = list(in_batches(len(rows), encoder.batch_size(), forward))
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts], axis=1)
+        parts = list(in_batches(n, size, forward))
+    place = {row: index for index, row in enumerate(order)}  # windows of a story give more words than are asked for
+    back = [place[row] for row in rows]
+    return np.concatenate([part[0] for part in parts])[back], np.concatenate([part[1] for part in parts], 1)[:, back]
 
 
 def _read_behind_edits(
@@ -142,8 +145,10 @@ def means(
     sums: dict[tuple[int, Site], Tensor] = {}
     counts: dict[tuple[int, Site], int] = {}
 
-    def forward(batch: range) -> None:
-        inputs = encoder.inputs(stimuli, [rows[index] for index in batch])
+    n, size, read_at = encoder.reads(stimuli, rows, "mean")
+
+    def forward(places: range) -> None:
+        inputs = read_at(places).inputs
 
         def add(value: Tensor, tap: Tap) -> Tensor:
             tokens = tokens_of(value, tap).double()
@@ -156,7 +161,7 @@ def means(
         with torch.inference_mode():
             encoder.run(inputs, list(taps), reduce=add)
 
-    for _ in in_batches(len(rows), encoder.batch_size(), forward):
+    for _ in in_batches(n, size, forward):
         pass
     return {key: (total / max(counts[key], 1)).float() for key, total in sums.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,11 +15,11 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Pool
 from brainbench.encoders.capture import Tap, first_tensor, rows_first
-from brainbench.encoders.language.words import begin_of_context, extents, owners, windows
-from brainbench.encoders.network import Inputs, TransformersEncoder
+from brainbench.encoders.language.words import Window, begin_of_context, extents, owners, windows
+from brainbench.encoders.network import Inputs, Read, TransformersEncoder
 from brainbench.encoders.reading import close
 from brainbench.encoders.selfcheck import Probe
-from brainbench.networks.devices import automatic_batch, in_batches
+from brainbench.networks.devices import automatic_batch
 from brainbench.networks.pretrained import quietly
 from brainbench.networks.weights import hub
 
@@ -197,18 +197,10 @@ class TextEncoder(TransformersEncoder):
             f"({stimuli.ids[cut[0]]}{', ...' if cut[1:] else ''}; {lost:.0%} of all tokens were not read)"
         ]
 
-    def encode_rest(
-        self, stimuli: Stimuli, layers: Sequence[str], pool: Pool, done: int
-    ) -> Iterator[dict[str, np.ndarray]]:
-        """Yield batches of features; see `Encoder.encode_rest`."""
-        if stimuli.modality != "word" or self.settings.context != "stream":
-            yield from super().encode_rest(stimuli, layers, pool, done)
-            return
-        self.check_pool(pool)
-        yield from self._streamed(stimuli, [tap for tap in self.taps if tap.name in set(layers)], done)
-
     def order(self, stimuli: Stimuli) -> np.ndarray:
         """Return stimuli in an order that brings like lengths together, so that less of a batch is padding."""
+        if self._in_stream(stimuli):
+            return np.arange(len(stimuli))
         length = np.array([len(stimuli.load(i)) + 1 for i in range(len(stimuli))])
         if stimuli.modality == "word":
             end = np.cumsum(length)
@@ -216,6 +208,18 @@ class TextEncoder(TransformersEncoder):
         stretch = SORTED * self.batch_size()
         starts = range(0, len(length), stretch)
         return np.concatenate([start + np.argsort(length[start : start + stretch], kind="stable") for start in starts])
+
+    def _in_stream(self, stimuli: Stimuli) -> bool:
+        return stimuli.modality == "word" and self.settings.context == "stream"
+
+    def reads(self, stimuli: Stimuli, rows: Sequence[int], pool: Pool) -> tuple[int, int, Callable[[range], Read]]:
+        """Return in how many pieces stimuli are read; with ``context: stream`` a piece is a window of a story."""
+        if not self._in_stream(stimuli):
+            return super().reads(stimuli, rows, pool)
+        wanted = set(rows)
+        parts, read = self._windows(stimuli)
+        parts = [part for part in parts if not wanted.isdisjoint(range(part.words.start, part.words.stop))]
+        return len(parts), 1, lambda places: read(parts[places.start])
 
     def inputs(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
         """Return tokens of whole texts, or of words in their context, and which tokens are averaged."""
@@ -276,8 +280,8 @@ class TextEncoder(TransformersEncoder):
         special, real = self._special(tokens["input_ids"]), tokens["attention_mask"].bool()
         return Inputs(len(rows), kwargs=dict(tokens), mask=mask, special=special, real=real)
 
-    def _streamed(self, stimuli: Stimuli, taps: Sequence[Tap], done: int) -> Iterator[dict[str, np.ndarray]]:
-        """Read a story in long windows; every word in the first window that holds it."""
+    def _windows(self, stimuli: Stimuli) -> tuple[list[Window], Callable[[Window], Read]]:
+        """Return long windows of a story, and what reads one: every word in the first window that holds it."""
         import torch
 
         words = self._story_of(stimuli).words
@@ -288,10 +292,8 @@ class TextEncoder(TransformersEncoder):
         ids = whole["input_ids"].to(self.device)
         first, end = extents(own, words, f"{self.who}")
         before = torch.tensor([self._tokens_before()], dtype=ids.dtype, device=self.device)
-        parts = [part for part in windows(first, end, self.window - before.shape[1]) if part.words.start >= done]
 
-        def forward(at: range) -> dict[str, np.ndarray]:
-            (part,) = (parts[i] for i in at)
+        def read(part: Window) -> Read:
             given = torch.cat([before, ids[:, part.tokens]], dim=1)
             n = part.words.stop - part.words.start
             of = torch.from_numpy(own[part.tokens] - part.words.start).to(self.device)
@@ -304,15 +306,13 @@ class TextEncoder(TransformersEncoder):
             count = torch.bincount(of, minlength=n).unsqueeze(1)
 
             def mean(value: Tensor, tap: Tap) -> Tensor:
-                rows = rows_first(value, tap.layout)[0].float()
-                return rows.new_zeros(n, rows.shape[1]).index_add_(0, of, rows[place]) / count
+                states = rows_first(value, tap.layout)[0].float()
+                return states.new_zeros(n, states.shape[1]).index_add_(0, of, states[place]) / count
 
-            inputs = Inputs(n, kwargs={"input_ids": given, "attention_mask": torch.ones_like(given)})
-            with torch.inference_mode():
-                values = self.run(inputs, taps, reduce=mean)
-            return {tap.name: values[tap.name].cpu().numpy() for tap in taps}
+            inputs = Inputs(1, kwargs={"input_ids": given, "attention_mask": torch.ones_like(given)})
+            return Read(range(part.words.start, part.words.stop), inputs, mean)
 
-        yield from in_batches(len(parts), 1, forward)
+        return windows(first, end, self.window - before.shape[1]), read
 
     def _tokens_before(self) -> list[int]:
         """Return the special tokens that the tokenizer puts before every text."""

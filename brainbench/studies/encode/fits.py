@@ -12,6 +12,7 @@ from brainbench.core.digests import digest, digest_array
 from brainbench.data.base import Responses
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.ceilings import RegionCeiling
+from brainbench.evaluation.metrics import UNIQUE
 from brainbench.evaluation.scoring import Scored, Scoring, best_of, score_nested, score_predictions
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.ridge.encoding import FoldSettings, fit_all, fit_fold
@@ -265,7 +266,7 @@ def report_fit(
         "layer": layer.name,
         "depth": layer.depth,
     }
-    how = words_of(exchange_of(recipe, case)) if scored.roi_p else None
+    how = words_of(exchange_of(recipe, case), recipe.metrics[0]) if scored.roi_p else None
     for region, (roi, mask) in enumerate(case.responses.rois.items()):
         for metric in scored.metrics:
             row = {**common, "roi": roi, "metric": metric, "n_targets": int(np.sum(mask))}
@@ -303,12 +304,12 @@ def report_nested(
 ) -> None:
     """Add the rows of what one layer adds to the controls."""
     case, entry, layer = fit.case, fit.encoder, fit.layer
-    how = f"what the controls leave over: {words_of(exchange_of(recipe, case))}" if scored.roi_p else None
+    how = words_of(exchange_of(recipe, case), UNIQUE) if scored.roi_p else None
     for region, (roi, mask) in enumerate(case.responses.rois.items()):
         outcome.add(
             subject=case.rows.subject, scheme=case.rows.scheme.label, encoder=entry.name, role=entry.settings.role,
-            layer=layer.name, depth=layer.depth, roi=roi, fold=ALL, metric="unique_r2", n_targets=int(np.sum(mask)),
-            n_rows=scored.n_rows, test=how, **scored.summary("unique_r2", roi),
+            layer=layer.name, depth=layer.depth, roi=roi, fold=ALL, metric=UNIQUE, n_targets=int(np.sum(mask)),
+            n_rows=scored.n_rows, test=how, **scored.summary(UNIQUE, roi),
             **intervals_of(intervals, "r2", region),
         )  # fmt: skip
 

@@ -38,7 +38,7 @@ from brainbench.studies.encode.fits import (
     score_unit,
 )
 from brainbench.studies.encode.intervals import interval_unit
-from brainbench.studies.encode.nulls import fill_layer, n_exchanges
+from brainbench.studies.encode.nulls import n_exchanges
 from brainbench.studies.encode.patterns import pattern_units, report_patterns
 from brainbench.studies.encode.similarity import geometry_cells, report_geometry
 from brainbench.studies.encode.tested import Tests
@@ -247,16 +247,17 @@ class EncodeStudy(Study[EncodeRecipe]):
             arrays = runner.read([unit])[0]
             scored, null = Scored.from_arrays(arrays), Null.from_arrays(arrays)
             if null is not None:
-                fill_layer(recipe, full.case, scored, null)
+                tests.add(full, scored, null)
             report_nested(recipe, outcome, full, scored, self._read(about))
         tests.report(outcome, ceilings)
         best_layers(outcome, draws)
         report_patterns(recipe, runner, outcome, self.patterns)
-        report_geometry(recipe, runner, outcome, self.cases, self.geometry)
+        geometry = report_geometry(recipe, runner, outcome, self.cases, self.geometry)
         if recipe.zero_shot is not None:
             report_unseen(runner, outcome, self.unseen)
         mean_over_subjects(recipe, outcome, self.opened.subjects)
         tests.report_means(outcome)
+        geometry.test_means()
         if recipe.decoding is not None:
             report_readings(recipe, runner, outcome, self.readings)
         if self.lens is not None:
