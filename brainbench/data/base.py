@@ -16,7 +16,7 @@ import numpy as np
 
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.account import RunUse, rows_by_run
+from brainbench.data.account import Modelled, RunUse, rows_by_run
 from brainbench.data.sound.recording import Heard, Recording, sounds_of
 from brainbench.recipes import datasets as catalogue
 
@@ -251,6 +251,8 @@ class Responses:
         Sentences for the report: files used, spaces, resampling.
     account : list of RunUse
         What was used of every run and what was left out, for the report; without it rows are counted by run.
+    modelled : Modelled, optional
+        The GLMs that the responses were estimated by, where that was done here.
     """
 
     subject: str
@@ -269,6 +271,7 @@ class Responses:
     background: Any = None
     notes: list[str] = field(default_factory=list)
     account: list[RunUse] = field(default_factory=list)
+    modelled: Modelled | None = None
 
     def __post_init__(self) -> None:
         if not self.account:

@@ -42,10 +42,11 @@ def check_dataset(dataset: Dataset, subjects: Sequence[str] | None = None) -> li
         if not path.is_file():
             problems.append(f"files() names {path}, which is not a file")
     for subject in subjects if subjects is not None else dataset.subjects:
-        stimuli, found, account = dataset.stimuli(subject), [], []
+        stimuli, found, account, modelled = dataset.stimuli(subject), [], [], None
         if dataset.measured:
             responses = dataset.responses(subject)
             found, account = [*_responses(responses, stimuli, subject)], responses.account
+            modelled = responses.modelled
             if dataset.responses(subject).digest() != responses.digest():
                 found.append("responses differ when they are read again")
         found = [*_stimuli(stimuli), *found]
@@ -54,6 +55,7 @@ def check_dataset(dataset: Dataset, subjects: Sequence[str] | None = None) -> li
         problems += [f"{subject}: {problem}" for problem in found]
         facts.append(f"{subject}: {dataset.summary(subject)}")
         facts += [f"  {row}" for row in shortened(account)]
+        facts += [f"  {model}" for model in modelled.runs] if modelled else []
         repeated = repeated_content(stimuli)
         if repeated is not None:
             facts.append(f"  {repeated}")

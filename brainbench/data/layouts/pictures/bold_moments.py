@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.core.plain_pickles import read_plain_pickle
+from brainbench.core.pickles import read_pickle
 from brainbench.data.base import Context
 from brainbench.data.layouts.pictures.base import Measured, Pictures, Shown, as_float32, key_of
 from brainbench.data.surfaces import HEMISPHERES, Surface, SurfaceMasker, read_surface_rois
@@ -89,7 +89,7 @@ class BoldMoments(Pictures):
     def _organized(self, subject: str, part: str, side: str) -> tuple[np.ndarray, list[str]]:
         """Return betas, clips x showings x vertices, and the names of the clips."""
         path = self._path(subject, part, side)
-        found = read_plain_pickle(path, "betas and names of clips")
+        found = read_pickle(path, "betas and names of clips")
         if not isinstance(found, (tuple, list)) or len(found) < 2:
             raise UserError(f"{path}: a {type(found).__name__}; betas and names of clips were expected")
         betas, listed = np.asarray(found[0]), [str(one) for one in found[1]]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError, one_of
-from brainbench.core.plain_pickles import read_plain_pickle
+from brainbench.core.pickles import read_pickle
 from brainbench.data.base import Context
 from brainbench.data.layouts.pictures.base import Measured, Pictures, Shown, as_float32
 from brainbench.recipes.data.pictures import ThingsEegSettings
@@ -70,7 +70,7 @@ class ThingsEeg(Pictures):
     def _pictures(self) -> dict[str, list[tuple[str, str]]]:
         """Return folder and file name of every picture, in the order of the recordings."""
         path = self._metadata_path
-        found = read_plain_pickle(path, "names of pictures and concepts")
+        found = read_pickle(path, "names of pictures and concepts")
         pictures = {}
         for part, key in KEYS.items():
             names = [f"{key}_img_concepts", f"{key}_img_files"]
@@ -104,7 +104,7 @@ class ThingsEeg(Pictures):
 
     def _recording(self, subject: str, part: str) -> dict[str, Any]:
         path = self._folder / subject / f"preprocessed_eeg_{part}.npy"
-        found = read_plain_pickle(path, "preprocessed EEG, names of channels and times")
+        found = read_pickle(path, "preprocessed EEG, names of channels and times")
         missing = (
             [one for one in ("preprocessed_eeg_data", "ch_names", "times") if one not in found]
             if isinstance(found, dict)
