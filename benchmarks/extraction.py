@@ -127,8 +127,12 @@ FAMILIES: dict[str, tuple[dict[str, object], Callable[[int], Stimuli], int, int]
 """Settings, stimuli of a size, the size that is timed, that of `--memory` (10,000 images, half an hour of speech)."""
 
 
-def family(kind: str, folder: Path) -> Any:
-    """Return an encoder of a network in its real shape, with random weights."""
+SMALL_PIXELS = 32
+"""Side of the pictures of `--memory`: 10,000 in their real size take an hour, and peaks are those of what is kept."""
+
+
+def family(kind: str, folder: Path, size: int = 224) -> Any:
+    """Return an encoder of a network in its real shape, with random weights; pictures may be smaller."""
     import transformers
     from architectures import tokenizer
 
@@ -150,7 +154,10 @@ def family(kind: str, folder: Path) -> Any:
         made.model_max_length = 8192
         made.save_pretrained(folder)
     else:
-        transformers.ViTImageProcessor(size={"height": 224, "width": 224}).save_pretrained(folder)
+        for part in (config, getattr(config, "vision_config", None)):
+            if hasattr(part, "image_size"):
+                part.image_size = size
+        transformers.ViTImageProcessor(size={"height": size, "width": size}).save_pretrained(folder)
         if kind == "clip_joint":
             tokenizer().save_pretrained(folder)
     config.save_pretrained(folder)
@@ -193,7 +200,7 @@ def compare_family(kind: str, repeats: int) -> float:
 def peak_of(kind: str, size: int) -> None:
     """Extract once and print the peak of this process."""
     with tempfile.TemporaryDirectory() as folder:
-        encoder = family(kind, Path(folder))
+        encoder = family(kind, Path(folder), SMALL_PIXELS)
         layers = [layer.name for layer in encoder.layers()]
         FeatureStore(Path(folder) / "store").features(encoder, FAMILIES[kind][1](size), layers, "mean")
     print(peak_mb())
