@@ -143,8 +143,17 @@ class Simulated(Dataset):
             masker=masker,
             background=background,
             space="volume" if masker is not None else "none",
-            notes=["simulated: no brain was measured"],
+            notes=["simulated: no brain was measured", *self._fewer()],
         )
+
+    def _fewer(self) -> list[str]:
+        """Say that a folder holds fewer images than are asked for."""
+        n = len(self._stimuli)
+        if n == self.settings.n_stimuli:
+            return []
+        return [
+            f"{n} images, which is all that {self._folder} holds: `n_stimuli: {self.settings.n_stimuli}` asks for more"
+        ]
 
     def _story(self, subject: str, rng: np.random.Generator) -> Responses:
         settings, stimuli = self.settings, self._stimuli

@@ -208,7 +208,7 @@ def compare(values: dict[str, Any], chosen: Iterable[Setting], folder: Path) -> 
 
 
 def _run(text: str, folder: Path) -> dict[str, bytes]:
-    """Return the content of every table and array of a run, by name; a refusal is one entry."""
+    """Return the content of every table and array of a run, and its facts, by name; a refusal is one entry."""
     folder.mkdir(exist_ok=True)
     file = folder.parent / "recipe.yaml"
     file.write_text(text, encoding="utf-8")
@@ -218,6 +218,7 @@ def _run(text: str, folder: Path) -> dict[str, bytes]:
         except UserError as error:
             return {"refused": re.sub(r"/\S+", "PATH", str(error)).encode()}
     found = {"scores.csv": (run.path / "scores.csv").read_bytes()}
+    found["facts.json"] = (run.path / "facts.json").read_text(encoding="utf-8").replace(str(folder), "FOLDER").encode()
     for path in sorted(run.path.glob("targets/*.npy")):
         found[path.name] = path.read_bytes()
     for path in sorted(run.path.glob("images/*.npz")):

@@ -15,7 +15,7 @@ from brainbench.evaluation.ceilings import RegionCeiling
 from brainbench.evaluation.metrics import UNIQUE
 from brainbench.evaluation.scoring import Scored, Scoring, best_of, regions_r2, score_nested, score_predictions
 from brainbench.recipes.kinds.encode import EncodeRecipe
-from brainbench.ridge.encoding import FoldSettings, fit_all, fit_fold
+from brainbench.ridge.encoding import FoldSettings, fit_all
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, read_units
 from brainbench.studies.cases.case import Case
@@ -76,8 +76,9 @@ def fold_settings(recipe: EncodeRecipe, case: Case) -> FoldSettings:
     )
 
 
-def fit_units(recipe: EncodeRecipe, case: Case, sources: Sequence[tuple[str, str]], label: str) -> list[Unit]:
+def fit_units(opened: Opened[EncodeRecipe], case: Case, sources: Sequence[tuple[str, str]], label: str) -> list[Unit]:
     """Return the units that fit `sources` (encoder, layer), each its own band, over chunks of folds."""
+    recipe, kept = opened.recipe, KeptDesigns(opened.folds)
     settings = fold_settings(recipe, case)
     nuisance = case.rows.nuisance if recipe.timing.regress_nuisance else None
     shared = {
@@ -89,19 +90,11 @@ def fit_units(recipe: EncodeRecipe, case: Case, sources: Sequence[tuple[str, str
     }
 
     def compute(chunk: np.ndarray) -> dict[str, np.ndarray]:
-        bands = [case.features.rows(*source)[case.rows.first] for source in sources]
-        results = []
-        for index in chunk:
-            train, test = case.split.folds[index]
-            results.append(
-                fit_fold(
-                    bands, case.rows.Y, train, test, settings,
-                    inner_groups=case.split.inner_groups(train), run=case.rows.run, nuisance=nuisance,
-                )
-            )  # fmt: skip
+        designs = kept.of(recipe, case, settings, sources)
+        rows, results = zip(*(designs.fit(index, case.rows.Y) for index in chunk), strict=True)
         return {
-            "row": np.concatenate([case.split.folds[index][1] for index in chunk]),
-            "fold": np.concatenate([np.full(len(case.split.folds[index][1]), index) for index in chunk]),
+            "row": np.concatenate(rows),
+            "fold": np.repeat(chunk, list(map(len, rows))),
             "y_true": np.concatenate([result.y_true for result in results]),
             "y_pred": np.concatenate([result.y_pred for result in results]),
             "log10_alpha": np.log10(np.stack([result.best_alphas for result in results])).astype(np.float32),
@@ -124,7 +117,7 @@ def plan_fits(opened: Opened[EncodeRecipe], case: Case) -> Iterator[LayerFits]:
     for entry in opened.encoders:
         for layer in entry.layers:
             sources = [(entry.name, layer.name)]
-            units = fit_units(opened.recipe, case, sources, f"{entry.name}.{layer.name}")
+            units = fit_units(opened, case, sources, f"{entry.name}.{layer.name}")
             yield LayerFits(case, sources, units, entry, layer)
 
 
@@ -136,16 +129,16 @@ def plan_nested(opened: Opened[EncodeRecipe], case: Case) -> Iterator[tuple[list
     over = recipe.unique.over
     names = [e.name for e in opened.encoders if not e.is_model] if over == "controls" else list(over)
     base = [(name, opened.encoder(name).layers[-1].name) for name in names]
-    small = [Fits(case, [one], fit_units(recipe, case, [one], f"{one[0]}.{one[1]}")) for one in base]
+    small = [Fits(case, [one], fit_units(opened, case, [one], f"{one[0]}.{one[1]}")) for one in base]
     if len(base) > 1:
-        small.append(Fits(case, base, fit_units(recipe, case, base, "controls")))
+        small.append(Fits(case, base, fit_units(opened, case, base, "controls")))
     shared = SmallerNull()
     for entry in opened.encoders:
         if entry.name in names or not entry.is_model:
             continue
         for layer in entry.layers:
             sources = [*base, (entry.name, layer.name)]
-            full = fit_units(recipe, case, sources, f"controls + {entry.name}.{layer.name}")
+            full = fit_units(opened, case, sources, f"controls + {entry.name}.{layer.name}")
             yield small, LayerFits(case, sources, full, entry, layer, shared)
 
 

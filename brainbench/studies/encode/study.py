@@ -24,7 +24,7 @@ from brainbench.studies.cases.features import Features
 from brainbench.studies.cases.labels import Reading, plan_readings, report_readings
 from brainbench.studies.cases.rows import GROUP, group_responses
 from brainbench.studies.encode.claims import encoding_answer, encoding_claims
-from brainbench.studies.encode.designs import MOST_BYTES, KeptDesigns, designs_bytes
+from brainbench.studies.encode.designs import KeptDesigns, designs_bytes
 from brainbench.studies.encode.edits import EditStudy
 from brainbench.studies.encode.fits import (
     Cell,
@@ -96,7 +96,7 @@ class EncodeStudy(Study[EncodeRecipe]):
     @cached_property
     def designs(self) -> KeptDesigns:
         """Folds of the layers' features, which participants share."""
-        return KeptDesigns()
+        return KeptDesigns(self.opened.folds)
 
     @cached_property
     def fits(self) -> list[LayerFits]:
@@ -203,7 +203,8 @@ class EncodeStudy(Study[EncodeRecipe]):
         """Yield fits, their scores, then what needs no fit."""
         unseen = self.unseen  # refuses what it cannot test before anything is fitted
         nested = [fit for small, full in self.nested for fit in [*small, full]]
-        yield Stage("fit", [unit for fit in [*self.fits, *nested] for unit in fit.units])
+        fits = [*self._by_layer(self.fits, [fit.units for fit in self.fits]), *(fit.units for fit in nested)]
+        yield Stage("fit", [unit for units in fits for unit in units])
         yield Stage("score", [*self._by_layer(self.fits, self.scores), *self.nested_scores])
         about = [*self._by_layer(self.fits, self.intervals), *self.nested_intervals]
         yield Stage("intervals", [unit for unit in about if unit is not None])
@@ -328,7 +329,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         edits = 0.0 if self.edits is None else self.edits.megabytes + solve + fit
         units = jobs_of(recipe) * (max(features + solve + fit, scores, intervals, edits) + block)
         ceilings = min(jobs_of(recipe), len(self.members)) * (5 * megabytes((shown, targets), 4) + block)
-        kept = min(n_layers * designs_bytes(rows, width, recipe.folds.n_splits), MOST_BYTES) / 1e6
+        kept = min(n_layers * designs_bytes(rows, width, recipe.folds.n_splits), self.opened.folds.most) / 1e6
         return {**parts, "folds that participants share": kept, "units at once": max(units, ceilings, REPORT_MB)}
 
     def disk(self) -> float:
