@@ -230,8 +230,6 @@ def timm_verdict(family: str, _folder: Path) -> tuple[str, str]:
             break
         except UserError as error:
             reason = str(error).splitlines()[0]
-        except (AssertionError, ValueError, RuntimeError, TypeError) as error:  # timm: this size does not go
-            reason = f"{type(error).__name__}: {error}"
     if encoder is None:
         return ("refused" if reason.startswith("encoder") else "WRONG"), f"{name}: {reason}"
     taps = list(encoder.features(pictures).values())
