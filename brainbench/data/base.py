@@ -352,6 +352,9 @@ class Dataset(ABC):
         False when looking at the stimuli takes minutes the first time.
     quick_responses : bool
         False when the responses of one subject take minutes, because they are computed.
+    made : str
+        What was made in the place of what participants met, such as synthetic speech; said on the page, and nothing is
+        claimed. Empty where stimuli are what was met.
     says_files : bool
         False when it cannot say which files it reads: a finished run reads them again, and fits only what changed.
     """
@@ -360,6 +363,7 @@ class Dataset(ABC):
     expected: str = "files in the official layout"
     simulated: bool = False
     measured: bool = True
+    made: str = ""
     aligned_targets: bool = False
     quick_stimuli: bool = True
     quick_responses: bool = True

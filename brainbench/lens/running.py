@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Reduce = Callable[["Tensor", Tap], "Tensor"]
+_EXACT: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+"""Networks, and whether a run of theirs may begin with the input of a block: it is tried once (`exact_from`)."""
 
 
 def edited(
@@ -59,6 +62,8 @@ def edited(
 
     (tap,) = [one for one in encoder.taps if one.name == layer]
     firsts = sorted({change.first for change in changes} - {0})
+    if len(encoder.taps) > 2 and any(change.skipped == 0 for change in changes):
+        firsts = sorted({0, 1, *firsts})  # behind a skipped block 0 runs begin with the next
     exact: dict[int, bool] = {} if resume else dict.fromkeys(firsts, False)
 
     n, size, read_at = encoder.reads(stimuli, rows, pool)
@@ -76,15 +81,20 @@ def edited(
             found = encoder.run(inputs, [tap, *stored], reduce=reduce)
             given = {block: found[at.name] for at, block in stored.items()}
             if given and not exact:  # what a network hands on besides its stream, it hands on from the first block on
-                tried = (exact_from(encoder, inputs, tap, found[tap.name], block, given[block], pooled)
-                         for block in {firsts[0], firsts[-1]})  # fmt: skip
-                exact.update(dict.fromkeys(firsts, all(tried)))
+                if encoder.network not in _EXACT:
+                    tried = (exact_from(encoder, inputs, tap, found[tap.name], block, given[block], pooled)
+                             for block in {min(set(firsts) - {0}), firsts[-1]})  # fmt: skip
+                    _EXACT[encoder.network] = all(tried)
+                exact.update(dict.fromkeys(firsts, _EXACT[encoder.network]))
             out = []
             for change in changes:
                 now = Pass(np.asarray(read.rows), _inside(encoder, inputs))
                 edits = [edit_of(encoder, step, now) for step in change.steps]
                 with contextlib.ExitStack() as stack:
-                    if exact.get(change.first, False):
+                    if exact.get(change.first, False) and change.skipped is not None:
+                        stack.enter_context(resumed(encoder, change.skipped + 1, given[change.first]))
+                        edits = []
+                    elif exact.get(change.first, False):
                         stack.enter_context(resumed(encoder, change.first, given[change.first]))
                     out.append(_read_behind_edits(encoder, inputs, tap, edits, pooled).cpu().numpy())
         order.extend(read.rows)
@@ -191,7 +201,7 @@ def exact_from(
 
 @contextlib.contextmanager
 def resumed(encoder: NetworkEncoder, block: int, given: Tensor) -> Iterator[None]:
-    """Let blocks before `block` compute nothing, and `block` be given what it was given before.
+    """Let blocks before `block` compute nothing, and `block` be given what it was given before (all blocks, too).
 
     The network is as it was when the context is left, however that is.
     """

@@ -32,6 +32,18 @@ def test_a_network_of_torch_gives_what_its_encoder_gives():
     assert labelled["concept"].between(0, 1).all() and list(labelled)[:3] == ["block", "layer", "depth"]
 
 
+def test_a_network_that_writes_into_its_values_is_read_as_it_computed_them():
+    """Values are looked at when the block is done; where one was changed in place by then, all of them are copied."""
+    encoder, pictures, held = make("image", model="test_vit", weights="random", image_size=64), images(4), []
+    ours = bb.lens(encoder, pictures, diagnostics=["stream"])
+    block = encoder.network.blocks[1]
+    block.attn.proj.register_forward_hook(lambda _module, _args, out: held.append(out))
+    written = block.mlp.fc1.register_forward_pre_hook(lambda _module, _args: held.pop().mul_(3.0).size() and None)
+    pd.testing.assert_frame_equal(bb.lens(encoder, pictures, diagnostics=["stream"]), ours)
+    written.remove()
+    assert len(bb.lens(encoder, pictures, diagnostics=["stream"])) == 6 and held
+
+
 def test_a_language_network_of_torch_is_read_by_its_mask(tmp_path):
     encoder = make("text", model=str(write_gpt2(tmp_path)))
     tokens = encoder.tokenizer(SENTENCES, return_tensors="pt", padding=True)

@@ -81,6 +81,16 @@ REDUCED: dict[str, list[str]] = {
         "encoders[0].layers=[\"*.1\"]", "encoders[3].file=NETWORKS/vectors.txt", "encoders[4].width=20",
         "encoders[5].model=NETWORKS/causal", "encoders[5].layers=[\"*.1\"]",
     ],
+    "friends-language": [
+        *TINY, "dataset.subjects=[sub-01]", "folds.n_splits=2", "encoders[0].model=NETWORKS/causal",
+        "encoders[0].layers=[\"*.1\"]", "encoders[2].width=8",
+    ],
+    "alice-whisper": [
+        *TINY, "dataset.subjects=[s1, s2]", "dataset.sound=NETWORKS/story.wav", "folds.n_splits=3",
+        "encoders[0].model=NETWORKS/whisper", "encoders[0].layers=[\"*.1\"]", "encoders[0].window_s=2",
+        "encoders[0].overlap_s=1", "encoders[5].model=NETWORKS/whisper", "encoders[5].layers=[\"*.1\"]",
+        "encoders[5].window_s=2", "encoders[5].overlap_s=1",
+    ],
     "nsd-brain-diffuser": [
         *TINY, "low_level.weights=random", "low_level.encoder_blocks=16x1,16d2,8x1,8d4,2d2,1x1",
         "low_level.decoder_blocks=1x1,2m1,8m2,8x1,16m8,16x1", "low_level.width=16", "low_level.z_channels=3",
@@ -114,6 +124,8 @@ ROOTS = {
     "miyawaki-reconstruct": "miyawaki2008",
     "simulated-photos-reconstruct": "caltech101-mini",
     "alice-smollm2": "alice",
+    "alice-whisper": "alice",
+    "friends-language": "friends",
     "lens-alice": "alice",
     "lens-photos": "caltech101-mini",
     "nsd-brain-diffuser": "nsd",

@@ -11,7 +11,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.encoders.network import Inputs, TransformersEncoder
 from brainbench.encoders.pixels import checked_image
-from brainbench.encoders.selfcheck import Probe
+from brainbench.encoders.selfcheck import REFUSALS, Probe
 from brainbench.networks.pretrained import digest_config
 from brainbench.networks.weights import hub
 
@@ -93,7 +93,7 @@ class TowerEncoder(TransformersEncoder):
         with torch.inference_mode():
             try:
                 states = self.network(pixel_values=pixels, output_hidden_states=True).hidden_states
-            except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+            except REFUSALS as error:
                 raise UserError(f"{who} does not run on pictures alone ({str(error).splitlines()[0][:200]})") from error
         n_patches = (pixels.shape[2] // patch) * (pixels.shape[3] // patch)
         declared = sum(
