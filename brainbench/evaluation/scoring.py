@@ -220,6 +220,23 @@ def score_nested(
     return scored
 
 
+def regions_r2(
+    y_true: np.ndarray, predicted: np.ndarray, fold: np.ndarray, how: Scoring, *, rois: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Return the held-out R2 of a model in every region, ``(n_rois,)``, scored as `score_nested` scores."""
+    return np.asarray(
+        score_nested(y_true, _means(y_true, fold, how), predicted, fold, how, rois=rois).roi_values[UNIQUE]
+    )
+
+
+def _means(y_true: np.ndarray, fold: np.ndarray, how: Scoring) -> np.ndarray:
+    """Return the mean of every group of rows in each of its rows: the model whose R2 is 0."""
+    group, means = _score_groups(fold, how.over), np.empty_like(y_true)
+    for rows in _rows_of(group):
+        means[rows] = y_true[rows].mean(axis=0)
+    return means
+
+
 def best_of(y_true: np.ndarray, models: Sequence[np.ndarray], fold: np.ndarray, how: Scoring) -> np.ndarray:
     """Return for every target the predictions ``(n_rows, n_targets)`` of the model with the best R2."""
     group, best = _score_groups(fold, how.over), np.empty_like(models[0])

@@ -158,6 +158,14 @@ def recovery(clean: float, corrupt: float, patched: float, error: float = 0.0) -
     return float("nan") if lost <= 2 * error or lost == 0 else (patched - corrupt) / lost
 
 
+def modality_gain(both: float, *alone: float) -> float:
+    """Return what a score gains where a network is given all of a stimulus, over the best part of it alone.
+
+    Parts are dropped at the input (`given: image` and `given: text` of `family: vision_language`), not set to 0 inside.
+    """
+    return both - max(alone)
+
+
 def dissociation(effect: np.ndarray) -> float:
     """Return [E(A; U_A) - E(B; U_A)] + [E(B; U_B) - E(A; U_B)] of effects ``(2 sets, 2 outcomes)``."""
     return float(effect[0, 0] - effect[0, 1] + effect[1, 1] - effect[1, 0])

@@ -13,7 +13,7 @@ from brainbench.data.base import Responses
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.ceilings import RegionCeiling
 from brainbench.evaluation.metrics import UNIQUE
-from brainbench.evaluation.scoring import Scored, Scoring, best_of, score_nested, score_predictions
+from brainbench.evaluation.scoring import Scored, Scoring, best_of, regions_r2, score_nested, score_predictions
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.ridge.encoding import FoldSettings, fit_all
 from brainbench.runs.folder import RunFolder
@@ -222,9 +222,11 @@ def nested_unit(
         settings = fold_settings(recipe, case)
         designs = [kept.of(recipe, case, settings, one.sources) for one in (*small, full)]
         null = nested_null(recipe, case, settings, designs[:-1], designs[-1], both, best, full.smaller_null)
-        return {**scored.to_arrays(), **null}
+        controls = regions_r2(both["y_true"], best, both["fold"], how, rois=case.responses.rois)
+        return {**scored.to_arrays(), **null, "controls_r2": controls}
 
     key = {
+        "holds": "controls_r2",
         "small": [[unit.digest for unit in one.units] for one in small],
         "full": [unit.digest for unit in full.units],
         "scoring": vars(how),
@@ -293,9 +295,10 @@ def report_fit(
 
 
 def report_nested(
-    recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: Scored, intervals: Mapping[str, np.ndarray]
-) -> None:
-    """Add the rows of what one layer adds to the controls."""
+    recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: Scored, intervals: Mapping[str, np.ndarray],
+    controls_r2: np.ndarray,
+) -> None:  # fmt: skip
+    """Add the rows of what one layer adds to the controls, and note what the controls explain."""
     case, entry, layer = fit.case, fit.encoder, fit.layer
     how = words_of(exchange_of(recipe, case), UNIQUE) if scored.roi_p else None
     for region, (roi, mask) in enumerate(case.responses.rois.items()):
@@ -305,6 +308,8 @@ def report_nested(
             n_rows=scored.n_rows, test=how, **scored.summary(UNIQUE, roi),
             **intervals_of(intervals, "r2", region),
         )  # fmt: skip
+        where = {"subject": case.rows.subject, "encoder": entry.name, "layer": layer.name, "roi": roi}
+        outcome.note("controls", where | {"r2": float(controls_r2[region])})
 
 
 def intervals_of(arrays: Mapping[str, np.ndarray], metric: str, region: int) -> dict[str, float]:

@@ -249,7 +249,7 @@ class EncodeStudy(Study[EncodeRecipe]):
             scored, null = Scored.from_arrays(arrays), Null.from_arrays(arrays)
             if null is not None:
                 tests.add(full, scored, null)
-            report_nested(recipe, outcome, full, scored, self._read(about))
+            report_nested(recipe, outcome, full, scored, self._read(about), arrays["controls_r2"])
         tests.report(outcome, ceilings)
         best_layers(outcome, draws)
         report_patterns(recipe, runner, outcome, self.patterns)
