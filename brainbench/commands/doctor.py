@@ -18,6 +18,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "fmri": ("nibabel", "nilearn", "h5py"),
     "eeg": ("mne", "mne-bids", "pyriemann", "moabb", "braindecode"),
     "photos": ("scikit-image",),
+    "lens": ("captum",),
     "recon": ("diffusers", "accelerate"),
     "cluster": ("dask", "distributed", "dask-jobqueue"),
 }
@@ -32,6 +33,7 @@ _PURPOSE = {
     "fmri": "NIfTI and GIFTI responses, masks, maps",
     "eeg": "recordings of EEG, decoders of trials",
     "photos": "more sample photographs for simulated participants",
+    "lens": "conductance of hidden units with a region's response as the target",
     "recon": "generators that reconstruct images",
     "cluster": "runs on several machines",
 }

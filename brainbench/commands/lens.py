@@ -1,17 +1,16 @@
-"""``brainbench lens``: a network looked into without a recipe and without a brain."""
+"""``brainbench lens``: the recipe of `kind: lens` of one network, written and run in one go."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from brainbench.commands.catalog import guess
+from brainbench.commands.run import run
 from brainbench.core.errors import UserError
-from brainbench.core.files import write_text
-from brainbench.data.base import Stimuli
-from brainbench.data.tables import read_text
+from brainbench.data.layouts.shown import images_in
 from brainbench.recipes.lens import DIAGNOSTICS
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 def look(
     model: str, stimuli: Path, *, weights: str, diagnostics: list[str], n: int, out: Path | None, seed: int = 0
 ) -> str:
-    """Return the table of a network as text, and write it where asked.
+    """Run the recipe of a network, and return its table as text.
 
     Parameters
     ----------
@@ -35,58 +34,62 @@ def look(
     n : int
         Stimuli at most, drawn by `seed`.
     out : Path, optional
-        CSV to write.
+        Run folder; without it ``runs/lens-<digest>``.
     seed : int
     """
-    from brainbench.encoders import open_encoder
-    from brainbench.encoders.network import NetworkEncoder
-    from brainbench.lens.table import lens
-
-    for name in diagnostics:
+    names = diagnostics or list(DIAGNOSTICS)
+    for name in names:
         DIAGNOSTICS[name]  # raises for a name that is not known, before any work
-    shown = stimuli_at(stimuli, n, seed)
-    encoder = open_encoder(guess(model, weights), seed=seed)
-    if not isinstance(encoder, NetworkEncoder):
-        raise UserError(f"'{model}' is no network: there is nothing to look into")
-    labels = shown.labels.get("category")
-    table = lens(encoder, shown, diagnostics=diagnostics or None, labels=labels, seed=seed)
-    if out is not None:
-        write_text(out, table.to_csv(index=False))
-    untrained = ["untrained: weights are random"] if encoder.untrained else []
-    return "\n".join([f"{model}: {len(shown)} stimuli of {stimuli}", *untrained, *_rendered(table)])
+    recipe = {
+        "kind": "lens",
+        "title": f"What does {Path(model).name} do, block by block?",
+        "seed": seed,
+        "dataset": dataset_of(stimuli),
+        "encoders": [guess(model, weights).model_dump(mode="json", exclude_unset=True)],
+        "lens": {"diagnostics": names, "stimuli": n, "labels": _label(stimuli)},
+    }
+    done = run(recipe, out=out, quiet=False)
+    about = done.facts["findings"]["lens"]
+    (shown,) = about["encoders"]
+    untrained = ["untrained: weights are random"] if shown["untrained"] else []
+    head = f"{model}: {about['stimuli']} stimuli of {stimuli}"
+    return "\n".join([head, *untrained, *_rendered(shown, names), "", f"report: {done.report}"])
 
 
-def stimuli_at(path: Path, n: int, seed: int) -> Stimuli:
-    """Return the images of a folder, or the texts of a file.
+def dataset_of(path: Path) -> dict[str, Any]:
+    """Return the section of the images of a folder, or of the texts of a file.
 
     Raises
     ------
     UserError
-        If there are none.
+        If it is neither.
     """
     if path.is_dir():
-        from brainbench.simulation.photos import folder_images
-
-        return folder_images(str(path), n, seed)
+        return {"name": "stimuli", "root": str(path)}
     if not path.is_file():
         raise UserError(f"--stimuli: {path} is neither a folder of images nor a file of texts")
-    texts = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    if not texts:
-        raise UserError(f"--stimuli: {path} holds no text")
-    rows = np.sort(np.random.default_rng([seed, 73]).permutation(len(texts))[:n])
-    return Stimuli.of([texts[row] for row in rows])
+    return {"name": "stimuli", "root": str(path.parent), "texts": path.name}
 
 
-def _rendered(table: pd.DataFrame) -> list[str]:
+def _label(path: Path) -> str | None:
+    """Return the label that subfolders are, where there are several."""
+    return "category" if path.is_dir() and len({image.parent for image in images_in(path)}) > 1 else None
+
+
+def _rendered(shown: dict[str, Any], diagnostics: list[str]) -> list[str]:
     """Return a table a diagnostic, rows blocks, and why columns are empty."""
-    reasons = table.attrs["reasons"]
-    lines = []
-    for name in DIAGNOSTICS:
-        columns = [one.name for one in DIAGNOSTICS[name].columns if one.name in table and table[one.name].notna().any()]
-        if columns:
-            shown = table[["block", *columns]].to_string(index=False, float_format=lambda value: f"{value:.3f}")
-            lines += ["", name, shown]
+    import pandas as pd
+
+    lines = [f"nothing: {shown['reason']}"] if shown["reason"] else []
     why: dict[str, list[str]] = {}
-    for column, reason in reasons.items():
-        why.setdefault(reason, []).append(column)
+    for name in diagnostics:
+        table: pd.DataFrame = pd.DataFrame({"block": range(len(shown["blocks"]))})
+        for one in shown["columns"]:
+            if one["diagnostic"] == name:
+                if one["reason"]:
+                    why.setdefault(one["reason"], []).append(one["column"])
+                if any(cell is not None for cell in one["blocks"]):
+                    table[one["column"]] = [np.nan if cell is None else cell["value"] for cell in one["blocks"]]
+        if table.shape[1] > 1:
+            lines += ["", name, table.to_string(index=False, float_format=lambda value: f"{value:.3f}")]
     return [*lines, "", *(f"left empty: {', '.join(columns)}: {reason}" for reason, columns in why.items())]

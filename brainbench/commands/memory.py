@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from brainbench.core.errors import UserError
+from brainbench.recipes.kinds import Recipe
 from brainbench.studies.base import Study
 
 
@@ -27,6 +28,15 @@ def estimate_memory(study: Study[Any]) -> Estimate:
     return Estimate(float(sum(parts.values())), study.disk(), f"most of it {max(parts, key=lambda name: parts[name])}")
 
 
+def allowed_mb(recipe: Recipe) -> tuple[float, bool]:
+    """Return how much memory a recipe may take, and whether the recipe says so."""
+    import psutil
+
+    limit, available = recipe.execution.memory_gb, psutil.virtual_memory().available / 1e6
+    limited = limit is not None and limit * 1e3 <= available
+    return (limit * 1e3 if limit is not None and limited else available), limited
+
+
 def check_memory(study: Study[Any]) -> Estimate:
     """Refuse a recipe that would not fit into memory, before the first unit.
 
@@ -35,14 +45,10 @@ def check_memory(study: Study[Any]) -> Estimate:
     UserError
         With the estimate, the limit, and what to turn.
     """
-    import psutil
-
     estimate = estimate_memory(study)
-    limit = study.recipe.execution.memory_gb
-    available = psutil.virtual_memory().available / 1e6
-    allowed = min(limit * 1e3, available) if limit is not None else available
+    allowed, limited = allowed_mb(study.recipe)
     if estimate.peak_mb > allowed:
-        source = "are allowed by execution.memory_gb" if limit and limit * 1e3 <= available else "are free"
+        source = "are allowed by execution.memory_gb" if limited else "are free"
         raise UserError(
             f"this recipe needs about {estimate.peak_mb / 1e3:.1f} GB of memory ({estimate.largest}); "
             f"{allowed / 1e3:.1f} GB {source}",

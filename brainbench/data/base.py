@@ -16,7 +16,7 @@ import numpy as np
 
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.account import RunUse, rows_by_run
+from brainbench.data.account import Modelled, RunUse, rows_by_run
 from brainbench.data.sound.recording import Heard, Recording, sounds_of
 from brainbench.recipes import datasets as catalogue
 
@@ -251,6 +251,8 @@ class Responses:
         Sentences for the report: files used, spaces, resampling.
     account : list of RunUse
         What was used of every run and what was left out, for the report; without it rows are counted by run.
+    modelled : Modelled, optional
+        The GLMs that the responses were estimated by, where that was done here.
     """
 
     subject: str
@@ -269,6 +271,7 @@ class Responses:
     background: Any = None
     notes: list[str] = field(default_factory=list)
     account: list[RunUse] = field(default_factory=list)
+    modelled: Modelled | None = None
 
     def __post_init__(self) -> None:
         if not self.account:
@@ -338,6 +341,8 @@ class Dataset(ABC):
         The name recipes use; also the name of its card ``datasets/<name>.yaml``.
     simulated : bool
         True when no brain was measured; said on every page.
+    measured : bool
+        False when nobody was shown the stimuli: there are no responses.
     aligned_targets : bool
         True when target ``j`` means the same in every subject (ROI time courses, a common space), so that a
         group mean of responses and between-subject ceilings exist.
@@ -347,6 +352,9 @@ class Dataset(ABC):
         False when looking at the stimuli takes minutes the first time.
     quick_responses : bool
         False when the responses of one subject take minutes, because they are computed.
+    made : str
+        What was made in the place of what participants met, such as synthetic speech; said on the page, and nothing is
+        claimed. Empty where stimuli are what was met.
     says_files : bool
         False when it cannot say which files it reads: a finished run reads them again, and fits only what changed.
     """
@@ -354,6 +362,8 @@ class Dataset(ABC):
     name: str
     expected: str = "files in the official layout"
     simulated: bool = False
+    measured: bool = True
+    made: str = ""
     aligned_targets: bool = False
     quick_stimuli: bool = True
     quick_responses: bool = True

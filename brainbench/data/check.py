@@ -42,15 +42,20 @@ def check_dataset(dataset: Dataset, subjects: Sequence[str] | None = None) -> li
         if not path.is_file():
             problems.append(f"files() names {path}, which is not a file")
     for subject in subjects if subjects is not None else dataset.subjects:
-        stimuli, responses = dataset.stimuli(subject), dataset.responses(subject)
-        found = [*_stimuli(stimuli), *_responses(responses, stimuli, subject)]
-        if dataset.responses(subject).digest() != responses.digest():
-            found.append("responses differ when they are read again")
+        stimuli, found, account, modelled = dataset.stimuli(subject), [], [], None
+        if dataset.measured:
+            responses = dataset.responses(subject)
+            found, account = [*_responses(responses, stimuli, subject)], responses.account
+            modelled = responses.modelled
+            if dataset.responses(subject).digest() != responses.digest():
+                found.append("responses differ when they are read again")
+        found = [*_stimuli(stimuli), *found]
         if dataset.stimuli(subject).digest() != stimuli.digest():
             found.append("stimuli differ when they are read again")
         problems += [f"{subject}: {problem}" for problem in found]
         facts.append(f"{subject}: {dataset.summary(subject)}")
-        facts += [f"  {row}" for row in shortened(responses.account)]
+        facts += [f"  {row}" for row in shortened(account)]
+        facts += [f"  {model}" for model in modelled.runs] if modelled else []
         repeated = repeated_content(stimuli)
         if repeated is not None:
             facts.append(f"  {repeated}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Pool
 from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.pixels import checked_image, square
-from brainbench.encoders.selfcheck import Probe, checked
+from brainbench.encoders.selfcheck import REFUSALS, Probe, checked
 from brainbench.networks.devices import resolve_device
 from brainbench.networks.imported import imported
 from brainbench.networks.weights import (
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 INSTALLED = "tf_efficientnet_lite0"
 """The model whose ImageNet weights install as a package."""
+SIZES = "a transformer's patches divide it; without `image_size` pictures become as large as the model was made for"
+"""What to know of `image_size` where a network does not take it."""
 
 
 class ImageEncoder(NetworkEncoder):
@@ -101,9 +104,9 @@ class ImageEncoder(NetworkEncoder):
             options["img_size"] = settings.image_size
         if settings.weights == "pretrained":
             with hub(f"encoder '{self.name}': weights of timm model '{model}'"):
-                return timm.create_model(model, pretrained=True, **options)
+                return self._created(pretrained=True, **options)
         with seeded(self._seed):
-            network = timm.create_model(model, pretrained=False, **options)
+            network = self._created(pretrained=False, **options)
         if settings.weights == "installed":
             if model != INSTALLED:
                 raise UserError(
@@ -115,6 +118,22 @@ class ImageEncoder(NetworkEncoder):
             network = load_into(network, read_weights(path), path)
             self._files = [path]
         return network
+
+    def _created(self, *, pretrained: bool, **options: Any) -> Any:
+        """Return timm's network; a size that it cannot be built for is refused."""
+        import timm
+
+        try:
+            return timm.create_model(self.settings.model, pretrained=pretrained, **options)
+        except REFUSALS as error:
+            if not options:
+                raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise UserError(
+                f"encoder '{self.name}': image_size: {self.settings.image_size}: '{self.settings.model}' cannot be "
+                f"built for it ({reason})",
+                hint=SIZES,
+            ) from error
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -159,7 +178,8 @@ class ImageEncoder(NetworkEncoder):
             return list(maps(pixels, intermediates_only=True))
 
         has_token = getattr(self.network, "cls_token", None) is not None
-        return Probe(together, lambda: self.network(pixels[:1]), None, None, has_token, "stem")
+        probe = Probe(together, lambda: self.network(pixels[:1]), None, None, has_token, "stem")
+        return probe if self.settings.image_size is None else replace(probe, hint=SIZES)
 
     def prepare(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """Resize and normalise images, ``(n, 3, height, width)`` float32 on the device."""

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +15,17 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Encoder, Layer, Pool
 from brainbench.encoders.capture import Edit, Tap, hooked, pooled
-from brainbench.encoders.selfcheck import Checked
+from brainbench.encoders.selfcheck import Checked, Probe, checked
 from brainbench.encoders.sites import Site, site
-from brainbench.networks.devices import automatic_batch, in_batches
+from brainbench.networks.devices import automatic_batch, in_batches, resolve_device
+from brainbench.networks.pretrained import Loaded, built, digest_config, files_of, of_part, source_of
+from brainbench.networks.weights import digest_weights
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from brainbench.recipes.encoders import AudioSettings, ImageSettings, TextSettings, VideoSettings
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,24 @@ class Inputs:
     special: Tensor | None = None
     real: Tensor | None = None
     grid: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Read:
+    """One forward pass, and how it gives features of stimuli.
+
+    Attributes
+    ----------
+    rows : sequence of int
+        The stimuli that it gives features of.
+    inputs : Inputs
+    pooled : callable
+        From the value of a tap to a vector a stimulus, ``(n_rows, n_features)``.
+    """
+
+    rows: Sequence[int]
+    inputs: Inputs
+    pooled: Callable[[Tensor, Tap], Tensor]
 
 
 class NetworkEncoder(Encoder):
@@ -149,22 +172,130 @@ class NetworkEncoder(Encoder):
 
         # What was yielded before is a whole stretch of the order, however that mixes stimuli.
         order = self.order(stimuli)[done:]
+        n, size, read_at = self.reads(stimuli, order.tolist(), pool)
 
         def forward(places: range) -> dict[str, np.ndarray]:
-            rows = order[places.start : places.stop].tolist()
-            inputs = self.inputs(stimuli, rows)
+            read = read_at(places)
             with torch.inference_mode():
-                values = self.run(inputs, taps, reduce=lambda value, tap: self.pooled(value, tap, pool, inputs))
+                values = self.run(read.inputs, taps, reduce=read.pooled)
             for name, value in values.items():
-                if len(value) != inputs.n:
-                    raise UserError(f"encoder '{self.name}': '{name}' gives {len(value)} rows for {inputs.n} stimuli")
+                if len(value) != len(read.rows):
+                    raise UserError(
+                        f"encoder '{self.name}': '{name}' gives {len(value)} rows for {len(read.rows)} stimuli"
+                    )
             return {tap.name: values[tap.name].cpu().numpy() for tap in taps}
 
-        yield from in_order(order - done, in_batches(len(order), self.batch_size(), forward))
+        yield from in_order(order - done, in_batches(n, size, forward))
+
+    def reads(self, stimuli: Stimuli, rows: Sequence[int], pool: Pool) -> tuple[int, int, Callable[[range], Read]]:
+        """Return in how many pieces stimuli are read, how many pieces a pass takes, and what makes a pass of some."""
+
+        def read(places: range) -> Read:
+            mine = [rows[place] for place in places]
+            inputs = self.inputs(stimuli, mine)
+            return Read(mine, inputs, lambda value, tap: self.pooled(value, tap, pool, inputs))
+
+        return len(rows), self.batch_size(), read
 
     def pooled(self, value: Tensor, tap: Tap, pool: Pool, inputs: Inputs) -> Tensor:
         """Return one vector a stimulus from the value of a tap, ``(n, n_features)``."""
         return pooled(value, tap, pool, inputs.mask)
+
+
+class TransformersEncoder(NetworkEncoder):
+    """A network of transformers: opened, counted and checked in one way, whatever it is given.
+
+    A subclass prepares its inputs (`open_preparation`), names the part that is read (`part`), reads off the network
+    what it needs to know before the check (`look`), and says on what it is checked (`probe`).
+
+    Parameters
+    ----------
+    settings : AudioSettings, ImageSettings, TextSettings or VideoSettings
+    seed : int
+        Seed of ``weights: random``, and of tensors that weights lack.
+    device : str
+    batch_size : int, optional
+    """
+
+    def __init__(
+        self,
+        settings: AudioSettings | ImageSettings | TextSettings | VideoSettings,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        batch_size: int | None = None,
+    ) -> None:
+        self.name = settings.name
+        self.who = f"encoder '{self.name}'"
+        self.settings: Any = settings
+        self.untrained = settings.weights == "random"
+        self.device = resolve_device(device)
+        self.source = self.source_of(settings.model)
+        self._batch_size = batch_size
+        self.open_preparation()
+        what = f"{self.who}: model '{settings.model}'"
+        network, loaded = built(self.source, seed=seed, untrained=self.untrained, what=what)
+        part = self.part(network)
+        self.config: Any = getattr(part, "config", network.config)
+        self.network = part.float().eval().requires_grad_(False).to(self.device)
+        self._weights = digest_weights(self.network)
+        said = []
+        if part is not network:
+            name = next(name for name, module in network.named_modules() if module is part)
+            said.append(f"reads the part '{name}' of {type(network).__name__}")
+        self._loaded: Loaded | None = None if loaded is None else of_part(loaded, network, part)
+        if self._loaded is not None:
+            said.append(self._loaded.sentence)
+        self.look()
+        self.reading = checked(self.network, self.probe, {"device": self.device, **self.opened()}, self.who)
+        if self._loaded is not None:
+            self._loaded.check(self.reading.before_last_tap, self.who, partial=settings.partial_weights)
+        if self.reading.class_token:
+            self.pools = ("cls", *self.pools)
+        self.note = "; ".join([*said, *self.remarks_on_reading(), *self.reading.said])
+
+    def source_of(self, model: str) -> str:
+        """Return what transformers reads `model` from."""
+        return source_of(model)
+
+    @abstractmethod
+    def open_preparation(self) -> None:
+        """Open what prepares inputs, and refuse settings that do not go with it."""
+
+    def part(self, network: Any) -> Any:
+        """Return the part of the network that is read."""
+        return network
+
+    def look(self) -> None:
+        """Read off the network what inputs and checks need to know."""
+
+    @abstractmethod
+    def opened(self) -> dict[str, Any]:
+        """Return what decides features: network, preparation of inputs, and the digest of the weights."""
+
+    @abstractmethod
+    def probe(self) -> Probe:
+        """Return two stimuli, and the hidden states that transformers gives of them."""
+
+    def remarks_on_reading(self) -> list[str]:
+        """Return what the report says of how stimuli are given to the network."""
+        return []
+
+    def of_network(self) -> dict[str, Any]:
+        """Return class, configuration and digest of the weights of the network."""
+        return {
+            "network": type(self.network).__name__,
+            "config": digest_config(self.config),
+            "weights": self._weights,
+        }
+
+    def parameters(self) -> dict[str, Any]:
+        """Return network, preparation of inputs, and the digest of the weights."""
+        return self.opened()
+
+    def weight_files(self) -> list[Path]:
+        """Return the files of a local model."""
+        return files_of(self.source)
 
 
 def in_order(order: np.ndarray, batches: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:

@@ -34,6 +34,11 @@ CHECKS = "checks"
 """Folder of the cache that keeps results."""
 LIBRARIES = ("torch", "timm", "transformers", "braindecode")
 
+REFUSALS = (
+    AssertionError, AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""What networks raise for inputs that they do not take."""
+
 _MEMORY: ContextVar[Path | None] = ContextVar("checks", default=None)
 _REMEMBERED: dict[str, Checked] = {}
 
@@ -67,6 +72,8 @@ class Probe:
         Name of tap 0.
     blocks : Blocks, optional
         The network's blocks, where the encoder knows them; found by name without.
+    hint : str
+        What may be the cause where it does not run.
     """
 
     together: Callable[[], list[Tensor] | None]
@@ -76,6 +83,7 @@ class Probe:
     class_first: bool
     first: str
     blocks: Blocks | None = None
+    hint: str = "it may need inputs that brainbench does not give"
 
 
 @dataclass(frozen=True)
@@ -171,10 +179,10 @@ def check(network: torch.nn.Module, probe: Probe, who: str) -> Checked:
     try:
         with torch.inference_mode(), trace.over(network, lists):
             states = probe.together()
-    except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
+    except REFUSALS as error:
         raise UserError(
             f"{who}: {type(network).__name__} does not run on two stimuli of its own kind ({_first_line(error)})",
-            hint="it may need inputs that brainbench does not give",
+            hint=probe.hint,
         ) from error
     problems: list[str] = []
     for blocks in lists:

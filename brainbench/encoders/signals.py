@@ -240,14 +240,21 @@ class EegEncoder(NetworkEncoder):
             self._untrained.check_trials(int(self._shape[0]), n_times, self._n_outputs)
         except UserError as error:
             raise UserError(f"encoder '{self.name}': {error.message}", hint=error.hint) from error
-        short, long = self._look(n_times), self._look(2 * n_times)
+        (short, several), (long, _) = self._look(n_times), self._look(2 * n_times)
         left_out = [name for name, values in short.items() if len(values) > 1 or len(values[0]) != 2]
         if left_out:
             self._said.append(f"not read, since they run several times or fold trials: {', '.join(left_out)}")
-        alone = self._look(n_times, 1)
+        alone, of_one = self._look(n_times, 1)
+        streams = sorted(several & of_one - set(left_out), key=list(short).index)
+        if streams:
+            self._said.append(f"not read, since they give several streams: {', '.join(streams)}")
         kept: list[str] = []
         for name, (value, *_) in short.items():
-            if name not in left_out and (not kept or not _same_values(value, short[kept[-1]][0])):
+            if (
+                name not in left_out
+                and name not in streams
+                and (not kept or not _same_values(value, short[kept[-1]][0]))
+            ):
                 kept.append(name)
                 self._alone |= distance(alone[name][0][0], value[0]) > TOLERANCE
         if len(kept) < 2:
@@ -264,19 +271,25 @@ class EegEncoder(NetworkEncoder):
             axes[name] = grown[0] if len(a) > 2 and grown else None
         return taps, axes
 
-    def _look(self, n_times: int, n_trials: int = 2) -> dict[str, list[Tensor]]:
-        """Return what every module gives for trials of noise, each time that it runs, in the order they run."""
+    def _look(self, n_times: int, n_trials: int = 2) -> tuple[dict[str, list[Tensor]], set[str]]:
+        """Return what every module gives for trials of noise, each time that it runs, in the order they run.
+
+        The second is who gives several values of one kind with a row a trial each, as branches of a network do; a value
+        with weights of attention, or with the state of a recurrent network, is one.
+        """
         network = self._built(n_times)
         noise = np.random.default_rng(0).normal(size=(2, int(self._shape[0]), n_times)).astype(np.float32)
         inputs = torch.from_numpy(self._untrained._inputs(noise[:n_trials]))
         trace = Trace()
         with torch.inference_mode(), trace.over(network, [Blocks(_modules(network), "", True)]):
             network(inputs)
-        found = {"input": trace.taken[""][:1]}
+        found, several = {"input": trace.taken[""][:1]}, set()
         for (name, _), values in trace.given.items():
             if name and values:
                 found.setdefault(name, []).append(values[0])
-        return found
+                if sum(_one_kind(value, values[0], n_trials) for value in values) > 1:
+                    several.add(name)
+        return found, several
 
 
 def _modules(network: nn.Module) -> tuple[str, ...]:
@@ -288,6 +301,11 @@ def _modules(network: nn.Module) -> tuple[str, ...]:
         else:
             found.append(name)
     return tuple(found)
+
+
+def _one_kind(a: Tensor, b: Tensor, n_trials: int) -> bool:
+    """Return whether two tensors have a row a trial each, and are of one width."""
+    return a.ndim == b.ndim > 0 and len(a) == len(b) == n_trials and a.shape[-1] == b.shape[-1]
 
 
 def _same_values(a: Tensor, b: Tensor) -> bool:

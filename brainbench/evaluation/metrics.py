@@ -25,6 +25,9 @@ MEDIAN = "median_"
 BEST = "best_"
 """Before a metric's name: the score of the best layer of an encoder, tested once over all layers."""
 
+UNIQUE = "unique_r2"
+"""What a layer explains beyond the controls."""
+
 Parts = Sequence[np.ndarray]
 """Rows that are scored together, a list of row numbers each: the folds, or one list of all rows."""
 Resample = Callable[[np.ndarray, np.ndarray, Parts, np.ndarray], np.ndarray]
@@ -367,7 +370,7 @@ for _metric in (
         bootstrap=_bootstrap_share(centered=True),
         slope=_explained_variance_slope, power=2, bounds=(-np.inf, 1),
     ),
-    Metric("unique_r2", "unique R² over controls", unique_r2),
+    Metric(UNIQUE, "unique R² over controls", unique_r2),
     Metric("two_vs_two", "2 vs 2 accuracy", two_vs_two, chance=0.5, bounds=(0, 1)),
     Metric("pattern_r", "pattern correlation", pattern_r, bounds=(-1, 1)),
     Metric("pairs_r", "2 vs 2 of held-out rows, by correlation", two_vs_two, chance=0.5, bounds=(0, 1)),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.evaluation.bootstrap import row_weights
-from brainbench.evaluation.metrics import MEDIAN, METRICS, total_squares
+from brainbench.evaluation.metrics import MEDIAN, METRICS, UNIQUE, total_squares
 
 AT_ONCE = 256
 """Targets whose rows are drawn again at once: about a cache."""
@@ -215,9 +215,26 @@ def score_nested(
         measured, less, more = (np.asarray(one[:, some], dtype=np.float64) for one in (y_true, small, full))
         left = ((measured - less) ** 2 - (measured - more) ** 2) / _totals(measured, group)
         gain[some] = left.sum(axis=0) / len(np.unique(group))
-    scored = Scored(names, ["unique_r2"], len(y_true), how.confidence, {"unique_r2": gain}, {})
-    scored.roi_values["unique_r2"] = _roi_means(gain, masks)
+    scored = Scored(names, [UNIQUE], len(y_true), how.confidence, {UNIQUE: gain}, {})
+    scored.roi_values[UNIQUE] = _roi_means(gain, masks)
     return scored
+
+
+def regions_r2(
+    y_true: np.ndarray, predicted: np.ndarray, fold: np.ndarray, how: Scoring, *, rois: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Return the held-out R2 of a model in every region, ``(n_rois,)``, scored as `score_nested` scores."""
+    return np.asarray(
+        score_nested(y_true, _means(y_true, fold, how), predicted, fold, how, rois=rois).roi_values[UNIQUE]
+    )
+
+
+def _means(y_true: np.ndarray, fold: np.ndarray, how: Scoring) -> np.ndarray:
+    """Return the mean of every group of rows in each of its rows: the model whose R2 is 0."""
+    group, means = _score_groups(fold, how.over), np.empty_like(y_true)
+    for rows in _rows_of(group):
+        means[rows] = y_true[rows].mean(axis=0)
+    return means
 
 
 def best_of(y_true: np.ndarray, models: Sequence[np.ndarray], fold: np.ndarray, how: Scoring) -> np.ndarray:

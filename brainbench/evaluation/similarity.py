@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from brainbench.evaluation.exchange import make_exchange
+from brainbench.evaluation.exchange import Exchange, make_exchange
 from brainbench.evaluation.family import p_of_draws
 
 FLAT = 1e-6
@@ -20,14 +21,37 @@ class Geometry:
     Attributes
     ----------
     value, p, null_95 : float
-    n_left_out : int
+    left_out : bool ndarray (n_stimuli,)
         Stimuli that were left out of both sides, because a pattern has no variance.
+    draws : ndarray (n_permutations,)
+        What it is where stimuli are exchanged; under one seed the same exchanges for all with the same `left_out`.
     """
 
     value: float
     p: float
     null_95: float
-    n_left_out: int = 0
+    left_out: np.ndarray
+    draws: np.ndarray
+
+    @property
+    def n_left_out(self) -> int:
+        """How many stimuli were left out."""
+        return int(self.left_out.sum())
+
+    def to_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Return plain arrays to store, under names that begin with `name`."""
+        return {f"{name}/{field}": np.asarray(value) for field, value in vars(self).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], name: str) -> Geometry:
+        """Rebuild from `to_arrays`."""
+        value, p, null_95 = (float(arrays[f"{name}/{field}"]) for field in ("value", "p", "null_95"))
+        return cls(value, p, null_95, arrays[f"{name}/left_out"], arrays[f"{name}/draws"])
+
+
+def geometry_exchange(n_stimuli: int, n_permutations: int, seed: int) -> Exchange:
+    """Return the exchanges of a geometry of as many stimuli as are compared."""
+    return make_exchange(n_stimuli, kind="rows", n_exchanges=n_permutations, seed=seed)
 
 
 def without_variance(patterns: np.ndarray) -> np.ndarray:
@@ -138,7 +162,8 @@ def geometry_test(x: np.ndarray, y: np.ndarray, *, metric: str, n_permutations: 
     seed : int
     """
     if metric != "rsa":
-        return _exchanged(_debiased_center(_gram(x)), _debiased_center(_gram(y)), n_permutations, seed)
+        none = np.zeros(len(x), dtype=bool)
+        return _exchanged(_debiased_center(_gram(x)), _debiased_center(_gram(y)), n_permutations, seed, none)
     return distance_test(rdm(x), rdm(y), without_variance(x) | without_variance(y), n_permutations, seed)
 
 
@@ -161,10 +186,9 @@ def distance_test(
     from scipy.spatial.distance import squareform
     from scipy.stats import rankdata
 
-    n_left_out = int(flat.sum())
-    if len(flat) - n_left_out < 3:
-        return Geometry(float("nan"), 1.0, float("nan"), n_left_out)
     kept = ~flat
+    if kept.sum() < 3:
+        return Geometry(float("nan"), 1.0, float("nan"), flat, np.zeros(0))
 
     def centred(distances: np.ndarray) -> np.ndarray:
         pairs = squareform(squareform(distances, checks=False)[np.ix_(kept, kept)], checks=False)
@@ -172,20 +196,20 @@ def distance_test(
         square: np.ndarray = squareform(pairs - pairs.mean())
         return square
 
-    return _exchanged(centred(a), centred(b), n_permutations, seed, n_left_out)
+    return _exchanged(centred(a), centred(b), n_permutations, seed, flat)
 
 
-def _exchanged(a: np.ndarray, b: np.ndarray, n_permutations: int, seed: int, n_left_out: int = 0) -> Geometry:
+def _exchanged(a: np.ndarray, b: np.ndarray, n_permutations: int, seed: int, left_out: np.ndarray) -> Geometry:
     """Return the cosine of two centred square matrices, and what it is where rows and columns of one are exchanged."""
     size = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    if size <= 0:
-        return Geometry(0.0, 1.0, 0.0, n_left_out)
-    value = float((a * b).sum()) / size
+    value = float((a * b).sum()) / size if size > 0 else 0.0
     if not n_permutations:
-        return Geometry(value, float("nan"), float("nan"), n_left_out)
-    exchange = make_exchange(len(b), kind="rows", n_exchanges=n_permutations, seed=seed)
+        return Geometry(value, float("nan"), float("nan"), left_out, np.zeros(0))
+    exchange = geometry_exchange(len(b), n_permutations, seed)
+    if size <= 0:
+        return Geometry(0.0, 1.0, 0.0, left_out, np.zeros(len(exchange)))
     draws = np.array([(a * b[np.ix_(order, order)]).sum() / size for order in exchange.orders])
-    return Geometry(value, p_of_draws(value, draws, exchange), float(np.quantile(draws, 0.95)), n_left_out)
+    return Geometry(value, p_of_draws(value, draws, exchange), float(np.quantile(draws, 0.95)), left_out, draws)
 
 
 def _gram(x: np.ndarray) -> np.ndarray:

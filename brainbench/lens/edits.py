@@ -58,10 +58,13 @@ class Change:
     name : str
         ``skip block 3``.
     steps : tuple of Step
+    skipped : int, optional
+        The block that gives what it was given, where that is all of the change: it need not be computed.
     """
 
     name: str
     steps: tuple[Step, ...]
+    skipped: int | None = None
 
     @property
     def first(self) -> int:
@@ -103,7 +106,7 @@ def skip(block: int) -> Change:
     def give(_value: Tensor, now: Pass) -> Tensor:
         return now.memory["skip", block]
 
-    return Change(f"skip block {block}", (Step(block, "resid_pre", keep), Step(block, "resid_post", give)))
+    return Change(f"skip block {block}", (Step(block, "resid_pre", keep), Step(block, "resid_post", give)), block)
 
 
 def skip_control(block: int, seed: int) -> Change:

@@ -55,14 +55,30 @@ class Effects:
 
     Attributes
     ----------
-    clean : ndarray (n_rois,)
-    frozen, refitted : ndarray (n_edits, n_rois)
-        Scores under the edit; effects are `clean` minus these.
+    clean_folds : ndarray (n_folds, n_rois)
+        Of every fold; of all together where they are pooled.
+    frozen_folds, refitted_folds : ndarray (n_folds, n_edits, n_rois)
+        Under the edit; effects are `clean_folds` minus these.
     """
 
-    clean: np.ndarray
-    frozen: np.ndarray
-    refitted: np.ndarray
+    clean_folds: np.ndarray
+    frozen_folds: np.ndarray
+    refitted_folds: np.ndarray
+
+    @property
+    def clean(self) -> np.ndarray:
+        """Intact scores, mean over folds, ``(n_rois,)``."""
+        return np.asarray(self.clean_folds.mean(axis=0))
+
+    @property
+    def frozen(self) -> np.ndarray:
+        """Scores with the head as it was, ``(n_edits, n_rois)``."""
+        return np.asarray(self.frozen_folds.mean(axis=0))
+
+    @property
+    def refitted(self) -> np.ndarray:
+        """Scores with the head fitted again, ``(n_edits, n_rois)``."""
+        return np.asarray(self.refitted_folds.mean(axis=0))
 
     @property
     def lost_frozen(self) -> np.ndarray:
@@ -76,7 +92,7 @@ class Effects:
 
 
 def effects(X: np.ndarray, edited: Sequence[np.ndarray], design: Design) -> Effects:
-    """Return scores with and without edits, mean over the targets of every region and over folds.
+    """Return scores with and without edits, mean over the targets of every region.
 
     Frozen, a head is fitted on clean training rows and predicts edited test rows: what is chosen or scaled by training
     rows is the same for both. Refitted, training and test rows are edited.
@@ -93,10 +109,9 @@ def effects(X: np.ndarray, edited: Sequence[np.ndarray], design: Design) -> Effe
     if design.pooled:
         parts = [(np.concatenate([true for true, _ in parts]), np.concatenate([said for _, said in parts], axis=1))]
     rois = list(design.rois.values())
-    scores = [[_by_roi(y_true, y_pred, rois, design.metric) for y_pred in said] for y_true, said in parts]
-    mean = np.mean(scores, axis=0)
+    scores = np.array([[_by_roi(y_true, y_pred, rois, design.metric) for y_pred in said] for y_true, said in parts])
     n_edits = len(edited)
-    return Effects(mean[0], mean[1 : 1 + n_edits], mean[1 + n_edits :])
+    return Effects(scores[:, 0], scores[:, 1 : 1 + n_edits], scores[:, 1 + n_edits :])
 
 
 def _predictions(
@@ -134,33 +149,6 @@ def _by_roi(y_true: np.ndarray, y_pred: np.ndarray, rois: Sequence[np.ndarray], 
     return np.array([values[mask].mean() for mask in rois])
 
 
-@dataclass(frozen=True)
-class Band:
-    """Effects of controls beside an effect.
-
-    Attributes
-    ----------
-    mean, low, high : float
-        Of the controls: mean, and the 2.5th and 97.5th percentile.
-    p : float
-        (1 + controls with an effect as large or larger) / (1 + controls).
-    n : int
-    """
-
-    mean: float
-    low: float
-    high: float
-    p: float
-    n: int
-
-
-def band(effect: float, controls: np.ndarray) -> Band:
-    """Return where an effect stands among those of controls ``(n_controls,)``."""
-    low, high = np.quantile(controls, [0.025, 0.975])
-    p = (1 + int(np.sum(controls >= effect))) / (1 + len(controls))
-    return Band(float(controls.mean()), float(low), float(high), p, len(controls))
-
-
 def recovery(clean: float, corrupt: float, patched: float, error: float = 0.0) -> float:
     """Return how much of what a corruption took a patch gives back; NaN where it took less than two standard errors.
 
@@ -168,6 +156,14 @@ def recovery(clean: float, corrupt: float, patched: float, error: float = 0.0) -
     """
     lost = clean - corrupt
     return float("nan") if lost <= 2 * error or lost == 0 else (patched - corrupt) / lost
+
+
+def modality_gain(both: float, *alone: float) -> float:
+    """Return what a score gains where a network is given all of a stimulus, over the best part of it alone.
+
+    Parts are dropped at the input (`given: image` and `given: text` of `family: vision_language`), not set to 0 inside.
+    """
+    return both - max(alone)
 
 
 def dissociation(effect: np.ndarray) -> float:

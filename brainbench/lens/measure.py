@@ -104,6 +104,10 @@ def _reordered(batches: Sequence[_Batch], back: np.ndarray) -> _Batch:
     return found
 
 
+class _ChangedInPlaceError(Exception):
+    """A later module wrote into a value before it was looked at."""
+
+
 class _Looker:
     """Lets diagnostics look at blocks while a network runs."""
 
@@ -117,12 +121,19 @@ class _Looker:
         self.units = [_units(encoder, self.family, block) for block in range(self.n_blocks)] if diagnostics else []
         self.readout = readout_of(encoder.network)
         self.reasons: dict[tuple[str, str], str] = {}
+        self.copies = False
+        """Whether values are copied: a network was seen to change one in place that had not been looked at."""
 
     def over(self, stimuli: Stimuli, rows: Sequence[int]) -> Callable[[range], _Batch]:
         """Return what runs one batch of `rows`."""
 
         def forward(batch: range) -> _Batch:
-            return self._batch(self.encoder.inputs(stimuli, [rows[index] for index in batch]))
+            inputs = self.encoder.inputs(stimuli, [rows[index] for index in batch])
+            try:
+                return self._batch(inputs)
+            except _ChangedInPlaceError:
+                self.copies = True
+                return self._batch(inputs)
 
         return forward
 
@@ -130,6 +141,7 @@ class _Looker:
         import torch
 
         held: dict[int, dict[str, Tensor]] = {}
+        seen: dict[int, list[tuple[Tensor, int]]] = {}
         carries: dict[str, dict[str, Tensor]] = {one.name: {} for one in self.diagnostics}
         found: _Batch = {}
 
@@ -140,8 +152,12 @@ class _Looker:
                     f"encoder '{self.encoder.name}': '{tap.name}' gives {len(value)} rows for {inputs.n} stimuli"
                 )
             mine = held.setdefault(index, {})
-            mine[site] = tokens_of(value, tap).float().clone()  # a later module may change it in place
+            tokens = tokens_of(value, tap).float()
+            mine[site] = tokens.clone() if self.copies else tokens
+            seen.setdefault(index, []).append((value, value._version))
             if len(mine) == self.n_sites:
+                if not self.copies and any(one._version != version for one, version in seen.pop(index)):
+                    raise _ChangedInPlaceError
                 length = _length(held.pop(index))
                 keep, real, inside = counted(inputs, self.encoder.taps[index + 1], length)
                 places = _places(inputs, self.encoder.taps[index + 1], length, keep)
@@ -158,7 +174,7 @@ class _Looker:
                             found[one.name, name, index] = number.detach().cpu()
             return value.new_empty(0)
 
-        with torch.inference_mode():
+        with torch.no_grad():  # tensors of inference mode do not know when they are changed
             self.encoder.run(inputs, list(self.taps), reduce=look)
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Reduce = Callable[["Tensor", Tap], "Tensor"]
+_EXACT: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+"""Networks, and whether a run of theirs may begin with the input of a block: it is tried once (`exact_from`)."""
 
 
 def edited(
@@ -59,15 +62,17 @@ def edited(
 
     (tap,) = [one for one in encoder.taps if one.name == layer]
     firsts = sorted({change.first for change in changes} - {0})
+    if len(encoder.taps) > 2 and any(change.skipped == 0 for change in changes):
+        firsts = sorted({0, 1, *firsts})  # behind a skipped block 0 runs begin with the next
     exact: dict[int, bool] = {} if resume else dict.fromkeys(firsts, False)
 
-    def forward(batch: range) -> tuple[np.ndarray, np.ndarray]:
-        mine = [rows[index] for index in batch]
-        inputs = encoder.inputs(stimuli, mine)
-        stored = {encoder.site(block, "resid_pre"): block for block in firsts if exact.get(block, True)}
+    n, size, read_at = encoder.reads(stimuli, rows, pool)
+    order: list[int] = []
 
-        def pooled(value: Tensor, at: Tap) -> Tensor:
-            return encoder.pooled(value, at, pool, inputs)
+    def forward(places: range) -> tuple[np.ndarray, np.ndarray]:
+        read = read_at(places)
+        inputs, pooled = read.inputs, read.pooled
+        stored = {encoder.site(block, "resid_pre"): block for block in firsts if exact.get(block, True)}
 
         def reduce(value: Tensor, at: Tap) -> Tensor:
             return value.clone() if at in stored else pooled(value, at)
@@ -76,24 +81,32 @@ def edited(
             found = encoder.run(inputs, [tap, *stored], reduce=reduce)
             given = {block: found[at.name] for at, block in stored.items()}
             if given and not exact:  # what a network hands on besides its stream, it hands on from the first block on
-                tried = (exact_from(encoder, inputs, tap, found[tap.name], block, given[block], pooled)
-                         for block in {firsts[0], firsts[-1]})  # fmt: skip
-                exact.update(dict.fromkeys(firsts, all(tried)))
+                if encoder.network not in _EXACT:
+                    tried = (exact_from(encoder, inputs, tap, found[tap.name], block, given[block], pooled)
+                             for block in {min(set(firsts) - {0}), firsts[-1]})  # fmt: skip
+                    _EXACT[encoder.network] = all(tried)
+                exact.update(dict.fromkeys(firsts, _EXACT[encoder.network]))
             out = []
             for change in changes:
-                now = Pass(np.asarray(mine), _inside(encoder, inputs))
+                now = Pass(np.asarray(read.rows), _inside(encoder, inputs))
                 edits = [edit_of(encoder, step, now) for step in change.steps]
                 with contextlib.ExitStack() as stack:
-                    if exact.get(change.first, False):
+                    if exact.get(change.first, False) and change.skipped is not None:
+                        stack.enter_context(resumed(encoder, change.skipped + 1, given[change.first]))
+                        edits = []
+                    elif exact.get(change.first, False):
                         stack.enter_context(resumed(encoder, change.first, given[change.first]))
                     out.append(_read_behind_edits(encoder, inputs, tap, edits, pooled).cpu().numpy())
+        order.extend(read.rows)
         return found[tap.name].cpu().numpy(), np.stack(out)
 
     with contextlib.ExitStack() as stack:
         if any(step.site == "pattern" for change in changes for step in change.steps):
             stack.enter_context(patterns_made(encoder.network))
-        parts = list(in_batches(len(rows), encoder.batch_size(), forward))
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts], axis=1)
+        parts = list(in_batches(n, size, forward))
+    place = {row: index for index, row in enumerate(order)}  # windows of a story give more words than are asked for
+    back = [place[row] for row in rows]
+    return np.concatenate([part[0] for part in parts])[back], np.concatenate([part[1] for part in parts], 1)[:, back]
 
 
 def _read_behind_edits(
@@ -142,8 +155,10 @@ def means(
     sums: dict[tuple[int, Site], Tensor] = {}
     counts: dict[tuple[int, Site], int] = {}
 
-    def forward(batch: range) -> None:
-        inputs = encoder.inputs(stimuli, [rows[index] for index in batch])
+    n, size, read_at = encoder.reads(stimuli, rows, "mean")
+
+    def forward(places: range) -> None:
+        inputs = read_at(places).inputs
 
         def add(value: Tensor, tap: Tap) -> Tensor:
             tokens = tokens_of(value, tap).double()
@@ -156,7 +171,7 @@ def means(
         with torch.inference_mode():
             encoder.run(inputs, list(taps), reduce=add)
 
-    for _ in in_batches(len(rows), encoder.batch_size(), forward):
+    for _ in in_batches(n, size, forward):
         pass
     return {key: (total / max(counts[key], 1)).float() for key, total in sums.items()}
 
@@ -186,7 +201,7 @@ def exact_from(
 
 @contextlib.contextmanager
 def resumed(encoder: NetworkEncoder, block: int, given: Tensor) -> Iterator[None]:
-    """Let blocks before `block` compute nothing, and `block` be given what it was given before.
+    """Let blocks before `block` compute nothing, and `block` be given what it was given before (all blocks, too).
 
     The network is as it was when the context is left, however that is.
     """

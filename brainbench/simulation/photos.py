@@ -13,7 +13,6 @@ from brainbench.data.base import Stimuli
 
 SIDE = 128
 """Side of a crop in pixels."""
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 def sample_crops(n: int, seed: int) -> Stimuli:
@@ -74,56 +73,6 @@ def _shared(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     last = np.minimum(one[..., :2] + one[..., 2:], other[..., :2] + other[..., 2:])
     inside = np.maximum(last - first, 0).prod(axis=-1)
     return np.asarray(inside / (one[..., 2] ** 2 + other[..., 2] ** 2 - inside))
-
-
-def folder_images(folder: str, n: int, seed: int) -> Stimuli:
-    """Return `n` images of a folder (all of them when it holds fewer), chosen by `seed`, in sorted order.
-
-    Where images lie in several subfolders, the subfolder is their label `category`.
-
-    Raises
-    ------
-    UserError
-        If the folder holds no image, or one cannot be read.
-    """
-    root = Path(folder).expanduser()
-    if not root.is_dir():
-        raise UserError(f"dataset.images: {root} is not a folder")
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in ENDINGS)
-    if not files:
-        raise UserError(f"dataset.images: {root} holds no image ({', '.join(sorted(ENDINGS))})")
-    if len(files) > n:
-        files = [files[i] for i in np.sort(np.random.default_rng([seed, 73]).permutation(len(files))[:n])]
-
-    def load(index: int) -> np.ndarray:
-        return read_image(files[index])
-
-    places = [path.relative_to(root).parent.as_posix() for path in files]
-    return Stimuli(
-        ids=[str(path.relative_to(root)) for path in files],
-        modality="image",
-        load=load,
-        content_digests=[digest_array(load(index)) for index in range(len(files))],
-        labels={"category": np.array(places)} if len(set(places)) > 1 else {},
-        source=f"{len(files)} images of {root}",
-    )
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Read an image as ``(height, width, 3)`` uint8.
-
-    Raises
-    ------
-    UserError
-        If it cannot be read.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise UserError(f"{path}: not a readable image ({error})") from None
 
 
 def sentences(text: str | None, n: int) -> Stimuli:

@@ -216,8 +216,8 @@ def _of_tests(numbers: pd.DataFrame) -> Iterator[Line]:
         yield _of_p(f"{who}: {what}", rows)
     best = tested[tested["metric"].str.startswith(BEST) & (tested["who"] == "participants")]
     if best["roi"].nunique() > 1:
-        for (roi,), rows in _by(best, "roi"):
-            yield _of_p(f"participants: region {roi} over all layers", rows)
+        for (metric, roi), rows in _by(best, "metric", "roi"):
+            yield _of_p(f"participants: {metric}, region {roi}", rows)
 
 
 def _of_p(name: str, rows: pd.DataFrame) -> Line:

@@ -14,7 +14,7 @@ from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import Stimuli
 from brainbench.evaluation.bootstrap import row_weights
 from brainbench.recipes.kinds import Recipe
-from brainbench.recipes.lens import DIAGNOSTICS, Lens
+from brainbench.recipes.lens import DIAGNOSTICS, Inside
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.base import distinct_stimuli
@@ -46,10 +46,10 @@ class LensStudy:
     Parameters
     ----------
     opened : Opened
-    settings : Lens
+    settings : Inside
     """
 
-    def __init__(self, opened: Opened[Recipe], settings: Lens) -> None:
+    def __init__(self, opened: Opened[Recipe], settings: Inside) -> None:
         self.opened = opened
         self.settings = settings
 
@@ -150,7 +150,7 @@ class LensStudy:
         """Add what the report shows: means over stimuli, with intervals that draw stimuli again."""
         outcome.findings["lens"] = {
             "stimuli": self.n_stimuli,
-            "people": len(self.opened.subjects),
+            "people": len(self.opened.subjects) if self.opened.dataset.measured else 0,
             "diagnostics": [_described(one) for one in self.diagnostics],
             "encoders": [self._shown(look, runner) for look in self.looks],
         }

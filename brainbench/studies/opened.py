@@ -27,6 +27,9 @@ R = TypeVar("R", bound=Recipe, covariant=True)
 """A kind of recipe: what is opened of one may be read as what is opened of any."""
 AnyR = TypeVar("AnyR", bound=Recipe)
 
+FOLDS_BYTES = 128_000_000
+"""Of all layers' folds that are kept; one that is larger is made again for every participant."""
+
 
 @dataclass
 class OpenEncoder:
@@ -69,6 +72,8 @@ class Opened(Generic[R]):
     generator: Generator | None = None
     in_time: LastUsed = field(default_factory=LastUsed)
     """Features of stories at the times of volumes: participants who heard the same at the same times share them."""
+    folds: LastUsed[Any] = field(default_factory=lambda: LastUsed(FOLDS_BYTES))
+    """Folds of layers' features (`brainbench.studies.encode.designs`), which participants share who met the same."""
 
     @cached_property
     def input_files(self) -> list[Path]:

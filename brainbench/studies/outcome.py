@@ -187,6 +187,8 @@ class Outcome:
             self.target_files.append({**facts, "file": file})
             if item.subject in self.images:
                 self._write_map(folder, item, facts)
+        for entry in self.findings.get("models", []):
+            entry |= self._write_mask(folder, entry["subject"])
         for pictures in self.image_files:
             file = folder.made.claim("images", pictures.stem, ".npz")
             with atomic_open(folder / file) as handle:
@@ -194,15 +196,32 @@ class Outcome:
             self.picture_files.append({**pictures.facts, "file": file})
 
     def _write_map(self, folder: RunFolder, item: TargetMap, facts: Mapping[str, Any]) -> None:
-        masker, background, space = self.images[item.subject]
+        masker, _, space = self.images[item.subject]
         file = write_image(folder.made, item, masker, space)
-        if background is not None and item.subject not in self._backgrounds:
-            name = folder.made.claim("maps", f"{subject_label(item.subject)}_background", ".nii.gz")
+        background = self._background(folder, item.subject)
+        self.map_files.append({**facts, "file": file, "background": background, "space": space})
+
+    def _write_mask(self, folder: RunFolder, subject: str) -> dict[str, str | None]:
+        """Write which voxels have responses, where there is an image to see them on."""
+        background = self._background(folder, subject)
+        if background is None:
+            return {"mask": None, "background": None}
+        masker = self.images[subject][0]
+        n_targets = next(one["n_targets"] for one in self.subjects if one["subject"] == subject)
+        name = folder.made.claim("maps", f"{subject_label(subject)}_mask", ".nii.gz")
+        with atomic_path(folder / name) as path:
+            masker.inverse_transform(np.ones(n_targets, dtype=np.float32)).to_filename(str(path))
+        return {"mask": name, "background": background}
+
+    def _background(self, folder: RunFolder, subject: str) -> str | None:
+        """Return the file of the image that a subject's maps are drawn on, written once."""
+        background = self.images[subject][1] if subject in self.images else None
+        if background is not None and subject not in self._backgrounds:
+            name = folder.made.claim("maps", f"{subject_label(subject)}_background", ".nii.gz")
             with atomic_path(folder / name) as path:
                 background.to_filename(str(path))
-            self._backgrounds[item.subject] = name
-        background_file = self._backgrounds.get(item.subject)
-        self.map_files.append({**facts, "file": file, "background": background_file, "space": space})
+            self._backgrounds[subject] = name
+        return self._backgrounds.get(subject)
 
 
 def write_image(made: MadeFiles, item: TargetMap, masker: TargetMasker, space: str) -> str:

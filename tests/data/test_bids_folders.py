@@ -10,7 +10,9 @@ from PIL import Image
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import choose_subjects, subject_named
+from brainbench.data.check import check_dataset
 from brainbench.data.layouts.bids.betas import temporal_snr
+from brainbench.data.layouts.bids.quality import agreement_of_runs
 from tests.data.bids_folder import AFFINE, INSIDE, SHAPE, write_bids
 from tests.data.test_bids import open_bids
 from tests.data.test_bids_statements import derived, edit_events
@@ -177,12 +179,50 @@ def test_how_steady_a_run_was_and_how_far_the_head_moved_is_said(own):
     moved = np.r_[np.nan, np.full(119, 0.1)]
     moved[[5, 9]] = 0.7, 1.1
     pd.read_csv(path, sep="\t").assign(framewise_displacement=moved).to_csv(path, sep="\t", index=False, na_rep="n/a")
-    notes = open_bids(own).responses("sub-01").notes
-    first, second = (next(note for note in notes if note.startswith(f"run-{run}: ")) for run in (1, 2))
-    assert (
+    responses = open_bids(own).responses("sub-01")
+    first, second = (str(model) for model in responses.modelled.runs[:2])
+    assert first.startswith("run-1: ") and (
         f"framewise displacement {np.nanmean(moved):.2f} mm on average, 1.10 at most, above 0.5 mm in 2 of 120" in first
     )
     assert "temporal signal to noise" in second and "displacement" not in second
+    assert any(line.strip() == first for line in check_dataset(open_bids(own)))
+
+
+def test_the_model_of_a_run_is_kept_with_its_design_and_mask(own):
+    responses = open_bids(own).responses("sub-01")
+    model = responses.modelled.runs[0]
+    assert model.n_kept == model.n_volumes == 120 == len(model.design) and model.n_events == 8
+    assert model.regressors[8:14] == ["rot_x", "rot_y", "rot_z", "trans_x", "trans_y", "trans_z"]
+    assert len(model.regressors) == model.design.shape[1] and model.regressors[-1] == "constant"
+    alike = np.corrcoef(model.design[:, :8], rowvar=False)
+    assert model.shared == pytest.approx(np.abs(alike - np.eye(8)).max(), rel=1e-5)
+    volume = nibabel.load(next(derived(own).glob("*run-1_space-MNI*_desc-preproc_bold.nii.gz"))).get_fdata()
+    np.testing.assert_allclose(responses.background.get_fdata(), volume.mean(axis=-1), rtol=1e-5)
+    low, middle, high = responses.modelled.repeats
+    assert low < middle < high and middle > 0.5  # a signal is planted
+
+
+def test_agreement_is_the_correlation_with_the_mean_of_the_other_runs():
+    rng = np.random.default_rng(0)
+    stimulus = [np.array([0, 1, 2, 3, 1]), np.array([3, 2, 1, 0]), np.array([1, 2, 3, 5])]
+    betas = [rng.normal(size=(len(one), 6)) for one in stimulus]
+    betas[1][:, 4] = 2.0
+    found = agreement_of_runs(betas, stimulus)
+    for place in range(3):
+        others = [other for other in range(3) if other != place]
+        for target in range(6):
+            mine, theirs = [], []
+            for one in range(6):
+                here = betas[place][stimulus[place] == one, target]
+                there = np.concatenate([betas[other][stimulus[other] == one, target] for other in others])
+                if len(here) and len(there):
+                    mine.append(here.mean())
+                    theirs.append(there.mean())
+            if np.ptp(mine) == 0:
+                assert np.isnan(found[place][target])
+            else:
+                assert found[place][target] == pytest.approx(np.corrcoef(mine, theirs)[0, 1])
+    assert all(np.isnan(one).all() for one in agreement_of_runs(betas[:2], [np.arange(5), np.arange(5, 9)]))
 
 
 def test_temporal_signal_to_noise_is_mean_over_spread_without_the_trend():

@@ -1,5 +1,6 @@
 """The tables of docs/data/tables.md are whole: written as they stand, they open, and say what the page says."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -58,3 +59,33 @@ def test_recordings_and_events_are_an_eeg_folder(tmp_path):
     assert trials["label"].tolist() == ["left", "right", "left", "right", "right", "left", "right", "left"]
     assert trials["run"].tolist() == ["1"] * 4 + ["2"] * 4 and set(trials["session"]) == {"first"}
     np.testing.assert_allclose(trials["onset"], [2.0, 7.0, 12.0, 17.0] * 2)
+
+
+def reasons(tree):
+    """Yield the words of every reason for which a module leaves something out, without names, numbers and settings."""
+    for node in ast.walk(tree):
+        values = []
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("LeftOut", "RunUse"):
+            values = [one.value for one in node.keywords if one.arg == "why"]
+            values += node.args[1:2] if node.func.id == "LeftOut" else node.args[5:6]
+        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").startswith("why"):
+            values = [node.value]
+        elif isinstance(node, ast.For) and isinstance(node.target, ast.Tuple) and isinstance(node.iter, ast.Tuple):
+            at = [number for number, one in enumerate(node.target.elts) if getattr(one, "id", "") == "why"]
+            values = [row.elts[number] for row in node.iter.elts for number in at]
+        for value in values:
+            said = [
+                one.value for one in ast.walk(value) if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            ]
+            words = max((re.split(r" ?\(", one)[0].strip(" :;,`'") for one in said), key=len, default="")
+            if " " in words:
+                yield words
+
+
+def test_every_reason_for_which_something_is_left_out_stands_in_the_docs():
+    root = PAGE.parents[2]
+    pages = " ".join(" ".join(page.read_text().split()) for page in (root / "docs").rglob("*.md"))
+    modules = [path for part in ("data", "recordings") for path in (root / "brainbench" / part).rglob("*.py")]
+    found = {(words, path.name) for path in modules for words in reasons(ast.parse(path.read_text()))}
+    assert len(found) > 30
+    assert [one for one in sorted(found) if one[0] not in pages] == []

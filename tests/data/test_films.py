@@ -94,13 +94,13 @@ def test_pickles_that_are_programs_are_not_run(tmp_path):
     path.parent.mkdir()
     for protocol in (0, 2, 4):
         path.write_bytes(pickle.dumps({"data": Evil(), "labels": np.ones((1, 4))}, protocol=protocol))
-        with pytest.raises(UserError, match=r"s01.dat: the pickle wants to import posix.system, .* nothing was read"):
+        with pytest.raises(UserError, match=r"s01.dat: asks for posix.system, which opening it would run"):
             opened("deap", tmp_path).trials("s01")
     path.write_bytes(b"\x80\x02}q\x00.")
     with pytest.raises(UserError, match="`data` and `labels` are missing"):
         opened("deap", tmp_path).trials("s01")
     path.write_bytes(b"no pickle")
-    with pytest.raises(UserError, match="not a readable pickle"):
+    with pytest.raises(UserError, match="damaged, or no pickle of"):
         opened("deap", tmp_path).trials("s01")
     # An author's dictionary is read without its code; values are what they were.
     values = {"a": np.arange(3), "b": np.float64(2.5), "c": [b"x", "y", None, True], "d": np.array(["u", "v"])}
@@ -110,7 +110,7 @@ def test_pickles_that_are_programs_are_not_run(tmp_path):
     path.write_bytes(pickle.dumps(Attributes(values)))
     with pytest.raises(UserError, match=r"brainbench.core.pickles.Attributes"):
         read_pickle(path)
-    assert repr(dict(read_pickle(path, dictionaries=["brainbench.core.pickles.Attributes"]))) == repr(values)
+    assert repr(read_pickle(path, dictionaries=["brainbench.core.pickles.Attributes"])) == repr(values)
 
 
 def test_what_is_not_the_official_layout_is_refused(tmp_path, made):

@@ -1,13 +1,16 @@
 """A sample of all architectures that turns with the day; `benchmarks/architectures.py` judges every one."""
 
 import datetime
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.architectures import text_kinds, timm_families, verdicts
-from benchmarks.architectures_page import read, write
+from benchmarks.architectures_page import LIBRARIES, read, write
 
+PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
 SEED = datetime.date.today().toordinal()
 HEAVY = {
     "beit", "deepseek_vit", "gemma4_vit", "hieradet_sam2", "mobilenetv5", "naflexvit", "nasnet", "pnasnet", "qwen3_vit",
@@ -28,6 +31,13 @@ def test_todays_architectures_are_read_rightly_or_refused_by_name(family):
     assert len(found) == len(chosen)
     wrong = [one for one in found if one[1] == "WRONG"]
     assert not wrong, f"seed {SEED}: {wrong}"
+    written = {row[0]: row[1] for row in read(PAGE) if row[3] == version(LIBRARIES[family])}
+    assert {one[0]: one[1] for one in found if one[0] in written}.items() <= written.items(), f"seed {SEED}"
+
+
+def test_no_architecture_of_the_page_is_wrong():
+    rows = read(PAGE)
+    assert len(rows) > 450 and {row[1] for row in rows} == {"read", "refused", "not built"}
 
 
 def test_a_page_keeps_the_rows_of_earlier_runs(tmp_path):

@@ -196,3 +196,16 @@ def test_the_differentiable_path_gives_the_same_features_and_their_gradient(sett
 def test_a_network_with_convolutions_over_volumes_opens():
     encoder = make("image", model="lambda_resnet26t", weights="random", image_size=64)
     assert any(tensor.dim() == 5 for tensor in encoder.network.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "said"),
+    [
+        ("test_vit", 33, "does not run on two stimuli of its own kind .*33.* divisible by patch size"),
+        ("nest_tiny", 33, "image_size: 33: 'nest_tiny' cannot be built for it .*must divide `img_size` evenly"),
+    ],
+)
+def test_a_size_that_a_network_does_not_take_is_refused(model, size, said):
+    with pytest.raises(UserError, match=said) as caught:
+        make("image", model=model, weights="random", image_size=size)
+    assert "patches divide it" in str(caught.value.hint)

@@ -10,7 +10,18 @@ from transformers import AutoConfig, AutoModel
 from brainbench.core.errors import UserError
 from brainbench.encoders import selfcheck
 from brainbench.encoders.selfcheck import remembered_in
-from tests.encoders.tiny import SENTENCES, features, images, make, stimuli_of, write_bert
+from tests.encoders.tiny import (
+    SENTENCES,
+    features,
+    images,
+    make,
+    stimuli_of,
+    write_audio,
+    write_bert,
+    write_video,
+    write_vision,
+)
+from tests.encoders.vision_language import write_vision_language
 
 TEXTS = stimuli_of(SENTENCES, "text")
 SIZES = {
@@ -125,7 +136,7 @@ def test_the_tower_that_reads_texts_is_named(bert, tmp_path):
 
 
 def test_a_first_token_that_sees_nothing_is_no_class_token(bert, gpt2, folder):
-    assert make("text", model=str(bert)).pools == ("mean", "cls")
+    assert make("text", model=str(bert)).pools == ("cls", "mean")
     for where in (str(gpt2), folder("gemma")):  # the second is given [CLS], as Llama is given <s>
         encoder = make("text", model=where)
         assert encoder.pools == ("mean",)
@@ -193,13 +204,13 @@ def test_half_precision_is_widened_before_anything_is_computed(kind, folder):
     assert {p.dtype for p in make("text", model=where, weights="random").network.parameters()} == {torch.float32}
 
 
-def without(bert, where, *parts, also=()):
-    """Copy BERT's folder without some of its tensors, and with some that it has no place for."""
+def without(network, where, *parts, also=()):
+    """Copy a network's folder without some of its tensors, and with some that it has no place for."""
     import shutil
 
     from safetensors.torch import load_file, save_file
 
-    shutil.copytree(bert, where)
+    shutil.copytree(network, where)
     state = load_file(where / "model.safetensors")
     state = {name: tensor for name, tensor in state.items() if not any(part in name for part in parts)}
     state |= {name: torch.zeros(2) for name in also}
@@ -227,6 +238,46 @@ def test_weights_that_do_not_fill_the_layers_are_refused_unless_asked_for(bert, 
     assert "16 missing and random" in encoder.note
     again = make("text", model=where, partial_weights=True)
     assert encoder.digest() == again.digest() != make("text", model=where, partial_weights=True, seed=1).digest()
+
+
+PUBLISHED = {
+    "image": (write_vision, "clip"), "audio": (write_audio, "wav2vec2"), "video": (write_video, "videomae"),
+    "vision_language": (write_vision_language, "vilt"),
+}  # fmt: skip
+"""Family -> what writes a network of it, and its kind; those of texts are above."""
+
+
+@pytest.mark.parametrize("family", PUBLISHED)
+def test_networks_of_every_family_are_opened_alike(family, tmp_path):
+    """Tensors are counted and asked for, half precision becomes float32, whatever the network is given."""
+    write, kind = PUBLISHED[family]
+    (tmp_path / "whole").mkdir()
+    write(kind, tmp_path / "whole")
+    encoder = make(family, model=str(tmp_path / "whole"))
+    assert "tensors found" in encoder.note and "missing" not in encoder.note
+    holes = without(tmp_path / "whole", tmp_path / "holes", "layers.1.", "layer.1.")
+    with pytest.raises(UserError, match=r"the weights fill \d+ of the network's \d+ tensors, and its layers need"):
+        make(family, model=holes)
+    partial = make(family, model=holes, partial_weights=True)
+    assert "missing and random" in partial.note
+    assert partial.digest() != make(family, model=holes, partial_weights=True, seed=1).digest()
+    half(tmp_path / "whole")
+    assert {value.dtype for value in make(family, model=str(tmp_path / "whole")).network.parameters()} == {
+        torch.float32
+    }
+
+
+def half(folder):
+    """Save the tensors of a folder in half precision."""
+    from safetensors.torch import load_file, save_file
+
+    state = {name: value.to(torch.bfloat16) for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_weights_of_timm_are_whole():
+    with pytest.raises(UserError, match="partial_weights: networks of transformers alone may lack weights"):
+        make("image", model="vit_tiny_patch16_224", weights="random", partial_weights=True)
 
 
 # Memory -------------------------------------------------------------------------------------------------------------

@@ -211,3 +211,10 @@ def test_modules_that_fold_trials_are_no_layers_and_are_named(root, model):
     assert {len(values) for values in found.values()} == {len(stimuli)}
     assert ("or fold trials: cross_attn" in made.note) == (model == "LUNA")
     assert "cross_attn" not in found and len(found) == (3 if model == "BIOT" else 14)
+
+
+def test_branches_are_no_layer_and_are_named(root):
+    """MEDFormer cuts a trial into patches of several lengths: the first of them alone would be a part of a layer."""
+    made = encoder(root, decoder={"decoder": "braindecode", "model": "MEDFormer"}, weights="random")
+    assert "not read, since they give several streams: enc_embedding" in made.note
+    assert [tap.name for tap in made.taps] == ["input", "encoder", "activation_layer", "final_layer"]

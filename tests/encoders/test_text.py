@@ -205,5 +205,5 @@ def test_files_of_a_local_model(bert):
 def test_images_are_refused(bert):
     with pytest.raises(UserError, match="reads text or word stimuli, the data set has image stimuli"):
         features(make("text", model=str(bert)), stimuli_of([np.zeros((4, 4, 3), np.uint8)], "image"))
-    with pytest.raises(UserError, match="cannot pool by 'flatten'; allowed: mean, cls"):
+    with pytest.raises(UserError, match="cannot pool by 'flatten'; allowed: cls, mean"):
         features(make("text", model=str(bert)), TEXTS, pool="flatten")

@@ -4,7 +4,7 @@ from scipy import stats
 from sklearn.metrics import r2_score
 
 from brainbench.evaluation import metrics, scoring
-from brainbench.evaluation.scoring import Scored, Scoring, best_of, score_nested, score_predictions
+from brainbench.evaluation.scoring import Scored, Scoring, best_of, regions_r2, score_nested, score_predictions
 
 ROIS = {"a": np.array([1, 1, 0, 0, 0], bool), "b": np.array([0, 0, 1, 1, 1], bool), "all": np.ones(5, bool)}
 
@@ -155,6 +155,16 @@ def test_nested_score_is_the_difference_of_the_models_r2():
     np.testing.assert_allclose(scored.roi_values["unique_r2"], roi_mean(difference), rtol=1e-10)
     pooled = score_nested(y, small, full, fold, how(over="pooled"), rois=ROIS)
     np.testing.assert_allclose(pooled.targets["unique_r2"], metrics.r2(y, full) - metrics.r2(y, small), rtol=1e-10)
+
+
+@pytest.mark.parametrize("over", ["folds", "pooled"])
+def test_r2_of_regions_is_that_of_scores(over):
+    y, small, full, fold = nested(useful=0.5)
+    for predicted in (small, full):
+        scored = score_predictions(y, predicted, fold, how(over=over, metrics=("r2",)), rois=ROIS, run=fold,
+                                   stimulus=np.arange(len(y)))  # fmt: skip
+        found = regions_r2(y, predicted, fold, how(over=over), rois=ROIS)
+        np.testing.assert_allclose(found, scored.roi_values["r2"], rtol=1e-10)
 
 
 def test_every_target_is_held_against_the_best_smaller_model():

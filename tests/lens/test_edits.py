@@ -12,6 +12,8 @@ from brainbench.lens import edits as e
 from brainbench.lens.modules import ModuleEncoder
 from brainbench.lens.running import edited, exact_from, means, resumed
 from tests.encoders.test_sites import KINDS, POST_NORM, opened
+from tests.encoders.test_stories import STORY
+from tests.encoders.tiny import features, make, stimuli_of, write_gpt2
 
 BLOCK = 1
 
@@ -359,3 +361,23 @@ def test_a_match_survives_without_the_head_that_prepares_it_where_its_pattern_is
 
 def _now(n):
     return e.Pass(np.arange(n), lambda length: torch.ones(n, length, dtype=torch.bool))
+
+
+def test_a_story_in_long_windows_is_edited_as_it_is_read(tmp_path):
+    """`context: stream`: the clean run gives the features of the encoder, an edit those of each window by itself."""
+    encoder = make("text", model=str(write_gpt2(tmp_path)), context="stream", window=16)
+    story = stimuli_of([f"{word}" for word in STORY], "word")
+    before, name = (tap.name for tap in encoder.taps[-2:])
+    rows, read = range(len(STORY)), features(encoder, story)
+    mean = means(encoder, story, rows, [(1, "z")])[1, "z"]
+    last = len(encoder.taps) - 2
+    changes = [e.skip(0), e.skip(last), e.ablate_heads(1, [0], mean)]
+    clean, changed = edited(encoder, story, rows, changes, name, "mean")
+    np.testing.assert_array_equal(clean, read[name])
+    whole = edited(encoder, story, rows, changes, name, "mean", resume=False)[1]
+    np.testing.assert_array_equal(changed, whole)
+    assert all(np.abs(one - clean).max() > 1e-3 for one in changed)
+    # Without the last block the last layer is the one before it; some words alone come in the order asked for.
+    np.testing.assert_allclose(changed[1], read[before], atol=1e-6)
+    some = [9, 2, 30]
+    np.testing.assert_array_equal(edited(encoder, story, some, changes, name, "mean")[1], changed[:, some])

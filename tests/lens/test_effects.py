@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.lens_calibration import simulated
 from brainbench.lens import edits as e
-from brainbench.lens.effects import Design, band, centre_of_mass, dissociation, effects, recovery, shared_heads
+from brainbench.lens.beyond import band, p_controls, p_noise, share_beyond
+from brainbench.lens.effects import Design, centre_of_mass, dissociation, effects, recovery, shared_heads
 from brainbench.lens.modules import ModuleEncoder
 from brainbench.lens.running import edited
 from brainbench.ridge.encoding import FoldSettings, fit_fold
@@ -101,10 +103,58 @@ def test_a_planted_head_stands_out_of_its_controls():
     without = [X * (np.arange(24) != head) for head in range(24)]
     found = effects(X, without, design(Y))
     lost = found.lost_frozen[:, 0]
-    others = np.delete(lost, 5)
-    about = band(lost[5], others)
-    assert lost[5] > 0.8 and abs(about.mean) < 0.02 and about.high < 0.05 and about.p == 1 / 24 and about.n == 23
-    assert band(others[0], np.delete(others, 0)).p > 0.05
+
+    def beside(head):
+        scores = found.frozen_folds[:, :, 0].T
+        return band(found.clean_folds[:, 0][None], scores[head][None], np.delete(scores, head, 0)[:, None], 1 / 3)
+
+    about = beside(5)
+    assert lost[5] > 0.8 and abs(about.mean) < 0.02 and about.high < 0.05 and about.p < 0.001 and about.n == 23
+    assert about.p == max(about.p_controls, about.p_noise, about.p_intact)
+    assert min(beside(head).p for head in range(24) if head != 5) > 0.05
+
+
+def test_few_controls_are_counted_and_no_p_is_below_what_their_number_allows():
+    others = np.array([0.1, 0.2, 0.3, 0.2, 0.1])
+    assert p_controls(9.0, others) == 1 / 6 and p_controls(0.2, others) == 4 / 6
+    many = np.resize(others, 20)
+    assert p_controls(9.0, many) < 1e-5 and p_controls(9.0, many, law=False) == 1 / 21
+
+
+def test_p_among_controls_is_that_of_one_more_of_their_kind():
+    """A twenty-first control is called beyond the twenty others in 5 of 100 cases, whatever their mean and spread."""
+    draws = np.random.default_rng(0).normal(0.03, 0.004, (4000, 21))
+    p = np.array([p_controls(row[0], row[1:]) for row in draws])
+    for level in (0.05, 0.01):
+        assert np.mean(p < level) == pytest.approx(level, abs=3 * np.sqrt(level * (1 - level) / len(p)))
+    assert share_beyond(draws) == pytest.approx(0.05, abs=0.01)
+    skewed = np.random.default_rng(1).standard_exponential((400, 21)) ** 3
+    assert share_beyond(skewed) != pytest.approx(0.05, abs=0.005) and np.isnan(share_beyond(draws[:, :19]))
+    by_hand = [p_controls(row[k], np.delete(row, k)) < 0.05 for row in draws[:20] for k in range(21)]
+    assert share_beyond(draws[:20]) == np.mean(by_hand)
+
+
+def test_p_of_noise_is_a_test_over_participants_or_over_folds():
+    from scipy.stats import ttest_1samp
+
+    rng = np.random.default_rng(2)
+    people = rng.normal(0.2, 1, (8, 4))
+    expected = ttest_1samp(people.mean(1), 0, alternative="greater").pvalue
+    assert p_noise(people, 0.25) == pytest.approx(expected)
+    # Folds share what they are trained on: Nadeau and Bengio's variance, (1 / k + n_test / n_train) s^2.
+    one = rng.normal(0.2, 1, (1, 5))
+    plain, paid = (p_noise(one, shares) for shares in (0.0, 0.25))
+    assert plain == pytest.approx(ttest_1samp(one[0], 0, alternative="greater").pvalue)
+    assert (paid > plain) == (one.mean() > 0) and np.isnan(p_noise(one[:, :1], 0.25))
+
+
+def test_noise_and_a_region_that_an_edit_does_not_touch_are_seldom_called_beyond():
+    """p among controls alone calls a third of noise an effect: edits lie where features vary, controls do not."""
+    rng = np.random.default_rng(0)
+    found = [simulated(rng, people=1, folds=5) for _ in range(80)]
+    noise, untouched, hit = (np.array([[one[k].p, one[k].p_controls] for one in found]) < 0.05 for k in range(3))
+    assert noise[:, 1].mean() > 0.2
+    assert noise[:, 0].mean() <= 0.05 and untouched[:, 0].mean() <= 0.05 and hit[:, 0].mean() > 0.8
 
 
 def test_recovery_of_the_parts_of_a_linear_stream_is_their_weight():

@@ -1,6 +1,7 @@
 """The table of published systems in docs/lens.md: every entry is there, runs, says something, and has its test."""
 
 import re
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -13,9 +14,15 @@ from brainbench.recipes.lens import DIAGNOSTICS
 from tests.scratch import ROOT
 
 TABLE = (ROOT / "docs" / "lens.md").read_text().split("## Published systems, and where they stand here")[1]
-ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TABLE.splitlines() if line.startswith("| ")][
-    1:
-]
+PARTS = TABLE.split("What is no entry of a recipe is a function")
+
+
+def rows_of(text):
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines][1:]
+
+
+ROWS, FUNCTIONS = map(rows_of, PARTS)
 SENSORS = {"distance_cm", "lag_ms"}
 """Columns of tokens that are sensors, which no network of the table's has."""
 
@@ -53,3 +60,12 @@ def test_no_entry_and_no_column_is_without_a_row():
     assert named | SENSORS == {
         column.name for one in map(DIAGNOSTICS.__getitem__, DIAGNOSTICS) for column in one.columns
     }
+
+
+@pytest.mark.parametrize("row", FUNCTIONS, ids=lambda row: row[1])
+def test_every_function_of_the_table_is_there_with_its_test(row):
+    _, function, test = row
+    module, _, name = function.strip("`").rpartition(".")
+    assert callable(getattr(import_module(module), name))
+    path, called = test.split("::")
+    assert re.search(rf"^def {called}\(", (ROOT / path).read_text(), re.MULTILINE), test

@@ -5,12 +5,17 @@ import pandas as pd
 import pytest
 import torch
 import transformers
+import yaml
 from PIL import Image
 
 import brainbench as bb
 from brainbench.cli import main
 from brainbench.core.errors import UserError
+from brainbench.data.base import Context
+from brainbench.data.check import check_dataset
 from brainbench.lens.table import over_stimuli
+from brainbench.recipes.datasets import DATASETS, dataset_settings
+from brainbench.recipes.reader import RecipeError, parse_recipe
 from tests.encoders.tiny import SENTENCES, images, make, photographs, write_gpt2
 
 
@@ -25,6 +30,18 @@ def test_a_network_of_torch_gives_what_its_encoder_gives():
     assert "is not known" in bare.attrs["reasons"]["distance"]
     labelled = bb.lens(encoder, images(12), diagnostics=["content"], labels=["a", "b"] * 6)
     assert labelled["concept"].between(0, 1).all() and list(labelled)[:3] == ["block", "layer", "depth"]
+
+
+def test_a_network_that_writes_into_its_values_is_read_as_it_computed_them():
+    """Values are looked at when the block is done; where one was changed in place by then, all of them are copied."""
+    encoder, pictures, held = make("image", model="test_vit", weights="random", image_size=64), images(4), []
+    ours = bb.lens(encoder, pictures, diagnostics=["stream"])
+    block = encoder.network.blocks[1]
+    block.attn.proj.register_forward_hook(lambda _module, _args, out: held.append(out))
+    written = block.mlp.fc1.register_forward_pre_hook(lambda _module, _args: held.pop().mul_(3.0).size() and None)
+    pd.testing.assert_frame_equal(bb.lens(encoder, pictures, diagnostics=["stream"]), ours)
+    written.remove()
+    assert len(bb.lens(encoder, pictures, diagnostics=["stream"])) == 6 and held
 
 
 def test_a_language_network_of_torch_is_read_by_its_mask(tmp_path):
@@ -54,11 +71,49 @@ def test_the_command_prints_and_writes_the_table(tmp_path, capsys):
         Image.fromarray(picture).save(folder / f"{index}.png")
     with pytest.raises(SystemExit) as ended:
         main(["lens", "test_vit", "--stimuli", str(tmp_path / "photos"), "--diagnostics", "stream,content",
-              "--out", str(tmp_path / "table.csv")])  # fmt: skip
+              "--out", str(tmp_path / "run")])  # fmt: skip
     said = capsys.readouterr().out
     assert ended.value.code in (0, None) and "untrained" in said and "r_layer" in said and "concept" in said
-    table = pd.read_csv(tmp_path / "table.csv")
+    # It is the recipe of `kind: lens`: its run folder has all numbers, and a page.
+    done = bb.open_run(tmp_path / "run")
+    recipe = yaml.safe_load((done.path / "recipe.yaml").read_text())
+    assert (recipe["kind"], recipe["dataset"]["name"], recipe["lens"]["labels"]) == ("lens", "stimuli", "category")
+    table = done.scores.pivot(index="layer", columns="metric", values="value")
     assert len(table) == 6 and table["r_layer"].gt(0).all() and "nmi" not in table
+    encoder = make("image", model="test_vit", weights="random")
+    values = [np.asarray(Image.open(one)) for one in sorted((tmp_path / "photos").rglob("*.png"))]
+    ours = bb.lens(encoder, values, diagnostics=["stream", "content"], labels=["a"] * 5 + ["b"] * 5)
+    for column in ("r_layer", "cos_mlp", "lens_kl", "concept"):
+        np.testing.assert_allclose(table[column], ours[column], rtol=1e-4, err_msg=column)
+    page = done.report.read_text()
+    assert "What do the blocks of test_vit do with 10 stimuli?" in page and "over 10 stimuli; bands" in page
+    assert "participant" not in page[page.index('id="inside-the-networks"') :][:3000] and "leading score" not in page
+
+
+def test_nobody_was_shown_stimuli_and_edits_need_a_brain(tmp_path):
+    (tmp_path / "texts.txt").write_text("a cat sat\n\nthe dog ran\n")
+    dataset = DATASETS.builder("stimuli").open(
+        dataset_settings({"name": "stimuli", "texts": "texts.txt"}), tmp_path, Context()
+    )
+    assert check_dataset(dataset) == ["nobody: 2 text stimuli, shown to nobody"]
+    assert [dataset.stimuli("nobody").load(row) for row in range(2)] == ["a cat sat", "the dog ran"]
+    with pytest.raises(UserError, match="nobody was measured"):
+        dataset.responses("nobody")
+    recipe = "kind: {kind}\ndataset: {{name: stimuli, root: x}}\nencoders: [{{name: a, family: {family}}}]\n"
+    with pytest.raises(RecipeError, match="holds stimuli that nobody was shown, and no responses: `kind: lens`"):
+        parse_recipe(recipe.format(kind="encode", family="image"), "recipe.yaml")
+    with pytest.raises(RecipeError, match="'a': none of them is a network"):
+        parse_recipe(recipe.format(kind="lens", family="pixels"), "recipe.yaml")
+    with pytest.raises(RecipeError, match="edits"):
+        parse_recipe(recipe.format(kind="lens", family="image") + "lens: {edits: [skip]}\n", "recipe.yaml")
+    for place, message in (("none", "is no file"), ("empty.txt", "holds no text")):
+        (tmp_path / "empty.txt").write_text("\n")
+        with pytest.raises(UserError, match=message):
+            DATASETS.builder("stimuli").open(dataset_settings({"name": "stimuli", "texts": place}), tmp_path, Context())
+
+
+def test_a_wrong_name_or_place_is_refused_before_any_work(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
     for wrong, message in (("strem", "did you mean 'stream'"),):
         with pytest.raises(SystemExit) as ended:
             main(["lens", "test_vit", "--stimuli", str(tmp_path / "photos"), "--diagnostics", wrong])

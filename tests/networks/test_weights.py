@@ -146,7 +146,7 @@ def no_network(tmp_path, monkeypatch):
     ("family", "settings", "what"),
     [
         ("image", {"model": "resnet18.a1_in1k"}, "weights of timm model 'resnet18.a1_in1k'"),
-        ("text", {"model": "nobody/no-such-model"}, "text model 'nobody/no-such-model'"),
+        ("text", {"model": "nobody/no-such-model"}, "model 'nobody/no-such-model'"),
     ],
 )
 def test_without_network_a_hub_model_is_refused_at_once(no_network, family, settings, what):

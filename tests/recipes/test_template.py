@@ -12,19 +12,30 @@ from brainbench.recipes.reader import RecipeError, parse_recipe
 from brainbench.recipes.template import templates, write_template
 
 RECORDINGS = {"deap", "dreamer", "eeg-folder", "moabb", "physionet-mi", "seed", "seed-iv"}
-PICTURES = {"algonauts2023", "bids", "bold5000", "folder", "nsd", "simulated"}
+PICTURES = {"algonauts2023", "bids", "bold5000", "folder", "nsd", "simulated", "things-eeg2", "things-fmri"}
 STORIES = {"alice", "friends", "lebel2023", "little-prince", "narratives"}
+
+
+def _looked_at(model):
+    """Whether what is shown is read by a network that a template can name."""
+    shown = DATASETS.settings({"name": model.model_fields["name"].default, **model.example}).modality_shown
+    return shown in ("image", "text", "word") and not issubclass(model, RecordingSettings)
+
+
 SUITED = {
     "encode": set(DATASETS) - {"rdm"},
-    "decode": set(DATASETS) - {"algonauts2023", "nsd", "pereira2018", "rdm"} - STORIES,
+    "decode": set(DATASETS) - {"algonauts2023", "bold-moments", "nsd", "pereira2018", "rdm"} - STORIES,
     "decode-pipelines": RECORDINGS,
     "pretrain": RECORDINGS,
     "reconstruct": PICTURES | {"miyawaki2008"},
     "explore": PICTURES,
     "rsa": {"rdm"},
+    "lens": {name for name, model in DATASETS.items() if _looked_at(model)},
 }
-"""RDMs are distances; stories are heard on and on; NSD, Algonauts and Pereira have no classes; only recordings have
-trials, only pictures can be drawn."""
+"""RDMs are distances; stories are heard on and on; NSD, Algonauts, clips and Pereira have no classes; only
+recordings have trials, only pictures can be drawn."""
+for kind in ("encode", "decode"):  # nobody was shown stimuli alone
+    SUITED[kind] = SUITED[kind] - {"stimuli"}
 
 
 def test_every_kind_is_walked():

@@ -12,6 +12,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from brainbench.heads import RidgeCV
 from brainbench.heads.check import check_head
+from brainbench.ridge.ridge import fit_together
 from brainbench.ridge.solver.filters import filter_basis
 from tests.ridge.direct import cv_scores, predictions, regret
 
@@ -342,3 +343,19 @@ def test_features_that_never_change_predict_the_mean(scoring):
     Y = rng.normal(size=(30, 4))
     head = RidgeCV(scoring=scoring).fit(np.full((30, 5), 2.0), Y)
     np.testing.assert_allclose(head.predict(np.full((3, 5), 2.0)), np.tile(Y.mean(axis=0), (3, 1)), atol=1e-6)
+
+
+def test_what_is_known_of_the_features_serves_other_responses():
+    """Solvers of an earlier call give the same as a call of their own, to the bit; there is one a number of targets."""
+    rng = np.random.default_rng(3)
+    for n_features in (8, 80):
+        X, new, groups = rng.normal(size=(60, n_features)), rng.normal(size=(7, n_features)), np.arange(60) // 3
+        known: dict = {}
+        for n_targets in (5, 5, 300, 5):
+            Y = rng.normal(size=(60, n_targets))
+            heads = [RidgeCV(alphas=np.logspace(-2, 4, 9), cv=4, store_coef=False) for _ in range(2)]
+            shared = fit_together(heads[:1], [X], Y, [new], groups, [known])[0]
+            np.testing.assert_array_equal(shared, heads[1].fit_then_predict(X, Y, new, groups=groups))
+            np.testing.assert_array_equal(heads[0].cv_scores_, heads[1].cv_scores_)
+            np.testing.assert_array_equal(heads[0].best_alphas_, heads[1].best_alphas_)
+        assert sorted(known) == [5, 300]

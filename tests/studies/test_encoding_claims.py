@@ -55,6 +55,32 @@ def test_there_is_one_sentence_a_region_all_targets_come_last_and_the_answer_cou
     assert encoding_answer(recipe, alone)[0] == "A layer of model is above chance in all targets together."
 
 
+@pytest.mark.parametrize(
+    ("over_layers", "layers", "said"),
+    [
+        (
+            {"q": 0.2},
+            [0.01, 0.3],
+            "no model layer explains variance beyond the controls (best one: unique R2 0.040, q 0.2",
+        ),
+        ({"q": 0.01}, [0.06, 0.3], "a model layer explains variance that the controls do not, by the test over all"),
+        ({"q": 0.01}, [0.02, 0.3], "1 of 2 model layers explain variance that the controls do not (best one"),
+        ({"q": 0.01, "value": -0.01}, [0.06, 0.3], "no model layer explains variance beyond the controls"),
+    ],
+)
+def test_what_a_region_has_beyond_the_controls_is_one_test_over_layers(over_layers, layers, said):
+    recipe = SimpleNamespace(metrics=["pearson_r"], schemes=[SimpleNamespace(label="stimulus")])
+    common = {"fold": "all", "subject": "one", "scheme": "stimulus"}
+    rows = [{**row("model", 0.5), **common}]
+    for value, q, layer in zip((0.04, 0.02), layers, ("one", "two"), strict=True):
+        rows.append({**row("model", value, metric="unique_r2", q=q), **common, "layer": layer})
+    rows.append({**row("model", 0.04, metric="best_unique_r2"), **common, "layer": "", **over_layers})
+    claim = encoding_claims(recipe, SimpleNamespace(rows=rows))[0]
+    assert said in claim and "over its layers" in claim
+    beyond = encoding_answer(recipe, SimpleNamespace(rows=rows))[1]
+    assert beyond.startswith("No layer" if "no model" in said else "A layer")
+
+
 SILENT = """\
 kind: encode
 dataset:

@@ -71,6 +71,12 @@ def test_derivatives_of_fmriprep(tmp_path):
     page = done.report.read_text()
     assert "8 betas of 8 events in 120 volumes" in page and "stim_file&#39;: not modelled" in page
     assert list((done.path / "maps").glob("*.nii.gz"))
+    assert "How responses were estimated" in page and "split-half reliability of a single showing" in page
+    assert {path.name for path in done.path.glob("figures/*.svg")} >= {"design_sub-01.svg", "mask_sub-01.svg"}
+    (models,) = done.facts["findings"]["models"]
+    assert np.array(models["design"]["values"]).shape == (120, len(models["design"]["regressors"]))
+    mask, mean = (nibabel.load(done.path / models[name]) for name in ("mask", "background"))
+    assert mask.shape == mean.shape and int(np.asarray(mask.dataobj).sum()) == done.facts["subjects"][0]["n_targets"]
 
 
 @pytest.mark.parametrize(

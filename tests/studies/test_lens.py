@@ -12,6 +12,7 @@ from brainbench.lens.diagnostics.attention import NO_SENSORS
 from brainbench.lens.diagnostics.content import NO_LABELS
 from brainbench.lens.diagnostics.units import FEW_TOKENS, SMOOTH
 from brainbench.recipes.reader import parse_recipe
+from brainbench.report.sections.edits import sentence
 from brainbench.studies.encode.edits import NO_STREAM
 from brainbench.studies.inside import LensStudy
 
@@ -148,7 +149,9 @@ def test_edits_are_units_and_stand_beside_their_controls(run):
     for row in skip["rows"]:
         assert row["n"] == 3 and row["low"] <= row["mean"] <= row["high"] and 0.25 <= row["p"] <= row["q"] <= 1
         assert row["intact"] == pytest.approx(last["value"].iloc[0], abs=1e-4)
-    assert all(row["n"] == 1 for row in heads["rows"])
+    # Of a head the controls are all others of the network; nothing is called beyond with so few.
+    assert all(row["n"] == 11 for row in heads["rows"])
+    assert not any(row["beyond"] for row in skip["rows"] + heads["rows"]) and skip["controls_beyond"]["frozen"] is None
     # Without the last block, and fitted again, the last layer scores as the one before it.
     again = next(row for row in skip["rows"] if (row["block"], row["way"]) == (5, "refitted"))
     before = run.scores.query("encoder == 'vit' and layer == 'blocks.4' and fold == 'all' and metric == 'pearson_r'")
@@ -156,8 +159,17 @@ def test_edits_are_units_and_stand_beside_their_controls(run):
     page = done.report.read_text()
     section = page[page.index('<h2 id="when-the-networks-are-changed"') :]
     section = section[: section.index("</section>")]
-    assert "stripes: of" in section and "most is lost with block" in section and "with the head fitted again" in section
-    assert "beyond 3 controls, " in section
+    # Random weights explain nothing here: where nothing is, nothing is said to be lost.
+    assert "stripes: best at blocks.5 (depth 1.00, " in section and ", so that nothing can be lost." in section
+    spoken = sentence([row | {"p_intact": 0.001} for row in skip["rows"]], "stripes", "skip", "best at x")
+    assert "at the last layer most is lost with block" in spoken and "with the head fitted again" in spoken
+    assert "(3 controls, " in spoken and ": too few to call it beyond them, which takes 20)" in spoken
+    told = {"n": 20, "beyond": True, "q": 0.01, "fewest": 20, "p_intact": 0.001, "lost": 0.2}
+    clear = [row | told | ({"lost": 0.05, "beyond": False, "p_controls": 1.4} if row["way"] == "refitted" else {})
+             for row in skip["rows"]]  # fmt: skip
+    spoken = sentence(clear, "stripes", "skip")
+    assert "0.200 (beyond 20 controls, " in spoken and "of what was lost 75 % comes back" in spoken
+    assert "; q 0.010, of controls)" in spoken
     assert "Nothing: the sites of its blocks are not known" in section
     # Features under edits are dropped: nothing but scores of regions is kept.
     kept = [unit for unit in (folder / "edits" / "units").iterdir() if "frozen" in np.load(unit)]

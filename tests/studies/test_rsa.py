@@ -1,7 +1,9 @@
 """``kind: rsa``: made RDMs of three participants give the numbers of rsatoolbox, on a page that says them."""
 
+import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,9 +13,12 @@ from PIL import Image
 import brainbench as bb
 from benchmarks.rsatoolbox_numbers import PEOPLE, REGIONS, made
 from brainbench.core.errors import RecipeError
-from brainbench.evaluation.similarity import rdm
+from brainbench.evaluation.family import p_of_draws
+from brainbench.evaluation.similarity import geometry_exchange, geometry_test, rdm
 from brainbench.recipes.reader import parse_recipe
+from brainbench.studies.cases.geometry import GeometryScores, rsa_claims
 from brainbench.studies.check import check_study
+from brainbench.studies.outcome import Outcome
 
 REFERENCE = json.loads((Path(__file__).parent / "rsatoolbox.json").read_text())
 RECIPE = """\
@@ -67,6 +72,86 @@ def test_what_was_found_says_where_rsa_lies_between_the_bounds(checked):
     assert "RSA (Spearman) of images pixels is 0.37" in facts["claims"][0]
     assert "below the noise ceiling of 0.50 to 0.78" in facts["claims"][0]
     assert "its best control is coarse at" in facts["claims"][0]
+
+
+def test_a_region_is_tested_once_over_the_layers_of_an_encoder(checked):
+    outcome, _ = checked
+    rows = pd.DataFrame(outcome.rows)
+    for encoder in ("images", "coarse"):  # of one layer each, which is then the best
+        mine = rows[(rows["encoder"] == encoder) & (rows["roi"] == "V1") & rows["subject"].isin(PEOPLE)]
+        best, layer = (mine[mine["metric"] == name].set_index("subject") for name in ("best_rsa", "rsa"))
+        for column in ("value", "p", "null_95", "ceiling", "n_rows"):
+            np.testing.assert_allclose(best[column].astype(float), layer[column].astype(float), rtol=1e-6)
+    means = rows[(rows["subject"] == "mean") & (rows["encoder"] == "images")].set_index(["roi", "metric"])
+    assert means["test"].str.contains("the same in all participants: about new stimuli").all()
+    assert means.loc[("LO", "best_rsa"), "p"] == pytest.approx(means.loc[("LO", "rsa"), "p"])
+
+
+@pytest.fixture
+def geometries():
+    """Three layers that resemble each other; the last one knows a little of the region."""
+    rng = np.random.default_rng(4)
+    y, x = rng.normal(size=(20, 15)), rng.normal(size=(20, 15))
+    layers = [x, x + 0.5 * rng.normal(size=x.shape), x + 0.6 * y]
+    return [geometry_test(one, y, metric="rsa", n_permutations=199, seed=3) for one in layers]
+
+
+def test_the_best_layer_has_the_p_of_the_largest_in_units_of_each_null(geometries):
+    outcome = Outcome()
+    _add(outcome, geometries)
+    (best,) = (row for row in outcome.rows if row["metric"] == "best_rsa")
+    values, draws = np.array([one.value for one in geometries]), np.stack([one.draws for one in geometries])
+    every = np.column_stack([values, draws])
+    unit = ((every - every.mean(axis=1, keepdims=True)) / every.std(axis=1, keepdims=True)).max(axis=0)
+    counted = np.mean(unit >= unit[0])  # the observed one among them
+    assert (best["value"] == values.max() and "null_95" not in best) or best["null_95"] is None
+    assert best["p"] == pytest.approx(counted, abs=0.006)  # but for the tail that stands for few exchanges
+    assert best["p"] > min(row["p"] for row in outcome.rows if row["metric"] == "rsa")
+    claim = rsa_claims(outcome, "one")
+    assert "over its layers" in claim[0] or "not tested" in claim[0]
+
+
+def test_layers_of_different_stimuli_have_no_test_in_common(geometries):
+    """Other stimuli left out are other exchanges; the layers keep their own tests."""
+    without = dataclasses.replace(geometries[1], left_out=np.arange(20) == 2)
+    outcome = Outcome()
+    _add(outcome, [geometries[0], without])
+    assert [row["metric"] for row in outcome.rows] == ["rsa", "rsa"]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_the_mean_of_participants_who_met_the_same_stimuli_is_tested_under_one_exchange_for_all(geometries, same):
+    outcome = Outcome()
+    members = {"one": geometries[:2], "two": geometries[1:]}
+    people = _add(outcome, members["one"]), _add(outcome, members["two"], "two", "these" if same else "others")
+    people[0]._found |= people[1]._found
+    people[0]._stimuli |= people[1]._stimuli
+    for layer in range(2):
+        value = np.mean([found[layer].value for found in members.values()])
+        outcome.add(
+            subject="mean", scheme="all stimuli", encoder="net", role="model", layer=f"layer{layer}", roi="V1",
+            fold="all", metric="rsa", value=value, n_targets=15, n_rows=2, ceiling=None, p=0.3, test="t",
+        )  # fmt: skip
+    people[0].test_means()
+    means = [row for row in outcome.rows if row["subject"] == "mean"]
+    if not same:
+        assert [row["p"] for row in means] == [0.3, 0.3]
+        return
+    for layer, row in enumerate(means[:2]):
+        draws = np.mean([found[layer].draws for found in members.values()], axis=0)
+        assert row["p"] == p_of_draws(row["value"], draws, geometry_exchange(20, 199, 3))
+    assert means[2]["metric"] == "best_rsa" and means[2]["value"] == max(row["value"] for row in means[:2])
+
+
+def _add(outcome, found, subject="one", stimuli="these"):
+    scores = GeometryScores(outcome, 199, 3)
+    entry = SimpleNamespace(name="net", settings=SimpleNamespace(role="model"))
+    for depth, one in enumerate(found):
+        layer = SimpleNamespace(name=f"layer{depth}", depth=depth / 2)
+        scores.add(subject, "V1", entry, layer, "rsa", one, ceiling=None, n_targets=15, stimuli=stimuli)
+    scores.add_best()
+    outcome.correct()
+    return scores
 
 
 def test_the_page_shows_it(root, tmp_path):

@@ -121,6 +121,13 @@ encoders: [{name: random, family: random, width: 3}, {name: more, family: random
 similarity: [rsa, rsa_pearson]
 significance: {n_permutations: 4}
 """,
+    "lens": """\
+kind: lens
+dataset: {name: simulated, images: drawings, n_subjects: 1, n_stimuli: 12, rois: [{roi: a, prefers: disc}]}
+encoders: [{name: network, family: image, model: test_vit, weights: random, image_size: 32}]
+lens: {stimuli: 4}
+bootstrap: {n_draws: 4}
+""",
 }
 """The smallest recipe of every kind that has all of its stages."""
 KINDS = {
@@ -131,6 +138,7 @@ KINDS = {
     "explore": {"fit", "train", "draw"},
     "pretrain": {"train", "reconstruct", "codes", "masked"},
     "rsa": {"rsa"},
+    "lens": {"lens"},
 }
 """Kinds of units that a recipe has at least."""
 

@@ -22,6 +22,7 @@ import brainbench as bb
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Dataset
+from brainbench.data.video.clip import Clip
 from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.recording import METADATA
 from tests.sweeps.formats import parts
@@ -77,7 +78,7 @@ def content(dataset: Dataset) -> dict[str, str]:
         values = [stimuli.load(index) for index in range(len(stimuli))]
         found |= {
             f"{subject} ids": list(stimuli.ids),
-            f"{subject} values": [v if isinstance(v, str) else digest_array(np.asarray(v)) for v in values],
+            f"{subject} values": [_value(v) for v in values],
             f"{subject} onset": _sha(stimuli.onset),
             f"{subject} duration": _sha(stimuli.duration),
             f"{subject} captions": None if stimuli.captions is None else [list(one) for one in stimuli.captions],
@@ -102,6 +103,13 @@ def content(dataset: Dataset) -> dict[str, str]:
                 f"{subject} account": [str(row) for row in dataset.account(subject)],
             }
     return {name: digest(value) for name, value in found.items()}
+
+
+def _value(value: Any) -> str:
+    """Return a digest of one stimulus."""
+    if isinstance(value, Clip):
+        value = value.sampled(4)
+    return value if isinstance(value, str) else digest_array(np.asarray(value))
 
 
 def keys(dataset: Dataset) -> dict[str, str]:

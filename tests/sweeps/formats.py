@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import h5py
 import nibabel
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageSequence
 from scipy.io import loadmat, savemat
 
 from tests.sweeps.signals import signal_parts
@@ -30,6 +31,9 @@ def parts(path: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
         yield from ((key, _set_json(key)) for key in json.loads(path.read_text()))
     elif name.endswith((".txt", ".ctab")):
         yield from _of_lines(path)
+    elif name.endswith(".pkl") or (name.endswith(".npy") and not _plain(path)):
+        held = _unpickled(path)
+        yield from ((str(key), _set_pickled(key)) for key in (held if isinstance(held, dict) else range(len(held))))
     elif name.endswith(".npy"):
         yield "value", _change_npy
     elif name.endswith(".npz"):
@@ -43,13 +47,16 @@ def parts(path: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
         yield "value", _change_gifti
     elif name.endswith((".hdf5", ".h5", ".hf5")):
         with h5py.File(path) as file:
-            yield from ((key, _set_hdf5(key)) for key in file)
+            inside = {f"{key}/{name}": one for key, group in file.items() if isinstance(group, h5py.Group)
+                      for name, one in group.items()}  # fmt: skip
+            names = [*inside, *(key for key, one in file.items() if isinstance(one, h5py.Dataset))]
+            yield from ((key, _set_hdf5(key)) for key in names)
     elif name.endswith(".mat"):
         yield from ((key, _set_mat(key)) for key in loadmat(path) if not key.startswith("__"))
     elif name.endswith(".TextGrid"):
         yield "word", lambda path: _in_last(path, r'"([A-Za-z]{4,})"', lambda word: f"{word}s")
         yield "time", lambda path: _in_last(path, r"xmin = ([\d.]+)", lambda time: f"{float(time) + 0.01:.3f}")
-    elif name.lower().endswith((".png", ".jpg", ".jpeg", ".tif", ".tiff")):
+    elif name.lower().endswith((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif")):
         yield "pixel", _change_picture
     else:
         yield from signal_parts(path)
@@ -190,6 +197,35 @@ def _change_npy(path: Path) -> None:
     np.save(path, _changed(np.load(path)))
 
 
+def _unpickled(path: Path) -> Any:
+    """Return what a pickle of our own holds."""
+    if path.suffix == ".pkl":
+        return pickle.loads(path.read_bytes())
+    held = np.load(path, allow_pickle=True)
+    return held if isinstance(held, dict) else held.item()
+
+
+def _plain(path: Path) -> bool:
+    """Return whether a .npy file is an array of numbers."""
+    begin = path.read_bytes()[:128]
+    return begin[:6] == b"\x93NUMPY" and b"'|O'" not in begin
+
+
+def _set_pickled(key: Any) -> Callable[[Path], None]:
+    def apply(path: Path) -> None:
+        held = _unpickled(path)
+        parts = dict(held) if isinstance(held, dict) else dict(enumerate(held))
+        array = isinstance(parts[key], np.ndarray)
+        parts[key] = _changed(parts[key]) if array else [*reversed(parts[key])]
+        held = parts if isinstance(held, dict) else tuple(parts.values())
+        if path.suffix == ".npy":
+            np.save(path, held)
+        else:
+            path.write_bytes(pickle.dumps(held))
+
+    return apply
+
+
 def _set_npz(key: str) -> Callable[[Path], None]:
     def apply(path: Path) -> None:
         with np.load(path) as stored:
@@ -264,6 +300,11 @@ def _set_mat(key: str) -> Callable[[Path], None]:
 
 
 def _change_picture(path: Path) -> None:
+    if path.suffix == ".gif":
+        with Image.open(path) as image:
+            frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(image)]
+        frames[0].save(path, save_all=True, append_images=frames[:-1], duration=100)
+        return
     with Image.open(path) as image:
         values = np.array(image)
     values[0, 0] = 255 - values[0, 0]

@@ -20,6 +20,7 @@ from tests.data.bold5000_copy import write_bold5000
 from tests.data.folders import SURFACES, VOLUMES, write_story, write_surfaces, write_trials, write_volumes
 from tests.data.nsd_copy import write_nsd
 from tests.data.pereira_copy import write_pereira
+from tests.data.picture_copies import write_bold_moments, write_things_eeg, write_things_fmri
 from tests.data.story_copies import write_friends, write_lebel, write_little_prince, write_narratives
 
 
@@ -369,6 +370,18 @@ LOADERS: dict[str, Loader] = {
         {"name": "pereira2018", "experiment": "243sentences"},
     ),
     "alice": Loader(write_alice, {"name": "alice"}),
+    "things-fmri": Loader(
+        lambda root: write_things_fmri(root, ("sub-01",)),
+        {"name": "things-fmri", "rois": ["V1", "lLOC"]},
+        {
+            **{f"StimulusMetadata.csv[{name}": "not used" for name in ("subject_id", "trial_id", "concept")},
+            **{f"VoxelMetadata.csv[{name}": "not used" for name in ("voxel_x", "prf-size")},
+        },
+    ),
+    "things-eeg2": Loader(
+        lambda root: write_things_eeg(root, ("sub-01",)), {"name": "things-eeg2", "tmin": -0.1, "tmax": 0.7}
+    ),
+    "bold-moments": Loader(write_bold_moments, {"name": "bold-moments"}),
     "lebel2023": Loader(lambda root: write_lebel(root, ("UTS01",), ("avatar", "legacy")), {"name": "lebel2023"}),
     "narratives": Loader(
         write_narratives,

@@ -81,6 +81,16 @@ REDUCED: dict[str, list[str]] = {
         "encoders[0].layers=[\"*.1\"]", "encoders[3].file=NETWORKS/vectors.txt", "encoders[4].width=20",
         "encoders[5].model=NETWORKS/causal", "encoders[5].layers=[\"*.1\"]",
     ],
+    "friends-language": [
+        *TINY, "dataset.subjects=[sub-01]", "folds.n_splits=2", "encoders[0].model=NETWORKS/causal",
+        "encoders[0].layers=[\"*.1\"]", "encoders[2].width=8",
+    ],
+    "alice-whisper": [
+        *TINY, "dataset.subjects=[s1, s2]", "dataset.sound=NETWORKS/story.wav", "folds.n_splits=3",
+        "encoders[0].model=NETWORKS/whisper", "encoders[0].layers=[\"*.1\"]", "encoders[0].window_s=2",
+        "encoders[0].overlap_s=1", "encoders[5].model=NETWORKS/whisper", "encoders[5].layers=[\"*.1\"]",
+        "encoders[5].window_s=2", "encoders[5].overlap_s=1",
+    ],
     "nsd-brain-diffuser": [
         *TINY, "low_level.weights=random", "low_level.encoder_blocks=16x1,16d2,8x1,8d4,2d2,1x1",
         "low_level.decoder_blocks=1x1,2m1,8m2,8x1,16m8,16x1", "low_level.width=16", "low_level.z_channels=3",
@@ -103,9 +113,9 @@ REDUCED: dict[str, list[str]] = {
         "encoders[1].context=4", "folds.n_splits=3", "lens.stimuli=12", "lens.controls=1",
     ],
     "lens-photos": [
-        *TINY, *SIMULATED, *(f"dataset.rois[{k}].n_voxels=6" for k in range(2)), "encoders[0].image_size=32",
-        "encoders[0].layers=[blocks.2]", "dataset.rois[1].layer=blocks.2", "folds.n_splits=3", "lens.stimuli=12",
-        "lens.controls=2",
+        *TINY, *SIMULATED, *(f"dataset.rois[{k}].n_voxels=6" for k in range(2)), "encoders[0].model=test_vit",
+        "encoders[0].image_size=32", "encoders[0].layers=[blocks.2]", "dataset.rois[1].layer=blocks.2",
+        "folds.n_splits=3", "lens.stimuli=12", "lens.controls=2",
     ],
     "visio-linguistic-bold5000": [*VISIO_LINGUISTIC, "dataset.captions=captions.json"],
     "visio-linguistic-pereira": [*VISIO_LINGUISTIC, "dataset.atlases=[languageLH, DMN]"],
@@ -118,6 +128,8 @@ ROOTS = {
     "miyawaki-reconstruct": "miyawaki2008",
     "simulated-photos-reconstruct": "caltech101-mini",
     "alice-smollm2": "alice",
+    "alice-whisper": "alice",
+    "friends-language": "friends",
     "lens-alice": "alice",
     "lens-photos": "caltech101-mini",
     "nsd-brain-diffuser": "nsd",
@@ -214,7 +226,7 @@ def compare(values: dict[str, Any], chosen: Iterable[Setting], folder: Path) -> 
 
 
 def _run(text: str, folder: Path) -> dict[str, bytes]:
-    """Return the content of every table and array of a run, by name; a refusal is one entry."""
+    """Return the content of every table and array of a run, and its facts, by name; a refusal is one entry."""
     folder.mkdir(exist_ok=True)
     file = folder.parent / "recipe.yaml"
     file.write_text(text, encoding="utf-8")
@@ -224,6 +236,7 @@ def _run(text: str, folder: Path) -> dict[str, bytes]:
         except UserError as error:
             return {"refused": re.sub(r"/\S+", "PATH", str(error)).encode()}
     found = {"scores.csv": (run.path / "scores.csv").read_bytes()}
+    found["facts.json"] = (run.path / "facts.json").read_text(encoding="utf-8").replace(str(folder), "FOLDER").encode()
     for path in sorted(run.path.glob("targets/*.npy")):
         found[path.name] = path.read_bytes()
     for path in sorted(run.path.glob("images/*.npz")):

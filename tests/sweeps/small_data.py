@@ -14,7 +14,8 @@ from PIL import Image
 from tests.data.bold5000_copy import write_bold5000
 from tests.data.nsd_copy import write_nsd
 from tests.data.pereira_copy import write_pereira, write_pictures
-from tests.encoders.tiny import write_bert, write_gpt2, write_vision
+from tests.data.story_copies import write_friends
+from tests.encoders.tiny import write_audio, write_bert, write_gpt2, write_vision
 from tests.encoders.vision_language import write_regions, write_vision_language
 from tests.reconstruction.pretrained_models import write_versatile_diffusion
 from tests.sweeps.loaders import write_alice
@@ -126,6 +127,16 @@ def write_reader(root: Path) -> None:
     write_bert(root / "bert")
 
 
+def write_listener(root: Path) -> None:
+    """A small network that hears, and a story of noise."""
+    from scipy.io import wavfile
+
+    (root / "whisper").mkdir(parents=True)
+    write_audio("whisper", root / "whisper")
+    noise = np.random.default_rng(0).normal(0, 0.1, 4000 * 260)
+    wavfile.write(root / "story.wav", 4000, (noise * 32767).clip(-32767, 32767).astype(np.int16))
+
+
 REGION_WIDTH = 12
 
 
@@ -162,10 +173,13 @@ SMALL_DATA: dict[str, Callable[[Path], Any]] = {
     "nsd": lambda root: write_nsd(root, ("subj01",), n_sessions=2, n_trials=24, image_size=16, n_shared=5),
     "bold5000": write_photographs,
     "pereira": write_concepts,
+    "friends": lambda root: write_friends(root, ("sub-01",), ("s01e01a", "s01e01b")),
 }
 """Folder of real recordings -> what writes small data of its form."""
 NETWORKS: dict[str, Callable[[Path], Any]] = {
     "alice-smollm2": write_causal,
+    "alice-whisper": write_listener,
+    "friends-language": write_causal,
     "lens-alice": write_reader,
     "nsd-brain-diffuser": write_versatile_diffusion,
     "visio-linguistic-bold5000": write_pictures_and_texts,

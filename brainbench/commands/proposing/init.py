@@ -10,12 +10,13 @@ from typing import Any
 
 from brainbench.commands.check import problems_of
 from brainbench.commands.proposing.derivatives import propose_derivatives
+from brainbench.commands.proposing.distances import propose_distances
 from brainbench.commands.proposing.inventory import Inventory, Proposal
 from brainbench.commands.proposing.own import propose_own
 from brainbench.commands.proposing.recordings import propose_recordings
 from brainbench.core.errors import UserError, one_of
 from brainbench.core.files import explain_os_errors, write_text
-from brainbench.recipes.datasets import DATASETS, RecordingSettings
+from brainbench.recipes.datasets import DATASETS, DatasetSettings, RecordingSettings
 from brainbench.recipes.reader import parse_recipe
 from brainbench.recipes.template import render, started, templates
 
@@ -56,8 +57,7 @@ def init(folder: str, out: str | None = None, kind: str | None = None) -> list[s
     design = proposal.dataset.get("design", "")
     if any(name.endswith("design.csv") for name in proposal.tables) and "/" not in design:
         proposal.dataset["design"] = str(beside / design)
-    recorded = issubclass(DATASETS[proposal.dataset["name"]], RecordingSettings)
-    text = _recipe_text(proposal, kind or ("decode" if recorded else "encode"), folder)
+    text = _recipe_text(proposal, kind or _usual_kind(DATASETS[proposal.dataset["name"]]), folder)
     parsed = parse_recipe(text, str(recipe))
     with explain_os_errors(recipe):
         for name, rows in proposal.tables.items():
@@ -74,20 +74,26 @@ def init(folder: str, out: str | None = None, kind: str | None = None) -> list[s
     return [*lines, f"next     {shlex.join(['brainbench', 'check', str(recipe)])}"]
 
 
+def _usual_kind(settings: type[DatasetSettings]) -> str:
+    if settings.holds == "distances":
+        return "rsa"
+    return "decode" if issubclass(settings, RecordingSettings) else "encode"
+
+
 def propose(root: Path) -> Proposal:
     """Return a recipe for a folder: a published data set that is known by its files, BIDS, recordings, or one's own."""
     for name, model in DATASETS.items():
         if model.official and DATASETS.builder(name).looks_like(root):
             return Proposal({"name": name, "root": str(root)}, took=[(root.name, f"the data set '{name}'")])
     found = Inventory(root)
-    for look in (propose_derivatives, propose_recordings, propose_own):
+    for look in (propose_derivatives, propose_recordings, propose_distances, propose_own):
         proposal = look(found)
         if proposal is not None:
             return proposal
     raise UserError(
         f"data init: {root} holds nothing to make a recipe of: {found.summary()}",
         hint="known are: fMRIPrep's derivatives in a BIDS folder; recordings of sensors; images, sounds or texts with "
-        "arrays of responses (.npy) and a table of their rows; images alone",
+        "arrays of responses (.npy) and a table of their rows, or with RDMs; images alone",
     )
 
 

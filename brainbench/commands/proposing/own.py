@@ -22,15 +22,13 @@ _KNOWN = ("id", "path", "text", "onset", "duration", "run", "repeat", "stimulus"
 
 def propose_own(found: Inventory) -> Proposal | None:
     """Return a recipe for stimuli with responses, or for stimuli alone; None where there are neither."""
-    shown = {sort: found.of(sort) for sort in ("image", "sound", "text")}
-    modality = next((sort for sort, files in shown.items() if files), "text")
+    modality, stimuli = stimuli_in(found)
     responses = _responses(found)
-    stimuli = _stimuli(found, shown[modality], modality)
     if stimuli is None:
         return None
     rows, source = stimuli
     if not responses:
-        return _simulated(found, shown["image"], source) if modality == "image" else None
+        return _simulated(found, found.of("image"), source) if modality == "image" else None
     proposal = Proposal({"name": "folder", "root": str(found.root), "modality": modality, "responses": responses[0]})
     proposal.took.append((f"{len(responses[1])} files {responses[0]}", f"responses of {len(responses[1])} subjects"))
     proposal.took.append((source, f"{len(rows)} stimuli ({modality}s)"))
@@ -47,6 +45,13 @@ def propose_own(found: Inventory) -> Proposal | None:
         proposal.dataset["rois"] = found.short(rois[0])
         proposal.took.append((found.short(rois[0]), "the regions"))
     return proposal
+
+
+def stimuli_in(found: Inventory) -> tuple[str, tuple[list[dict[str, Any]], str] | None]:
+    """Return what stimuli are, and their table with where it comes from; no table where nothing can be stimuli."""
+    shown = {sort: found.of(sort) for sort in ("image", "sound", "text")}
+    modality = next((sort for sort, files in shown.items() if files), "text")
+    return modality, _stimuli(found, shown[modality], modality)
 
 
 def _simulated(found: Inventory, images: list[Path], source: str) -> Proposal:

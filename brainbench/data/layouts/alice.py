@@ -12,6 +12,8 @@ from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
 from brainbench.data.account import RunUse
 from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli, subject_named
+from brainbench.data.sound.recording import Heard, open_wav
+from brainbench.data.sound.synthesis import PROGRAM, spoken
 from brainbench.data.tables import read_text
 from brainbench.data.textgrid import read_intervals
 from brainbench.recipes.datasets import AliceSettings
@@ -20,6 +22,7 @@ ROIS = ("LATL", "RATL", "LPTL", "LIPL", "LPreM", "LIFG")
 T_R = 2.0
 FIRST_ROW_S = 20.0
 """Ten volumes were dropped from the start of the recording, so the first row is at 20 s of the story's clock."""
+SPOKEN = f"each word was spoken by {PROGRAM} and stretched to its duration; participants heard a reader"
 NOT_WORDS = {"", "sp"}
 """Labels of the TextGrid that are pauses."""
 
@@ -35,12 +38,14 @@ class Alice(Dataset):
     aligned_targets = True
     expected = "alice_data_shared/*mm/s*-timecourses.txt and alice_stim_shared/*.TextGrid"
 
-    def __init__(self, settings: AliceSettings, root: Path) -> None:
+    def __init__(self, settings: AliceSettings, root: Path, cache: Path | None = None) -> None:
         self.settings = settings
         self.root = root
         self.folder = root / "alice_data_shared"
         self._courses: dict[str, np.ndarray] = {}
         self._refused: dict[str, str] = {}
+        self._cache = cache
+        self.made = SPOKEN if settings.sound == PROGRAM else ""
         for path in sorted((self.folder / f"{settings.radius_mm}mm").glob("s*-timecourses.txt")):
             subject = path.name.split("-")[0]
             courses = _read_table(path)
@@ -61,13 +66,13 @@ class Alice(Dataset):
         """Open the folder; see `Dataset.open`."""
         assert root is not None
         if isinstance(settings.subjects, list):
-            dataset = cls(settings, root)
+            dataset = cls(settings, root, context.cache)
             for subject in settings.subjects:
                 refused = subject_named([*dataset.subjects, *dataset._refused], subject)
                 if refused in dataset._refused:
                     raise UserError(f"dataset.subjects: {dataset._refused[refused]}")
             return dataset
-        return cls(settings, root)
+        return cls(settings, root, context.cache)
 
     @classmethod
     def looks_like(cls, path: Path) -> bool:
@@ -86,7 +91,7 @@ class Alice(Dataset):
     def files(self) -> list[Path]:
         """Return time courses, predictors and the TextGrid."""
         chosen = self.subjects if self.settings.subjects == "all" else list(self.settings.subjects)
-        files = [self._text_grid]
+        files = [self._text_grid, *([] if self._wav is None else [self._wav])]
         for subject in chosen:
             files.append(self.folder / f"{self.settings.radius_mm}mm" / f"{subject}-timecourses.txt")
             files += [self._predictor(subject, "sndpwr"), self._predictor(subject, "rate")]
@@ -101,6 +106,21 @@ class Alice(Dataset):
             raise UserError(f"{self.root / 'alice_stim_shared'}: no .TextGrid with the words' times")
         return found[0]
 
+    @property
+    def _wav(self) -> Path | None:
+        sound = self.settings.sound
+        return None if sound in (None, PROGRAM) else self.root / str(sound)
+
+    def _heard(self, words: list[str], onset: np.ndarray, duration: np.ndarray, ids: list[str]) -> Heard | None:
+        """Return the piece of the story's sound that every word is."""
+        if self.settings.sound is None:
+            return None
+        recording = spoken(words, onset, duration, self._cache) if self._wav is None else open_wav(self._wav)
+        heard = Heard([recording], np.zeros(len(words), dtype=int), onset, onset + duration)
+        for _, problem in heard.problems(ids):
+            raise UserError(f"{self._text_grid}: {problem}")
+        return heard
+
     @cached_property
     def _words(self) -> Stimuli:
         intervals = [one for one in read_intervals(self._text_grid) if one.text.strip().lower() not in NOT_WORDS]
@@ -109,14 +129,17 @@ class Alice(Dataset):
         if np.any(np.diff(onset) < 0):
             row = int(np.flatnonzero(np.diff(onset) < 0)[0]) + 1
             raise UserError(f"{self._text_grid}: word {row + 1} ('{words[row]}') begins before the word before it")
+        duration = np.array([one.end - one.start for one in intervals])
+        ids = [f"{index:04d}-{word}" for index, word in enumerate(words)]
         return Stimuli(
-            ids=[f"{index:04d}-{word}" for index, word in enumerate(words)],
+            ids=ids,
             modality="word",
             load=words.__getitem__,
             content_digests=[digest(word.lower()) for word in words],
             onset=onset,
-            duration=np.array([one.end - one.start for one in intervals]),
+            duration=duration,
             source=self._text_grid.name,
+            heard=self._heard(words, onset, duration, ids),
         )
 
     def stimuli(self, subject: str) -> Stimuli:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,13 +15,13 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Pool
 from brainbench.encoders.capture import Tap, first_tensor, rows_first
-from brainbench.encoders.language.words import begin_of_context, extents, owners, windows
-from brainbench.encoders.network import Inputs, NetworkEncoder
+from brainbench.encoders.language.words import Window, begin_of_context, extents, owners, windows
+from brainbench.encoders.network import Inputs, Read, TransformersEncoder
 from brainbench.encoders.reading import close
-from brainbench.encoders.selfcheck import Probe, checked
-from brainbench.networks.devices import automatic_batch, in_batches, resolve_device
-from brainbench.networks.pretrained import Loaded, built, digest_config, files_of, of_part, quietly
-from brainbench.networks.weights import digest_weights, hub
+from brainbench.encoders.selfcheck import Probe
+from brainbench.networks.devices import automatic_batch
+from brainbench.networks.pretrained import quietly
+from brainbench.networks.weights import hub
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,7 @@ SENTENCES = ("The cat sat.", "A grey dog ran along the river all night, and nobo
 """What a network is checked on when it is opened: a short and a long text that begin differently."""
 
 
-class TextEncoder(NetworkEncoder):
+class TextEncoder(TransformersEncoder):
     """A language model: features of its embeddings and of every block.
 
     Sentences are pooled over their tokens. A word of a story is read together with words before it, and its vector is
@@ -56,68 +56,50 @@ class TextEncoder(NetworkEncoder):
     """
 
     modalities = ("text", "word")
+    pools = ("mean",)
+    settings: TextSettings
+    _story: _Story | None = None
 
-    def __init__(
-        self, settings: TextSettings, *, seed: int = 0, device: str = "auto", batch_size: int | None = None
-    ) -> None:
-        self.name = settings.name
-        self.settings = settings
-        self.untrained = settings.weights == "random"
-        self.device = resolve_device(device)
-        self.source = _installed() if settings.model == INSTALLED else settings.model
-        self._seed = seed
-        self._said: list[str] = []
-        self._loaded: Loaded | None = None
-        self._story: _Story | None = None
-        self.tokenizer, network = self._build()
-        # Now: the tokenizer's text holds the padding and truncation of its last call.
-        self._tokenizer_digest = digest(self.tokenizer.backend_tokenizer.to_str())
-        if settings.context == "stream" and hasattr(self._config, "use_cache"):
-            self._config.use_cache = False  # keys and values of a long window, which nothing follows
-        self.network = network.eval().requires_grad_(False).to(self.device)
-        self._weights = digest_weights(self.network)
-        self._batch_size = batch_size
-        self.reading = checked(
-            self.network, self._probe, {"device": self.device, **self._settings()}, f"encoder '{self.name}'"
-        )
-        self.pools = ("mean", "cls") if self.reading.class_token else ("mean",)
-        if self._loaded is not None:
-            self._loaded.check(self.reading.before_last_tap, f"encoder '{self.name}'", partial=settings.partial_weights)
-        if settings.context == "stream":
-            self._said.append(self._streams())
-        self.note = "; ".join([*self._said, *self.reading.said])
+    def source_of(self, model: str) -> str:
+        """Return what transformers reads `model` from; the installed one has a package."""
+        return _installed() if model == INSTALLED else super().source_of(model)
 
-    def _build(self) -> tuple[Any, Any]:
+    def open_preparation(self) -> None:
+        """Open the tokenizer."""
         from transformers import AutoTokenizer
 
         options: dict[str, Any] = {"trust_remote_code": False}
         if Path(self.source).is_dir():
             options["local_files_only"] = True
-        what = f"encoder '{self.name}': text model '{self.settings.model}'"
-        with quietly(), hub(what):
+        with quietly(), hub(f"{self.who}: model '{self.settings.model}'"):
             tokenizer = AutoTokenizer.from_pretrained(self.source, **options)
-        network, loaded = built(self.source, seed=self._seed, untrained=self.untrained, what=what)
-        tower = text_tower(network)
-        self._config = getattr(tower, "config", network.config)
-        if tower is not network:
-            name = next(name for name, module in network.named_modules() if module is tower)
-            self._said.append(f"reads the part '{name}' of {type(network).__name__}")
-        if loaded is not None:
-            self._loaded = of_part(loaded, network, tower)
-            self._said.append(self._loaded.sentence)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
         # Padding on the left would move a text's positions, and its class token, with its company in a batch.
         tokenizer.padding_side = "right"
         if not tokenizer.is_fast:
-            raise UserError(f"encoder '{self.name}': {self.settings.model} has no fast tokenizer, which words need")
-        return tokenizer, tower.float()
+            raise UserError(f"{self.who}: {self.settings.model} has no fast tokenizer, which words need")
+        self.tokenizer = tokenizer
+        # Now: the tokenizer's text holds the padding and truncation of its last call.
+        self._tokenizer_digest = digest(tokenizer.backend_tokenizer.to_str())
 
-    def _settings(self) -> dict[str, Any]:
+    def part(self, network: Any) -> Any:
+        """Return the part that reads texts."""
+        return text_tower(network)
+
+    def look(self) -> None:
+        """Drop what nothing needs: keys and values of a long window, which nothing follows."""
+        if self.settings.context == "stream" and hasattr(self.config, "use_cache"):
+            self.config.use_cache = False
+
+    def remarks_on_reading(self) -> list[str]:
+        """Say how a story is read in one pass."""
+        return [self._streams()] if self.settings.context == "stream" else []
+
+    def opened(self) -> dict[str, Any]:
+        """Return network, tokenizer, context and the digest of the weights."""
         return {
-            "network": type(self.network).__name__,
-            "config": digest_config(self._config),
-            "weights": self._weights,
+            **self.of_network(),
             "tokenizer": self._tokenizer_digest,
             "context": self.settings.context,
             "max_tokens": self.max_tokens,
@@ -132,13 +114,13 @@ class TextEncoder(NetworkEncoder):
         }
         if self.reading.alone:
             unusual["alone"] = True
-        return self._settings() | ({"reading": unusual} if unusual else {})
+        return self.opened() | ({"reading": unusual} if unusual else {})
 
     @property
     def max_tokens(self) -> int:
         """Longest input the model was built for."""
         limit = int(self.tokenizer.model_max_length)
-        positions = int(getattr(self._config, "max_position_embeddings", None) or 512)
+        positions = int(getattr(self.config, "max_position_embeddings", None) or 512)
         if positions > 0:  # XLNet says -1: positions are relative
             limit = min(limit, positions - self._reserved_positions())
         return limit
@@ -170,7 +152,7 @@ class TextEncoder(NetworkEncoder):
             ]
         if not close(states[0], states[1]):
             raise UserError(
-                f"encoder '{self.name}': `context: stream` needs a network whose words never see later ones, and "
+                f"{self.who}: `context: stream` needs a network whose words never see later ones, and "
                 f"{type(self.network).__name__} looks both ways",
                 hint="take `context: N`: every word is read in a window of its own, which ends with it",
             )
@@ -187,10 +169,6 @@ class TextEncoder(NetworkEncoder):
             if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
                 return 0 if module.padding_idx is None else module.padding_idx + 1
         return 0
-
-    def weight_files(self) -> list[Path]:
-        """Return the files of a local model."""
-        return files_of(self.source)
 
     def check_stimuli(self, stimuli: Stimuli) -> None:
         """Raise a UserError for a text that is empty, before the first batch."""
@@ -212,27 +190,17 @@ class TextEncoder(NetworkEncoder):
             return []
         read = f"than the {self.max_tokens} tokens that {self.settings.model} reads"
         if stimuli.modality == "word":
-            return [
-                f"encoder '{self.name}': the context of {len(cut)} of {len(texts)} words is longer {read} and was cut"
-            ]
+            return [f"{self.who}: the context of {len(cut)} of {len(texts)} words is longer {read} and was cut"]
         lost = sum(lengths[i] - self.max_tokens for i in cut) / sum(lengths)
         return [
-            f"encoder '{self.name}': {len(cut)} of {len(texts)} texts are longer {read} and were cut "
+            f"{self.who}: {len(cut)} of {len(texts)} texts are longer {read} and were cut "
             f"({stimuli.ids[cut[0]]}{', ...' if cut[1:] else ''}; {lost:.0%} of all tokens were not read)"
         ]
 
-    def encode_rest(
-        self, stimuli: Stimuli, layers: Sequence[str], pool: Pool, done: int
-    ) -> Iterator[dict[str, np.ndarray]]:
-        """Yield batches of features; see `Encoder.encode_rest`."""
-        if stimuli.modality != "word" or self.settings.context != "stream":
-            yield from super().encode_rest(stimuli, layers, pool, done)
-            return
-        self.check_pool(pool)
-        yield from self._streamed(stimuli, [tap for tap in self.taps if tap.name in set(layers)], done)
-
     def order(self, stimuli: Stimuli) -> np.ndarray:
         """Return stimuli in an order that brings like lengths together, so that less of a batch is padding."""
+        if self._in_stream(stimuli):
+            return np.arange(len(stimuli))
         length = np.array([len(stimuli.load(i)) + 1 for i in range(len(stimuli))])
         if stimuli.modality == "word":
             end = np.cumsum(length)
@@ -240,6 +208,18 @@ class TextEncoder(NetworkEncoder):
         stretch = SORTED * self.batch_size()
         starts = range(0, len(length), stretch)
         return np.concatenate([start + np.argsort(length[start : start + stretch], kind="stable") for start in starts])
+
+    def _in_stream(self, stimuli: Stimuli) -> bool:
+        return stimuli.modality == "word" and self.settings.context == "stream"
+
+    def reads(self, stimuli: Stimuli, rows: Sequence[int], pool: Pool) -> tuple[int, int, Callable[[range], Read]]:
+        """Return in how many pieces stimuli are read; with ``context: stream`` a piece is a window of a story."""
+        if not self._in_stream(stimuli):
+            return super().reads(stimuli, rows, pool)
+        wanted = set(rows)
+        parts, read = self._windows(stimuli)
+        parts = [part for part in parts if not wanted.isdisjoint(range(part.words.start, part.words.stop))]
+        return len(parts), 1, lambda places: read(parts[places.start])
 
     def inputs(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
         """Return tokens of whole texts, or of words in their context, and which tokens are averaged."""
@@ -291,7 +271,7 @@ class TextEncoder(NetworkEncoder):
         if len(wordless):
             row = int(rows[wordless[0]])
             raise UserError(
-                f"encoder '{self.name}': word {row + 1} ('{story.words[row]}') has no token of its own "
+                f"{self.who}: word {row + 1} ('{story.words[row]}') has no token of its own "
                 f"within {self.max_tokens} tokens; take a shorter `context`"
             )
         tokens, mask = tokens.to(self.device), torch.from_numpy(own).to(self.device)
@@ -300,8 +280,8 @@ class TextEncoder(NetworkEncoder):
         special, real = self._special(tokens["input_ids"]), tokens["attention_mask"].bool()
         return Inputs(len(rows), kwargs=dict(tokens), mask=mask, special=special, real=real)
 
-    def _streamed(self, stimuli: Stimuli, taps: Sequence[Tap], done: int) -> Iterator[dict[str, np.ndarray]]:
-        """Read a story in long windows; every word in the first window that holds it."""
+    def _windows(self, stimuli: Stimuli) -> tuple[list[Window], Callable[[Window], Read]]:
+        """Return long windows of a story, and what reads one: every word in the first window that holds it."""
         import torch
 
         words = self._story_of(stimuli).words
@@ -310,12 +290,10 @@ class TextEncoder(NetworkEncoder):
         )
         own = self._owners(words, whole["offset_mapping"][0].numpy())
         ids = whole["input_ids"].to(self.device)
-        first, end = extents(own, words, f"encoder '{self.name}'")
+        first, end = extents(own, words, f"{self.who}")
         before = torch.tensor([self._tokens_before()], dtype=ids.dtype, device=self.device)
-        parts = [part for part in windows(first, end, self.window - before.shape[1]) if part.words.start >= done]
 
-        def forward(at: range) -> dict[str, np.ndarray]:
-            (part,) = (parts[i] for i in at)
+        def read(part: Window) -> Read:
             given = torch.cat([before, ids[:, part.tokens]], dim=1)
             n = part.words.stop - part.words.start
             of = torch.from_numpy(own[part.tokens] - part.words.start).to(self.device)
@@ -328,15 +306,13 @@ class TextEncoder(NetworkEncoder):
             count = torch.bincount(of, minlength=n).unsqueeze(1)
 
             def mean(value: Tensor, tap: Tap) -> Tensor:
-                rows = rows_first(value, tap.layout)[0].float()
-                return rows.new_zeros(n, rows.shape[1]).index_add_(0, of, rows[place]) / count
+                states = rows_first(value, tap.layout)[0].float()
+                return states.new_zeros(n, states.shape[1]).index_add_(0, of, states[place]) / count
 
-            inputs = Inputs(n, kwargs={"input_ids": given, "attention_mask": torch.ones_like(given)})
-            with torch.inference_mode():
-                values = self.run(inputs, taps, reduce=mean)
-            return {tap.name: values[tap.name].cpu().numpy() for tap in taps}
+            inputs = Inputs(1, kwargs={"input_ids": given, "attention_mask": torch.ones_like(given)})
+            return Read(range(part.words.start, part.words.stop), inputs, mean)
 
-        yield from in_batches(len(parts), 1, forward)
+        return windows(first, end, self.window - before.shape[1]), read
 
     def _tokens_before(self) -> list[int]:
         """Return the special tokens that the tokenizer puts before every text."""
@@ -348,9 +324,9 @@ class TextEncoder(NetworkEncoder):
         try:
             return owners(words, offsets)
         except UserError as error:
-            raise UserError(f"encoder '{self.name}': {error.message}", hint=error.hint) from None
+            raise UserError(f"{self.who}: {error.message}", hint=error.hint) from None
 
-    def _probe(self) -> Probe:
+    def probe(self) -> Probe:
         """Return a short and a long sentence, and the hidden states that transformers gives of them."""
         short = self._sentences(SENTENCES[:1])
         both = self._sentences(SENTENCES)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
-from brainbench.encoders.network import Inputs, NetworkEncoder
+from brainbench.encoders.network import Inputs, TransformersEncoder
 from brainbench.encoders.pixels import checked_image
-from brainbench.encoders.selfcheck import Probe, checked
-from brainbench.networks.devices import resolve_device
-from brainbench.networks.pretrained import Loaded, built, digest_config, files_of, of_part, source_of
-from brainbench.networks.weights import digest_weights, hub
+from brainbench.encoders.selfcheck import REFUSALS, Probe
+from brainbench.networks.pretrained import digest_config
+from brainbench.networks.weights import hub
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +26,7 @@ TOKENS = ("cls_token", "class_embedding", "distillation_token", "register_tokens
 """Parameters that are tokens before those of the picture."""
 
 
-class TowerEncoder(NetworkEncoder):
+class TowerEncoder(TransformersEncoder):
     """A network of transformers that cuts pictures into patches; pictures are prepared by its own processor.
 
     The mean is over patches: class, distillation and register tokens, which stand before them, are left out.
@@ -43,54 +41,38 @@ class TowerEncoder(NetworkEncoder):
     """
 
     modalities = ("image",)
+    pools = ("mean", "flatten")
+    settings: ImageSettings
 
-    def __init__(
-        self, settings: ImageSettings, *, seed: int = 0, device: str = "auto", batch_size: int | None = None
-    ) -> None:
-        self.name = settings.name
-        self.settings = settings
-        self.untrained = settings.weights == "random"
-        self.device = resolve_device(device)
-        self.source = source_of(settings.model)
-        self._batch_size = batch_size
-        self._said: list[str] = []
-        self._loaded: Loaded | None = None
-        who = f"encoder '{self.name}'"
-        if settings.weights not in ("pretrained", "random"):
-            raise UserError(
-                f"{who}: weights: '{settings.weights}': a model of transformers ('{settings.model}') has its own; "
-                "allowed: pretrained, random"
-            )
-        self.network = self._build(seed).eval().requires_grad_(False).to(self.device)
-        self._weights = digest_weights(self.network)
-        self._n_prefix = self._prefix_tokens()
-        self.reading = checked(self.network, self._probe, {"device": self.device, **self.parameters()}, who)
-        self.pools = ("cls", "mean", "flatten") if self.reading.class_token else ("mean", "flatten")
-        if self._loaded is not None:
-            self._loaded.check(self.reading.before_last_tap, who, partial=False)
-        self.note = "; ".join([*self._said, *self.reading.said])
-
-    def _build(self, seed: int) -> Any:
+    def open_preparation(self) -> None:
+        """Open the processor of pictures."""
         from transformers import AutoImageProcessor
 
-        who = f"encoder '{self.name}'"
-        with hub(f"{who}: preprocessing of the model '{self.settings.model}' (preprocessor_config.json)"):
-            self.processor = AutoImageProcessor.from_pretrained(self.source, trust_remote_code=False)
-        if self.settings.image_size is not None:
+        settings = self.settings
+        if settings.weights not in ("pretrained", "random"):
             raise UserError(
-                f"{who}: image_size: the processor of '{self.settings.model}' says how large pictures become",
+                f"{self.who}: weights: '{settings.weights}': a model of transformers ('{settings.model}') has its own; "
+                "allowed: pretrained, random"
+            )
+        with hub(f"{self.who}: preprocessing of the model '{settings.model}' (preprocessor_config.json)"):
+            self.processor = AutoImageProcessor.from_pretrained(self.source, trust_remote_code=False)
+        if settings.image_size is not None:
+            raise UserError(
+                f"{self.who}: image_size: the processor of '{settings.model}' says how large pictures become",
                 hint="leave `image_size` out, or take timm's name of the model",
             )
-        network, loaded = built(
-            self.source, seed=seed, untrained=self.untrained, what=f"{who}: model '{self.settings.model}'"
-        )
-        tower = _tower(network)
-        if tower is not network:
-            self._said.append(f"reads the part '{_name(tower, network)}' of {type(network).__name__}")
-        if loaded is not None:
-            self._loaded = of_part(loaded, network, tower)
-            self._said.append(self._loaded.sentence)
-        return tower.float()
+
+    def part(self, network: Any) -> Any:
+        """Return the part of a network that sees pictures, or all of it."""
+        for name in TOWERS:
+            part = getattr(network, name, None)
+            if part is not None and hasattr(part, "config"):
+                return part
+        return network
+
+    def look(self) -> None:
+        """Count the tokens before the patches."""
+        self._n_prefix = self._prefix_tokens()
 
     def _prefix_tokens(self) -> int:
         """Return how many tokens stand before the patches.
@@ -102,16 +84,16 @@ class TowerEncoder(NetworkEncoder):
         """
         import torch
 
-        config = self.network.config
+        config = self.config
         pixels = self.prepare([np.zeros((64, 64, 3), np.uint8)])
         patch = getattr(config, "patch_size", None)
-        who = f"encoder '{self.name}': {type(self.network).__name__}"
+        who = f"{self.who}: {type(self.network).__name__}"
         if pixels.ndim != 4 or not isinstance(patch, int):
             raise UserError(f"{who} does not cut a picture into square patches", hint="timm may have it under a name")
         with torch.inference_mode():
             try:
                 states = self.network(pixel_values=pixels, output_hidden_states=True).hidden_states
-            except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+            except REFUSALS as error:
                 raise UserError(f"{who} does not run on pictures alone ({str(error).splitlines()[0][:200]})") from error
         n_patches = (pixels.shape[2] // patch) * (pixels.shape[3] // patch)
         declared = sum(
@@ -127,19 +109,9 @@ class TowerEncoder(NetworkEncoder):
             )
         return declared
 
-    def parameters(self) -> dict[str, Any]:
+    def opened(self) -> dict[str, Any]:
         """Return network, preprocessing and the digest of the weights."""
-        return {
-            "network": type(self.network).__name__,
-            "config": digest_config(self.network.config),
-            "weights": self._weights,
-            "processor": digest_config(self.processor),
-            "n_prefix": self._n_prefix,
-        }
-
-    def weight_files(self) -> list[Path]:
-        """Return the files of a local model."""
-        return files_of(self.source)
+        return {**self.of_network(), "processor": digest_config(self.processor), "n_prefix": self._n_prefix}
 
     def prepare(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """Return pictures as the network's processor gives them, ``(n, 3, height, width)`` float32 on the device."""
@@ -155,13 +127,13 @@ class TowerEncoder(NetworkEncoder):
         import torch
 
         pixels = self.prepare(images)
-        patch = int(self.network.config.patch_size)  # type: ignore[union-attr,arg-type]
+        patch = int(self.config.patch_size)
         grid = (pixels.shape[2] // patch, pixels.shape[3] // patch)
         special = torch.arange(self._n_prefix + grid[0] * grid[1], device=self.device) < self._n_prefix
         special = special.expand(len(pixels), -1)
         return Inputs(len(pixels), kwargs={"pixel_values": pixels}, mask=~special, special=special, grid=grid)
 
-    def _probe(self) -> Probe:
+    def probe(self) -> Probe:
         """Return two pictures of noise, and the hidden states that transformers gives of them."""
         import torch
 
@@ -177,16 +149,3 @@ class TowerEncoder(NetworkEncoder):
             name.rpartition(".")[2] in ("cls_token", "class_embedding") for name, _ in self.network.named_parameters()
         )
         return Probe(together, lambda: self.network(pixel_values=pixels[:1]), mask, mask[:1], has_token, "stem")
-
-
-def _tower(network: Any) -> Any:
-    """Return the part of a network that sees pictures, or all of it."""
-    for name in TOWERS:
-        part = getattr(network, name, None)
-        if part is not None and hasattr(part, "config"):
-            return part
-    return network
-
-
-def _name(part: Any, network: Any) -> str:
-    return next(name for name, module in network.named_modules() if module is part)

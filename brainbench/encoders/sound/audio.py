@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +13,11 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Encoder, Pool
 from brainbench.encoders.capture import Tap, rows_first
-from brainbench.encoders.network import Inputs, NetworkEncoder
-from brainbench.encoders.selfcheck import Probe, checked
+from brainbench.encoders.network import Inputs, TransformersEncoder
+from brainbench.encoders.selfcheck import Probe
 from brainbench.encoders.sound.listening import Listener, Spans
-from brainbench.networks.devices import resolve_device
-from brainbench.networks.pretrained import Loaded, built, digest_config, files_of, of_part, source_of
-from brainbench.networks.weights import digest_weights, hub
+from brainbench.networks.pretrained import digest_config
+from brainbench.networks.weights import hub
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from brainbench.recipes.encoders import AudioSettings
 
 
-class AudioEncoder(Listener, NetworkEncoder):
+class AudioEncoder(Listener, TransformersEncoder):
     """A network that reads sound: features of what its blocks make of every frame.
 
     Parameters
@@ -40,58 +38,39 @@ class AudioEncoder(Listener, NetworkEncoder):
         Windows are read one at a time, whatever it says.
     """
 
-    def __init__(
-        self, settings: AudioSettings, *, seed: int = 0, device: str = "auto", batch_size: int | None = None
-    ) -> None:
-        self.name = settings.name
-        self.settings = settings
-        self.untrained = settings.weights == "random"
-        self.device = resolve_device(device)
-        self.source = source_of(settings.model)
-        self.window_s, self.overlap_s = settings.window_s, settings.overlap_s
-        self._said: list[str] = []
-        self._loaded: Loaded | None = None
-        self.network = self._build(seed).eval().requires_grad_(False).to(self.device)
-        self._weights = digest_weights(self.network)
-        who = f"encoder '{self.name}'"
-        self._time_frames()
-        self.reading = checked(self.network, self._probe, {"device": self.device, **self.parameters()}, who)
-        if self._loaded is not None:
-            self._loaded.check(self.reading.before_last_tap, who, partial=settings.partial_weights)
-        self._said.append(
-            f"hears sound in windows of {self.window_s} s that overlap by {self.overlap_s} s, and of each what comes "
-            "before a moment and after it"
-        )
-        self.note = "; ".join([*self._said, *self.reading.said])
+    settings: AudioSettings
 
-    def _build(self, seed: int) -> Any:
+    def open_preparation(self) -> None:
+        """Open the processor of sounds."""
         from transformers import AutoFeatureExtractor
 
-        who = f"encoder '{self.name}'"
-        with hub(f"{who}: preprocessing of the model '{self.settings.model}' (preprocessor_config.json)"):
+        settings = self.settings
+        self.window_s, self.overlap_s = settings.window_s, settings.overlap_s
+        with hub(f"{self.who}: preprocessing of the model '{settings.model}' (preprocessor_config.json)"):
             self.processor = AutoFeatureExtractor.from_pretrained(self.source, trust_remote_code=False)
         self.sfreq = int(getattr(self.processor, "sampling_rate", 0))
         if not self.sfreq:
-            raise UserError(f"{who}: the processor of '{self.settings.model}' is none of sounds")
+            raise UserError(f"{self.who}: the processor of '{settings.model}' is none of sounds")
         longest = getattr(self.processor, "chunk_length", None)
         if longest is not None and self.window_s > longest:
             raise UserError(
-                f"{who}: window_s: {self.window_s}: '{self.settings.model}' reads {longest} s at once at most"
+                f"{self.who}: window_s: {self.window_s}: '{settings.model}' reads {longest} s at once at most"
             )
-        what = f"{who}: model '{self.settings.model}'"
-        network: Any
-        network, loaded = built(self.source, seed=seed, untrained=self.untrained, what=what)
-        part = network.get_encoder() if getattr(network.config, "is_encoder_decoder", False) else network
-        if part is not network:
-            self._said.append(f"reads the encoder of {type(network).__name__}")
-        if loaded is not None:
-            self._loaded = of_part(loaded, network, part)
-            self._said.append(self._loaded.sentence)
-        return part.float()
 
-    def _time_frames(self) -> None:
+    def part(self, network: Any) -> Any:
+        """Return the encoder of a network that has a decoder too."""
+        return network.get_encoder() if getattr(network.config, "is_encoder_decoder", False) else network
+
+    def remarks_on_reading(self) -> list[str]:
+        """Say how sound is cut."""
+        return [
+            f"hears sound in windows of {self.window_s} s that overlap by {self.overlap_s} s, and of each what comes "
+            "before a moment and after it"
+        ]
+
+    def look(self) -> None:
         """Find when frames are: by the strides of convolutions where there are such, else by the number of frames."""
-        config: Any = self.network.config
+        config = self.config
         kernels, strides = getattr(config, "conv_kernel", None), getattr(config, "conv_stride", None)
         self._stride, self._middle, self.least = 0.0, 0.0, self.sfreq // 10
         if isinstance(kernels, (list, tuple)) and isinstance(strides, (list, tuple)):
@@ -109,20 +88,10 @@ class AudioEncoder(Listener, NetworkEncoder):
         duration = float(padded) if padded is not None else n_samples / self.sfreq
         return np.asarray((np.arange(n_frames) + 0.5) * duration / n_frames)
 
-    def parameters(self) -> dict[str, Any]:
+    def opened(self) -> dict[str, Any]:
         """Return network, preprocessing, windows and the digest of the weights."""
-        return {
-            "network": type(self.network).__name__,
-            "config": digest_config(self.network.config),
-            "weights": self._weights,
-            "processor": digest_config(self.processor),
-            "window_s": self.window_s,
-            "overlap_s": self.overlap_s,
-        }
-
-    def weight_files(self) -> list[Path]:
-        """Return the files of a local model."""
-        return files_of(self.source)
+        processor = digest_config(self.processor)
+        return {**self.of_network(), "processor": processor, "window_s": self.window_s, "overlap_s": self.overlap_s}
 
     def batch_size(self) -> int:
         """Return how many windows a forward pass takes."""
@@ -146,7 +115,7 @@ class AudioEncoder(Listener, NetworkEncoder):
         import torch
 
         # Sounds are filled up with silence to the length that the network reads: those frames are no part of them.
-        n_frames = int(getattr(self.network.config, "max_source_positions", 0))
+        n_frames = int(getattr(self.config, "max_source_positions", 0))
         middle = torch.from_numpy(self.times(n_frames, 0)).to(self.device)
         length = torch.tensor([len(sound) / self.sfreq for sound in sounds], device=self.device)
         real = (middle < length.unsqueeze(1)) | (middle == middle[0])
@@ -188,7 +157,7 @@ class AudioEncoder(Listener, NetworkEncoder):
         """Return the mean over all frames."""
         return rows_first(value, tap.layout).float().mean(1)
 
-    def _probe(self) -> Probe:
+    def probe(self) -> Probe:
         """Return two sounds of noise, and the hidden states that transformers gives of them."""
         import torch
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +11,12 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.data.video.clip import Clip
-from brainbench.encoders.network import Inputs, NetworkEncoder
-from brainbench.encoders.selfcheck import Probe, checked
+from brainbench.encoders.network import Inputs, TransformersEncoder
+from brainbench.encoders.selfcheck import Probe
 from brainbench.encoders.sites import modules_matching
 from brainbench.encoders.tracing import Blocks
-from brainbench.networks.devices import resolve_device
-from brainbench.networks.pretrained import Loaded, built, digest_config, files_of, source_of
-from brainbench.networks.weights import digest_weights, hub
+from brainbench.networks.pretrained import digest_config
+from brainbench.networks.weights import hub
 
 if TYPE_CHECKING:
     from brainbench.recipes.encoders import VideoSettings
@@ -40,7 +38,7 @@ def checked_clip(clip: Any, name: str) -> Clip:
     return clip
 
 
-class VideoEncoder(NetworkEncoder):
+class VideoEncoder(TransformersEncoder):
     """A network that watches a clip: as many frames as it reads, evenly over the whole clip.
 
     The mean is over patches of space and time; the class token of TimeSformer is left out.
@@ -56,57 +54,34 @@ class VideoEncoder(NetworkEncoder):
 
     modalities = ("clip",)
 
-    def __init__(
-        self, settings: VideoSettings, *, seed: int = 0, device: str = "auto", batch_size: int | None = None
-    ) -> None:
-        self.name = settings.name
-        self.settings = settings
-        self.untrained = settings.weights == "random"
-        self.device = resolve_device(device)
-        self.source = source_of(settings.model)
-        self._batch_size = batch_size
-        self._loaded: Loaded | None = None
-        who = f"encoder '{self.name}'"
-        self.network = self._build(seed, who).eval().requires_grad_(False).to(self.device)
-        config: Any = self.network.config
-        if config.model_type not in KINDS:
-            raise UserError(f"{who}: '{config.model_type}' is no network of clips that is known ({', '.join(KINDS)})")
-        self._jepa, self._n_class = config.model_type == "vjepa2", KINDS[config.model_type]
-        self.n_frames = int(config.frames_per_clip if self._jepa else config.num_frames)
-        self._weights = digest_weights(self.network)
-        self.reading = checked(self.network, self._probe, {"device": self.device, **self.parameters()}, who)
-        self.pools = ("cls", "mean") if self.reading.class_token else ("mean",)
-        said = [] if self._loaded is None else [self._loaded.sentence]
-        if self._loaded is not None:
-            self._loaded.check(self.reading.before_last_tap, who, partial=settings.partial_weights)
-        said.append(f"sees {self.n_frames} frames, evenly over each clip")
-        self.note = "; ".join([*said, *self.reading.said])
+    pools = ("mean",)
+    settings: VideoSettings
 
-    def _build(self, seed: int, who: str) -> Any:
+    def open_preparation(self) -> None:
+        """Open the processor of clips."""
         from transformers import AutoImageProcessor, AutoVideoProcessor
 
-        with hub(f"{who}: preprocessing of the model '{self.settings.model}'"):
+        with hub(f"{self.who}: preprocessing of the model '{self.settings.model}'"):
             try:
                 self.processor: Any = AutoVideoProcessor.from_pretrained(self.source, trust_remote_code=False)
             except (OSError, ValueError):  # VideoMAE and TimeSformer came with a processor of pictures
                 self.processor = AutoImageProcessor.from_pretrained(self.source, trust_remote_code=False)
-        what = f"{who}: model '{self.settings.model}'"
-        network, self._loaded = built(self.source, seed=seed, untrained=self.untrained, what=what)
-        return network.float()
 
-    def parameters(self) -> dict[str, Any]:
+    def look(self) -> None:
+        """Find how many frames it sees, and its class tokens."""
+        kind = self.config.model_type
+        if kind not in KINDS:
+            raise UserError(f"{self.who}: '{kind}' is no network of clips that is known ({', '.join(KINDS)})")
+        self._jepa, self._n_class = kind == "vjepa2", KINDS[kind]
+        self.n_frames = int(self.config.frames_per_clip if self._jepa else self.config.num_frames)
+
+    def remarks_on_reading(self) -> list[str]:
+        """Say how many frames it sees."""
+        return [f"sees {self.n_frames} frames, evenly over each clip"]
+
+    def opened(self) -> dict[str, Any]:
         """Return network, preprocessing and the digest of the weights."""
-        return {
-            "network": type(self.network).__name__,
-            "config": digest_config(self.network.config),
-            "weights": self._weights,
-            "processor": digest_config(self.processor),
-            "n_frames": self.n_frames,
-        }
-
-    def weight_files(self) -> list[Path]:
-        """Return the files of a local model."""
-        return files_of(self.source)
+        return {**self.of_network(), "processor": digest_config(self.processor), "n_frames": self.n_frames}
 
     def remarks(self, stimuli: Stimuli) -> list[str]:
         """Say how many clips have fewer frames than the network sees."""
@@ -146,11 +121,11 @@ class VideoEncoder(NetworkEncoder):
         return Inputs(len(pixels), kwargs=kwargs, mask=~special, special=special)
 
     def _n_tokens(self, pixels: Any) -> int:
-        config: Any = self.network.config
+        config = self.config
         high, wide = (size // int(config.patch_size) for size in pixels.shape[3:])
         return self._n_class + pixels.shape[1] // int(getattr(config, "tubelet_size", 1)) * high * wide
 
-    def _probe(self) -> Probe:
+    def probe(self) -> Probe:
         """Return two clips of noise, and the hidden states that transformers gives of them."""
         rng = np.random.default_rng(0)
         noise = rng.integers(0, 256, (2, self.n_frames, 64, 64, 3)).astype(np.uint8)

@@ -69,8 +69,6 @@ def _among(pattern: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
 
     Where they are the same of all stimuli, the others are cut away; else they are 0.
     """
-    import torch
-
     n_tokens = inside.sum(1)
     if bool((inside == inside[:1]).all()) and bool(inside[0].any()):
         rows = inside[0].nonzero()[:, 0]
@@ -82,7 +80,7 @@ def _among(pattern: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
     else:
         A = pattern * (inside[:, None, :, None] & inside[:, None, None, :])
     total = A.sum(-1, keepdim=True)
-    return torch.where(total > 0, A / total.clamp(min=1e-12), 0), n_tokens
+    return A / total.clamp(min=1e-12), n_tokens
 
 
 def _queries(A: Tensor, inside: Tensor) -> Tensor:
@@ -99,10 +97,8 @@ def _over_queries(A: Tensor, weight: Tensor) -> Tensor:
 
 
 def _entropy(p: Tensor) -> Tensor:
-    """Return the entropy over the last axis, in nats."""
-    import torch
-
-    return torch.special.entr(p).sum(-1)
+    """Return the entropy over the last axis, in nats; faster than PyTorch's `entr`."""
+    return -p.clamp(min=1e-30).log_().mul_(p).sum(-1)
 
 
 def _nmi(received: Tensor, along: Tensor, n_tokens: Tensor) -> Tensor:

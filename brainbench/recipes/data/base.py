@@ -42,8 +42,8 @@ class DatasetSettings(Noun):
     """What a template needs of its section; everything else comes from the defaults."""
     begins: ClassVar[dict[str, Any]] = {}
     """What a template says outside of the section, where a kind has it: how rows are held out, and into which folds."""
-    distances: ClassVar[bool] = False
-    """Whether it holds distances between stimuli in place of responses to them."""
+    holds: ClassVar[Literal["responses", "distances", "nothing"]] = "responses"
+    """What it holds beside stimuli: responses to them, distances between them, or nothing."""
     decodes: ClassVar[str | None] = None
     """A label of its rows that a template decodes; None where it has none."""
     name: str

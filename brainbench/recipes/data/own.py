@@ -187,7 +187,7 @@ class RdmSettings(DatasetSettings):
     """Distances between stimuli that were computed elsewhere: RDMs of participants and regions."""
 
     built_by = "brainbench.data.layouts.rdms:Rdms"
-    distances = True
+    holds = "distances"
     example = {"rdms": "{subject}.npy", "rois": ["V1"]}
     name: Literal["rdm"] = "rdm"
     stimuli: str = "stimuli.csv"
@@ -215,3 +215,19 @@ class RdmSettings(DatasetSettings):
         if value is not None and (not value or len(set(value)) < len(value)):
             raise ValueError("name every region once, or none: leave `rois` out")
         return value
+
+
+class StimuliSettings(DatasetSettings):
+    """Images or texts that nobody was shown: a folder, for `kind: lens`."""
+
+    built_by = "brainbench.data.layouts.shown:Shown"
+    holds = "nothing"
+    name: Literal["stimuli"] = "stimuli"
+    texts: str | None = Field(None, examples=["texts.txt"])
+    """File with a text a line, relative to root; without it the stimuli are the images of the folder, whose subfolders
+    are their label `category`."""
+
+    @property
+    def modality_shown(self) -> str:
+        """See `DatasetSettings.modality_shown`."""
+        return "text" if self.texts else "image"

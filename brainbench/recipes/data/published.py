@@ -21,6 +21,10 @@ class AliceSettings(DatasetSettings):
     """Radius of the ROI spheres, in mm."""
     nuisance: list[Literal["motion"]] = ["motion"]
     """Regressors of no interest, removed inside training folds."""
+    sound: str | None = Field(None, examples=["espeak-ng"])
+    """Sound of the story, for networks that hear: a .wav relative to root, which begins with the story; or `espeak-ng`:
+    that program speaks every word, which is stretched to its duration. It is not what was heard: the page says so, and
+    claims nothing."""
 
 
 class HaxbySettings(DatasetSettings):

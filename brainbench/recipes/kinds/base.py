@@ -51,8 +51,8 @@ class Recipe(Section):
     """What a template needs to be a recipe that runs as it is; everything else comes from the defaults."""
     told_by: ClassVar[Told | None] = None
     """What tells this model from others of its ``kind``; None where it is the only one."""
-    of_distances: ClassVar[bool] = False
-    """Whether it reads distances between stimuli, and no responses."""
+    reads: ClassVar[tuple[str, ...]] = ("responses",)
+    """What its data may hold beside stimuli (`DatasetSettings.holds`)."""
 
     kind: str
     """What the recipe does."""
@@ -100,17 +100,23 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _reads_what_the_data_hold(self) -> Self:
-        if self.dataset.distances and not self.of_distances:
+        holds = self.dataset.holds
+        if holds in self.reads:
+            return self
+        if holds == "nothing":
+            raise ValueError(
+                f"`dataset: {self.dataset.name}` holds stimuli that nobody was shown, and no responses: `kind: lens` "
+                "looks into networks with them"
+            )
+        if holds == "distances":
             raise ValueError(
                 f"`dataset: {self.dataset.name}` holds distances between stimuli, and no responses: `kind: rsa` "
                 "compares them with layers"
             )
-        if self.of_distances and not self.dataset.distances:
-            raise ValueError(
-                f"`kind: {self.kind}` reads distances between stimuli, `dataset: {self.dataset.name}` holds responses: "
-                "`kind: encode` with `similarity: [rsa]` makes distances of them"
-            )
-        return self
+        raise ValueError(
+            f"`kind: {self.kind}` reads distances between stimuli, `dataset: {self.dataset.name}` holds responses: "
+            "`kind: encode` with `similarity: [rsa]` makes distances of them"
+        )
 
     @model_validator(mode="after")
     def _encoders_read_the_stimuli(self) -> Self:

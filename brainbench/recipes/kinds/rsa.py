@@ -15,7 +15,7 @@ class RsaRecipe(Recipe):
     """Compare the geometry of layers with RDMs of participants and regions."""
 
     studied_by: ClassVar[str] = "brainbench.studies.rsa.study:RsaStudy"
-    of_distances: ClassVar[bool] = True
+    reads: ClassVar[tuple[str, ...]] = ("distances",)
     example: ClassVar[dict[str, Any]] = {
         "title": "Whose geometry is that of which region?",
         "dataset": {"name": "rdm", "rdms": "{subject}.npy", "rois": ["V1"]},

@@ -52,7 +52,7 @@ class Deap(FilmDataset):
 
     def films(self, subject: str) -> dict[str, list[Film]]:  # noqa: D102
         (path,) = self.paths(subject)
-        found = read_pickle(path)
+        found = read_pickle(path, "recordings and ratings")
         if not isinstance(found, dict) or not {"data", "labels"} <= set(found):
             raise UserError(f"{path}: not a file of DEAP: `data` and `labels` are missing")
         data, labels = (

@@ -191,3 +191,34 @@ def participants(
     axes.set_ylabel(title)
     clean(axes)
     return figure
+
+
+def shares(rows: Sequence[Mapping[str, Any]], names: Sequence[str], mark: str = "", room: float = WIDTH) -> Figure:
+    """Draw the parts of what two sets of features explain, a group of marks per region, with intervals.
+
+    Parameters
+    ----------
+    rows : sequence of {roi, parts}
+        Every part with ``value``, ``low`` and ``high``.
+    names : sequence of str
+        Of the parts.
+    mark : str
+    room : float
+        Inches across.
+    """
+    figure = new_figure(min(room, 7.4), 1.1 + (0.22 * len(names) + 0.14) * len(rows), mark)
+    axes = figure.subplots()
+    for y, row in enumerate(rows):
+        for k, (name, part) in enumerate(zip(names, row["parts"], strict=True)):
+            at, colour = y + (k - (len(names) - 1) / 2) * 0.24, COLOURS[k]
+            axes.plot([0, part["value"]], [at, at], color=colour, linewidth=5, alpha=0.25, solid_capstyle="butt")
+            if np.isfinite(part["low"]):
+                axes.plot([part["low"], part["high"]], [at, at], color=colour, linewidth=1.3)
+            axes.plot(part["value"], at, "osD"[k], color=colour, markersize=4.5, label=name if y == 0 else None)
+    axes.axvline(0, color=LINE, linewidth=0.9)
+    axes.set_yticks(range(len(rows)), [row["roi"] for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel("held-out R²")
+    clean(axes)
+    figure.legend(loc="outside upper center", ncols=max(1, int(room / 1.7)))
+    return figure

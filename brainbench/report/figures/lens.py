@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.drawing import COLOURS, RULE, WIDTH, abreast, clean, new_figure
+from brainbench.report.figures.drawing import COLOURS, RULE, SOFT, WIDTH, abreast, cells, clean, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = "os^Dv<>Ph"
+FLAT = 1e-3
+"""Of a row's largest value: what differs less over blocks is one colour."""
 PANEL = 3.1
 """Inches across a panel."""
 
@@ -62,6 +64,44 @@ def against_depth(
         ax.set_xlabel("relative depth")
         ax.legend()
         clean(ax)
+    return figure
+
+
+def heat_map(groups: Mapping[str, Sequence[tuple[str, np.ndarray]]], mark: str = "", room: float = WIDTH) -> Figure:
+    """Draw all numbers of a network as one table: a row a number, a column a block, dark where it is largest.
+
+    Every row is coloured from its own smallest to its own largest value, which stand at its end; cells without a number
+    are empty.
+
+    Parameters
+    ----------
+    groups : mapping of str to sequence of (name, values)
+        Values over blocks, NaN where there is no number.
+    mark : str
+    room : float
+        Inches that there are for it.
+    """
+    n_blocks = max(len(values) for rows in groups.values() for _, values in rows)
+    heights = [len(rows) for rows in groups.values()]
+    figure = new_figure(min(4.6 + 0.16 * n_blocks, 6.4, room), 0.185 * sum(heights) + 0.3 * len(heights) + 0.5, mark)
+    axes = figure.subplots(len(groups), 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": heights})[:, 0]
+    for ax, (title, rows) in zip(axes, groups.items(), strict=True):
+        table = np.stack([values for _, values in rows])
+        known = np.isfinite(table)
+        low = np.where(known, table, np.inf).min(axis=1, keepdims=True)
+        high = np.where(known, table, -np.inf).max(axis=1, keepdims=True)
+        size = np.maximum(np.abs(low), np.abs(high))
+        spread = np.where(high - low > FLAT * size, high - low, np.inf)
+        image = cells(ax, np.where(known, (table - low) / spread, np.nan), lambda _i, _j: "", cmap="cividis_r",
+                      low=0.0, high=1.0)  # fmt: skip
+        image.set_rasterized(False)
+        ax.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=7)
+        for index in range(len(rows)):
+            said = f"{low[index, 0]:.2g} to {high[index, 0]:.2g}" if known[index].any() else ""
+            ax.annotate(said, (1.01, index), xycoords=("axes fraction", "data"), fontsize=6.5, color=SOFT, va="center")
+        ax.set_title(title, loc="left")
+    axes[-1].set_xticks(range(0, n_blocks, max(1, n_blocks // 10)))
+    axes[-1].set_xlabel("block")
     return figure
 
 

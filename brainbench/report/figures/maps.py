@@ -88,7 +88,7 @@ def brain_map(
             display_mode="z" if flat else several, cut_coords=1 if flat else None, threshold=threshold,
             annotate=not flat, cmap="RdBu_r", black_bg=False, draw_cross=False, axes=(0.0, 0.02, 1.0, 0.87),
         )  # fmt: skip
-    _label_map(figure, title, mark)
+    label_map(figure, title, mark)
     return figure
 
 
@@ -124,11 +124,12 @@ def surface_map(image: Path, limit: float, threshold: float, title: str, mark: s
         axes.set_box_aspect(None, zoom=1.7)  # matplotlib leaves room for axes that are not drawn
         for drawn in axes.collections:
             drawn.set_rasterized(True)  # twenty thousand triangles are a picture
-    _label_map(figure, title, mark)
+    label_map(figure, title, mark)
     return figure
 
 
-def _label_map(figure: Figure, title: str, mark: str) -> None:
+def label_map(figure: Figure, title: str, mark: str) -> None:
+    """Write title and mark on a figure that lays out its own axes."""
     if mark:
         text = fill(mark, int(figure.get_figwidth() * MARK_CHARACTERS))
         figure.text(0.995, 0.01, text, ha="right", va="bottom", fontsize=SMALL - 1, color=WARN, weight="bold")

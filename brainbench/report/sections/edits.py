@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from brainbench.report.figures.lens import edits_over_depth
-from brainbench.report.tables import number
+from brainbench.report.sections.lens import depth_words, layers_of
+from brainbench.report.tables import LEVEL, number
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -38,7 +39,9 @@ def draw(page: Page) -> dict[str, Any]:
         if item["edit"] == "heads":
             pairs = sorted(every, key=lambda pair: -pair["frozen"]["lost"])[:MOST]
         name, done = f"edits_{item['encoder']}_{item['edit']}", DONE[item["edit"]]
-        sentences = [sentence(rows, roi, item["edit"]) for roi in about["rois"] if rows]
+        layers = layers_of(page, item["encoder"])
+        where = {roi: depth_words(layers[roi]) for roi in layers}
+        sentences = [sentence(rows, roi, item["edit"], where.get(roi, "")) for roi in about["rois"] if rows]
         told = " ".join([f"{item['encoder']}: what is lost when {done}.", *sentences])
         shown.append(
             {
@@ -53,23 +56,51 @@ def draw(page: Page) -> dict[str, Any]:
     return {"shown": shown, "about": about}
 
 
-def sentence(rows: list[Row], roi: str, kind: str) -> str:
-    """Return what is most harmful to a region, beside its controls, and what is left of it after a refit."""
+def sentence(rows: list[Row], roi: str, kind: str, where: str = "") -> str:
+    """Return what is most harmful to a region, beside its controls, and what is left of it after a refit.
+
+    "Beyond" is said of an effect with q below the level, and never with fewer controls than can reach it.
+
+    Parameters
+    ----------
+    rows : list of Row
+    roi, kind : str
+    where : str
+        At which layer the region is best explained.
+    """
     frozen = max(_of(rows, roi, "frozen"), key=lambda row: row["lost"])
     again = next(
         row for row in _of(rows, roi, "refitted") if (row["block"], row["head"]) == (frozen["block"], frozen["head"])
     )
+    said = f"{roi}: {where}; " if where else f"{roi}: "
+    if frozen.get("p_intact") is not None and frozen["p_intact"] >= LEVEL:
+        intact = f"{number(frozen['intact'])} at the last layer is not above 0 (p {number(frozen['p_intact'], 3)})"
+        return f"{said}{intact}, so that nothing can be lost."
     what = f"block {frozen['block']}" if kind != "heads" else f"head {frozen['head']} of block {frozen['block']}"
-    said = f"{roi}: of {number(frozen['intact'])}, most is lost with {what}: {number(frozen['lost'])}{_beside(frozen)}"
-    return f"{said}; with the head fitted again {number(again['lost'])}{_beside(again)}."
+    said += f"of {number(frozen['intact'])} at the last layer most is lost with {what}, {number(frozen['lost'], 3)}"
+    said += f" ({_beside(frozen)}); with the head fitted again {number(again['lost'], 3)} ({_beside(again)})"
+    if frozen.get("beyond") and again.get("beyond"):
+        return f"{said}: a new head does not find it either."
+    if frozen.get("beyond"):
+        back = 1 - again["lost"] / frozen["lost"]
+        return f"{said}: of what was lost {100 * back:.0f} % comes back, and no more loss can be told from chance."
+    return f"{said}."
 
 
 def _beside(row: Row) -> str:
-    if "p" not in row:
-        return " (no controls)"
-    stands = "beyond" if row["lost"] > row["high"] else "not beyond"
-    band = f"controls, {number(row['low'])} to {number(row['high'])}"
-    return f" ({stands} {row['n']} {band}; p {number(row['p'], 3)}, q {number(row['q'], 3)})"
+    if "n" not in row:
+        return "no controls"
+    band = f"{row['n']} controls, {number(row['low'], 3)} to {number(row['high'], 3)}"
+    if row["n"] < row["fewest"]:
+        return f"{band}: too few to call it beyond them, which takes {row['fewest']}"
+    if row["q"] is None:
+        return f"{band}: untested, one fold is no sample"
+    text = f"{band}; q {number(row['q'], 3)}"
+    if row["beyond"]:
+        return f"beyond {text}"
+    parts = {"controls": row["p_controls"], "noise": row["p_noise"], "an intact score of 0": row["p_intact"]}
+    worst = max(parts, key=lambda name: parts[name])
+    return f"not beyond {text}, of {worst}"
 
 
 def _of(rows: list[Row], roi: str, way: str) -> list[Row]:

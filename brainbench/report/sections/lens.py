@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.lens import against_depth
+from brainbench.report.figures.lens import against_depth, heat_map
+from brainbench.report.tables import number
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -42,16 +43,62 @@ def draw(page: Page) -> dict[str, Any]:
         if panels:
             axis = page.title_of(page.facts["metric"])
             figure = partial(against_depth, panels, _scores(page, entry["encoder"]), axis, page.mark)
-        name = f"lens_{entry['encoder']}"
+        name, words = f"lens_{entry['encoder']}", _in_words(entry["encoder"], drawn)
+        groups = _groups(page, entry, drawn)
         shown.append(
             {
                 **entry,
                 "columns": drawn,
                 "missing": _missing(columns),
-                "figure": page.save(figure, name, _in_words(entry["encoder"], drawn)),
+                "map": page.save(partial(heat_map, groups, page.mark) if drawn else None, f"{name}_map", words),
+                "figure": page.save(figure, name, words),
+                "sentences": [] if "edits" in page.findings else depth_sentences(page, entry["encoder"]),
             }
         )
     return {"encoders": shown, "about": about}
+
+
+def _groups(page: Page, entry: dict[str, Any], columns: list[dict[str, Any]]) -> dict[str, list[tuple[str, Any]]]:
+    """Return the rows of the heat map: scores of regions, every diagnostic's numbers, what edits take."""
+    groups: dict[str, list[tuple[str, Any]]] = {}
+    scores = {
+        roi: rows.set_index("layer")["value"].reindex(entry["blocks"]).to_numpy(dtype=float)
+        for roi, rows in layers_of(page, entry["encoder"]).items()
+    }
+    if any(np.isfinite(values).any() for values in scores.values()):
+        groups[f"{page.title_of(page.facts['metric'])} of what a block gives, by region"] = list(scores.items())
+    for one in columns:
+        if one["over"] != "mode":  # names of units have no height
+            values = np.array([np.nan if cell is None else cell["value"] for cell in one["blocks"]], dtype=float)
+            groups.setdefault(one["diagnostic"], []).append((one["name"], values))
+    for item in page.findings.get("edits", {}).get("shown", []):
+        if item["encoder"] == entry["encoder"] and item["rows"] and item["edit"] != "heads":
+            for way in ("frozen", "refitted"):
+                lost: dict[str, list[float]] = {}
+                for row in item["rows"]:
+                    if row["way"] == way:
+                        lost.setdefault(row["roi"], []).append(row["lost"])
+                groups[f"lost with {item['edit']}, {way}, by region"] = [(k, np.array(v)) for k, v in lost.items()]
+    return groups
+
+
+def depth_sentences(page: Page, encoder: str) -> list[str]:
+    """Return a sentence a region: the layer that scores best, and the depth that scores lie at."""
+    return [f"{roi}: {words}." for roi, rows in layers_of(page, encoder).items() if (words := depth_words(rows))]
+
+
+def depth_words(rows: Any) -> str:
+    """Return where in depth a region is best explained, from the scores of layers; nothing where there are none."""
+    rows = rows[np.isfinite(rows["value"].to_numpy(dtype=float))]
+    if rows.empty:
+        return ""
+    best = rows.loc[rows["value"].idxmax()]
+    said = f"best at {best['layer']} (depth {number(best['depth'], 2)}, {number(best['value'])})"
+    above = np.clip(rows["value"].to_numpy(dtype=float), 0, None)
+    if len(rows) > 1 and above.sum() > 0:
+        centre = float(above @ rows["depth"].to_numpy(dtype=float) / above.sum())
+        said += f", centre of mass of its scores at depth {number(centre, 2)} over {len(rows)} taps"
+    return said
 
 
 def _in_words(encoder: str, columns: list[dict[str, Any]]) -> str:
@@ -65,11 +112,17 @@ def _in_words(encoder: str, columns: list[dict[str, Any]]) -> str:
 
 def _scores(page: Page, encoder: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return depth and leading score of every region, of the layers that were scored."""
+    return {
+        roi: (one["depth"].to_numpy(dtype=float), one["value"].to_numpy(dtype=float))
+        for roi, one in layers_of(page, encoder).items()
+    }
+
+
+def layers_of(page: Page, encoder: str) -> dict[str, Any]:
+    """Return the leading scores of an encoder's layers by region, in order of depth; none without a brain."""
     rows = page.over_folds(page.facts["metric"], page.scheme, page.lead)
-    rows = rows[rows["encoder"] == encoder].sort_values("depth", kind="stable")
-    rois = [roi for roi in page.rois if roi in set(rows["roi"])]
-    mine = {roi: rows[rows["roi"] == roi] for roi in rois}
-    return {roi: (one["depth"].to_numpy(dtype=float), one["value"].to_numpy(dtype=float)) for roi, one in mine.items()}
+    rows = rows[(rows["encoder"] == encoder) & (rows["layer"] != "")].sort_values("depth", kind="stable")
+    return {roi: rows[rows["roi"] == roi] for roi in page.rois if roi in set(rows["roi"])}
 
 
 def _missing(columns: list[dict[str, Any]]) -> dict[str, str]:

@@ -109,4 +109,10 @@ def lead_subject(outcome: Outcome) -> str:
     return min(present) if present else ""
 
 
+OF_A_REGION = ("subject", "fold", "scheme", "encoder", "role", "roi", "n_targets", "n_rows", "ceiling")
+"""What the best layer of a mean over participants has of the means of layers."""
+
+TOGETHER_WORDS = "the same in all participants: about new stimuli"
+"""Of a test of the mean over participants who met the same stimuli, under one exchange for all."""
+
 _SHARED = (*(name for name in KEY if name not in ("subject", "fold")), "role", "depth", "n_targets")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from brainbench.data.account import Modelled
 from brainbench.data.base import Responses, Stimuli
 from brainbench.recipes.kinds import ResponseRecipe
 from brainbench.recipes.parts import Timing
@@ -47,6 +49,17 @@ def open_cases(
         yield Case(responses, features, rows, split_rows(rows, features, recipe))
 
 
+def models_of(subject: str, modelled: Modelled) -> dict[str, Any]:
+    """Return what the report shows of the GLMs of a participant; the design of the first run stands for all."""
+    first, *_ = modelled.runs
+    size = np.abs(first.design).max(axis=0)
+    scaled = np.round(first.design / np.where(size > 0, size, 1), 2)
+    facts = [{name: value for name, value in vars(run).items() if name != "design"} for run in modelled.runs]
+    runs = [one | {"n_regressors": len(one.pop("regressors"))} for one in facts]
+    design = {"regressors": first.regressors, "values": scaled.tolist()}
+    return {"subject": subject, "runs": runs, "repeats": modelled.repeats, "design": design}
+
+
 def note_case(outcome: Outcome, case: Case, is_main: bool) -> None:
     """Write down what the report says of a subject and of a scheme."""
     rows, responses = case.rows, case.responses
@@ -67,6 +80,8 @@ def note_case(outcome: Outcome, case: Case, is_main: bool) -> None:
         )
         if responses.subject != GROUP:
             outcome.data += responses.account
+            if responses.modelled is not None:
+                outcome.note("models", models_of(responses.subject, responses.modelled))
         if responses.masker is not None:
             outcome.images[responses.subject] = (responses.masker, responses.background, responses.space)
     known = outcome.schemes.setdefault(rows.scheme.label, case.split.facts(rows.scheme, is_main))

@@ -141,7 +141,7 @@ def _drawings(n: int, size: int, seed: int, known: _Known) -> Stimuli:
 @lru_cache(maxsize=4)
 def _folder(folder: str, seed: int, known: _Known) -> Stimuli:
     """Return the images of a folder without those that equal a stimulus."""
-    from brainbench.simulation.photos import folder_images
+    from brainbench.data.layouts.shown import folder_images
 
     images = folder_images(folder, MAX_FOLDER_IMAGES, seed)
     shown = set(known.stimuli.content_digests)

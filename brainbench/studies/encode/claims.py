@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from brainbench.evaluation.metrics import BEST, METRICS, Metric, title_of
+from brainbench.evaluation.metrics import BEST, METRICS, UNIQUE, Metric, title_of
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.studies.cases.across import lead_subject
 from brainbench.studies.cases.geometry import rsa_claims
@@ -23,12 +23,12 @@ def encoding_claims(recipe: EncodeRecipe, outcome: Outcome) -> list[str]:
     """Return sentences on the main scheme, for whoever heads the report: one a region, `all` last."""
     subject = lead_subject(outcome)
     main, lead = _main(recipe, outcome, subject), METRICS[recipe.metrics[0]]
-    scored, unique = (_by_region([row for row in main if row["metric"] == name]) for name in (lead.name, "unique_r2"))
-    tests = _tests(main, lead)
+    scored, unique = (_by_region([row for row in main if row["metric"] == name]) for name in (lead.name, UNIQUE))
+    tests, beyond_tests = (_tests(main, name) for name in (lead.name, UNIQUE))
     sentences = []
     for roi in _in_order([*scored, *unique]):
         said = _against_controls(scored.get(roi, []), lead, tests)
-        beyond = _unique(unique.get(roi, []))
+        beyond = _unique(unique.get(roi, []), beyond_tests)
         text = "; beyond the controls: ".join(filter(None, [said, "; ".join(beyond)]))
         sentences += [f"{roi} ({subject}): {text}."] if text else []
     return [
@@ -52,14 +52,17 @@ def encoding_answer(recipe: EncodeRecipe, outcome: Outcome) -> list[str]:
     if not regions:
         return encoding_claims(recipe, outcome)[:3]
     best = {roi: max(scored[roi], key=lambda row: lead.direction * row["value"]) for roi in regions}
-    tests = _tests(main, lead)
-    tested = {roi: [row for (_, of), row in tests.items() if of == roi and row["role"] == "model"] for roi in regions}
+    tested, tested_beyond = (
+        {roi: [row for (_, of), row in _tests(main, name).items() if of == roi and row["role"] == "model"]
+         for roi in regions}
+        for name in (lead.name, UNIQUE)
+    )  # fmt: skip
     names = " or ".join(distinct(models, "encoder"))
     better = "above chance" if lead.direction > 0 else "better than chance"
     said = [_where(names, f"is {better}", {roi: _verdict(tested[roi] or scored[roi], lead) for roi in regions})]
-    unique = _by_region([row for row in models if row["metric"] == "unique_r2"])
+    unique = _by_region([row for row in models if row["metric"] == UNIQUE])
     if unique:
-        beyond = {roi: _verdict(unique[roi], METRICS["unique_r2"]) for roi in regions if roi in unique}
+        beyond = {roi: _verdict(tested_beyond[roi] or unique[roi], METRICS[UNIQUE]) for roi in regions if roi in unique}
         said.append(_where(names, "explains variance beyond the controls", beyond))
     else:
         said += _not_beaten(
@@ -78,9 +81,9 @@ def _main(recipe: EncodeRecipe, outcome: Outcome, subject: str) -> list[Row]:
     return [row for row in rows if row.get("scheme", "") == recipe.schemes[0].label]
 
 
-def _tests(rows: Sequence[Row], lead: Metric) -> dict[tuple[str, str], Row]:
+def _tests(rows: Sequence[Row], metric: str) -> dict[tuple[str, str], Row]:
     """Return the one test of a region over the layers of an encoder, by encoder and region."""
-    return {(row["encoder"], row["roi"]): row for row in rows if row["metric"] == BEST + lead.name}
+    return {(row["encoder"], row["roi"]): row for row in rows if row["metric"] == BEST + metric}
 
 
 def _by_region(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -131,20 +134,26 @@ def _where(who: str, does: str, found: Mapping[str, bool | None]) -> str:
     return f"A layer of {who} {does} in {only if n == 1 else f'{len(yes)} of {n} regions{listed}'}{missing}."
 
 
-def _unique(rows: Sequence[Row]) -> list[str]:
-    """Return for every encoder what its layers explain of one region beyond the controls."""
+def _unique(rows: Sequence[Row], tests: Mapping[tuple[str, str], Row]) -> list[str]:
+    """Return for every encoder what its layers explain of one region beyond the controls: one test over layers."""
     found = []
     for encoder in distinct(rows, "encoder"):
         layers = [row for row in rows if row["encoder"] == encoder]
         best = max(layers, key=lambda row: row["value"])
         above = [row for row in layers if significant(row) and row["value"] > 0]
+        test = tests.get((encoder, best["roi"]))
         detail = f"best {best['layer']}: unique R2 {number(best['value'])}"
         if best.get("ci_low") is not None:
             detail += f", interval {number(best['ci_low'], 2)} to {number(best['ci_high'], 2)}"
-        detail += "" if untested(best) else f", q {probability(best.get('q'))}"
+        if test is not None:
+            detail += f", q {probability(test.get('q'))} over its layers"
+        else:
+            detail += "" if untested(best) else f", q {probability(best.get('q'))}"
         if all(map(untested, layers)):
             text = f"whether {encoder} explains variance beyond the controls was not tested"
-        elif not above:
+        elif test is not None and significant(test) and test["value"] > 0 and not above:
+            text = f"a {encoder} layer explains variance that the controls do not, by the test over all of them"
+        elif not above or (test is not None and not (significant(test) and test["value"] > 0)):
             text = f"no {encoder} layer explains variance beyond the controls"
         else:
             text = f"{len(above)} of {len(layers)} {encoder} layers explain variance that the controls do not"

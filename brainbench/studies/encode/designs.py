@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,20 +13,20 @@ from brainbench.core.digests import digest, digest_array
 from brainbench.core.last_used import LastUsed
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.ridge.deletion import FoldWithout
-from brainbench.ridge.encoding import FoldDesign, FoldSettings
+from brainbench.ridge.encoding import FoldDesign, FoldResult, FoldSettings
 from brainbench.ridge.fixed import FixedFits
 from brainbench.studies.cases.case import Case
-
-MOST_BYTES = 128_000_000
-"""Of all feature sets that are kept; one that is larger, or has several bands, is made again for every participant."""
 
 Source = tuple[str, str]
 """An encoder and one of its layers."""
 
 
 def designs_bytes(n_rows: int, n_features: int, n_folds: int) -> int:
-    """Return about how large the designs of a feature set become: features of every fold, a dozen matrices of rows."""
-    return n_folds * n_rows * (12 * n_features + 100 * n_rows)
+    """Return about how large the designs of a feature set become: features of every fold, and matrices of rows.
+
+    Where features are fewer than rows, what is factorised is as wide as they are.
+    """
+    return n_folds * n_rows * (20 * n_features + 100 * n_rows + 100 * min(n_rows, n_features))
 
 
 class Folds:
@@ -33,18 +34,31 @@ class Folds:
 
     Parameters
     ----------
-    folds : list of FoldDesign
+    make : sequence of callable
+        Makes the design of each fold when it is first needed.
     n_rows : int
         Rows of the responses.
     nbytes : int
         About how large it becomes.
     """
 
-    def __init__(self, folds: list[FoldDesign], n_rows: int, nbytes: int) -> None:
-        self.folds, self.n_rows, self.nbytes = folds, n_rows, nbytes
+    def __init__(self, make: Sequence[Callable[[], FoldDesign]], n_rows: int, nbytes: int) -> None:
+        self.n_rows, self.nbytes = n_rows, nbytes
+        self._make, self._folds = make, list[FoldDesign | None]([None] * len(make))
         self._fixed: dict[float, FixedFits] = {}
         self._without: dict[bytes, list[FoldWithout]] = {}
         self._lock = threading.Lock()
+
+    def fold(self, number: int) -> FoldDesign:
+        """Return one of the folds."""
+        found = self._folds[number] or self._make[number]()  # units beside each other may make it twice
+        self._folds[number] = found
+        return found
+
+    @property
+    def folds(self) -> list[FoldDesign]:
+        """All of them."""
+        return [self.fold(number) for number in range(len(self._make))]
 
     def refit(self, Y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield measured and predicted test rows of every fold, penalties chosen anew."""
@@ -90,6 +104,11 @@ class Designs:
     shared: Folds
     order: np.ndarray
 
+    def fit(self, number: int, Y: np.ndarray) -> tuple[np.ndarray, FoldResult]:
+        """Return the test rows of a fold, rows of the case, and what the fit to the others says of them."""
+        fold = self.shared.fold(number)
+        return self.order[fold.test], fold.fit(Y, self.order)
+
     def refit(self, Y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield measured and predicted test rows of every fold, penalties chosen anew."""
         return self.shared.refit(Y[self.order])
@@ -100,10 +119,16 @@ class Designs:
 
 
 class KeptDesigns:
-    """The designs that were used last."""
+    """The designs that were used last.
 
-    def __init__(self) -> None:
-        self._kept: LastUsed[Folds] = LastUsed(MOST_BYTES)
+    Parameters
+    ----------
+    kept : LastUsed of Folds
+        `Opened.folds`: null participants of a calibration share theirs with all sets before them.
+    """
+
+    def __init__(self, kept: LastUsed[Folds]) -> None:
+        self._kept = kept
 
     def of(self, recipe: EncodeRecipe, case: Case, settings: FoldSettings, sources: Sequence[Source]) -> Designs:
         """Return the folds of layers' features, each a band, in a case."""
@@ -118,14 +143,14 @@ class KeptDesigns:
         folds = [(np.sort(place[train]), np.sort(place[test])) for train, test in case.split.folds]
         inner = [case.split.inner_groups(order[train]) for train, _ in folds]
         nbytes = designs_bytes(len(run), sum(band.shape[1] for band in bands), len(folds))
-        keep = len(bands) == 1 and nbytes <= MOST_BYTES
+        keep = len(bands) == 1 and nbytes <= self._kept.most
 
         def make() -> Folds:
-            found = [
-                FoldDesign(bands, *fold, settings, inner_groups=groups, run=run, nuisance=nuisance, keep=keep)
+            of_folds = [
+                partial(FoldDesign, bands, *fold, settings, inner_groups=groups, run=run, nuisance=nuisance, keep=keep)
                 for fold, groups in zip(folds, inner, strict=True)
             ]
-            return Folds(found, len(run), nbytes)
+            return Folds(of_folds, len(run), nbytes)
 
         if not keep:
             return Designs(make(), order)

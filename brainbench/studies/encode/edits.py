@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brainbench.core.digests import digest, digest_array
 from brainbench.evaluation.family import fdr
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.lens import Lens
@@ -21,18 +22,19 @@ from brainbench.studies.encode.fits import fold_settings
 from brainbench.studies.inside import NO_NETWORK, SEVERAL_NETWORKS
 from brainbench.studies.memory import megabytes
 from brainbench.studies.opened import Opened, OpenEncoder
+from brainbench.studies.words import significant
 
 if TYPE_CHECKING:
     from brainbench.encoders.network import NetworkEncoder
     from brainbench.lens.edits import Change
+    from brainbench.lens.effects import Effects
 
-VERSION = 1
+VERSION = 2
 """Raised when effects of earlier runs would come out otherwise."""
-IN_WINDOWS = (
-    "it reads a story, or a sound, in long windows: edits need every stimulus to be read by itself (`context: N`)"
-)
+OF_SOUND = "it hears sound in long windows, which edits do not read yet"
 NO_STREAM = "the sites of its blocks are not known: that all of them share one stream is not either"
 TARGET_METRICS = ("pearson_r", "r2", "explained_variance")
+WAYS = ("frozen", "refitted")
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,8 @@ class EditStudy:
             return Edited(entry, kind, [], NO_NETWORK)
         if not hasattr(encoder, "network"):
             return Edited(entry, kind, [], SEVERAL_NETWORKS)
-        modality = self.cases[0].features.stimuli.modality
-        if modality == "sound" or (modality == "word" and getattr(entry.settings, "context", None) == "stream"):
-            return Edited(entry, kind, [], IN_WINDOWS)
+        if "sound" in encoder.modalities:
+            return Edited(entry, kind, [], OF_SOUND)
         if heads_of(encoder) == 0:
             return Edited(entry, kind, [], NO_STREAM)
         return Edited(entry, kind, [self._unit(entry, kind, block) for block in range(len(encoder.taps) - 1)])
@@ -134,16 +135,17 @@ class EditStudy:
         return Unit("edits", f"{entry.name}, {kind}, block {block}", key, lambda: self._compute(entry, kind, block))
 
     def _compute(self, entry: OpenEncoder, kind: str, block: int) -> dict[str, np.ndarray]:
-        """Return scores of regions ``(n_cases, n_edits, n_rois)``; features under edits are dropped."""
+        """Return scores of regions ``(n_cases, n_folds, n_edits, n_rois)``; features under edits are dropped."""
         from brainbench.lens.effects import effects
         from brainbench.lens.running import edited
 
         encoder: Any = entry.encoder
         seed, n_controls = self.opened.recipe.seed, self.settings.controls
-        made: dict[str, tuple[list[np.ndarray], int]] = {}
-        clean, frozen, refitted = [], [], []
+        made: dict[str, list[np.ndarray]] = {}
+        found: dict[int, Effects] = {}
         n_real = 0
-        for case in self.cases:
+        for group in self._alike:
+            case = self.cases[group[0]]
             stimuli = case.features.stimuli
             if stimuli.digest() not in made:
                 rows = encoder.order(stimuli).tolist()
@@ -152,29 +154,60 @@ class EditStudy:
                     whole, changed = edited(
                         encoder, stimuli, rows, [*real, *controls], encoder.taps[-1].name, entry.settings.pool
                     )
-                back = np.argsort(rows)
-                made = {stimuli.digest(): ([whole[back], *changed[:, back]], len(real))}
-            features, n_real = made[stimuli.digest()]
-            placed = [case.features.placed(values)[case.rows.first] for values in features]
-            found = effects(placed[0], placed[1:], self._design(case))
-            clean.append(found.clean)
-            frozen.append(found.frozen)
-            refitted.append(found.refitted)
+                back, n_real = np.argsort(rows), len(real)
+                made = {stimuli.digest(): [whole[back], *changed[:, back]]}
+            placed = [case.features.placed(values)[case.rows.first] for values in made[stimuli.digest()]]
+            together = effects(placed[0], placed[1:], self._design(group))
+            found |= zip(group, _of_each(together, len(group)), strict=True)
+        ordered = [found[index] for index in range(len(self.cases))]
         return {
-            "clean": np.stack(clean), "frozen": np.stack(frozen), "refitted": np.stack(refitted),
+            "clean": np.stack([one.clean_folds for one in ordered]),
+            "frozen": np.stack([one.frozen_folds for one in ordered]),
+            "refitted": np.stack([one.refitted_folds for one in ordered]),
             "n_real": np.array(n_real),
-        }  # fmt: skip
+        }
 
-    def _design(self, case: Case) -> Any:
+    @cached_property
+    def _alike(self) -> list[list[int]]:
+        """Cases whose features, rows and folds are the same: their responses are targets of one fit."""
+        recipe = self.opened.recipe
+        groups: dict[str, list[int]] = {}
+        for index, case in enumerate(self.cases):
+            rows, continuous = case.rows, case.rows.continuous
+            nuisance = rows.nuisance if recipe.timing.regress_nuisance else None
+            key = digest(
+                [
+                    case.features.stimuli.digest(), digest_array(rows.first), digest_array(rows.stimulus),
+                    digest_array(np.asarray(rows.run, dtype=str)),
+                    None if nuisance is None else digest_array(nuisance),
+                    None if continuous is None else [digest_array(np.asarray(continuous.row_time)), continuous.t_r],
+                    [digest_array(part) for fold in case.split.folds for part in fold],
+                    None if case.responses.stimulus is None else digest_array(case.responses.stimulus),
+                ]
+            )  # fmt: skip
+            groups.setdefault(key, []).append(index)
+        return list(groups.values())
+
+    def _design(self, group: Sequence[int]) -> Any:
+        """Return the responses of cases side by side, and every region of each."""
         from brainbench.lens.effects import Design
 
-        recipe = self.opened.recipe
+        recipe, cases = self.opened.recipe, [self.cases[index] for index in group]
+        widths = [case.rows.Y.shape[1] for case in cases]
+        starts = np.cumsum([0, *widths])
+        rois = {}
+        for index, (case, start, width) in enumerate(zip(cases, starts, widths, strict=False)):
+            for roi in self.rois:
+                mask = np.zeros(starts[-1], dtype=bool)
+                mask[start : start + width] = case.responses.rois[roi]
+                rois[f"{index}/{roi}"] = mask
+        first = cases[0]
         return Design(
-            case.rows.Y, case.split.folds, fold_settings(recipe, case),
-            {roi: np.asarray(case.responses.rois[roi]) for roi in self.rois}, case.rows.run,
-            [case.split.inner_groups(train) for train, _ in case.split.folds],
-            case.rows.nuisance if recipe.timing.regress_nuisance else None, self.metric,
-            pooled=case.split.over == "pooled",
+            np.concatenate([case.rows.Y for case in cases], axis=1), first.split.folds,
+            fold_settings(recipe, first), rois, first.rows.run,
+            [first.split.inner_groups(train) for train, _ in first.split.folds],
+            first.rows.nuisance if recipe.timing.regress_nuisance else None, self.metric,
+            pooled=first.split.over == "pooled",
         )  # fmt: skip
 
     # What was found --------------------------------------------------------------------------------------------------
@@ -190,32 +223,74 @@ class EditStudy:
         }
 
     def _shown(self, one: Edited, runner: Runner) -> dict[str, Any]:
-        from brainbench.lens.effects import band
+        from brainbench.lens.beyond import FEWEST
 
         shown: dict[str, Any] = {"encoder": one.encoder.name, "untrained": one.encoder.untrained, "edit": one.kind}
         if not one.units:
-            return shown | {"reason": one.reason, "rows": []}
-        rows: list[dict[str, Any]] = []
-        for block, arrays in enumerate(runner.read(one.units)):
-            n_real = int(arrays["n_real"])
-            intact = arrays["clean"].mean(axis=0)
-            for way in ("frozen", "refitted"):
-                lost = (arrays["clean"][:, None] - arrays[way]).mean(axis=0)
-                for index in range(n_real):
-                    for region, roi in enumerate(self.rois):
-                        row: dict[str, Any] = {"block": block, "roi": roi, "way": way}
-                        row["head"] = index if one.kind == "heads" else None
-                        row |= {"intact": float(intact[region]), "lost": float(lost[index, region])}
-                        others = lost[n_real:, region]
-                        if one.kind == "heads":  # the other heads of the block are the controls
-                            others = np.delete(lost[:n_real, region], index)
-                        if len(others):
-                            row |= vars(band(row["lost"], others))
-                        rows.append(row)
-        q = fdr(np.array([row.get("p", np.nan) for row in rows]))
+            return shown | {"reason": one.reason, "rows": [], "controls_beyond": {}}
+        blocks = runner.read(one.units)
+        rows = [row for way in WAYS for row in self._rows(one.kind, blocks, way)]
+        q = fdr(np.array([row.get("p") for row in rows], dtype=float))
         for row, value in zip(rows, q, strict=True):
             row["q"] = None if np.isnan(value) else float(value)
-        return shown | {"reason": "", "rows": rows}
+            if "n" in row:
+                row |= {
+                    "fewest": FEWEST,
+                    "beyond": significant(row) and row["lost"] > row["mean"] and row["n"] >= FEWEST,
+                }
+        checked = {way: _share(one.kind, blocks, way) for way in WAYS}
+        return shown | {"reason": "", "rows": rows, "controls_beyond": checked}
+
+    def _rows(self, kind: str, blocks: Sequence[Mapping[str, np.ndarray]], way: str) -> Iterator[dict[str, Any]]:
+        """Yield what every region loses under every edit, beside controls."""
+        from brainbench.lens.beyond import LOOSE, band
+
+        share = _share(kind, blocks, way)
+        law = share is not None and share <= LOOSE
+        sizes = [len(test) / max(len(train), 1) for train, test in self.cases[0].split.folds]
+        everywhere = np.concatenate([arrays[way][:, :, : int(arrays["n_real"])] for arrays in blocks], axis=2)
+        place = 0
+        for block, arrays in enumerate(blocks):
+            clean, edited, n_real = arrays["clean"], arrays[way], int(arrays["n_real"])
+            for index in range(n_real):
+                others = edited[:, :, n_real:]
+                if kind == "heads":
+                    others = np.delete(everywhere, place + index, axis=2)
+                for region, roi in enumerate(self.rois):
+                    row: dict[str, Any] = {"block": block, "roi": roi, "way": way}
+                    row["head"] = index if kind == "heads" else None
+                    mine = clean[:, :, region], edited[:, :, index, region], others[..., region].transpose(2, 0, 1)
+                    row |= {"intact": float(mine[0].mean()), "lost": float((mine[0] - mine[1]).mean())}
+                    if len(mine[2]):
+                        found = vars(band(*mine, float(np.mean(sizes)), law=law))
+                        row |= {name: None if np.isnan(value) else value for name, value in found.items()}
+                    yield row
+            place += n_real
+
+
+def _of_each(together: Effects, n_cases: int) -> list[Effects]:
+    """Return the effects of every case, whose regions stand one after the other."""
+    from brainbench.lens.effects import Effects
+
+    parts = [
+        np.split(values, n_cases, axis=-1)
+        for values in (together.clean_folds, together.frozen_folds, together.refitted_folds)
+    ]
+    return [Effects(*one) for one in zip(*parts, strict=True)]
+
+
+def _share(kind: str, blocks: Sequence[Mapping[str, np.ndarray]], way: str) -> float | None:
+    """Return how many controls have p < .05 among the others of their block: about .05 where their law holds."""
+    from brainbench.lens.beyond import share_beyond
+
+    lost = [(one["clean"][:, :, None] - one[way]).mean(axis=(0, 1)) for one in blocks]
+    real = [int(one["n_real"]) for one in blocks]
+    if kind == "heads":
+        others = np.concatenate([values[:n] for values, n in zip(lost, real, strict=True)]).T
+    else:
+        others = np.concatenate([values[n:].T for values, n in zip(lost, real, strict=True)])
+    share = share_beyond(others)
+    return None if np.isnan(share) else share
 
 
 def heads_of(encoder: NetworkEncoder) -> int:

@@ -12,9 +12,10 @@ from brainbench.core.digests import digest, digest_array
 from brainbench.data.base import Responses
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.ceilings import RegionCeiling
-from brainbench.evaluation.scoring import Scored, Scoring, best_of, score_nested, score_predictions
+from brainbench.evaluation.metrics import UNIQUE
+from brainbench.evaluation.scoring import Scored, Scoring, best_of, regions_r2, score_nested, score_predictions
 from brainbench.recipes.kinds.encode import EncodeRecipe
-from brainbench.ridge.encoding import FoldSettings, fit_all, fit_fold
+from brainbench.ridge.encoding import FoldSettings, fit_all
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, read_units
 from brainbench.studies.cases.case import Case
@@ -75,8 +76,9 @@ def fold_settings(recipe: EncodeRecipe, case: Case) -> FoldSettings:
     )
 
 
-def fit_units(recipe: EncodeRecipe, case: Case, sources: Sequence[tuple[str, str]], label: str) -> list[Unit]:
+def fit_units(opened: Opened[EncodeRecipe], case: Case, sources: Sequence[tuple[str, str]], label: str) -> list[Unit]:
     """Return the units that fit `sources` (encoder, layer), each its own band, over chunks of folds."""
+    recipe, kept = opened.recipe, KeptDesigns(opened.folds)
     settings = fold_settings(recipe, case)
     nuisance = case.rows.nuisance if recipe.timing.regress_nuisance else None
     shared = {
@@ -88,19 +90,11 @@ def fit_units(recipe: EncodeRecipe, case: Case, sources: Sequence[tuple[str, str
     }
 
     def compute(chunk: np.ndarray) -> dict[str, np.ndarray]:
-        bands = [case.features.rows(*source)[case.rows.first] for source in sources]
-        results = []
-        for index in chunk:
-            train, test = case.split.folds[index]
-            results.append(
-                fit_fold(
-                    bands, case.rows.Y, train, test, settings,
-                    inner_groups=case.split.inner_groups(train), run=case.rows.run, nuisance=nuisance,
-                )
-            )  # fmt: skip
+        designs = kept.of(recipe, case, settings, sources)
+        rows, results = zip(*(designs.fit(index, case.rows.Y) for index in chunk), strict=True)
         return {
-            "row": np.concatenate([case.split.folds[index][1] for index in chunk]),
-            "fold": np.concatenate([np.full(len(case.split.folds[index][1]), index) for index in chunk]),
+            "row": np.concatenate(rows),
+            "fold": np.repeat(chunk, list(map(len, rows))),
             "y_true": np.concatenate([result.y_true for result in results]),
             "y_pred": np.concatenate([result.y_pred for result in results]),
             "log10_alpha": np.log10(np.stack([result.best_alphas for result in results])).astype(np.float32),
@@ -123,7 +117,7 @@ def plan_fits(opened: Opened[EncodeRecipe], case: Case) -> Iterator[LayerFits]:
     for entry in opened.encoders:
         for layer in entry.layers:
             sources = [(entry.name, layer.name)]
-            units = fit_units(opened.recipe, case, sources, f"{entry.name}.{layer.name}")
+            units = fit_units(opened, case, sources, f"{entry.name}.{layer.name}")
             yield LayerFits(case, sources, units, entry, layer)
 
 
@@ -135,16 +129,16 @@ def plan_nested(opened: Opened[EncodeRecipe], case: Case) -> Iterator[tuple[list
     over = recipe.unique.over
     names = [e.name for e in opened.encoders if not e.is_model] if over == "controls" else list(over)
     base = [(name, opened.encoder(name).layers[-1].name) for name in names]
-    small = [Fits(case, [one], fit_units(recipe, case, [one], f"{one[0]}.{one[1]}")) for one in base]
+    small = [Fits(case, [one], fit_units(opened, case, [one], f"{one[0]}.{one[1]}")) for one in base]
     if len(base) > 1:
-        small.append(Fits(case, base, fit_units(recipe, case, base, "controls")))
+        small.append(Fits(case, base, fit_units(opened, case, base, "controls")))
     shared = SmallerNull()
     for entry in opened.encoders:
         if entry.name in names or not entry.is_model:
             continue
         for layer in entry.layers:
             sources = [*base, (entry.name, layer.name)]
-            full = fit_units(recipe, case, sources, f"controls + {entry.name}.{layer.name}")
+            full = fit_units(opened, case, sources, f"controls + {entry.name}.{layer.name}")
             yield small, LayerFits(case, sources, full, entry, layer, shared)
 
 
@@ -228,9 +222,11 @@ def nested_unit(
         settings = fold_settings(recipe, case)
         designs = [kept.of(recipe, case, settings, one.sources) for one in (*small, full)]
         null = nested_null(recipe, case, settings, designs[:-1], designs[-1], both, best, full.smaller_null)
-        return {**scored.to_arrays(), **null}
+        controls = regions_r2(both["y_true"], best, both["fold"], how, rois=case.responses.rois)
+        return {**scored.to_arrays(), **null, "controls_r2": controls}
 
     key = {
+        "holds": "controls_r2",
         "small": [[unit.digest for unit in one.units] for one in small],
         "full": [unit.digest for unit in full.units],
         "scoring": vars(how),
@@ -265,7 +261,7 @@ def report_fit(
         "layer": layer.name,
         "depth": layer.depth,
     }
-    how = words_of(exchange_of(recipe, case)) if scored.roi_p else None
+    how = words_of(exchange_of(recipe, case), recipe.metrics[0]) if scored.roi_p else None
     for region, (roi, mask) in enumerate(case.responses.rois.items()):
         for metric in scored.metrics:
             row = {**common, "roi": roi, "metric": metric, "n_targets": int(np.sum(mask))}
@@ -299,18 +295,21 @@ def report_fit(
 
 
 def report_nested(
-    recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: Scored, intervals: Mapping[str, np.ndarray]
-) -> None:
-    """Add the rows of what one layer adds to the controls."""
+    recipe: EncodeRecipe, outcome: Outcome, fit: LayerFits, scored: Scored, intervals: Mapping[str, np.ndarray],
+    controls_r2: np.ndarray,
+) -> None:  # fmt: skip
+    """Add the rows of what one layer adds to the controls, and note what the controls explain."""
     case, entry, layer = fit.case, fit.encoder, fit.layer
-    how = f"what the controls leave over: {words_of(exchange_of(recipe, case))}" if scored.roi_p else None
+    how = words_of(exchange_of(recipe, case), UNIQUE) if scored.roi_p else None
     for region, (roi, mask) in enumerate(case.responses.rois.items()):
         outcome.add(
             subject=case.rows.subject, scheme=case.rows.scheme.label, encoder=entry.name, role=entry.settings.role,
-            layer=layer.name, depth=layer.depth, roi=roi, fold=ALL, metric="unique_r2", n_targets=int(np.sum(mask)),
-            n_rows=scored.n_rows, test=how, **scored.summary("unique_r2", roi),
+            layer=layer.name, depth=layer.depth, roi=roi, fold=ALL, metric=UNIQUE, n_targets=int(np.sum(mask)),
+            n_rows=scored.n_rows, test=how, **scored.summary(UNIQUE, roi),
             **intervals_of(intervals, "r2", region),
         )  # fmt: skip
+        where = {"subject": case.rows.subject, "encoder": entry.name, "layer": layer.name, "roi": roi}
+        outcome.note("controls", where | {"r2": float(controls_r2[region])})
 
 
 def intervals_of(arrays: Mapping[str, np.ndarray], metric: str, region: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError
 from brainbench.evaluation.exchange import Exchange, autocorrelation, make_exchange
 from brainbench.evaluation.family import fill_p
-from brainbench.evaluation.metrics import METRICS
+from brainbench.evaluation.metrics import METRICS, UNIQUE
 from brainbench.evaluation.refit import Null, best_scores, column_scores, refit_null
 from brainbench.evaluation.scoring import Scored
 from brainbench.features.drift import restore_drift, segments_of
@@ -45,9 +45,10 @@ def exchange_of(recipe: EncodeRecipe, case: Case) -> Exchange:
         ) from error
 
 
-def words_of(exchange: Exchange) -> str:
-    """Return how a p was found."""
-    return f"{exchange.text} exchanged, all fitted again ({len(exchange)})"
+def words_of(exchange: Exchange, metric: str) -> str:
+    """Return how a p of a metric was found."""
+    how = f"{exchange.text} exchanged, all fitted again ({len(exchange)})"
+    return f"what the controls leave over: {how}" if metric == UNIQUE else how
 
 
 def shared_key(case: Case, exchange: Exchange) -> str:

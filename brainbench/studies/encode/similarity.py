@@ -8,16 +8,16 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.data.layouts.matrices import name_some
-from brainbench.evaluation.similarity import geometry_test, rdm
+from brainbench.evaluation.similarity import Geometry, geometry_test, rdm
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.cases.case import Case
-from brainbench.studies.cases.geometry import SCHEME, bounds_of
+from brainbench.studies.cases.geometry import GeometryScores, bounds_of
 from brainbench.studies.cases.rows import GROUP, group_means
 from brainbench.studies.encode.fits import Cell
 from brainbench.studies.opened import Opened
-from brainbench.studies.outcome import ALL, Outcome
+from brainbench.studies.outcome import Outcome
 
 
 def geometry_cells(opened: Opened[EncodeRecipe], cases: Sequence[Case]) -> list[Cell]:
@@ -39,33 +39,30 @@ def _of_main_scheme(recipe: EncodeRecipe, cases: Sequence[Case]) -> list[Case]:
 
 def report_geometry(
     recipe: EncodeRecipe, runner: Runner, outcome: Outcome, cases: Sequence[Case], cells: Sequence[Cell]
-) -> None:
-    """Add RSA and CKA of every layer and ROI to `outcome`."""
+) -> GeometryScores:
+    """Add RSA and CKA of every layer and ROI to `outcome`, and return what tests their means over participants."""
     bounds = rsa_ceilings(_of_main_scheme(recipe, cases)) if "rsa" in recipe.similarity else {}
     for (subject, roi), (lower, upper) in bounds.items():
         outcome.note("rsa_ceilings", {"subject": subject, "roi": roi, "lower": lower, "upper": upper})
     left_out: dict[tuple[str, str, int, int], set[tuple[str, str]]] = {}
-    n = recipe.significance.n_permutations
+    scores = GeometryScores(outcome, recipe.significance.n_permutations, recipe.seed)
     for cell in cells:
-        found = runner.read([cell.unit])[0]
+        arrays = runner.read([cell.unit])[0]
         subject = cell.case.rows.subject
         for metric in recipe.similarity:
-            n_left_out, n_stimuli = int(found[f"{metric}_left_out"]), int(found["n_stimuli"])
-            if n_left_out:
-                key = (cell.encoder.name, cell.layer.name, n_left_out, n_stimuli)
+            found = Geometry.from_arrays(arrays, metric)
+            if found.n_left_out:
+                key = (cell.encoder.name, cell.layer.name, found.n_left_out, len(found.left_out))
                 left_out.setdefault(key, set()).add((subject, cell.roi))
-            if not np.isfinite(found[f"{metric}_value"]):
-                continue
             _, ceiling = bounds.get((subject, cell.roi), (None, None)) if metric == "rsa" else (None, None)
-            outcome.add(
-                subject=subject, scheme=SCHEME, encoder=cell.encoder.name, role=cell.encoder.settings.role,
-                layer=cell.layer.name, depth=cell.layer.depth, roi=cell.roi, fold=ALL, metric=metric,
-                value=float(found[f"{metric}_value"]), p=float(found[f"{metric}_p"]),
-                null_95=float(found[f"{metric}_null_95"]), ceiling=ceiling,
-                n_targets=int(np.sum(cell.case.responses.rois[cell.roi])), n_rows=n_stimuli - n_left_out,
-                test=f"stimuli exchanged, nothing is fitted ({n})" if n else None,
+            scores.add(
+                subject, cell.roi, cell.encoder, cell.layer, metric, found, ceiling=ceiling,
+                n_targets=int(np.sum(cell.case.responses.rois[cell.roi])),
+                stimuli=f"{cell.case.features.stimuli.digest()} {digest_array(np.unique(cell.case.rows.stimulus))}",
             )  # fmt: skip
+    scores.add_best()
     _say_left_out(outcome, left_out)
+    return scores
 
 
 def _say_left_out(outcome: Outcome, left_out: Mapping[tuple[str, str, int, int], set[tuple[str, str]]]) -> None:
@@ -103,18 +100,13 @@ def _unit(recipe: EncodeRecipe, case: Case, encoder: str, layer: str, mask: np.n
         features = case.features.rows(encoder, layer)[case.rows.first]
         _, first, stimulus = np.unique(case.rows.stimulus, return_index=True, return_inverse=True)
         responses = group_means(np.asarray(case.rows.Y[:, mask]), stimulus, np.bincount(stimulus))
-        arrays: dict[str, np.ndarray] = {"n_stimuli": np.array(len(first))}
+        arrays: dict[str, np.ndarray] = {}
         for metric in recipe.similarity:
             found = geometry_test(
                 features[first], responses, metric=metric, n_permutations=recipe.significance.n_permutations,
                 seed=recipe.seed,
             )  # fmt: skip
-            arrays |= {
-                f"{metric}_value": np.array(found.value),
-                f"{metric}_p": np.array(found.p),
-                f"{metric}_null_95": np.array(found.null_95),
-                f"{metric}_left_out": np.array(found.n_left_out),
-            }
+            arrays |= found.to_arrays(metric)
         return arrays
 
     key = {
@@ -125,6 +117,6 @@ def _unit(recipe: EncodeRecipe, case: Case, encoder: str, layer: str, mask: np.n
         "n_permutations": recipe.significance.n_permutations,
         "seed": recipe.seed,
         "without_variance": "left out",
-        "exchange": "rows",
+        "exchange": "rows, draws kept",
     }
     return Unit("geometry", f"{case.rows.subject}, {encoder}.{layer}", key, compute)

@@ -24,7 +24,7 @@ from brainbench.studies.cases.features import Features
 from brainbench.studies.cases.labels import Reading, plan_readings, report_readings
 from brainbench.studies.cases.rows import GROUP, group_responses
 from brainbench.studies.encode.claims import encoding_answer, encoding_claims
-from brainbench.studies.encode.designs import MOST_BYTES, KeptDesigns, designs_bytes
+from brainbench.studies.encode.designs import KeptDesigns, designs_bytes
 from brainbench.studies.encode.edits import EditStudy
 from brainbench.studies.encode.fits import (
     Cell,
@@ -38,7 +38,7 @@ from brainbench.studies.encode.fits import (
     score_unit,
 )
 from brainbench.studies.encode.intervals import interval_unit
-from brainbench.studies.encode.nulls import fill_layer, n_exchanges
+from brainbench.studies.encode.nulls import n_exchanges
 from brainbench.studies.encode.patterns import pattern_units, report_patterns
 from brainbench.studies.encode.similarity import geometry_cells, report_geometry
 from brainbench.studies.encode.tested import Tests
@@ -96,7 +96,7 @@ class EncodeStudy(Study[EncodeRecipe]):
     @cached_property
     def designs(self) -> KeptDesigns:
         """Folds of the layers' features, which participants share."""
-        return KeptDesigns()
+        return KeptDesigns(self.opened.folds)
 
     @cached_property
     def fits(self) -> list[LayerFits]:
@@ -203,7 +203,8 @@ class EncodeStudy(Study[EncodeRecipe]):
         """Yield fits, their scores, then what needs no fit."""
         unseen = self.unseen  # refuses what it cannot test before anything is fitted
         nested = [fit for small, full in self.nested for fit in [*small, full]]
-        yield Stage("fit", [unit for fit in [*self.fits, *nested] for unit in fit.units])
+        fits = [*self._by_layer(self.fits, [fit.units for fit in self.fits]), *(fit.units for fit in nested)]
+        yield Stage("fit", [unit for units in fits for unit in units])
         yield Stage("score", [*self._by_layer(self.fits, self.scores), *self.nested_scores])
         about = [*self._by_layer(self.fits, self.intervals), *self.nested_intervals]
         yield Stage("intervals", [unit for unit in about if unit is not None])
@@ -247,16 +248,17 @@ class EncodeStudy(Study[EncodeRecipe]):
             arrays = runner.read([unit])[0]
             scored, null = Scored.from_arrays(arrays), Null.from_arrays(arrays)
             if null is not None:
-                fill_layer(recipe, full.case, scored, null)
-            report_nested(recipe, outcome, full, scored, self._read(about))
+                tests.add(full, scored, null)
+            report_nested(recipe, outcome, full, scored, self._read(about), arrays["controls_r2"])
         tests.report(outcome, ceilings)
         best_layers(outcome, draws)
         report_patterns(recipe, runner, outcome, self.patterns)
-        report_geometry(recipe, runner, outcome, self.cases, self.geometry)
+        geometry = report_geometry(recipe, runner, outcome, self.cases, self.geometry)
         if recipe.zero_shot is not None:
             report_unseen(runner, outcome, self.unseen)
         mean_over_subjects(recipe, outcome, self.opened.subjects)
         tests.report_means(outcome)
+        geometry.test_means()
         if recipe.decoding is not None:
             report_readings(recipe, runner, outcome, self.readings)
         if self.lens is not None:
@@ -327,7 +329,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         edits = 0.0 if self.edits is None else self.edits.megabytes + solve + fit
         units = jobs_of(recipe) * (max(features + solve + fit, scores, intervals, edits) + block)
         ceilings = min(jobs_of(recipe), len(self.members)) * (5 * megabytes((shown, targets), 4) + block)
-        kept = min(n_layers * designs_bytes(rows, width, recipe.folds.n_splits), MOST_BYTES) / 1e6
+        kept = min(n_layers * designs_bytes(rows, width, recipe.folds.n_splits), self.opened.folds.most) / 1e6
         return {**parts, "folds that participants share": kept, "units at once": max(units, ceilings, REPORT_MB)}
 
     def disk(self) -> float:

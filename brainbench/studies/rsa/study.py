@@ -13,16 +13,16 @@ from scipy.spatial.distance import squareform
 from brainbench.core.digests import digest_array
 from brainbench.data.base import Responses
 from brainbench.encoders.base import Layer
-from brainbench.evaluation.similarity import distance_test, rdm, without_variance
+from brainbench.evaluation.similarity import Geometry, distance_test, rdm, without_variance
 from brainbench.recipes.kinds.rsa import RsaRecipe
 from brainbench.runs.units import Unit
 from brainbench.studies.base import FeatureSet, Stage, Study, distinct_stimuli
 from brainbench.studies.cases.across import lead_subject, mean_over_subjects
 from brainbench.studies.cases.features import Features
-from brainbench.studies.cases.geometry import SCHEME, bounds_of, rsa_claims
+from brainbench.studies.cases.geometry import GeometryScores, bounds_of, rsa_claims
 from brainbench.studies.memory import BASE_MB, BATCH_MB, BLOCK_MB, TORCH_MB, jobs_of, megabytes, network_mb
 from brainbench.studies.opened import OpenEncoder
-from brainbench.studies.outcome import ALL, Outcome
+from brainbench.studies.outcome import Outcome
 from brainbench.studies.words import joined
 
 
@@ -88,12 +88,12 @@ class RsaStudy(Study[RsaRecipe]):
             patterns = features.rows(entry.name, layer.name)
             flat = without_variance(patterns) & (recipe.distance == "correlation")
             made = rdm(patterns, recipe.distance)
-            arrays = {"left_out": np.array(int(flat.sum()))}
+            arrays: dict[str, np.ndarray] = {}
             for metric in recipe.similarity:
                 found = distance_test(
                     made, given, flat, recipe.significance.n_permutations, recipe.seed, ranks=metric == "rsa"
                 )
-                arrays |= {f"{metric}_{name}": np.array(getattr(found, name)) for name in ("value", "p", "null_95")}
+                arrays |= found.to_arrays(metric)
             return arrays
 
         key = {
@@ -103,6 +103,7 @@ class RsaStudy(Study[RsaRecipe]):
             "metrics": list(recipe.similarity),
             "n_permutations": recipe.significance.n_permutations,
             "seed": recipe.seed,
+            "draws": "kept",
         }
         return Unit("rsa", f"{subject}, {roi}, {entry.name}.{layer.name}", key, compute)
 
@@ -133,30 +134,25 @@ class RsaStudy(Study[RsaRecipe]):
                     )
         if not any(bounds.values()):
             outcome.warn("no noise ceiling: no region has RDMs of two participants")
-        drawn = self.recipe.significance.n_permutations
+        scores = GeometryScores(outcome, self.recipe.significance.n_permutations, self.recipe.seed)
         for pair in self.pairs:
             arrays = self.runner.read([pair.unit])[0]
-            left_out = int(arrays["left_out"])
+            left_out = Geometry.from_arrays(arrays, self.lead).n_left_out
             if left_out:
                 outcome.warn(
                     f"{pair.encoder.name} {pair.layer.name}: {left_out} of {n} stimuli are left out, because their "
                     "pattern of features is without variance, and Pearson's r with it does not exist"
                 )
             for metric in self.recipe.similarity:
-                if not np.isfinite(arrays[f"{metric}_value"]):
-                    continue
                 _, ceiling = bounds[metric].get((pair.subject, pair.roi), (None, None))
-                tested = {
-                    "p": float(arrays[f"{metric}_p"]), "null_95": float(arrays[f"{metric}_null_95"]),
-                    "test": f"stimuli exchanged, nothing is fitted ({drawn})",
-                } if drawn else {}  # fmt: skip
-                outcome.add(
-                    subject=pair.subject, scheme=SCHEME, encoder=pair.encoder.name, role=pair.encoder.settings.role,
-                    layer=pair.layer.name, depth=pair.layer.depth, roi=pair.roi, fold=ALL, metric=metric,
-                    value=float(arrays[f"{metric}_value"]), ceiling=ceiling, n_targets=n * (n - 1) // 2,
-                    n_rows=n - left_out, **tested,
+                scores.add(
+                    pair.subject, pair.roi, pair.encoder, pair.layer, metric, Geometry.from_arrays(arrays, metric),
+                    ceiling=ceiling, n_targets=n * (n - 1) // 2,
+                    stimuli=self.opened.dataset.stimuli(pair.subject).digest(),
                 )  # fmt: skip
+        scores.add_best()
         mean_over_subjects(self.recipe, outcome, self.opened.subjects)
+        scores.test_means()
 
     @property
     def lead(self) -> str:

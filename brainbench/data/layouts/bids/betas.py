@@ -69,11 +69,28 @@ def check_durations(runs: Sequence[OpenRun]) -> None:
         )
 
 
-def first_level(run: OpenRun, series: np.ndarray, settings: BidsSettings) -> np.ndarray:
-    """Fit one GLM to a run and return the effect of every trial or stimulus, ``(n_rows, n_targets)`` float32.
+@dataclass(frozen=True)
+class Design:
+    """The regressors of a run.
 
-    It is nilearn's first-level model on percent signal change, a target at a time. Targets that are NaN in `series`
-    or never change were not measured in this run; their betas are NaN.
+    Attributes
+    ----------
+    matrix : ndarray (n_kept, n_regressors)
+        Of the volumes that are kept; events first.
+    names : list of str
+    events : list of str
+        The names of events: what betas are of, in order.
+    kept : int ndarray (n_kept,)
+    """
+
+    matrix: np.ndarray
+    names: list[str]
+    events: list[str]
+    kept: np.ndarray
+
+
+def design_of(run: OpenRun, settings: BidsSettings) -> Design:
+    """Return the regressors of a run: its events, confounds, drifts and the constant.
 
     Raises
     ------
@@ -81,7 +98,7 @@ def first_level(run: OpenRun, series: np.ndarray, settings: BidsSettings) -> np.
         If the response of an event is not measured, or events cannot be told apart.
     """
     import pandas as pd
-    from nilearn.glm.first_level import make_first_level_design_matrix, mean_scaling, run_glm
+    from nilearn.glm.first_level import make_first_level_design_matrix
 
     events, timing = run.events, run.timing
     names = run.rows(settings.betas)
@@ -112,15 +129,33 @@ def first_level(run: OpenRun, series: np.ndarray, settings: BidsSettings) -> np.
             f"(rank {rank} of {matrix.shape[1]})",
             hint="use `betas: block`, fewer confounds, or events that are further apart",
         )
-    columns = [list(design).index(name) for name in wanted]
-    betas = np.full((len(wanted), series.shape[1]), np.nan, dtype=np.float32)
-    measured = np.flatnonzero(~(absent_columns(series) | flat_columns(series[kept])))
+    first = [*wanted, *(name for name in design if name not in set(wanted))]
+    return Design(design[first].to_numpy()[kept], [str(name) for name in first], wanted, kept)
+
+
+def first_level(run: OpenRun, series: np.ndarray, settings: BidsSettings, design: Design | None = None) -> np.ndarray:
+    """Fit one GLM to a run and return the effect of every trial or stimulus, ``(n_rows, n_targets)`` float32.
+
+    It is nilearn's first-level model on percent signal change, a target at a time. Targets that are NaN in `series`
+    or never change were not measured in this run; their betas are NaN.
+
+    Raises
+    ------
+    UserError
+        As `design_of` does.
+    """
+    from nilearn.glm.first_level import mean_scaling, run_glm
+
+    design = design_of(run, settings) if design is None else design
+    n_events = len(design.events)
+    betas = np.full((n_events, series.shape[1]), np.nan, dtype=np.float32)
+    measured = np.flatnonzero(~(absent_columns(series) | flat_columns(series[design.kept])))
     for part in np.array_split(measured, max(1, -(-len(measured) // _TARGETS))):
         if len(part):
-            scaled, _ = mean_scaling(series[np.ix_(kept, part)], 0)
-            labels, fits = run_glm(scaled, matrix, noise_model="ar1")
+            scaled, _ = mean_scaling(series[np.ix_(design.kept, part)], 0)
+            labels, fits = run_glm(scaled, design.matrix, noise_model="ar1")
             for label, fit in fits.items():
-                betas[:, part[labels == label]] = fit.theta[columns]
+                betas[:, part[labels == label]] = fit.theta[:n_events]
     check_finite(betas, run.files.bold, "beta", "target", absent=True)
     return betas
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +12,13 @@ from brainbench.core.digests import digest_array, digest_file
 from brainbench.core.errors import UserError
 from brainbench.core.order import natural
 from brainbench.core.remembered import remembered_digest
-from brainbench.data.account import RunUse
+from brainbench.data.account import Modelled, RunUse
 from brainbench.data.array_cache import cached_arrays
 from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.images import SubsetMasker, label_table_of, with_all, without_empty
-from brainbench.data.layouts.bids.betas import OpenRun, check_durations, first_level, temporal_snr
+from brainbench.data.layouts.bids.betas import OpenRun, check_durations, design_of, first_level, temporal_snr
 from brainbench.data.layouts.bids.chosen import check_confounds, choose_runs, folders_of
-from brainbench.data.layouts.bids.confounds import MOVED_MM, chosen_confounds, framewise_displacement
+from brainbench.data.layouts.bids.confounds import chosen_confounds
 from brainbench.data.layouts.bids.files import (
     MISSING,
     NATIVE,
@@ -27,7 +28,8 @@ from brainbench.data.layouts.bids.files import (
     find_runs,
     read_events,
 )
-from brainbench.data.layouts.bids.places import Place, place_of
+from brainbench.data.layouts.bids.places import Place, VoxelPlace, place_of
+from brainbench.data.layouts.bids.quality import agreement_of_runs, mean_volume, repeats, run_model
 from brainbench.data.layouts.bids.shown import FOLDER, Names, stimuli_of_events
 from brainbench.data.layouts.bids.timing import read_timing
 from brainbench.data.layouts.matrices import absent_columns, flat_columns
@@ -219,11 +221,17 @@ class Bids(Dataset):
                 parts = [_blocks(rows) for rows in parts]
             found = [self._run_betas(run, place) for run in runs]
             by_run = [np.asarray(one["betas"]) for one in found]
-            notes += [self._quality(run, np.asarray(one["tsnr"])) for run, one in zip(runs, found, strict=True)]
             betas = np.concatenate(by_run)
             absent = np.any([absent_columns(part) for part in by_run], axis=0)
             why_absent = "not measured in every run: NaN, or the same in all volumes"
         stimulus = np.concatenate([rows[0] for rows in parts])
+        modelled, background = None, None
+        if self._models:
+            agreement = agreement_of_runs(by_run, [rows[0] for rows in parts])
+            fits = zip(runs, found, agreement, strict=True)
+            models = [run_model(*one, has_confounds=bool(settings.confounds)) for one in fits]
+            measured = betas[:, ~(absent | flat_columns(betas))]
+            modelled, background = Modelled(models, repeats(measured, stimulus)), self._mean(runs[0], place)
         shared = set.intersection(*(set(rows[1]) for rows in parts))
         labels = {name: np.concatenate([rows[1][name] for rows in parts]) for name in sorted(shared)}
         unused = sorted({name for run in runs for name in run.events.labels} - shared)
@@ -264,6 +272,8 @@ class Bids(Dataset):
             rois=with_all(rois, int(keep.sum()), self._table.path),
             masker=place.masker if keep.all() else SubsetMasker(place.masker, keep),
             space=place.space,
+            background=background,
+            modelled=modelled,
             labels=labels,
             notes=notes,
             account=[*[row for rows in account for row in rows], *self._left_out.get(subject, [])],
@@ -293,29 +303,14 @@ class Bids(Dataset):
         rows = [RunUse(files.subject, session, files.name, used, *first)]
         return rows + [RunUse(files.subject, session, files.name, "", *other) for other in others]
 
-    def _quality(self, run: OpenRun, tsnr: np.ndarray) -> str:
-        """Say how steady the signal of a run was, and how far the head moved."""
-        measured = tsnr[np.isfinite(tsnr)]
-        said = (
-            [f"temporal signal to noise {np.median(measured):.0f} (median of {len(measured)})"] if len(measured) else []
-        )
-        moved = framewise_displacement(run.files) if self.settings.confounds else None
-        if moved is not None and np.isfinite(moved).any():
-            n_moved = int(np.sum(moved > MOVED_MM))
-            said.append(
-                f"framewise displacement {np.nanmean(moved):.2f} mm on average, {np.nanmax(moved):.2f} at most, above "
-                f"{MOVED_MM:g} mm in {n_moved} of {len(moved)} volumes"
-            )
-        return f"{run.files.name}: {'; '.join(said) or 'no target was measured'}"
-
     def _run_betas(self, run: OpenRun, place: Place) -> dict[str, np.ndarray]:
-        """Return ``betas`` of a run, ``(n_rows, n_targets)`` float32, and ``tsnr``, from the cache where known."""
+        """Return ``betas`` of a run, ``(n_rows, n_targets)`` float32, and what `run_model` asks for, cached."""
         from nilearn import __version__ as nilearn_version
 
         settings = self.settings
         made_of = {
             # Until November 2026 betas were smoothed a second time when read.
-            "glm of": "series of targets, and their signal to noise",
+            "glm of": "series of targets, with their signal to noise and the design",
             "images": [remembered_digest(path, self.context.cache) for path in run.files.images],
             "events": [digest_array(run.events.onset), digest_array(run.events.duration)],
             "rows": run.rows(settings.betas),
@@ -331,10 +326,24 @@ class Bids(Dataset):
         }  # fmt: skip
 
         def compute() -> dict[str, np.ndarray]:
-            series = place.series(run.files)
-            return {"betas": first_level(run, series, settings), "tsnr": temporal_snr(series)}
+            design, series = design_of(run, settings), place.series(run.files)
+            return {
+                "betas": first_level(run, series, settings, design),
+                "tsnr": temporal_snr(series),
+                "design": design.matrix.astype(np.float32),
+                "regressors": np.array(design.names),
+                "events": np.array(len(design.events)),
+            }
 
         return cached_arrays(self.context.cache, "betas", made_of, compute)
+
+    def _mean(self, run: OpenRun, place: Place) -> Any:
+        """Return the mean image of a run, on which masks and maps are seen; None where targets are no voxels."""
+        if not isinstance(place, VoxelPlace):
+            return None
+        made_of = {"mean of": remembered_digest(run.files.bold, self.context.cache)}
+        kept = cached_arrays(self.context.cache, "betas", made_of, lambda: {"mean": mean_volume(run.files)})
+        return type(place.mask)(np.asarray(kept["mean"]), place.mask.affine)
 
     def _glmsingle(self, subject: str, place: Place, n_events: int) -> np.ndarray:
         """Return GLMsingle's betas of all targets, rows in the order of runs and onsets."""
