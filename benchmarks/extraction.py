@@ -127,8 +127,12 @@ FAMILIES: dict[str, tuple[dict[str, object], Callable[[int], Stimuli], int, int]
 """Settings, stimuli of a size, the size that is timed, that of `--memory` (10,000 images, half an hour of speech)."""
 
 
-def family(kind: str, folder: Path) -> Any:
-    """Return an encoder of a network in its real shape, with random weights."""
+def family(kind: str, folder: Path, slim: bool = False) -> Any:
+    """Return an encoder of a network in its real shape, with random weights.
+
+    A `slim` one is as wide and deep, and sees pictures of two patches through narrow MLPs: 10,000 in their real size
+    take an hour, and what a long run keeps is the same.
+    """
     import transformers
     from architectures import tokenizer
 
@@ -150,9 +154,17 @@ def family(kind: str, folder: Path) -> Any:
         made.model_max_length = 8192
         made.save_pretrained(folder)
     else:
-        transformers.ViTImageProcessor(size={"height": 224, "width": 224}).save_pretrained(folder)
+        size = 32 if slim else 224
+        for part in (config, getattr(config, "vision_config", None)):
+            if hasattr(part, "image_size"):
+                part.image_size = size
+        transformers.ViTImageProcessor(size={"height": size, "width": size}).save_pretrained(folder)
         if kind == "clip_joint":
             tokenizer().save_pretrained(folder)
+    for part in (config, getattr(config, "vision_config", None), getattr(config, "text_config", None)) if slim else ():
+        for name in ("intermediate_size", "encoder_ffn_dim"):
+            if hasattr(part, name):
+                setattr(part, name, 64)
     config.save_pretrained(folder)
     settings = {"name": kind, "model": str(folder), "weights": "random", **FAMILIES[kind][0]}
     return open_encoder(settings, device="cpu", batch_size=BATCH)
@@ -193,7 +205,7 @@ def compare_family(kind: str, repeats: int) -> float:
 def peak_of(kind: str, size: int) -> None:
     """Extract once and print the peak of this process."""
     with tempfile.TemporaryDirectory() as folder:
-        encoder = family(kind, Path(folder))
+        encoder = family(kind, Path(folder), slim=True)
         layers = [layer.name for layer in encoder.layers()]
         FeatureStore(Path(folder) / "store").features(encoder, FAMILIES[kind][1](size), layers, "mean")
     print(peak_mb())

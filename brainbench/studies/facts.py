@@ -57,8 +57,7 @@ def describe(study: Study[Any], outcome: Outcome) -> dict[str, Any]:
         "metrics": metrics,
         "titles": {name: study.title_of(name) for name in metrics if classes_of(name) is None},
         "chance": outcome.chance,
-        "answer": [] if opened.dataset.made else study.answer(outcome),
-        "claims": [] if opened.dataset.made else study.claims(outcome),
+        **said(study, outcome),
         "doubts": [*leaks(outcome), *outcome.doubts],
         "findings": outcome.findings,
         "warnings": outcome.warnings,
@@ -66,6 +65,13 @@ def describe(study: Study[Any], outcome: Outcome) -> dict[str, Any]:
         "pictures": outcome.picture_files,
         "target_summaries": outcome.target_files,
     }
+
+
+def said(study: Study[Any], outcome: Outcome) -> dict[str, list[str]]:
+    """Return the answer and the claims: none where stimuli were made in the place of what was met."""
+    if study.opened.dataset.made:
+        return {"answer": [], "claims": []}
+    return {"answer": study.answer(outcome), "claims": study.claims(outcome)}
 
 
 def leaks(outcome: Outcome) -> list[str]:

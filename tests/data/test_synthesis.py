@@ -2,6 +2,7 @@
 
 import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
 from brainbench.data.sound.synthesis import SFREQ, spoken, stretched
 from brainbench.recipes.datasets import DATASETS, dataset_settings
+from brainbench.studies.facts import said
 from tests.sweeps.loaders import write_alice
 
 PROGRAM = """#!{python} -SE
@@ -83,6 +85,16 @@ def test_without_the_program_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="espeak-ng is not installed"):
         spoken(["a"], np.zeros(1), np.ones(1), None)
+
+
+@pytest.mark.parametrize("made", ["", "words were spoken by a program"])
+def test_nothing_is_claimed_of_stimuli_that_were_made(made):
+    study = SimpleNamespace(
+        opened=SimpleNamespace(dataset=SimpleNamespace(made=made)),
+        answer=lambda outcome: ["an answer"], claims=lambda outcome: ["a claim"],
+    )  # fmt: skip
+    found = said(study, None)
+    assert found == ({"answer": [], "claims": []} if made else {"answer": ["an answer"], "claims": ["a claim"]})
 
 
 def alice(root, **settings):

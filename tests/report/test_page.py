@@ -103,12 +103,17 @@ def test_it_is_rebuilt_from_the_folder_alone_with_names_as_they_are_written(run,
         text = (copy / file).read_text()
         assert "silent" in text
         (copy / file).write_text(text.replace("silent", written))
+    facts = json.loads((copy / "facts.json").read_text())
+    facts["dataset"]["made"] = "words were spoken by a program"
+    (copy / "facts.json").write_text(json.dumps(facts))
     (copy / "report.html").unlink()
     shutil.rmtree(copy / "units")
     before = (copy / "figures" / "layer_by_roi.svg").read_bytes()
     write_report(copy)
     assert (copy / "report.html").stat().st_size > 0.5 * run.report.stat().st_size
-    assert html.escape(name) in (copy / "report.html").read_text()
+    text = (copy / "report.html").read_text()
+    assert html.escape(name) in text
+    assert "Synthetic stimuli: words were spoken by a program. Nothing is claimed." in text
     assert (copy / "figures" / "layer_by_roi.svg").read_bytes() != before
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from brainbench.commands.proposing.images import images_in
 from brainbench.commands.proposing.inventory import Inventory, Lookup, Proposal, first_of
 from brainbench.core.files import mapped
+from brainbench.data.cifti import is_cifti
 from brainbench.data.tables import Table
 
 _RUNS = ("run", "block", "session", "scan", "chunk", "group")
@@ -29,8 +31,15 @@ def propose_own(found: Inventory) -> Proposal | None:
     rows, source = stimuli
     if not responses:
         return _simulated(found, found.of("image"), source) if modality == "image" else None
-    proposal = Proposal({"name": "folder", "root": str(found.root), "modality": modality, "responses": responses[0]})
-    proposal.took.append((f"{len(responses[1])} files {responses[0]}", f"responses of {len(responses[1])} subjects"))
+    pattern, files, n_rows, beside = responses
+    proposal = Proposal(
+        {"name": "folder", "root": str(found.root), "modality": modality, "responses": pattern} | beside
+    )
+    proposal.took.append((f"{len(files)} files {pattern}", f"responses of {len(files)} subjects"))
+    proposal.took += [(name, {"mask": "the mask", "rois": "the regions"}[setting]) for setting, name in beside.items()]
+    if pattern.endswith((".nii", ".nii.gz")) and not is_cifti(Path(pattern)) and "mask" not in beside:
+        proposal.dataset["mask"] = "mask.nii.gz"
+        proposal.missing.append("the mask of the volumes (`dataset.mask`): no image of their grid is called so")
     proposal.took.append((source, f"{len(rows)} stimuli ({modality}s)"))
     if modality == "image" and "text" in rows[0]:
         proposal.took.append(("captions", "texts of the stimuli: `--set dataset.modality=text` reads them"))
@@ -39,9 +48,9 @@ def propose_own(found: Inventory) -> Proposal | None:
         and {"id", "path" if modality != "text" else "text"} <= set(found.tables[found.root / source].columns)
     ):
         proposal.tables["stimuli.csv"] = rows
-    _design(found, rows, responses[1], proposal)
+    _design(found, rows, n_rows, proposal)
     rois = [path for path, table in found.tables.items() if set(table.columns) == {"target", "roi"}]
-    if rois:
+    if rois and "rois" not in beside:
         proposal.dataset["rois"] = found.short(rois[0])
         proposal.took.append((found.short(rois[0]), "the regions"))
     return proposal
@@ -61,7 +70,9 @@ def _simulated(found: Inventory, images: list[Path], source: str) -> Proposal:
     proposal.dataset["rois"] = [{"roi": "early", "encoder": "efficientnet", "layer": "blocks.1"},
                                 {"roi": "late", "encoder": "efficientnet", "layer": "blocks.5"}]  # fmt: skip
     proposal.took.append((f"{len(images)} images", "stimuli of simulated participants"))
-    proposal.missing.append("responses: no array, volume or surface lies here, so that participants are simulated")
+    proposal.missing.append(
+        "responses: no array, volume or pair of surfaces lies here, so that participants are simulated"
+    )
     return proposal
 
 
@@ -95,24 +106,32 @@ def _beginning(names: list[str]) -> str:
     return "".join(column[0] for column in letters)
 
 
-def _responses(found: Inventory) -> tuple[str, dict[str, str]] | None:
-    """Return the pattern of the arrays that have rows and targets, and the file of every subject."""
-    groups: dict[str, list[Path]] = {}
+Files = tuple[str, dict[str, str], dict[str, tuple[str, int]], dict[str, str]]
+"""A pattern, the file of every subject, the same with its number of rows, and settings of files beside them."""
+
+
+def _responses(found: Inventory) -> Files | None:
+    """Return the files that have rows and targets: arrays, or else images."""
+    groups: dict[str, dict[str, int]] = {}
     for path in found.of("array"):
         try:
             shape = mapped(path).shape
         except (OSError, ValueError):
             continue
         if len(shape) == 2 and min(shape) > 1:
-            groups.setdefault(re.sub(r"\d+", "#", path.name), []).append(path)
+            groups.setdefault(re.sub(r"\d+", "#", path.name), {})[found.short(path)] = shape[0]
     likely = sorted(
         groups,
         key=lambda name: (not re.search(r"resp|beta|bold|voxel|roi|brain|sub", name.lower()), -len(groups[name])),
     )
-    for name in likely:
-        pattern = pattern_of([found.short(path) for path in groups[name]])
+    images = images_in(found)
+    offered: list[tuple[dict[str, int], dict[str, str]]] = [(groups[name], {}) for name in likely] + (
+        [] if images is None else [images]
+    )
+    for rows, beside in offered:
+        pattern = pattern_of(list(rows))
         if pattern is not None:
-            return pattern
+            return (*pattern, {one: (file, rows[file]) for one, file in pattern[1].items()}, beside)
     return None
 
 
@@ -170,7 +189,9 @@ def _is_prose(cells: list[str]) -> bool:
     return bool(cells) and all(cells) and float(np.mean([len(cell.split()) for cell in cells])) >= 2.5
 
 
-def _design(found: Inventory, stimuli: list[dict[str, Any]], subjects: dict[str, str], proposal: Proposal) -> None:
+def _design(
+    found: Inventory, stimuli: list[dict[str, Any]], subjects: dict[str, tuple[str, int]], proposal: Proposal
+) -> None:
     """Take the tables that say which stimulus every row of the responses shows."""
     names: dict[str, str] = {}
     for row in stimuli:
@@ -181,8 +202,7 @@ def _design(found: Inventory, stimuli: list[dict[str, Any]], subjects: dict[str,
             spellings.add(found.short(Path(row["path"])))
         names |= dict.fromkeys(spellings, row["id"])
     designs: dict[str, tuple[Path, str]] = {}
-    for subject, file in subjects.items():
-        n_rows = len(mapped(found.root / file))
+    for subject, (_, n_rows) in subjects.items():
         for path, table in found.tables.items():
             near = (
                 subject in found.short(path) or len(subjects) == 1 or not any(s in found.short(path) for s in subjects)
@@ -192,9 +212,10 @@ def _design(found: Inventory, stimuli: list[dict[str, Any]], subjects: dict[str,
                 designs[subject] = (path, column)
     without = [subject for subject in subjects if subject not in designs]
     if without:
+        files = ", ".join(subjects[one][0] for one in without[:3])
         proposal.missing.append(
-            f"which stimulus each row of {', '.join(subjects[one] for one in without[:3])} shows: a table with a row "
-            "for each, and the columns stimulus and run (`design`)"
+            f"which stimulus each row of {files} shows: a table with a row for each, and the columns stimulus and run "
+            "(`design`)"
         )
         return
     tables = {subject: found.tables[path] for subject, (path, _) in designs.items()}
