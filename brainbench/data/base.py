@@ -274,6 +274,9 @@ class Responses:
     modelled: Modelled | None = None
 
     def __post_init__(self) -> None:
+        # Equal values have equal digests, whatever their order in memory; sums in another order have other last digits.
+        if self.data.flags.f_contiguous and not self.data.flags.c_contiguous:
+            self.data = np.ascontiguousarray(self.data)
         if not self.account:
             self.account = rows_by_run(self.subject, self.run)
 

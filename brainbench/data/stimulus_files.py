@@ -152,11 +152,23 @@ class _ImageLoader:
         self.lines = lines
 
     def __call__(self, index: int) -> np.ndarray:
-        path = self.files[index]
-        try:
-            return decode_image(path.read_bytes())
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{self.table}:{self.lines[index]}  {path}: not a readable image ({error})") from None
+        return image_of(self.files[index], f"{self.table}:{self.lines[index]}  ")
+
+
+def image_of(path: Path, where: str = "") -> np.ndarray:
+    """Return the image of a file, ``(height, width, 3)`` uint8; see `decode_image`.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read; `where` stands before its name.
+    """
+    from PIL import Image
+
+    try:
+        return decode_image(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{where}{path}: not a readable image ({error})") from None
 
 
 def decode_image(raw: bytes) -> np.ndarray:

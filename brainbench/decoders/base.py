@@ -157,6 +157,10 @@ class TrialDecoder(ClassifierMixin, BaseEstimator):
         """
         return {}
 
+    def said(self) -> str:
+        """Return what the report says beside its settings of the channels that it reads; empty for most."""
+        return ""
+
     def network_key(self) -> str | None:
         """Return the key under which its fitted network is kept; None where it holds or keeps none."""
         return None

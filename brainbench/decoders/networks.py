@@ -12,7 +12,9 @@ from brainbench.decoders.covariance import MICROVOLT, trial_covariances
 from brainbench.networks.classifier import TorchClassifier
 from brainbench.networks.classifiers import RBTransformerClassifier
 from brainbench.networks.pipelines import Given, microvolts
+from brainbench.networks.zoo.foundation import FoundationBuilder
 from brainbench.recipes.pipelines import NetworkSettings
+from brainbench.recordings.matching import positions_of
 
 
 class NetworkDecoder(TrialDecoder):
@@ -78,6 +80,11 @@ class NetworkDecoder(TrialDecoder):
             found["attention"] = self.classifier_.electrode_attention(prepared).astype(np.float32)
         return found
 
+    def said(self) -> str:
+        """Return what a foundation model makes of the channels; see `TrialDecoder.said`."""
+        builder = getattr(self.classifier, "module", None)
+        return builder.said() if isinstance(builder, FoundationBuilder) else ""
+
     def network_key(self) -> str | None:
         """Return the key under which its fitted network is kept; see `TrialDecoder.network_key`."""
         key: str | None = self.classifier_.key_
@@ -91,5 +98,8 @@ class NetworkDecoder(TrialDecoder):
 
 def network_decoder(settings: NetworkSettings, context: TrialContext) -> NetworkDecoder:
     """Return the unfitted decoder of any pipeline with a network."""
-    given = Given(context.sfreq, list(context.info["ch_names"]), context.seed, context.threads, context.networks)
+    given = Given(
+        context.sfreq, list(context.info["ch_names"]), context.seed, context.threads, context.networks,
+        positions_of(context.info),
+    )  # fmt: skip
     return NetworkDecoder(imported(settings.network_by)(settings, given), settings.align)

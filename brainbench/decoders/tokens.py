@@ -8,23 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError
 from brainbench.core.remembered import file_state
 from brainbench.data.base import Stimuli
-from brainbench.decoders.base import TrialContext, TrialDecoder
-from brainbench.decoders.exchanged import logistic_exchanged
+from brainbench.decoders.base import TrialContext
+from brainbench.decoders.linear import LinearProbe
 from brainbench.encoders.base import Encoder, open_encoder
+from brainbench.networks.tokens.trained import key_of
 from brainbench.recipes.pipelines import TokenProbeSettings
 from brainbench.recordings.whole.sensors import Layout
 
-MAX_STEPS = 1000
 
-
-class TokenProbe(TrialDecoder):
+class TokenProbe(LinearProbe):
     """Logistic regression on a layer of a network that learned without labels.
 
     Parameters
@@ -40,20 +37,15 @@ class TokenProbe(TrialDecoder):
         Folder of trained networks.
     seed : int
         Of random weights.
-
-    Attributes
-    ----------
-    scaler_, model_
-        Fitted on training rows.
     """
 
     def __init__(
         self, network: dict[str, Any], layer: str, C: float = 1.0, info: Any = None, networks: Path | None = None,
         seed: int = 0,
     ) -> None:  # fmt: skip
+        super().__init__(C)
         self.network = network
         self.layer = layer
-        self.C = C
         self.info = info
         self.networks = networks
         self.seed = seed
@@ -77,9 +69,10 @@ class TokenProbe(TrialDecoder):
         layout = None if self.info is None else Layout(self.info, "").digest()
         file = Path(self.network["network"])  # a trained network's key names its content, the path of a file does not
         content = _content(file, *file_state(file)) if self.network["published"] and file.is_file() else None
+        trained = {} if self.network["published"] else {"network": key_of(self.network["network"])}
         return {
-            "as": "tokens", "network": self.network, "content": content, "layer": self.layer, "layout": layout,
-            "seed": self.seed,
+            "as": "tokens", "network": self.network | trained, "content": content, "layer": self.layer,
+            "layout": layout, "seed": self.seed,
         }  # fmt: skip
 
     def prepare(self, X: np.ndarray) -> np.ndarray:
@@ -99,30 +92,6 @@ class TokenProbe(TrialDecoder):
     def weight_files(self) -> list[Path]:
         """Return what the network was trained on."""
         return self.encoder().weight_files()
-
-    def fit_prepared(
-        self, prepared: np.ndarray, y: np.ndarray, *, groups: np.ndarray | None = None,
-        domains: np.ndarray | None = None,
-    ) -> TokenProbe:  # fmt: skip
-        """Fit scaling and regression; see `TrialDecoder.fit_prepared`."""
-        self.classes_ = np.unique(y)
-        self.scaler_ = StandardScaler().fit(prepared)
-        self.model_ = LogisticRegression(C=self.C, max_iter=MAX_STEPS).fit(self.scaler_.transform(prepared), y)
-        return self
-
-    def probability_of(self, prepared: np.ndarray, *, domains: np.ndarray | None = None) -> np.ndarray:
-        """Return probabilities; see `TrialDecoder.probability_of`."""
-        found: np.ndarray = self.model_.predict_proba(self.scaler_.transform(prepared))
-        return found
-
-    def exchanged(
-        self, prepared: np.ndarray, y: np.ndarray, test: np.ndarray, *, domains: np.ndarray | None = None,
-        test_domains: np.ndarray | None = None,
-    ) -> np.ndarray | None:  # fmt: skip
-        """Fit to every order; scaling knows no labels and is fitted once."""
-        self.classes_ = np.unique(y)
-        scaler = StandardScaler().fit(prepared)
-        return logistic_exchanged(scaler.transform(prepared), y, scaler.transform(test), self.C)
 
 
 @lru_cache(maxsize=8)

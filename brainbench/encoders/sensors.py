@@ -26,6 +26,7 @@ from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.networks.devices import resolve_device
 from brainbench.networks.store import NetworkStore
 from brainbench.networks.tensors import load_tensors
+from brainbench.networks.tokens.trained import key_of
 from brainbench.networks.tokens.training import MASKED, omni_of, shape_of
 from brainbench.networks.weights import digest_weights, load_strictly, read_weights, seeded
 from brainbench.networks.zoo.brainomni import BASE, OVERLAP, TINY, BrainOmni
@@ -119,9 +120,14 @@ class SensorEncoder(NetworkEncoder):
     # What it is -------------------------------------------------------------------------------------------------------
 
     @cached_property
+    def key(self) -> str:
+        """Key of a trained network, or path of a published file."""
+        return self.settings.network if self.settings.published is not None else key_of(self.settings.network)
+
+    @cached_property
     def _known(self) -> dict[str, Any]:
         """What the store says of its network; of a published one nothing."""
-        key = self.settings.network
+        key = self.key
         if self.settings.published is not None:
             if not Path(key).is_file():
                 raise UserError(f"encoder '{self.name}': `network`: {key} does not exist")
@@ -170,8 +176,8 @@ class SensorEncoder(NetworkEncoder):
         if settings.published is not None:
             load_official(network, read_weights(Path(settings.network)), Path(settings.network))
             return network
-        file = Path(self.networks or ".") / f"{settings.network}.safetensors"
-        found = load_tensors(file, settings.network)
+        file = Path(self.networks or ".") / f"{self.key}.safetensors"
+        found = load_tensors(file, self.key)
         if found is None:
             raise UserError(f"encoder '{self.name}': {file} is damaged or gone", hint="run its `kind: pretrain` again")
         load_strictly(network, found[0], file)
@@ -185,7 +191,7 @@ class SensorEncoder(NetworkEncoder):
         if self.settings.published is not None:
             return f"published weights of {self.settings.published}, {Path(self.settings.network).name}"
         people = ", ".join(self._known["training"]["people"])
-        return f"trained without labels on recordings of {people}; key {self.settings.network}"
+        return f"trained without labels on recordings of {people}; key {self.key}"
 
     def parameters(self) -> dict[str, Any]:
         """Return the digest of the weights, the rate, and how tokens are read."""

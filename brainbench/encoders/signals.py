@@ -77,7 +77,7 @@ class EegEncoder(NetworkEncoder):
         self._dataset = self._open()
         self._members = self._read()
         first = self._members[0]
-        given = Given(first.sfreq, list(first.info["ch_names"]), seed)
+        given = Given(first.sfreq, list(first.info["ch_names"]), seed, positions=first.positions())
         assert isinstance(settings.decoder, NetworkSettings)
         self._untrained: TorchClassifier = imported(settings.decoder.network_by)(settings.decoder, given)
         self._shape = first.X.shape[1:]

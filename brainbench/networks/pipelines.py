@@ -16,6 +16,7 @@ from brainbench.core.errors import UserError
 from brainbench.networks.builders import check_settings, find_builder
 from brainbench.networks.classifiers import MVCNetClassifier, NetworkClassifier, RBTransformerClassifier
 from brainbench.networks.options import of_pipeline
+from brainbench.networks.zoo.foundation import foundation_builder
 from brainbench.recipes.pipelines import BraindecodeSettings, MvcnetSettings, NetworkSettings, RbtransformerSettings
 
 _MICROVOLT = 1e6
@@ -43,6 +44,8 @@ class Given:
         Threads that training may use.
     store : path, optional
         Folder of trained networks (`brainbench.networks.store`).
+    positions : ndarray (n_channels, 3), optional
+        Metres.
     """
 
     sfreq: float
@@ -50,6 +53,7 @@ class Given:
     seed: int = 0
     threads: int = 1
     store: Path | None = None
+    positions: np.ndarray | None = None
 
 
 def _training(settings: NetworkSettings, given: Given) -> dict[str, Any]:
@@ -68,6 +72,11 @@ def braindecode(settings: BraindecodeSettings, given: Given) -> NetworkClassifie
     """Return an unfitted classifier with one of braindecode's networks."""
     module, parameters = f"braindecode.{settings.model}", dict(settings.parameters)
     try:
+        builder = foundation_builder(
+            settings.model, list(given.ch_names), given.positions, settings.weights, parameters
+        )
+        if builder is not None:
+            return NetworkClassifier(builder, **_training(settings, given))
         check_settings(find_builder(module), parameters)
     except UserError as error:
         raise UserError(f"pipeline '{settings.name}': {error.message}", hint=error.hint) from error

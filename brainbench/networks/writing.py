@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,10 @@ def save_decoder(decoder: TorchClassifier, path: str | Path) -> None:
 def plain(name: str, value: Any) -> Any:
     """Return a parameter as JSON; mappings become lists of pairs, since JSON has only text as keys."""
     if name == "module" and callable(value):
-        return {"callable": qualified_name(value)}
+        found = {"callable": qualified_name(value)}
+        if is_dataclass(value) and not isinstance(value, type):  # what it was given decides what it builds
+            found["fields"] = plain(name, {field.name: getattr(value, field.name) for field in fields(value)})
+        return found
     if isinstance(value, Mapping):
         return {"pairs": [[plain(name, key), plain(name, item)] for key, item in value.items()]}
     if isinstance(value, np.ndarray):

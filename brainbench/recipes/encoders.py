@@ -319,7 +319,8 @@ class SensorSettings(EncoderSettings):
     reads = ("array",)
     family: Literal["sensor"] = "sensor"
     network: str = Field(examples=["3f2a9c"])
-    """Key of a network that a `kind: pretrain` recipe trained (its page prints it), or a published state dict."""
+    """Run folder of a `kind: pretrain` recipe, the key of a network that one trained (its page prints it), or a
+    published state dict."""
     published: Literal["braintokenizer", "tiny", "base"] | None = None
     """What a file holds: BrainTokenizer, BrainOmni tiny or base. They read 256 samples per second."""
     rope: Literal["correct", "released"] = "correct"

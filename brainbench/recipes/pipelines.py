@@ -16,6 +16,14 @@ from brainbench.recipes.catalogue import Catalogue, Noun
 Alignment = Literal["none", "euclidean", "riemannian", "euclidean_transductive", "riemannian_transductive"]
 
 
+def check_ranges(value: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Return bands by name; refuse one that is not two rising frequencies."""
+    for name, band in value.items():
+        if len(band) != 2 or not 0 <= band[0] < band[1]:
+            raise ValueError(f"band '{name}' is two rising frequencies in Hz, got {band}")
+    return value
+
+
 class PipelineSettings(Noun):
     """What every pipeline has."""
 
@@ -134,6 +142,9 @@ class BraindecodeSettings(NetworkSettings):
     """Class in `braindecode.models`: EEGNet, ShallowFBCSPNet, EEGConformer, ATCNet, ..."""
     parameters: dict[str, Any] = Field({}, examples=[{"drop_prob": 0.5}])
     """Arguments of that class; sizes and rate come from the data."""
+    weights: str | None = Field(None, examples=["labram.safetensors"])
+    """State dict of a foundation model (Labram, BIOT, ...) to begin from; every tensor that does not depend on classes
+    or channels must fit. Null begins from random weights."""
 
 
 class MvcnetSettings(NetworkSettings):
@@ -166,13 +177,37 @@ class RbtransformerSettings(NetworkSettings):
     """Attention heads of a block."""
 
 
+class PowerLrSettings(PipelineSettings):
+    """Log band power of every channel and logistic regression: what any network of signals has to beat."""
+
+    built_by = "brainbench.decoders.linear:power_lr"
+    decoder: Literal["power_lr"] = "power_lr"
+    ranges: dict[str, list[float]] = Field(
+        {"theta": [4.0, 8.0], "alpha": [8.0, 13.0], "beta": [13.0, 30.0]}, min_length=1
+    )
+    """Bands by name, in Hz."""
+    C: float = Field(1.0, gt=0)
+    """Inverse strength of the L2 penalty."""
+
+    @field_validator("ranges")
+    @classmethod
+    def _rise(cls, value: dict[str, list[float]]) -> dict[str, list[float]]:
+        return check_ranges(value)
+
+    @model_validator(mode="after")
+    def _as_recorded(self) -> Self:
+        if self.align != "none":
+            raise ValueError("`align` mixes channels, whose power is read: power_lr takes none")
+        return self
+
+
 class TokenProbeSettings(PipelineSettings):
     """A linear probe: logistic regression on one layer of a tokenizer of sensors, which learned without labels."""
 
     built_by = "brainbench.decoders.tokens:token_probe"
     decoder: Literal["token_probe"] = "token_probe"
     network: str = Field(examples=["3f2a9c"])
-    """Key of a network that a `kind: pretrain` recipe trained, or a published state dict."""
+    """Run folder of a `kind: pretrain` recipe, the key of a network that one trained, or a published state dict."""
     layer: str = "sources"
     """One of its layers: codec, sources, levels.0, ..., blocks.0, ..."""
     published: Literal["braintokenizer", "tiny", "base"] | None = None
@@ -259,10 +294,7 @@ class BandResolved(Section):
     @field_validator("ranges")
     @classmethod
     def _rise(cls, value: dict[str, list[float]]) -> dict[str, list[float]]:
-        for name, band in value.items():
-            if len(band) != 2 or not 0 <= band[0] < band[1]:
-                raise ValueError(f"band '{name}' is two rising frequencies in Hz, got {band}")
-        return value
+        return check_ranges(value)
 
 
 class Evaluation(Section):

@@ -56,8 +56,9 @@ def write_comparison(
     names = [name for name, _ in runs]
     cells = table.columns[1:8]
     labels = [column for column in cells if (paired[column] != "").any()]
+    varies = [column for column in labels if paired[column].nunique() > 1] or labels  # the rest says nothing here
     shown = paired.assign(
-        label=[" · ".join(filter(None, map(str, row))) for row in paired[labels].itertuples(index=False)]
+        label=[" · ".join(filter(None, map(str, row))) for row in paired[varies].itertuples(index=False)]
     )
     simulated = [name for name, one in zip(names, facts, strict=True) if one["simulated"]]
     mark = f"simulated: {', '.join(simulated)}" if simulated else ""

@@ -23,3 +23,9 @@ def test_equal_runs_stand_in_one_row_and_others_alone():
     short = shortened([*alike, odd, *alike[:2], for_all])
     assert [row.run for row in short] == ["run-1 ... run-5 (5 runs)", "run-6", "run-1", "run-2", ""]
     assert str(short[-1]) == "s all runs: 7 voxels; 2 of 9 voxels left out: NaN in every row"
+
+
+def test_responses_have_one_order_in_memory():
+    """Files of MATLAB and Fortran come column by column; sums over them would have other last digits than a copy's."""
+    data = np.asfortranarray(np.arange(6.0).reshape(3, 2))
+    assert Responses("sub-01", data, np.arange(3), np.array(["a"] * 3), {}).data.flags.c_contiguous

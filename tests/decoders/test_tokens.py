@@ -1,5 +1,7 @@
 """Linear probes of tokenizers: the contract, leaks, and a whole recipe beside the untrained network."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -86,6 +88,19 @@ def test_another_content_of_a_published_file_is_another_preparation(tmp_path):
     assert decoder.preparation() == before
     file.write_bytes(b"two")
     assert decoder.preparation() != before
+
+
+def test_a_run_folder_stands_for_the_network_that_it_trained(kept, tmp_path):
+    root, key = kept
+    facts = {"format": 2, "findings": {"training": [{"name": "tokenizer", "network": key}]}}
+    (tmp_path / "facts.json").write_text(json.dumps(facts))
+    named, plain = make(root, str(tmp_path), layer="sources"), make(root, key, layer="sources")
+    assert named.preparation() == plain.preparation()
+    X = planted_trials()[0][:2]
+    assert np.array_equal(named.prepare(X), plain.prepare(X))
+    (tmp_path / "facts.json").unlink()
+    with pytest.raises(UserError, match="is no finished run of `kind: pretrain`"):
+        make(root, str(tmp_path)).check_trials(6, 160, 2)
 
 
 RECIPE = """\

@@ -16,6 +16,7 @@ CASES = {
     "fbcsp_lda": None,  # takes a filter bank, which tests of the workflow give it
     "fgmdm": {},
     "tangent_lr": {},
+    "power_lr": {"C": 0.1},
     "braindecode": {"model": "ShallowFBCSPNet", **FAST},
     "mvcnet": None,  # tests/heads hold its classifier against `check_decoder`
     "rbtransformer": None,

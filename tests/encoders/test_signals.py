@@ -36,10 +36,10 @@ def root(tmp_path_factory):
     return path
 
 
-def encoder(root, decoder=EEGNET, tmax=2.0, **settings):
+def encoder(root, decoder=EEGNET, tmax=2.0, montage=None, **settings):
     recordings = {
         "name": "eeg-folder", "root": str(root), "recordings": "other.csv", "events": "other_events.csv", "tmin": 0.0,
-        "tmax": tmax,
+        "tmax": tmax, "montage": montage,
     }  # fmt: skip
     return open_encoder(
         {"name": "net", "family": "eeg", "decoder": decoder, "trained_on": recordings, **settings}, device="cpu"
@@ -205,7 +205,7 @@ def test_recordings_that_are_stimuli_and_training_are_refused(root, tmp_path):
 @pytest.mark.parametrize("model", ["BIOT", "LUNA"])
 def test_modules_that_fold_trials_are_no_layers_and_are_named(root, model):
     """LUNA attends over channels with trials and patches as one axis; BIOT runs its patch embedding per channel."""
-    made = encoder(root, decoder={"decoder": "braindecode", "model": model}, weights="random")
+    made = encoder(root, decoder={"decoder": "braindecode", "model": model}, weights="random", montage="standard_1005")
     stimuli = signals(root)
     found = made.features(stimuli, ["*"])
     assert {len(values) for values in found.values()} == {len(stimuli)}

@@ -169,7 +169,7 @@ def test_edits_are_units_and_stand_beside_their_controls(run):
              for row in skip["rows"]]  # fmt: skip
     spoken = sentence(clear, "stripes", "skip")
     assert "0.200 (beyond 20 controls, " in spoken and "of what was lost 75 % comes back" in spoken
-    assert "; q 0.010, of controls)" in spoken
+    assert "; q 0.010: controls take as much)" in spoken
     assert "Nothing: the sites of its blocks are not known" in section
     # Features under edits are dropped: nothing but scores of regions is kept.
     kept = [unit for unit in (folder / "edits" / "units").iterdir() if "frozen" in np.load(unit)]

@@ -31,7 +31,7 @@ def parts(path: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
         yield from ((key, _set_json(key)) for key in json.loads(path.read_text()))
     elif name.endswith((".txt", ".ctab")):
         yield from _of_lines(path)
-    elif name.endswith(".pkl") or (name.endswith(".npy") and not _plain(path)):
+    elif name.endswith((".pkl", ".dat")) or (name.endswith(".npy") and not _plain(path)):
         held = _unpickled(path)
         yield from ((str(key), _set_pickled(key)) for key in (held if isinstance(held, dict) else range(len(held))))
     elif name.endswith(".npy"):
@@ -177,6 +177,17 @@ def _changed(values: np.ndarray) -> np.ndarray:
     return values
 
 
+def _waved(values: np.ndarray) -> np.ndarray:
+    """Return signals with a wave on all of them: of films only some channels and seconds are read."""
+    return values + 0.1 * np.abs(values).max() * np.sin(np.arange(values.size)).reshape(values.shape)
+
+
+def _change_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    if values.dtype.kind not in "fiuUS":
+        return _changed_inside
+    return _waved if values.dtype.kind == "f" and values.size >= 5000 else _changed
+
+
 def _changed_inside(values: np.ndarray) -> np.ndarray:
     """Return a structure or cells of MATLAB of which one value is another: the first of the last field."""
     if values.dtype.names:
@@ -199,7 +210,7 @@ def _change_npy(path: Path) -> None:
 
 def _unpickled(path: Path) -> Any:
     """Return what a pickle of our own holds."""
-    if path.suffix == ".pkl":
+    if path.suffix in (".pkl", ".dat"):
         return pickle.loads(path.read_bytes())
     held = np.load(path, allow_pickle=True)
     return held if isinstance(held, dict) else held.item()
@@ -216,12 +227,13 @@ def _set_pickled(key: Any) -> Callable[[Path], None]:
         held = _unpickled(path)
         parts = dict(held) if isinstance(held, dict) else dict(enumerate(held))
         array = isinstance(parts[key], np.ndarray)
-        parts[key] = _changed(parts[key]) if array else [*reversed(parts[key])]
+        parts[key] = _change_of(parts[key])(parts[key]) if array else [*reversed(parts[key])]
         held = parts if isinstance(held, dict) else tuple(parts.values())
         if path.suffix == ".npy":
             np.save(path, held)
         else:
-            path.write_bytes(pickle.dumps(held))
+            # With the names of NumPy 1, as DEAP's were made with.
+            path.write_bytes(pickle.dumps(held, protocol=2).replace(b"numpy._core", b"numpy.core"))
 
     return apply
 
@@ -293,8 +305,7 @@ def _set_hdf5(key: str) -> Callable[[Path], None]:
 def _set_mat(key: str) -> Callable[[Path], None]:
     def apply(path: Path) -> None:
         stored = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
-        change = _changed if stored[key].dtype.kind in "fiuUS" else _changed_inside
-        savemat(path, stored | {key: change(stored[key])})
+        savemat(path, stored | {key: _change_of(stored[key])(stored[key])})
 
     return apply
 

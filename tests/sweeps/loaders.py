@@ -17,10 +17,12 @@ from brainbench.data.base import Context, Dataset
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 from tests.data.bids_folder import write_bids, write_dlabel, write_labels
 from tests.data.bold5000_copy import write_bold5000
-from tests.data.folders import SURFACES, VOLUMES, write_story, write_surfaces, write_trials, write_volumes
+from tests.data.films_copy import write_deap, write_seed
+from tests.data.folders import SURFACES, VOLUMES, write_rdms, write_story, write_surfaces, write_trials, write_volumes
 from tests.data.nsd_copy import write_nsd
 from tests.data.pereira_copy import write_pereira
 from tests.data.picture_copies import write_bold_moments, write_things_eeg, write_things_fmri
+from tests.data.public_copies import write_algonauts, write_tuckute
 from tests.data.story_copies import write_friends, write_lebel, write_little_prince, write_narratives
 
 
@@ -308,6 +310,8 @@ _ORDER = "channels stand in the order of the first run"
 _HEADER = {f"[{name}]": "not what was measured" for name in ("transducer", "filters", "date")}
 _SIGNALS = {"name": "eeg-folder", "band": None, "tmin": 0.0, "tmax": 1.0}
 
+_FILMS = {"band": None, "tmin": 0.0, "tmax": 1.0}
+
 LOADERS: dict[str, Loader] = {
     "folder": Loader(
         write_trials_with_all,
@@ -369,6 +373,19 @@ LOADERS: dict[str, Loader] = {
         lambda root: write_pereira(root, ("P01",), experiment="243sentences"),
         {"name": "pereira2018", "experiment": "243sentences"},
     ),
+    "tuckute2024": Loader(
+        lambda root: write_tuckute(root, ("848",), 14),
+        {"name": "tuckute2024", "conditions": ["baseline", "drive", "suppress"]},
+        {"csv[order of rows]": "rows say which sentence and region they are of"},
+    ),
+    "algonauts2023": Loader(write_algonauts, {"name": "algonauts2023"}),
+    "rdm": Loader(write_rdms, {"name": "rdm", "modality": "text", "rdms": "{subject}.npy", "rois": ["V1", "LO"]}),
+    "deap": Loader(
+        lambda root: write_deap(root, ("s01",), 4, 2),
+        {"name": "deap", **_FILMS},
+        {".dat[labels]": "a high rating that becomes higher is of the same class"},
+    ),
+    "seed": Loader(lambda root: write_seed(root, ("1",), ("20130709",), 3, 2), {"name": "seed", **_FILMS}),
     "alice": Loader(write_alice, {"name": "alice"}),
     "things-fmri": Loader(
         lambda root: write_things_fmri(root, ("sub-01",)),

@@ -103,6 +103,10 @@ REDUCED: dict[str, list[str]] = {
         "n_codes: 8}",
         "training.steps=4", "training.sensors=4", "training.batch_size=4", "least_perplexity=0.0",
     ],
+    "tokenizer-probe": [  # without its probes: the network that they read is trained by another recipe
+        *TINY, "dataset.subjects=[S001, S002]",
+        "pipelines=[{name: tangent_lr, decoder: tangent_lr}, {name: power_lr, decoder: power_lr, C: 0.01}]",
+    ],
     "lens-alice": [
         *TINY, "dataset.subjects=[s1, s2]", "encoders[0].model=NETWORKS/bert", "encoders[0].layers=[\"*.1\"]",
         "encoders[0].context=4", "encoders[1].model=NETWORKS/bert", "encoders[1].layers=[\"*.1\"]",
@@ -131,7 +135,9 @@ ROOTS = {
     "nsd-brain-diffuser": "nsd",
     "visio-linguistic-bold5000": "bold5000",
     "visio-linguistic-pereira": "pereira",
-} | dict.fromkeys(("eeg-motor-imagery", "eeg-layers", "eeg-cross-subject", "tokenizer-eeg"), "MNE-eegbci-data")
+} | dict.fromkeys(
+    ("eeg-motor-imagery", "eeg-layers", "eeg-cross-subject", "tokenizer-eeg", "tokenizer-probe"), "MNE-eegbci-data"
+)
 """Recipe -> folder of the real recordings it needs."""
 TAGS = ("kind", "name", "family", "decoder", "codec", "root", "execution", "title", "note")
 """Keys that choose the other keys, and those that say nothing of the result."""

@@ -21,7 +21,7 @@ from brainbench.data.layouts.captions import read_captions
 from brainbench.data.layouts.matrices import as_float, check_finite, flat_columns, load_npy, name_some
 from brainbench.data.layouts.nsd import count_showings, zscore_columns
 from brainbench.data.layouts.nsd_files import SYNTHETIC
-from brainbench.data.stimulus_files import decode_image
+from brainbench.data.stimulus_files import image_of
 from brainbench.data.tables import read_text
 from brainbench.recipes.datasets import Bold5000Settings
 
@@ -246,7 +246,7 @@ class Bold5000(Dataset):
         return Stimuli(
             ids=names,
             modality="image",
-            load=lambda index: _load(files[index]),
+            load=lambda index: image_of(files[index]),
             content_digests=[digest_file(file) for file in files],
             labels={
                 "collection": np.array([file.parent.name for file in files]),
@@ -420,10 +420,3 @@ def _joined(widths: Mapping[str, int]) -> dict[str, np.ndarray]:
         name: (column >= start) & (column < end) for name, start, end in zip(widths, edges[:-1], edges[1:], strict=True)
     }
     return {**{area: sides[f"LH{area}"] | sides[f"RH{area}"] for area in AREAS}, **sides}
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return decode_image(path.read_bytes())
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: not a readable image ({error})") from None

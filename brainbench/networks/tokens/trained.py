@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from brainbench.core.errors import UserError
+from brainbench.core.facts import read_facts
 from brainbench.networks.tokens.training import Person
 from brainbench.networks.weights import seeded
 from brainbench.networks.zoo.brainomni import OVERLAP, BrainOmni, masked
 from brainbench.networks.zoo.codebook import Usage, usage_of
 from brainbench.networks.zoo.tokenizer import BrainTokenizer, pearson
+
+
+def key_of(named: str) -> str:
+    """Return the key of a trained network: as it is, or the last one that a run folder of `kind: pretrain` trained.
+
+    Raises
+    ------
+    UserError
+        If it is a folder of anything else, or of a run that has not finished.
+    """
+    folder = Path(named)
+    if not folder.is_dir():
+        return named
+    trained = []
+    if (folder / "facts.json").is_file():
+        trained = [one["network"] for one in read_facts(folder)["findings"].get("training", []) if "network" in one]
+    if not trained:
+        raise UserError(
+            f"`network`: {folder} is no finished run of `kind: pretrain`",
+            hint="give the folder of one, or the key that its page prints",
+        )
+    return str(trained[-1])
 
 
 @torch.inference_mode()

@@ -100,7 +100,7 @@ def heat_map(groups: Mapping[str, Sequence[tuple[str, np.ndarray]]], mark: str =
             said = f"{low[index, 0]:.2g} to {high[index, 0]:.2g}" if known[index].any() else ""
             ax.annotate(said, (1.01, index), xycoords=("axes fraction", "data"), fontsize=6.5, color=SOFT, va="center")
         ax.set_title(title, loc="left")
-    axes[-1].set_xticks(range(0, n_blocks, max(1, n_blocks // 10)))
+    axes[-1].set_xticks(range(0, n_blocks, -(-n_blocks // 8)))
     axes[-1].set_xlabel("block")
     return figure
 

@@ -9,7 +9,7 @@ from brainbench.report.figures.drawing import COLOURS, WIDTH, abreast, clean, ne
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NOT_TERMS = ("name", "loss", "learning_rate", "best_epoch", "steps")
+NOT_TERMS = ("name", "loss", "learning_rate", "best_epoch", "steps", "network")
 
 
 def curves(found: dict[str, Any], mark: str = "", room: float = WIDTH) -> Figure:

@@ -98,9 +98,12 @@ def _beside(row: Row) -> str:
     text = f"{band}; q {number(row['q'], 3)}"
     if row["beyond"]:
         return f"beyond {text}"
-    parts = {"controls": row["p_controls"], "noise": row["p_noise"], "an intact score of 0": row["p_intact"]}
-    worst = max(parts, key=lambda name: parts[name])
-    return f"not beyond {text}, of {worst}"
+    parts = {
+        "controls take as much": row["p_controls"],
+        "it may be noise": row["p_noise"],
+        "the intact score may be 0": row["p_intact"],
+    }
+    return f"not beyond {text}: {max(parts, key=lambda name: parts[name])}"
 
 
 def _of(rows: list[Row], roi: str, way: str) -> list[Row]:

@@ -167,9 +167,7 @@ class PretrainStudy(Study[PretrainRecipe]):
                 outcome.data += self.segments[name].account
         curves = self.runner.read(self.train_units)
         for unit, arrays in zip(self.train_units, curves, strict=True):
-            outcome.note(
-                "training", {"name": unit.label} | {k: v.tolist() for k, v in arrays.items() if k != "network"}
-            )
+            outcome.note("training", {"name": unit.label} | {k: v.tolist() for k, v in arrays.items()})
         counts = self.runner.read([self.code_unit])[0]["counts"]
         trials = {name: self.runner.read(units) for name, units in self.trial_units.items()}
         for name, found in trials.items():

@@ -218,6 +218,12 @@ def _signal_facts(member: Member, recipe: TrialsRecipe) -> dict[str, Any]:
     }
 
 
+def _said(settings: PipelineSettings, member: Member, recipe: TrialsRecipe) -> dict[str, str]:
+    """Return what a decoder says of the channels that it reads."""
+    said = make_decoder(settings, member, recipe).said()
+    return {"channels": said} if said else {}
+
+
 def note_trials(
     outcome: Outcome, recipe: TrialsRecipe, dataset: RecordingDataset, members: list[Member], cases: list[Case]
 ) -> None:
@@ -275,7 +281,9 @@ def note_trials(
     first = members[0]
     outcome.findings["trials"] = {
         "classes": sorted({str(label) for member in members for label in member.rows.label}),
-        "pipelines": [settings.model_dump(mode="json") for settings in recipe.pipelines],
+        "pipelines": [
+            settings.model_dump(mode="json") | _said(settings, first, recipe) for settings in recipe.pipelines
+        ],
         "shots": [case.label for case in cases if case.evaluation.scheme == "few-shot"],
         "sensors": None
         if first.positions is None

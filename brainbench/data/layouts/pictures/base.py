@@ -20,7 +20,7 @@ from brainbench.data.images import SubsetMasker, with_all
 from brainbench.data.layouts.matrices import flat_columns, name_some
 from brainbench.data.layouts.nsd import count_showings, zscore_columns
 from brainbench.data.layouts.nsd_files import SYNTHETIC
-from brainbench.data.stimulus_files import decode_image
+from brainbench.data.stimulus_files import image_of
 from brainbench.data.video.clip import open_clip
 from brainbench.recipes.data.pictures import PictureSettings
 
@@ -141,7 +141,7 @@ class Pictures(Dataset):
         return Stimuli(
             ids=names,
             modality=self.modality,
-            load=clips.__getitem__ if self.modality == "clip" else lambda i: _image(files[i]),
+            load=clips.__getitem__ if self.modality == "clip" else lambda i: image_of(files[i]),
             content_digests=digests,
             labels={"concept": np.array(concepts)} if any(concepts) else {},
             source=self.settings.stimuli,
@@ -216,13 +216,6 @@ class Pictures(Dataset):
         """Return arrays that take long to read, from the cache where they are there."""
         facts = {"file": digest_file(path), **made_of}
         return cached_arrays(self.context.cache, kind, facts, compute)  # type: ignore[arg-type]
-
-
-def _image(path: Path) -> np.ndarray:
-    try:
-        return decode_image(path.read_bytes())
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: not a readable image ({error})") from None
 
 
 def as_float32(values: np.ndarray) -> np.ndarray:
