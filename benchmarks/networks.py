@@ -31,7 +31,10 @@ import sys, time, warnings, numpy as np
 warnings.simplefilter("ignore")
 import torch
 torch.set_num_threads(1)
-from brainbench.networks.classifiers import MVCNetClassifier
+try:
+    from brainbench.networks.classifiers import MVCNetClassifier
+except ModuleNotFoundError:  # release 540e7c1 had it elsewhere
+    from brainbench.heads.networks import MVCNetClassifier
 rng = np.random.default_rng(0)
 NAMES = "Fz FC3 FC1 FCz FC2 FC4 C5 C3 C1 Cz C2 C4 C6 CP3 CP1 CPz CP2 CP4 P1 Pz P2 POz".split()
 X, y = rng.standard_normal((int(sys.argv[1]), 22, 480)).astype(np.float32), np.arange(int(sys.argv[1])) % 2
@@ -111,7 +114,10 @@ def main() -> None:
             tuple(
                 float(
                     subprocess.run(
-                        [python, "-c", MVCNET, str(options.trials // 2)], check=True, capture_output=True, text=True
+                        [python, "-P", "-c", MVCNET, str(options.trials // 2)],  # not the build of this folder
+                        check=True,
+                        capture_output=True,
+                        text=True,
                     ).stdout
                 )
                 for python in (sys.executable, options.against)

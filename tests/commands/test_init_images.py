@@ -5,6 +5,7 @@ import pytest
 from brainbench.commands.proposing.init import init
 from brainbench.recipes.reader import read_recipe
 from tests.data.folders import SURFACES, VOLUMES, write_surfaces, write_trials, write_volumes
+from tests.sweeps.loaders import write_cifti
 
 
 @pytest.fixture
@@ -25,6 +26,18 @@ def test_images_of_responses_lead_to_a_recipe_without_problems(folder, write, kn
     assert found == known and dataset.name == "folder"
     assert any(line.endswith("my images.yaml: no problems") for line in lines), lines
     assert not any("simulated" in line for line in lines)
+
+
+def test_cifti_files_are_found_with_their_regions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "my images"
+    write_cifti(folder)
+    for path in folder.rglob("*.npy"):
+        path.unlink()
+    lines = init("my images")
+    dataset = read_recipe("my images.yaml").dataset
+    assert dataset.rois == "areas.dlabel.nii" and dataset.responses.endswith("}/betas.dscalar.nii")
+    assert any(line.endswith("my images.yaml: no problems") for line in lines), lines
 
 
 def test_volumes_without_a_mask_say_that_it_is_missing(folder):

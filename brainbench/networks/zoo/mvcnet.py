@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from brainbench.core.errors import UserError
 from brainbench.networks.zoo.contrastive import TEMPERATURE, cross_model_loss, cross_view_loss
+from brainbench.networks.zoo.folded import LongConv1d
 from brainbench.networks.zoo.views import View
 
 Deploy = Literal["cnn", "fused"]
@@ -78,9 +79,7 @@ class CNNBranch(nn.Module):
         self.n_features = n_filters * (n_times // pool_times)
         self.spatial = nn.Conv1d(n_chans, n_filters, 1, bias=False)
         self.spatial_norm = nn.BatchNorm1d(n_filters)
-        self.temporal = nn.Conv1d(
-            n_filters, n_filters, kernel_times, padding=kernel_times // 2, groups=n_filters, bias=False
-        )
+        self.temporal = LongConv1d(n_filters, kernel_times, padding=kernel_times // 2)
         self.temporal_norm = nn.BatchNorm1d(n_filters)
         self.pool = nn.AvgPool1d(pool_times)
         self.dropout = nn.Dropout(drop_prob)

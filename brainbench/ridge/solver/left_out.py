@@ -108,7 +108,8 @@ class LeftOutScores:
         step = max(1, PIECE_BYTES // (8 * n_left * (width + n_left + 2 * n_targets)))
         for start in range(0, len(scores), step):
             filters = self.filters[start : start + step]
-            hat = (own * filters[:, None, :]) @ own.T
+            root = own * filters[:, None, :] ** 0.5
+            hat = root @ root.swapaxes(1, 2)  # a product with itself takes half the time
             apart = self.identity[:n_left, :n_left] - (hat + 1 / len(Y) if self.fit_intercept else hat)
             residual = y_left - own @ (filters[:, :, None] * b)
             predicted = (y_left - xp.solve(apart, residual))[:, scored]

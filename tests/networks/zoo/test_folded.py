@@ -14,7 +14,7 @@ from torch import nn
 
 from brainbench.networks import classification
 from brainbench.networks.options import Training
-from brainbench.networks.zoo.folded import folded, lagged_products
+from brainbench.networks.zoo.folded import LongConv1d, folded, lagged_products
 
 models = pytest.importorskip("braindecode.models")
 
@@ -27,6 +27,28 @@ def test_lagged_products_are_the_sums_over_windows(n_times: int, n_lags: int, pa
     assert n == len(windows)
     torch.testing.assert_close(products, windows.T @ windows, rtol=1e-12, atol=1e-9)
     torch.testing.assert_close(sums, windows.sum(dim=0), rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("n_times", "size", "padding"), [(100, 7, 3), (64, 8, 4), (64, 8, 0), (9, 9, 4), (5, 9, 4), (8, 1, 0)]
+)
+def test_long_kernels_filter_as_the_library_does(n_times: int, size: int, padding: int) -> None:
+    """Output, and gradients of signals and kernels, at lengths that are whole blocks or not, also after inference."""
+    torch.manual_seed(0)
+    long = LongConv1d(3, size, padding).double()
+    with torch.inference_mode():
+        long(torch.zeros(1, 3, n_times, dtype=torch.float64))
+    X = torch.randn(4, 3, n_times, dtype=torch.float64, requires_grad=True)
+    found = long(X)
+    expected = F.conv1d(X, long.weight, padding=padding, groups=3)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    weight = torch.randn_like(expected)
+    for one, other in zip(
+        torch.autograd.grad((found * weight).sum(), (X, long.weight)),
+        torch.autograd.grad((expected * weight).sum(), (X, long.weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
 def network(name: str, **settings: object) -> nn.Module:

@@ -342,7 +342,7 @@ class Bids(Dataset):
         if not isinstance(place, VoxelPlace):
             return None
         made_of = {"mean of": remembered_digest(run.files.bold, self.context.cache)}
-        kept = cached_arrays(self.context.cache, "betas", made_of, lambda: {"mean": mean_volume(run.files)})
+        kept = cached_arrays(self.context.cache, "means", made_of, lambda: {"mean": mean_volume(run.files)})
         return type(place.mask)(np.asarray(kept["mean"]), place.mask.affine)
 
     def _glmsingle(self, subject: str, place: Place, n_events: int) -> np.ndarray:
