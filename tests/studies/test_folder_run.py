@@ -56,6 +56,28 @@ def test_a_story_of_ones_own(tmp_path):
     assert set(done.scores["roi"]) == {"all"}
 
 
+def test_regions_in_another_order_keep_their_own_numbers(tmp_path, monkeypatch):
+    """Units keep numbers of regions side by side: intervals of one were read as those of another from the cache."""
+    monkeypatch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
+    write_bids(tmp_path / "data")
+    names = tmp_path / "data" / "atlas.tsv"
+    dataset = {"name": "bids", "task": "read", "modality": "text", "atlas": "atlas.nii.gz"}
+    encoders = [{"name": "random", "family": "random", "width": 4, "role": "model"}]
+    settings = {"hold_out": ["run"], "patterns": ["pattern_r"]}
+    before = run(tmp_path, dataset, encoders, **settings).scores
+    assert before["ci_low"].notna().sum() > 2 and before["roi"].nunique() > 2
+    header, *rows = names.read_text().splitlines()
+    names.write_text("\n".join([header, *rows[::-1]]) + "\n")
+    after = run(tmp_path, dataset, encoders, **settings).scores
+    fresh = bb.run(tmp_path / "mine.yaml", out=tmp_path / "fresh", cache=tmp_path / "empty").scores
+    pd.testing.assert_frame_equal(after, fresh)
+    key = ["metric", "roi", "fold"]
+    drawn = ["p", "q", "null_95"]  # which targets are fitted again is drawn region by region
+    pd.testing.assert_frame_equal(
+        *(one.sort_values(key, ignore_index=True).drop(columns=drawn) for one in (before, after))
+    )
+
+
 def test_derivatives_of_fmriprep(tmp_path):
     write_bids(tmp_path / "data")
     dataset = {

@@ -73,6 +73,11 @@ class Rows:
         return len(self.Y)
 
 
+def regions_digest(responses: Responses) -> str:
+    """Digest of the regions of a participant, and of their order: units keep numbers of regions side by side."""
+    return digest([[name, digest_array(np.asarray(mask))] for name, mask in responses.rois.items()])
+
+
 def normalize_runs(data: np.ndarray, run: np.ndarray, settings: ResponseSettings) -> np.ndarray:
     """Center and scale every run by its own rows, as the recipe asks; ``(n_presentations, n_targets)``."""
     if settings.center == "none" and settings.scale == "none":

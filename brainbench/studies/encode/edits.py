@@ -17,7 +17,7 @@ from brainbench.recipes.lens import Lens
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.cases.case import Case
-from brainbench.studies.cases.rows import GROUP
+from brainbench.studies.cases.rows import GROUP, regions_digest
 from brainbench.studies.encode.fits import fold_settings
 from brainbench.studies.inside import NO_NETWORK, SEVERAL_NETWORKS
 from brainbench.studies.memory import megabytes
@@ -127,7 +127,7 @@ class EditStudy:
                 [
                     case.rows.digest, case.features.digest(entry.name, entry.layers[-1].name),
                     {**vars(fold_settings(recipe, case)), "alphas": list(fold_settings(recipe, case).alphas)},
-                    [test.tolist() for _, test in case.split.folds],
+                    [test.tolist() for _, test in case.split.folds], regions_digest(case.responses),
                 ]
                 for case in self.cases
             ],

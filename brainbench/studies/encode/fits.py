@@ -8,8 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from brainbench.core.digests import digest, digest_array
-from brainbench.data.base import Responses
+from brainbench.core.digests import digest_array
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.ceilings import RegionCeiling
 from brainbench.evaluation.metrics import UNIQUE
@@ -20,6 +19,7 @@ from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, read_units
 from brainbench.studies.cases.case import Case
 from brainbench.studies.cases.ceilings import CeilingBook
+from brainbench.studies.cases.rows import regions_digest
 from brainbench.studies.encode.designs import KeptDesigns
 from brainbench.studies.encode.nulls import SmallerNull, exchange_of, layer_null, nested_null, null_key, words_of
 from brainbench.studies.opened import Opened, OpenEncoder
@@ -203,7 +203,7 @@ def score_unit(recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits, kept: Ke
         "fits": [unit.digest for unit in fit.units],
         "scoring": vars(how),
         "null": null_key(recipe, case),
-        "rois": _rois_digest(case.responses),
+        "rois": regions_digest(case.responses),
     }
     return Unit("score", f"{case.rows.subject}, {fit.encoder.name}.{fit.layer.name}", key, compute)
 
@@ -231,13 +231,9 @@ def nested_unit(
         "full": [unit.digest for unit in full.units],
         "scoring": vars(how),
         "null": null_key(recipe, case),
-        "rois": _rois_digest(case.responses),
+        "rois": regions_digest(case.responses),
     }
     return Unit("unique", f"{case.rows.subject}, unique {full.encoder.name}.{full.layer.name}", key, compute)
-
-
-def _rois_digest(responses: Responses) -> str:
-    return digest({name: digest_array(np.asarray(mask)) for name, mask in responses.rois.items()})
 
 
 # Tables -----------------------------------------------------------------------------------------------------------

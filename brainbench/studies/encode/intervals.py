@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from brainbench.core.digests import digest, digest_array
+from brainbench.core.digests import digest_array
 from brainbench.evaluation.intervals import FEWEST_UNITS, jackknife, jackknife_groups
 from brainbench.evaluation.metrics import METRICS
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit, read_units
 from brainbench.studies.cases.case import Case
+from brainbench.studies.cases.rows import regions_digest
 from brainbench.studies.encode.designs import KeptDesigns
 from brainbench.studies.encode.fits import Fits, LayerFits, fold_settings
 
@@ -63,7 +64,7 @@ def interval_unit(
         "over": case.split.over,
         "confidence": recipe.bootstrap.confidence,
         "seed": recipe.seed,
-        "rois": digest({name: digest_array(np.asarray(mask)) for name, mask in case.responses.rois.items()}),
+        "rois": regions_digest(case.responses),
     }
     label = f"{case.rows.subject}, {'unique ' if smaller else ''}{fit.encoder.name}.{fit.layer.name}"
     return Unit("interval", label, key, compute)

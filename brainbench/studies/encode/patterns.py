@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from brainbench.core.digests import digest_array
 from brainbench.evaluation.metrics import METRICS
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import Unit
-from brainbench.studies.cases.rows import GROUP
+from brainbench.studies.cases.rows import GROUP, regions_digest
 from brainbench.studies.encode.fits import LayerFits, gather
 from brainbench.studies.outcome import ALL, Outcome
 
@@ -46,7 +45,7 @@ def _unit(recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits) -> Unit:
     key = {
         "fits": [unit.digest for unit in fit.units],
         "patterns": list(recipe.patterns),
-        "rois": {name: digest_array(mask) for name, mask in regions.items()},
+        "rois": regions_digest(fit.case.responses),
     }
     return Unit("patterns", f"{fit.case.rows.subject}, patterns of {fit.encoder.name}.{fit.layer.name}", key, compute)
 
