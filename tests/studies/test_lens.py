@@ -142,9 +142,11 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     assert bb.plan(folder / "recipe.yaml", overrides=overrides, **places).units["edits"] == (18, 0)
     other = bb.plan(folder / "recipe.yaml", overrides=[*overrides, "lens.controls=2"], **places).units["edits"]
     assert other == (18, 18)
+    renamed = [*overrides, "title=Other"]  # not the finished run itself, whose plan is known
+    assert bb.plan(folder / "recipe.yaml", overrides=renamed, **places).units["edits"] == (18, 0)
     with pytest.MonkeyPatch.context() as patch:  # regions of other targets are other regions
         patch.setattr("brainbench.studies.encode.edits.regions_digest", lambda responses: "others")
-        assert bb.plan(folder / "recipe.yaml", overrides=overrides, **places).units["edits"] == (18, 18)
+        assert bb.plan(folder / "recipe.yaml", overrides=renamed, **places).units["edits"] == (18, 18)
     found = done.facts["findings"]["edits"]
     assert found["rois"] == ["stripes"] and found["controls"] == 3 and found["people"] == 1
     skip, heads, erase, *rest = found["shown"]
