@@ -1,5 +1,6 @@
 """The `lens` section: planned, computed once, reported beside depth; what has no network says why it is empty."""
 
+import dataclasses
 import json
 import shutil
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from brainbench.lens.diagnostics.units import FEW_TOKENS, SMOOTH
 from brainbench.recipes.reader import parse_recipe
 from brainbench.report.page import write_report
 from brainbench.report.sections.edits import sentence
+from brainbench.studies.cases.folds import split_rows
 from brainbench.studies.encode.edits import NO_STREAM
 from brainbench.studies.inside import LensStudy
 
@@ -130,6 +132,11 @@ def test_an_encoder_of_several_networks_is_left_out_with_its_reason():
     assert study.units == [] and "a network for every set of people" in study.looks[0].reason
 
 
+def fewer_to_train_on(*given):
+    split = split_rows(*given)
+    return dataclasses.replace(split, folds=[(train[1:], test) for train, test in split.folds])
+
+
 def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     folder = run.path.parent
     places = {"out": folder / "edits", "cache": folder / "cache"}
@@ -146,6 +153,9 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     assert bb.plan(folder / "recipe.yaml", overrides=renamed, **places).units["edits"] == (18, 0)
     with pytest.MonkeyPatch.context() as patch:  # regions of other targets are other regions
         patch.setattr("brainbench.studies.encode.edits.regions_digest", lambda responses: "others")
+        assert bb.plan(folder / "recipe.yaml", overrides=renamed, **places).units["edits"] == (18, 18)
+    with pytest.MonkeyPatch.context() as patch:  # and heads that were trained on other rows, as with another `trim_s`
+        patch.setattr("brainbench.studies.cases.case.split_rows", fewer_to_train_on)
         assert bb.plan(folder / "recipe.yaml", overrides=renamed, **places).units["edits"] == (18, 18)
     found = done.facts["findings"]["edits"]
     assert found["rois"] == ["stripes"] and found["controls"] == 3 and found["people"] == 1

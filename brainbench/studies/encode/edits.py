@@ -127,7 +127,7 @@ class EditStudy:
                 [
                     case.rows.digest, case.features.digest(entry.name, entry.layers[-1].name),
                     {**vars(fold_settings(recipe, case)), "alphas": list(fold_settings(recipe, case).alphas)},
-                    [test.tolist() for _, test in case.split.folds], regions_digest(case.responses),
+                    [digest_array(part) for fold in case.split.folds for part in fold], regions_digest(case.responses),
                 ]
                 for case in self.cases
             ],
