@@ -196,20 +196,3 @@ def _resolved(value: Any) -> Any:
     if value is None or isinstance(value, (str, bytes, bytearray, bool, int, float, complex, set, np.generic)):
         return value
     raise ValueError(f"a {type(value).__name__}")
-
-
-def checked_array(value: Any, what: str, n_dim: int) -> np.ndarray:
-    """Return a value as an array of numbers, or say what it is.
-
-    Raises
-    ------
-    UserError
-        If it is none, or has other dimensions.
-    """
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise UserError(f"{what}: not an array of numbers but {type(value).__name__}") from None
-    if array.ndim != n_dim:
-        raise UserError(f"{what}: {n_dim} dimensions are needed, got shape {array.shape}")
-    return array

@@ -79,3 +79,10 @@ def check_pattern(value: str | None, allowed: tuple[str, ...]) -> str | None:
     if value is not None and not value.strip():
         raise ValueError("a path cannot be empty")
     return value
+
+
+def check_pair(value: str | None) -> str | None:
+    """Refuse the path of a pair of files that does not say where the hemisphere stands."""
+    if value is not None and "{hemi}" not in value:
+        raise ValueError("a pair of files, one a hemisphere: write {hemi} where they say L and R")
+    return check_pattern(value, ("hemi",))

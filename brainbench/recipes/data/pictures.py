@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from brainbench.recipes.data.base import DatasetSettings, check_pattern
+from brainbench.recipes.data.base import DatasetSettings, check_pair
 
 
 class PictureSettings(DatasetSettings):
@@ -70,6 +70,4 @@ class BoldMomentsSettings(PictureSettings):
     @field_validator("atlas")
     @classmethod
     def _placeholders_known(cls, value: str | None) -> str | None:
-        if value is not None and "{hemi}" not in value:
-            raise ValueError("a pair of files, one a hemisphere: write {hemi} where they say L and R")
-        return check_pattern(value, ("hemi",))
+        return check_pair(value)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from brainbench.recipes.base import Name
-from brainbench.recipes.data.base import DatasetSettings, check_pattern
+from brainbench.recipes.data.base import DatasetSettings, check_pair
 
 
 class StorySettings(DatasetSettings):
@@ -46,9 +46,7 @@ class NarrativesSettings(StorySettings):
     @field_validator("atlas")
     @classmethod
     def _placeholders_known(cls, value: str | None) -> str | None:
-        if value is not None and "{hemi}" not in value:
-            raise ValueError("a pair of files, one a hemisphere: write {hemi} where they say L and R")
-        return check_pattern(value, ("hemi",))
+        return check_pair(value)
 
 
 class LittlePrinceSettings(StorySettings):

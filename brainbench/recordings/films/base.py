@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -145,3 +145,20 @@ def rated(ratings: np.ndarray, highest: int, threshold: float | None, where: str
     if threshold is None:
         return [str(int(one)) for one in ratings]
     return ["high" if one >= threshold else "low" for one in ratings]
+
+
+def checked_array(value: Any, what: str, n_dim: int) -> np.ndarray:
+    """Return a value as an array of numbers, or say what it is.
+
+    Raises
+    ------
+    UserError
+        If it is none, or has other dimensions.
+    """
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"{what}: not an array of numbers but {type(value).__name__}") from None
+    if array.ndim != n_dim:
+        raise UserError(f"{what}: {n_dim} dimensions are needed, got shape {array.shape}")
+    return array

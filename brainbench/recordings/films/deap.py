@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from brainbench.core.errors import UserError
-from brainbench.core.pickles import checked_array, read_pickle
+from brainbench.core.pickles import read_pickle
 from brainbench.recipes.data.emotion import DeapSettings
-from brainbench.recordings.films.base import Film, FilmDataset, rated
+from brainbench.recordings.films.base import Film, FilmDataset, checked_array, rated
 
 INNER = "data_preprocessed_python"
 RATINGS = ("valence", "arousal", "dominance", "liking")

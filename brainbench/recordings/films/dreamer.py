@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.core.pickles import checked_array
 from brainbench.data.containers import read_mat
 from brainbench.recipes.data.emotion import DreamerSettings
-from brainbench.recordings.films.base import Film, FilmDataset, rated
+from brainbench.recordings.films.base import Film, FilmDataset, checked_array, rated
 
 FILE = "DREAMER.mat"
 SCORES = {"valence": "ScoreValence", "arousal": "ScoreArousal", "dominance": "ScoreDominance"}

@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 
 from brainbench.core.errors import UserError
-from brainbench.core.pickles import checked_array
 from brainbench.data.containers import read_mat
-from brainbench.recordings.films.base import Film, FilmDataset
+from brainbench.recordings.films.base import Film, FilmDataset, checked_array
 
 _EEG = (
     "Fp1 Fpz Fp2 AF3 AF4 F7 F5 F3 F1 Fz F2 F4 F6 F8 FT7 FC5 FC3 FC1 FCz FC2 FC4 FC6 FT8 T7 C5 C3 C1 Cz C2 C4 C6 T8 "

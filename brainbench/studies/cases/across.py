@@ -9,6 +9,8 @@ import numpy as np
 
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.bootstrap import best_layer, subject_mean
+from brainbench.evaluation.exchange import Exchange
+from brainbench.evaluation.family import p_over_layers
 from brainbench.evaluation.metrics import BEST, METRICS, metric_of
 from brainbench.evaluation.scoring import Scored
 from brainbench.recipes.kinds import Recipe
@@ -55,6 +57,24 @@ def best_layers(outcome: Outcome, draws: Mapping[tuple[str, str, str], Sequence[
                     "depth_high": choice.depth_high,
                 },
             )
+
+
+def best_over_layers(
+    layers: Sequence[tuple[float, np.ndarray]], exchange: Exchange, toward: int = 1
+) -> dict[str, float | None]:
+    """Return the best score, its p over all layers, and where there is one layer the null's 95th percentile.
+
+    Parameters
+    ----------
+    layers : sequence of (float, ndarray (n_exchanges,))
+        Score and draws of every layer, more being better.
+    exchange : Exchange
+    toward : {1, -1}
+        What turns them back into scores.
+    """
+    values, draws = [one[0] for one in layers], [one[1] for one in layers]
+    null_95 = toward * float(np.quantile(draws[0], 0.95)) if len(layers) == 1 else None
+    return {"value": toward * max(values), "p": p_over_layers(values, draws, exchange)[0], "null_95": null_95}
 
 
 def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 
 from brainbench.encoders.base import Layer
 from brainbench.evaluation.exchange import Exchange
-from brainbench.evaluation.family import p_of_draws, p_over_layers
+from brainbench.evaluation.family import p_of_draws
 from brainbench.evaluation.metrics import BEST, title_of
 from brainbench.evaluation.similarity import Geometry, geometry_exchange, rsa_noise_ceiling
-from brainbench.studies.cases.across import MEAN, OF_A_REGION, TOGETHER_WORDS
+from brainbench.studies.cases.across import MEAN, OF_A_REGION, TOGETHER_WORDS, best_over_layers
 from brainbench.studies.opened import OpenEncoder
 from brainbench.studies.outcome import ALL, TOGETHER, Outcome
 from brainbench.studies.words import Row, distinct, number, probability, significant, untested
@@ -56,6 +56,7 @@ class GeometryScores:
         self.outcome, self.n_permutations, self.seed = outcome, n_permutations, seed
         self._found: dict[tuple[str, str, str, str], list[tuple[Row, Geometry]]] = {}
         self._stimuli: dict[str, str] = {}
+        self._exchanges: dict[int, Exchange] = {}
 
     def add(
         self, subject: str, roi: str, entry: OpenEncoder, layer: Layer, metric: str, found: Geometry, *,
@@ -84,10 +85,8 @@ class GeometryScores:
             shared, first = layers[0]
             if not self._together([found for _, found in layers]):
                 continue
-            values, draws = [found.value for _, found in layers], [found.draws for _, found in layers]
-            p, _ = p_over_layers(values, draws, self._exchange(first))
-            null_95 = first.null_95 if len(layers) == 1 else None
-            self.outcome.add(**shared, metric=BEST + metric, value=max(values), p=p, null_95=null_95)
+            over = [(found.value, found.draws) for _, found in layers]
+            self.outcome.add(**shared, metric=BEST + metric, **best_over_layers(over, self._exchange(first)))
 
     def test_means(self) -> None:
         """Test the means over participants who met the same stimuli, which change places in all of them at once."""
@@ -97,12 +96,12 @@ class GeometryScores:
         for (subject, roi, encoder, metric), layers in self._found.items():
             if subject not in TOGETHER:
                 cells.setdefault((roi, encoder, metric), []).append([found for _, found in layers])
+        means: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+        for row in self.outcome.rows:
+            if row["subject"] == MEAN and row["fold"] == ALL and row.get("scheme") == SCHEME:
+                means.setdefault((row["roi"], row["encoder"], row["metric"]), []).append(row)
         for (roi, encoder, metric), members in cells.items():
-            rows = [
-                row for row in self.outcome.rows
-                if row["subject"] == MEAN and row["fold"] == ALL
-                and (row["roi"], row["encoder"], row["metric"]) == (roi, encoder, metric)
-            ]  # fmt: skip
+            rows = means.get((roi, encoder, metric), [])
             n_layers = {len(layers) for layers in members} | {len(rows)}
             whole = len(n_layers) == 1 and rows and all(row["n_rows"] == len(members) for row in rows)
             if not whole or not self._together([one for layers in members for one in layers]):
@@ -110,20 +109,21 @@ class GeometryScores:
             exchange = self._exchange(members[0][0])
             test = f"{self._words}, {TOGETHER_WORDS}"
             draws = [np.mean([layers[at].draws for layers in members], axis=0) for at in range(len(rows))]
-            for row, drawn in zip(rows, draws, strict=True):
-                row |= {"p": p_of_draws(row["value"], drawn, exchange), "test": test}
-            values = [row["value"] for row in rows]
-            p, _ = p_over_layers(values, draws, exchange)
+            over = [(row["value"], drawn) for row, drawn in zip(rows, draws, strict=True)]
+            for row, one in zip(rows, over, strict=True):
+                row |= {"p": p_of_draws(*one, exchange), "test": test}
             first = {name: rows[0][name] for name in OF_A_REGION}
-            null_95 = float(np.quantile(draws[0], 0.95)) if len(rows) == 1 else None
-            self.outcome.add(**first, metric=BEST + metric, value=max(values), p=p, null_95=null_95, test=test)
+            self.outcome.add(**first, metric=BEST + metric, **best_over_layers(over, exchange), test=test)
 
     def _together(self, found: Sequence[Geometry]) -> bool:
         """Return whether all were tested under the same exchanges."""
         return self.n_permutations > 0 and all(np.array_equal(one.left_out, found[0].left_out) for one in found)
 
     def _exchange(self, found: Geometry) -> Exchange:
-        return geometry_exchange(len(found.left_out) - found.n_left_out, self.n_permutations, self.seed)
+        n = len(found.left_out) - found.n_left_out
+        if n not in self._exchanges:  # every region asks for the same
+            self._exchanges[n] = geometry_exchange(n, self.n_permutations, self.seed)
+        return self._exchanges[n]
 
     @property
     def _words(self) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from brainbench.evaluation.exchange import Exchange
-from brainbench.evaluation.family import p_of_draws, p_over_layers
+from brainbench.evaluation.family import p_of_draws
 from brainbench.evaluation.metrics import BEST, METRICS
 from brainbench.evaluation.refit import Null
 from brainbench.evaluation.scoring import Scored
 from brainbench.recipes.kinds.encode import EncodeRecipe
-from brainbench.studies.cases.across import MEAN, OF_A_REGION, TOGETHER_WORDS
+from brainbench.studies.cases.across import MEAN, OF_A_REGION, TOGETHER_WORDS, best_over_layers
 from brainbench.studies.cases.ceilings import CeilingBook
 from brainbench.studies.cases.rows import GROUP
 from brainbench.studies.encode.fits import LayerFits, ceiling_of
@@ -43,11 +40,11 @@ class Tests:
             exchange = exchange_of(self.recipe, fit.case)
             for index, roi in enumerate(scored.rois):
                 over = [self._one(layer, index) for layer in layers]
-                value, p, null_95 = over_layers(over, exchange, METRICS[metric].direction)
+                tested = best_over_layers(over, exchange, METRICS[metric].direction)
                 mask = fit.case.responses.rois[roi]
                 outcome.add(
                     subject=subject, scheme=scheme, encoder=encoder, role=fit.encoder.settings.role, roi=roi, fold=ALL,
-                    metric=BEST + metric, value=value, p=p, null_95=null_95, n_rows=scored.n_rows,
+                    metric=BEST + metric, **tested, n_rows=scored.n_rows,
                     n_targets=int(np.sum(mask)), test=words_of(exchange, metric),
                     **ceiling_of(ceilings.of(fit.case.responses, fit.case.rows, mask, metric)),
                 )  # fmt: skip
@@ -84,9 +81,9 @@ class Tests:
                     each = [self._one(layers[at], layers[at][1].rois.index(roi)) for layers in members]
                     over.append((float(np.mean([one[0] for one in each])), np.mean([one[1] for one in each], axis=0)))
                     row |= {"p": p_of_draws(*over[-1], exchange), "test": text}
-                value, p, null_95 = over_layers(over, exchange, METRICS[metric].direction)
+                tested = best_over_layers(over, exchange, METRICS[metric].direction)
                 first = {name: rows[0][name] for name in OF_A_REGION}
-                outcome.add(**first, metric=BEST + metric, value=value, p=p, null_95=null_95, test=text)
+                outcome.add(**first, metric=BEST + metric, **tested, test=text)
 
     def _one(self, layer: LayerNull, index: int) -> tuple[float, np.ndarray]:
         """Return score and draws of a region, more being better."""
@@ -94,12 +91,3 @@ class Tests:
         lead = scored.metrics[0]
         toward = METRICS[lead].direction
         return toward * float(scored.roi_values[lead][index]), toward * null.regions[:, index].astype(float)
-
-
-def over_layers(
-    layers: Sequence[tuple[float, np.ndarray]], exchange: Exchange, toward: int
-) -> tuple[float, float, float | None]:
-    """Return the best score, its p over all layers, and where there is one layer the null's 95th percentile."""
-    values, draws = [one[0] for one in layers], [one[1] for one in layers]
-    null_95 = toward * float(np.quantile(draws[0], 0.95)) if len(layers) == 1 else None
-    return toward * max(values), p_over_layers(values, draws, exchange)[0], null_95
