@@ -9,6 +9,7 @@ import numpy as np
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Context, Dataset, Responses, Stimuli
+from brainbench.data.stimulus_files import image_of
 from brainbench.data.tables import read_text
 from brainbench.recipes.data.own import StimuliSettings
 
@@ -99,7 +100,7 @@ def folder_images(folder: str, n: int | None, seed: int, place: str = "dataset.i
         files = [files[i] for i in np.sort(np.random.default_rng([seed, 73]).permutation(len(files))[:n])]
 
     def load(index: int) -> np.ndarray:
-        return read_image(files[index])
+        return image_of(files[index])
 
     places = [path.relative_to(root).parent.as_posix() for path in files]
     return Stimuli(
@@ -110,20 +111,3 @@ def folder_images(folder: str, n: int | None, seed: int, place: str = "dataset.i
         labels={"category": np.array(places)} if len(set(places)) > 1 else {},
         source=f"{len(files)} images of {root}",
     )
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Read an image as ``(height, width, 3)`` uint8.
-
-    Raises
-    ------
-    UserError
-        If it cannot be read.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise UserError(f"{path}: not a readable image ({error})") from None
