@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from brainbench.lens.edits import Change
     from brainbench.lens.effects import Effects
 
-VERSION = 2
+VERSION = 3
 """Raised when effects of earlier runs would come out otherwise."""
 OF_SOUND = "it hears sound in long windows, which edits do not read yet"
 NO_STREAM = "the sites of its blocks are not known: that all of them share one stream is not either"
@@ -306,19 +306,17 @@ def heads_of(encoder: NetworkEncoder) -> int:
 def changes(
     encoder: NetworkEncoder, stimuli: Any, kind: str, block: int, n_controls: int, seed: int
 ) -> tuple[list[Change], list[Change]]:
-    """Return the edits of a block, and edits of the same size chosen at random.
-
-    Erased input is held against the input with as long a vector taken away; every head against the others of its block.
-    """
+    """Return the edits of a block, and edits of the same size chosen at random; heads stand beside one another."""
     from brainbench.lens import edits
-    from brainbench.lens.running import means
+    from brainbench.lens.running import means, spread
 
     rows = range(len(stimuli))
     if kind == "heads":
         mean = means(encoder, stimuli, rows, [(block, "z")])[block, "z"]
         return [edits.ablate_heads(block, [head], mean) for head in range(heads_of(encoder))], []
+    seeds = [seed * 1000 + draw for draw in range(n_controls)]
+    drawn = spread(encoder, stimuli, rows, block, kind) if n_controls else None
     if kind == "erase":
         mean = means(encoder, stimuli, rows, [(block, "resid_pre")])[block, "resid_pre"]
-        draws = [edits.erase_control(block, mean, seed * 1000 + draw) for draw in range(n_controls)]
-        return [edits.erase(block, mean)], draws
-    return [edits.skip(block)], [edits.skip_control(block, seed * 1000 + draw) for draw in range(n_controls)]
+        return [edits.erase(block, mean)], [edits.erase_control(block, mean, drawn, one) for one in seeds if drawn]
+    return [edits.skip(block)], [edits.skip_control(block, drawn, one) for one in seeds if drawn]
