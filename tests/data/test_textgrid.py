@@ -3,9 +3,11 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brainbench.core.errors import UserError
 from brainbench.data.textgrid import Interval, read_intervals
 
 WORDS = st.one_of(
@@ -52,3 +54,13 @@ def test_words_are_read_as_they_stand(words, others):
             path.write_text("\n".join([*header, *write(tiers)]), encoding="utf-8", newline="\n")
             assert read_intervals(path, "words") == [Interval(k, k + 1, word) for k, word in enumerate(words)]
             assert [one.text for one in read_intervals(path)] == others
+
+
+def test_letters_of_another_encoding_are_refused(tmp_path):
+    header = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
+    path = tmp_path / "a.TextGrid"
+    path.write_bytes((header + "\n".join(long_format([("words", ["café"])]))).encode("latin-1"))
+    with pytest.raises(UserError, match=r"a.TextGrid:16  byte 0xe9 is neither UTF-8 nor UTF-16"):
+        read_intervals(path)
+    path.write_text(header + "\n".join(long_format([("words", ["café"])])), encoding="utf-16")
+    assert [one.text for one in read_intervals(path)] == ["café"]
