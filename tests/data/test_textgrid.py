@@ -60,7 +60,7 @@ def test_letters_of_another_encoding_are_refused(tmp_path):
     header = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
     path = tmp_path / "a.TextGrid"
     path.write_bytes((header + "\n".join(long_format([("words", ["café"])]))).encode("latin-1"))
-    with pytest.raises(UserError, match=r"a.TextGrid:16  byte 0xe9 is neither UTF-8 nor UTF-16"):
+    with pytest.raises(UserError, match=r"a.TextGrid:18  byte 0xe9 is neither UTF-8 nor UTF-16"):
         read_intervals(path)
     path.write_text(header + "\n".join(long_format([("words", ["café"])])), encoding="utf-16")
     assert [one.text for one in read_intervals(path)] == ["café"]
