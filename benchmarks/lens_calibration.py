@@ -22,7 +22,9 @@ PENALTY = 10.0
 REGIONS = ("noise", "untouched", "hit")
 
 
-def simulated(rng: np.random.Generator, people: int, folds: int, elsewhere: bool, controls: int = 20) -> list[Band]:
+def simulated(
+    rng: np.random.Generator, people: int, folds: int, elsewhere: bool = False, controls: int = 20
+) -> list[Band]:
     """Return what is said of one edit and three regions, with ridge heads that stay as they are."""
     base, part = rng.standard_normal((2, N_ROWS, PART))
     features = np.zeros((N_ROWS, N_FEATURES))

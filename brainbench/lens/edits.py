@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -334,6 +335,48 @@ def patch(
     return Change(f"{site} of block {block} of another run", (Step(block, site, function),))
 
 
+def inject(
+    sources: Mapping[int, float], targets: Sequence[int], site: Site, strength: float,
+    tokens: Callable[[Tensor], Tensor] | None = None,
+) -> Change:  # fmt: skip
+    """Add what earlier blocks gave to what later ones give, and bring the sum back to the norm it had.
+
+    Parameters
+    ----------
+    sources : mapping of int to float
+        Blocks, and the weight of what each gives: its recovery rate (`brainbench.lens.effects.recovery`), found on
+        other stimuli than those that are edited.
+    targets : sequence of int
+        Blocks; each is given what sources before it gave, before anything was added there.
+    site : {"attn_out", "mlp_out"}
+    strength : float
+    tokens : callable, optional
+        From the tokens that stand for something, bool ``(n, T)``, to those that are given something; by default the
+        last of them.
+    """
+
+    def function(value: Tensor, now: Pass, block: int) -> Tensor:
+        if block in sources:
+            now.memory["inject", block] = sources[block] * value
+        given = [now.memory["inject", source] for source in sources if source < block]
+        if block not in targets or not given:
+            return value
+        inside = now.inside(value.shape[1])
+        chosen = _last(inside) if tokens is None else tokens(inside)
+        more = value + strength * sum(given[1:], given[0])
+        more = more * (value.norm(dim=-1, keepdim=True) / more.norm(dim=-1, keepdim=True).clamp(min=1e-30))
+        return more.where(chosen.unsqueeze(-1), value)
+
+    blocks = sorted({*sources, *targets})
+    steps = tuple(Step(block, site, partial(function, block=block)) for block in blocks)
+    return Change(f"{site} of blocks {', '.join(map(str, sorted(sources)))} given to later ones", steps)
+
+
+def _last(inside: Tensor) -> Tensor:
+    """Return the last token of every stimulus that stands for something, bool ``(n, T)``."""
+    return inside & (inside.flip(1).cumsum(1).flip(1) == 1)
+
+
 def clamp(block: int, heads: Sequence[int], pattern: Tensor, mask: Tensor, strength: float = 1.0) -> Change:
     """Hold attention of some heads to a pattern where a mask says so.
 
@@ -421,6 +464,10 @@ EDITS: dict[str, EditKind] = {
             "act := act where |act| > t, or among the largest", "mlp_act", sparsify,
         ),
         EditKind("patch", "FCCT (2025), arXiv:2511.05923", "value := that of a clean run", "resid_post", patch),
+        EditKind(
+            "inject", "FCCT (2025), arXiv:2511.05923",
+            "a_t := (a_t + s sum_k w_k a_k) |a_t| / |a_t + s sum_k w_k a_k|, k < t", "attn_out", inject,
+        ),
         EditKind(
             "clamp", "Singh et al. (2024), arXiv:2404.07129", "A := s P + (1 - s) A where the mask is set", "pattern",
             clamp,

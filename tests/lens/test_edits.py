@@ -57,6 +57,7 @@ def changes_of(encoder):
         "units": e.ablate_units(BLOCK, range(f // 2), mean[BLOCK, "mlp_act"]),
         "sparsify": e.sparsify(BLOCK, 0.5, torch.from_numpy(e.thresholds(act, np.ones(f), 0.5, "channel"))),
         "patch": e.patch(BLOCK, "mlp_out", other),
+        "inject": e.inject({BLOCK: 1.0}, [BLOCK + 1], "mlp_out", 0.5, lambda inside: torch.ones_like(inside)),
         "clamp": e.clamp(BLOCK, [0], uniform, everywhere),
         "steer": e.steer({BLOCK: direction}, 2.0),
         "set-coordinate": e.set_coordinate(BLOCK, [0, 3]),
@@ -241,6 +242,25 @@ def test_erasing_a_token_costs_everything_until_it_is_copied_and_nothing_after()
     for block, values in enumerate(changed):
         lost = np.abs(values[:, last] - clean[:, last]).max()
         assert (lost == 0) if block > 2 else np.abs(values[:, last]).max() == 0
+
+
+def test_an_injection_gives_what_earlier_blocks_gave_and_keeps_the_norm():
+    """Sum by hand at the last token that stands for something; other tokens and earlier blocks are left alone."""
+    draw = torch.Generator().manual_seed(0)
+    gave = {block: torch.randn(2, 4, 6, generator=draw) for block in range(4)}
+    inside = torch.tensor([[True, True, True, True], [True, True, False, False]])
+    change = e.inject({0: 0.5, 2: 0.2}, [1, 2, 3], "mlp_out", 0.3)
+    now, given = e.Pass(np.arange(2), lambda _n: inside), {}
+    for step in change.steps:
+        given[step.block] = step.function(gave[step.block], now)
+    assert torch.equal(given[0], gave[0]) and [step.block for step in change.steps] == [0, 1, 2, 3]
+    for row, last in ((0, 3), (1, 1)):
+        for block, more in ((1, 0.5 * gave[0]), (2, 0.5 * gave[0]), (3, 0.5 * gave[0] + 0.2 * gave[2])):
+            own = gave[block][row, last]
+            made = own + 0.3 * more[row, last]
+            torch.testing.assert_close(given[block][row, last], made * own.norm() / made.norm())
+            others = torch.arange(4) != last
+            assert torch.equal(given[block][row, others], gave[block][row, others])
 
 
 def test_steering_a_linear_stream_has_a_closed_form():

@@ -148,13 +148,14 @@ def test_p_of_noise_is_a_test_over_participants_or_over_folds():
     assert (paid > plain) == (one.mean() > 0) and np.isnan(p_noise(one[:, :1], 0.25))
 
 
-def test_noise_and_a_region_that_an_edit_does_not_touch_are_seldom_called_beyond():
-    """p among controls alone calls a third of noise an effect: edits lie where features vary, controls do not."""
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_noise_and_a_region_that_an_edit_does_not_touch_are_seldom_called_beyond(elsewhere):
+    """p among controls alone calls a third of noise an effect where controls lie in directions that do not vary."""
     rng = np.random.default_rng(0)
-    found = [simulated(rng, people=1, folds=5) for _ in range(80)]
+    found = [simulated(rng, people=1, folds=5, elsewhere=elsewhere) for _ in range(60)]
     noise, untouched, hit = (np.array([[one[k].p, one[k].p_controls] for one in found]) < 0.05 for k in range(3))
-    assert noise[:, 1].mean() > 0.2
-    assert noise[:, 0].mean() <= 0.05 and untouched[:, 0].mean() <= 0.05 and hit[:, 0].mean() > 0.8
+    assert (noise[:, 1].mean() > 0.2) == elsewhere
+    assert noise[:, 0].mean() <= 0.05 and untouched[:, 0].mean() <= 0.05 and hit[:, 0].mean() > 0.7
 
 
 def test_recovery_of_the_parts_of_a_linear_stream_is_their_weight():
