@@ -35,6 +35,8 @@ OF_SOUND = "it hears sound in long windows, which edits do not read yet"
 NO_STREAM = "the sites of its blocks are not known: that all of them share one stream is not either"
 TARGET_METRICS = ("pearson_r", "r2", "explained_variance")
 WAYS = ("frozen", "refitted")
+SHARES = (0.05, 0.1, 0.2)
+"""Of all heads, how many are held to be the most harmful of a region: the cut is arbitrary, so that there are three."""
 
 
 @dataclass(frozen=True)
@@ -238,8 +240,20 @@ class EditStudy:
                     "fewest": FEWEST,
                     "beyond": significant(row) and row["lost"] > row["mean"] and row["n"] >= FEWEST,
                 }
+        if one.kind == "heads":
+            shown["shared"] = self._shared(blocks)
         checked = {way: _share(one.kind, blocks, way) for way in WAYS}
         return shown | {"reason": "", "rows": rows, "controls_beyond": checked}
+
+    def _shared(self, blocks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Any] | None:
+        """Return how much the most harmful heads of regions overlap, for several shares of the heads."""
+        from brainbench.lens.effects import reuse
+
+        lost = np.concatenate([(one["clean"][:, :, None] - one["frozen"]).mean(axis=1) for one in blocks], axis=1)
+        if len(lost) < 2:
+            return None
+        overlap = {f"{share:g}": np.round(reuse(lost, share), 4).tolist() for share in SHARES}
+        return {"n_heads": lost.shape[1], "overlap": overlap}
 
     def _rows(self, kind: str, blocks: Sequence[Mapping[str, np.ndarray]], way: str) -> Iterator[dict[str, Any]]:
         """Yield what every region loses under every edit, beside controls."""
