@@ -54,7 +54,7 @@ def plan_partition(opened: Opened[EncodeRecipe], case: Case) -> PartitionFits | 
                 f"partition.layers.{name}: no layer '{sets[name]}'{did_you_mean(sets[name], known)}",
                 hint=f"layers that the recipe chooses: {one_of(known)}",
             )
-    # As unique variance has its bands, controls first: what a search over penalties of bands finds depends on the order.
+    # Controls first, as unique variance has its bands: the penalties that a search finds depend on their order.
     order = sorted(sets, key=lambda name: opened.encoder(name).is_model)
     fits = {}
     for size in range(1, len(sets) + 1):
