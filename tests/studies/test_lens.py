@@ -203,7 +203,7 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     (old / "facts.json").write_text(json.dumps(facts))
     page = write_report(old).read_text()
     assert "not tested by today" in page and "(beyond" not in page
-    assert "10 % of the heads; .05 by chance" in page and '<td class="n">.75</td>' in page
+    assert "10 % of the heads; 0.05 by chance" in page and '<td class="n">0.75</td>' in page
     # Features under edits are dropped: nothing but scores of regions is kept.
     kept = [unit for unit in (folder / "edits" / "units").iterdir() if "frozen" in np.load(unit)]
     assert len(kept) == 18 and all(unit.stat().st_size < 20_000 for unit in kept)
