@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from brainbench.core.digests import digest
 from brainbench.recipes.reader import parse_recipe
 from tests.studies.recipes import SMALL
-from tests.sweeps.settings import REDUCED, TINY, compare, places, setting
+from tests.sweeps.settings import REDUCED, TINY, Setting, compare, places, setting
 
 N_CHANGES = 8
 
@@ -28,6 +29,23 @@ def test_a_changed_setting_gives_what_a_fresh_run_gives(tmp_path, values):
     chosen = [one for place in some if (one := setting(values, *place)) is not None][:N_CHANGES]
     verdicts = list(compare(values, chosen, tmp_path))
     assert len(verdicts) >= 3 and [one for one in verdicts if not one.right] == [], f"BRAINBENCH_SWEEP_DAY={day}"
+
+
+def test_what_inner_folds_keep_together_is_part_of_every_fit(tmp_path):
+    """The same outer folds, by a column, whatever is held out: penalties are chosen inside by stimulus or by run."""
+    recipes = [
+        parse_recipe(
+            SMALL, "small.yaml",
+            [f"hold_out=[{what}]", "dataset={name: simulated, images: drawings, n_subjects: 1, n_stimuli: 24, "
+             "n_runs: 3, n_repeats: 2, rois: [{roi: stripes, prefers: stripes, n_voxels: 4}]}",
+             "folds={scheme: grouped, column: category, n_splits: 3}", "responses.average_repeats=false", "unique=null",
+             "encoders=[{name: pixels, family: pixels, image_size: 8}]", "similarity=[]", "ceiling.method=none",
+             "significance.n_permutations=0", "bootstrap.n_draws=0"],
+        ).model_dump(mode="json")
+        for what in ("stimulus", "run")
+    ]  # fmt: skip
+    (verdict,) = compare(recipes[0], [Setting("hold_out", yaml.safe_dump(recipes[1]))], tmp_path)
+    assert verdict.outcome == "changed"
 
 
 def test_the_sweep_sees_a_key_that_forgets_a_setting(tmp_path, monkeypatch, values):
