@@ -11,13 +11,14 @@ from typing import Any
 import nibabel
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from benchmarks.recording_files import write_recording
 from brainbench.data.base import Context, Dataset
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 from tests.data.bids_folder import write_bids, write_dlabel, write_labels
 from tests.data.bold5000_copy import write_bold5000
-from tests.data.films_copy import write_deap, write_seed
+from tests.data.films_copy import write_deap, write_dreamer, write_seed, write_seed_iv
 from tests.data.folders import SURFACES, VOLUMES, write_rdms, write_story, write_surfaces, write_trials, write_volumes
 from tests.data.nsd_copy import write_nsd
 from tests.data.pereira_copy import write_pereira
@@ -46,7 +47,7 @@ class Loader:
 
     def open(self, root: Path, cache: Path | None) -> Dataset:
         """Open the data set as a recipe does."""
-        settings = dataset_settings(self.settings)
+        settings = dataset_settings({**self.settings, "root": str(root)})
         return DATASETS.builder(self.settings["name"]).open(settings, root, Context(cache=cache))
 
 
@@ -279,6 +280,30 @@ def write_signals(ending: str, events: str = "annotations") -> Callable[[Path], 
     return write
 
 
+def write_alexmi(root: Path) -> None:
+    """A recording where MOABB looks for its data set AlexMI, with marks in place of a stim channel."""
+    import mne
+
+    folder = root / "MNE-alexeeg-data" / "zenodo" / "806023"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    raw = mne.io.RawArray(
+        1e-5 * rng.normal(size=(4, 4800)), mne.create_info(["C3", "Cz", "C4", "Pz"], 100.0, "eeg"), verbose="ERROR"
+    )
+    raw.info.set_meas_date(0)
+    raw.set_annotations(mne.Annotations(2.0 + 5.0 * np.arange(8), 3.0, rng.permutation(["right_hand", "feet"] * 4)))
+    raw.save(folder / "subject1.raw.fif", verbose="ERROR")
+
+
+def write_photos(root: Path) -> None:
+    """Pictures of two kinds, each in a folder."""
+    rng = np.random.default_rng(0)
+    for kind in ("cats", "shoes"):
+        (root / kind).mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(root / kind / f"{number}.png")
+
+
 def write_physionet(root: Path) -> None:
     """Three runs of imagined fists of one person, as EDF+ with annotations."""
     import mne
@@ -386,6 +411,30 @@ LOADERS: dict[str, Loader] = {
         {".dat[labels]": "a high rating that becomes higher is of the same class"},
     ),
     "seed": Loader(lambda root: write_seed(root, ("1",), ("20130709",), 3, 2), {"name": "seed", **_FILMS}),
+    "seed-iv": Loader(lambda root: write_seed_iv(root, ("2",), 1.2), {"name": "seed-iv", **_FILMS}),
+    "dreamer": Loader(
+        lambda root: write_dreamer(root, 2, 3, 2),
+        {"name": "dreamer", **_FILMS},
+        {
+            **{f"mat[DREAMER/{name}": "not used" for name in ("Data/Age", "Data/EEG/baseline", "noOfSubjects")},
+            **{f"mat[DREAMER/Data/Score{name}": "another rating is asked for" for name in ("Arousal", "Dominance")},
+        },
+    ),
+    "moabb": Loader(write_alexmi, {"name": "moabb", "dataset": "AlexMI", "subjects": [1], "band": None}),
+    "simulated": Loader(
+        write_photos,
+        {
+            "name": "simulated",
+            "n_stimuli": 6,
+            "n_runs": 2,
+            "rois": [{"roi": "early", "encoder": "gabor", "layer": "scale.0", "n_voxels": 4}],
+        },
+    ),
+    "stimuli": Loader(write_photos, {"name": "stimuli"}),
+    "stimuli of texts": Loader(
+        lambda root: (root.mkdir(), (root / "said.txt").write_text("One sentence.\n\nAnother one.\nA third.\n")),
+        {"name": "stimuli", "texts": "said.txt"},
+    ),
     "alice": Loader(write_alice, {"name": "alice"}),
     "things-fmri": Loader(
         lambda root: write_things_fmri(root, ("sub-01",)),
