@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from brainbench.core.digests import digest
+from brainbench.recipes.kinds import kinds
 from brainbench.recipes.reader import parse_recipe
 from tests.studies.recipes import SMALL
 from tests.sweeps.settings import REDUCED, TINY, Setting, compare, places, setting
@@ -58,5 +59,7 @@ def test_the_sweep_sees_a_key_that_forgets_a_setting(tmp_path, monkeypatch, valu
     assert "cached and fresh differ" in verdict.outcome and "scores.csv" in verdict.outcome
 
 
-def test_every_shipped_recipe_is_swept():
-    assert set(REDUCED) == {path.stem for path in Path(__file__).parents[2].joinpath("recipes").glob("*.yaml")}
+def test_every_shipped_recipe_and_every_kind_is_swept():
+    shipped = {path.stem: path.read_text() for path in Path(__file__).parents[2].joinpath("recipes").glob("*.yaml")}
+    missing = {kind for kind in kinds() if not any(f"kind: {kind}\n" in text for text in shipped.values())}
+    assert set(REDUCED) == {*shipped, *missing, "decode"}  # those shipped decode trials of EEG
