@@ -33,6 +33,7 @@ from tests.sweeps.made_folders import (
     write_pairs,
     write_photos,
     write_physionet,
+    write_sentences,
     write_signals,
     write_story_of_runs,
     write_tables,
@@ -159,7 +160,7 @@ LOADERS: dict[str, Loader] = {
         {".dat[labels]": "a high rating that becomes higher is of the same class"},
     ),
     "seed": Loader(lambda root: write_seed(root, ("1",), ("20130709",), 3, 2), {"name": "seed", **_FILMS}),
-    "seed-iv": Loader(lambda root: write_seed_iv(root, ("2",), 1.2), {"name": "seed-iv", **_FILMS}),
+    "seed-iv": Loader(lambda root: write_seed_iv(root, ("2",), 1.2, ("2",)), {"name": "seed-iv", **_FILMS}),
     "dreamer": Loader(
         lambda root: write_dreamer(root, 2, 3, 2),
         {"name": "dreamer", **_FILMS},
@@ -179,10 +180,7 @@ LOADERS: dict[str, Loader] = {
         },
     ),
     "stimuli": Loader(write_photos, {"name": "stimuli"}),
-    "stimuli of texts": Loader(
-        lambda root: (root.mkdir(), (root / "said.txt").write_text("One sentence.\n\nAnother one.\nA third.\n")),
-        {"name": "stimuli", "texts": "said.txt"},
-    ),
+    "stimuli of texts": Loader(write_sentences, {"name": "stimuli", "texts": "said.txt"}),
     "alice": Loader(write_alice, {"name": "alice"}),
     "things-fmri": Loader(
         lambda root: write_things_fmri(root, ("sub-01",)),

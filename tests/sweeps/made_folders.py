@@ -267,6 +267,12 @@ def write_photos(root: Path) -> None:
             Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(root / kind / f"{number}.png")
 
 
+def write_sentences(root: Path) -> None:
+    """A file with a sentence a line."""
+    root.mkdir(exist_ok=True)
+    (root / "said.txt").write_text("One sentence.\n\nAnother one.\nA third.\n")
+
+
 def write_physionet(root: Path) -> None:
     """Three runs of imagined fists of one person, as EDF+ with annotations."""
     import mne
