@@ -11,6 +11,7 @@ from brainbench.evaluation.bootstrap import subject_mean
 from brainbench.evaluation.calibration import Promise, Row
 from brainbench.evaluation.intervals import Jackknife, jackknife, jackknife_groups
 from brainbench.evaluation.metrics import METRICS
+from brainbench.evaluation.scoring import partition
 from brainbench.ridge.deletion import FoldWithout
 from brainbench.ridge.ridge import RidgeCV
 
@@ -50,14 +51,14 @@ def fitted(X: np.ndarray, Y: np.ndarray, folds: list[np.ndarray]) -> tuple[list,
     return designs, predicted
 
 
-def target_scores(X: np.ndarray, Y: np.ndarray, folds: list[np.ndarray]) -> np.ndarray:
-    """Return every target's score as reports print it: the mean over folds of Pearson's r."""
+def target_scores(X: np.ndarray, Y: np.ndarray, folds: list[np.ndarray], metric: str = "pearson_r") -> np.ndarray:
+    """Return every target's score as reports print it: the mean over folds."""
     _, predicted = fitted(X, Y, folds)
-    r = METRICS["pearson_r"].function
-    return np.asarray(np.mean([r(Y[test], p) for test, p in zip(folds, predicted, strict=True)], axis=0))
+    score = METRICS[metric].function
+    return np.asarray(np.mean([score(Y[test], p) for test, p in zip(folds, predicted, strict=True)], axis=0))
 
 
-def left_out(X: np.ndarray, Y: np.ndarray, folds: list[np.ndarray]) -> Jackknife:
+def left_out(X: np.ndarray, Y: np.ndarray, folds: list[np.ndarray], metric: str = "pearson_r") -> Jackknife:
     """Return the jackknife of the region of all targets."""
     fold = np.empty(len(X), dtype=int)
     for number, test in enumerate(folds):
@@ -73,7 +74,7 @@ def left_out(X: np.ndarray, Y: np.ndarray, folds: list[np.ndarray]) -> Jackknife
         return found
 
     region = {"all": np.ones(Y.shape[1], dtype=bool)}
-    return jackknife([METRICS["pearson_r"]], predict, [group[test] for test in folds], None, region)[0]
+    return jackknife([METRICS[metric]], predict, [group[test] for test in folds], None, region)[0]
 
 
 def seen(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -118,6 +119,43 @@ def width(n_targets: int, share: float, seed: int, **settings: bool) -> float:
     """Return the interval's width as a multiple of the central 95 % range of the score."""
     low, high = interval(n_targets, share, seed, **settings)
     return float((high - low) / np.diff(np.quantile(truth(n_targets, share, **settings), [0.025, 0.975]))[0])
+
+
+SETS = {"a": slice(0, 20), "b": slice(12, 32), "c": slice(24, 40)}
+"""Features of three sets, neighbours having some in common."""
+COMBINED = {
+    frozenset(names): np.unique(np.concatenate([np.arange(N_FEATURES)[SETS[name]] for name in names]))
+    for names in ("a", "b", "c", "ab", "ac", "bc", "abc")
+}
+
+
+@cache
+def truth_of_parts(n_targets: int, share: float) -> dict[frozenset[str], float]:
+    """Return what sets of features explain alone and in common, on average over fresh data sets."""
+    rng, found = np.random.default_rng([n_targets, int(1000 * share), 3]), []
+    for _ in range(N_TRUTH // SHARED):
+        X, Y = draw(rng, n_targets, share, SHARED)
+        folds = folds_of(rng)
+        found.append(partition({some: target_scores(X[:, at], Y, folds, "r2") for some, at in COMBINED.items()}))
+    return {some: float(np.mean([one[some] for one in found])) for some in COMBINED}
+
+
+@cache
+def intervals_of_parts(n_targets: int, share: float, seed: int) -> dict[frozenset[str], tuple[float, float]]:
+    """Return the ends of the 95 % interval of every part in one data set."""
+    rng = np.random.default_rng(seed)
+    X, Y = draw(rng, n_targets, share)
+    folds = folds_of(rng)
+    found = partition({some: left_out(X[:, at], Y, folds, "r2") for some, at in COMBINED.items()})
+    ends = {some: one.interval() for some, one in found.items()}
+    return {some: (float(low[0]), float(high[0])) for some, (low, high) in ends.items()}
+
+
+def covers_part(n_targets: int, share: float, names: str, seed: int) -> float:
+    """Return 1 where the interval covers the expected part of the sets in `names`."""
+    some = frozenset(names)
+    low, high = intervals_of_parts(n_targets, share, seed)[some]
+    return float(low <= truth_of_parts(n_targets, share)[some] <= high)
 
 
 def covers_means(n_subjects: int, seed: int, *, many: int) -> list[float]:
@@ -181,6 +219,12 @@ ROWS = [
         covers, 10, 0.3, **DIFFERENCE), n_sets=1000),
     Row("interval's width over the range of a difference between two layers, region of 10", "value", partial(
         width, 10, 0.3, **DIFFERENCE), between=(0.0, 1.3), n_sets=200),
+    *(
+        Row(f"interval of the part of variance that {said} covers, region of 10, expected r {r}", "cover", partial(
+            covers_part, 10, SHARES[r], names), n_sets=1000)
+        for names, said in (("a", "one set explains alone"), ("ab", "two of three sets share"), ("abc", "three share"))
+        for r in (".00", ".38", ".69")
+    ),
     *(
         Row(f"interval of the mean of {n} participants covers, same stimuli", "cover", partial(
             covers_means, n, many=50), many=50)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.spatial.distance import squareform
 
 from brainbench.core.errors import UserError
-from brainbench.core.files import write_array, write_json, write_text
-from brainbench.core.made import MadeFiles, refuse_foreign
+from brainbench.core.files import atomic_open, write_array, write_json, write_text
+from brainbench.core.made import MadeFiles, escaped, refuse_foreign, subject_label
 from brainbench.core.progress import Stages
 from brainbench.evaluation.metrics import METRICS, Metric
 from brainbench.features.store import default_cache
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.recipes.kinds.rsa import RsaRecipe
 from brainbench.recipes.kinds.trials import TrialsRecipe
 from brainbench.recipes.reader import parse_recipe
 from brainbench.runs.engines import LocalEngine, Runner
@@ -26,6 +29,7 @@ from brainbench.studies.encode.fits import LayerFits, full_fit, gather, plan_fit
 from brainbench.studies.encode.study import EncodeStudy
 from brainbench.studies.opened import open_all
 from brainbench.studies.outcome import TargetMap, write_image
+from brainbench.studies.rsa.study import RsaStudy
 from brainbench.studies.trials.study import TrialsStudy
 from brainbench.studies.trials.trials import by_subject
 
@@ -33,7 +37,7 @@ from brainbench.studies.trials.trials import by_subject
 def export_run(
     path: str | Path, *, out: str | Path | None = None, cache: str | None = None, weights: bool = True
 ) -> list[Path]:
-    """Export an encoding run, or a run that decoded trials.
+    """Export an encoding run, a run that decoded trials, or one that compared RDMs.
 
     Parameters
     ----------
@@ -52,7 +56,9 @@ def export_run(
         ``predictions/*.npy`` (held-out `y_true`, `y_pred`, `row`, `fold`), ``weights/*.npy``,
         ``preference/*.npy`` (index of the best layer per target by the first metric, -1: none above chance) with
         ``preference/*.json`` naming the layers, and ``maps/*.nii.gz`` of the preferences. Of a run that decoded
-        trials ``predictions.csv``: what every pipeline said of every trial when it was held out.
+        trials ``predictions.csv``: what every pipeline said of every trial when it was held out. Of a run that
+        compared RDMs ``measured/*.npy`` and ``layers/*.npy`` (square), ``stimuli.csv`` with their order,
+        ``rdms.hdf5`` with all of them as rsatoolbox loads them (where h5py is installed), and ``scores.csv``.
 
     Raises
     ------
@@ -60,15 +66,20 @@ def export_run(
         If the run is not finished, or of another kind.
     """
     run, read = Run(path), _recipe_of(path)
-    recipe, decoded = EncodeRecipe.of(read), TrialsRecipe.of(read)
-    if recipe is None and decoded is None:
-        raise UserError(f"{path} is a {read.kind} run; export writes encoding runs, and those that decoded trials")
+    recipe, decoded, compared = EncodeRecipe.of(read), TrialsRecipe.of(read), RsaRecipe.of(read)
+    if recipe is None and decoded is None and compared is None:
+        raise UserError(
+            f"{path} is a {read.kind} run; export writes encoding runs, those that decoded trials, and those that "
+            "compared RDMs"
+        )
     folder = Path(out) if out is not None else run.path / "export"
     made = MadeFiles(folder)
     if out is not None and folder.exists() and not made.listed():
         refuse_foreign(folder, "--out", "an export")
     if decoded is not None:
         return _export_trials(run, decoded, made, cache)
+    if compared is not None:
+        return _export_rdms(run, compared, made, cache)
     assert recipe is not None
     lead = METRICS[recipe.metrics[0]]
     places = ("subject", "scheme", "encoder", "layer", "metric")
@@ -110,6 +121,51 @@ def _export_trials(run: Run, recipe: TrialsRecipe, made: MadeFiles, cache: str |
     path = made.add("predictions.csv")
     write_text(path, pd.concat(parts, ignore_index=True).to_csv(index=False))
     return [path]
+
+
+def _export_rdms(run: Run, recipe: RsaRecipe, made: MadeFiles, cache: str | None) -> list[Path]:
+    """Write the RDMs of participants and regions, those of layers, and the scores."""
+    opened = open_all(recipe, default_cache(cache))
+    study = RsaStudy(opened, Runner(run.folder, LocalEngine(), Stages(quiet=True)))
+    ids = list(opened.dataset.stimuli(opened.subjects[0]).ids)
+    written: list[Path] = []
+    table: list[tuple[dict[str, str], np.ndarray]] = []
+    for roi, people in study.geometries.items():
+        for subject, values in people.items():
+            table.append(({"what": "measured", "subject": subject, "roi": roi}, values))
+            written.append(_write(made, "measured", f"{subject_label(subject)}_roi-{escaped(roi)}", squareform(values)))
+    for encoder, layer, values in study.layer_rdms():
+        table.append(({"what": "layer", "subject": encoder, "roi": layer}, values))
+        stem = f"encoder-{escaped(encoder)}_layer-{escaped(layer)}"
+        written.append(_write(made, "layers", stem, squareform(values)))
+    for name, text in (
+        ("stimuli.csv", pd.DataFrame({"id": ids}).to_csv(index=False)),
+        ("scores.csv", (run.path / "scores.csv").read_text(encoding="utf-8")),
+        ("README.txt", README_RDMS),
+    ):
+        written.append(made.add(name))
+        write_text(written[-1], text)
+    if importlib.util.find_spec("h5py") is not None:
+        written.append(made.add("rdms.hdf5"))
+        _write_rsatoolbox(written[-1], table, ids, recipe.distance)
+    return written
+
+
+def _write_rsatoolbox(
+    path: Path, table: Sequence[tuple[dict[str, str], np.ndarray]], ids: Sequence[str], distance: str
+) -> None:
+    """Write RDMs as ``rsatoolbox.rdm.RDMs.save`` does; a layer has its encoder as `subject` and its name as `roi`."""
+    import h5py
+
+    with atomic_open(path) as handle, h5py.File(handle, "w") as file:
+        file.attrs["dissimilarity_measure"] = distance
+        file["dissimilarities"] = np.stack([values for _, values in table])
+        file.create_group("descriptors")
+        of_rdms, of_stimuli = file.create_group("rdm_descriptors"), file.create_group("pattern_descriptors")
+        of_rdms["index"], of_stimuli["index"] = np.arange(len(table)), np.arange(len(ids))
+        of_stimuli["stimulus"] = np.array([name.encode() for name in ids])
+        for key in ("what", "subject", "roi"):
+            of_rdms[key] = np.array([names[key].encode() for names, _ in table])
 
 
 def _recipe_of(path: str | Path) -> Recipe:
@@ -181,5 +237,13 @@ weights/      ridge weights refitted on all rows of the main scheme, for raw fea
               intercept, and the penalty (alpha) of every target
 preference/   index of the best layer of every target (-1: none is better than chance); the .json names the layers
 maps/         the same as images
+All arrays are plain .npy files without pickle.
+"""
+README_RDMS = """\
+measured/    square RDMs of participants and regions; rows and columns in the order of stimuli.csv
+layers/      square RDMs of the features of every layer, NaN where a stimulus has no pattern
+rdms.hdf5    all of them, for rsatoolbox.rdm.load_rdm(..., file_type="hdf5"): descriptors `what` (measured or layer),
+             `subject` and `roi` (of a layer: its encoder and its name)
+scores.csv   the scores of the run
 All arrays are plain .npy files without pickle.
 """

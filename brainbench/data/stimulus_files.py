@@ -20,11 +20,10 @@ from brainbench.data.layouts.matrices import name_some
 from brainbench.data.sound.recording import Heard, Recording, open_wav
 from brainbench.data.tables import Table, read_table, read_text
 from brainbench.data.video.clip import Clip, open_clip
+from brainbench.data.video.picture import decode_image, image_of, pixels_of, unfit
 
 _COLUMNS = ("id", "path", "text", "onset", "duration", "run", "caption", "fps")
 _OF_SOUNDS = ("sound", "start")
-_MODES = ("RGB", "L", "P", "1", "RGBA", "LA", "PA", "CMYK", "YCbCr")
-"""Pillow modes of at most 8 bits a channel."""
 _THREADS = 4
 
 
@@ -155,35 +154,6 @@ class _ImageLoader:
         return image_of(self.files[index], f"{self.table}:{self.lines[index]}  ")
 
 
-def image_of(path: Path, where: str = "") -> np.ndarray:
-    """Return the image of a file, ``(height, width, 3)`` uint8; see `decode_image`.
-
-    Raises
-    ------
-    UserError
-        If it cannot be read; `where` stands before its name.
-    """
-    from PIL import Image
-
-    try:
-        return decode_image(path.read_bytes())
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{where}{path}: not a readable image ({error})") from None
-
-
-def decode_image(raw: bytes) -> np.ndarray:
-    """Return the image in a file's bytes, ``(height, width, 3)`` uint8; transparent parts lie on mid gray."""
-    from PIL import Image, ImageOps
-
-    with Image.open(io.BytesIO(raw)) as image:
-        upright = ImageOps.exif_transpose(image)
-        if upright.has_transparency_data:
-            upright = upright.convert("RGBA")
-            ground = Image.new("RGBA", upright.size, (128, 128, 128, 255))
-            upright = Image.alpha_composite(ground, upright)
-        return np.array(upright.convert("RGB"))  # a copy of its own: torch warns of arrays that cannot be written
-
-
 def _find_files(table: Table) -> list[Path]:
     """Return the file of every row; missing ones are problems with the nearest name in their folder."""
     folder = table.path.parent
@@ -239,10 +209,8 @@ def _wrong_with(raw: bytes) -> str:
 
     try:
         with Image.open(io.BytesIO(raw)) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                return f"{image.n_frames} frames; a stimulus is one image"  # type: ignore[attr-defined]
-            if image.mode not in _MODES:
-                return f"pixels of type {image.mode}; save it with 8 bits a channel"
+            if why := unfit(image):
+                return why
             image.draft("L", (1, 1))
             image.load()
     except UnidentifiedImageError:
@@ -394,7 +362,10 @@ def _is_picture(value: Any) -> bool:
 def _one(value: Any, modalities: Sequence[str], who: str, place: int) -> tuple[str, Any]:
     """Return the modality of one value and what `Stimuli` hold of it."""
     if "image" in modalities and _is_picture(value):
-        return "image", np.asarray(value.convert("RGB"), dtype=np.uint8)
+        try:
+            return "image", pixels_of(value)
+        except ValueError as error:
+            raise UserError(f"{who}, stimulus {place}: {error}") from None
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         picture = "image" in modalities and value.ndim in (2, 3)
         if "array" in modalities and not (picture and value.ndim == 3 and value.dtype == np.uint8):

@@ -281,6 +281,8 @@ def _number(cell: str) -> tuple[float, str]:
     if not cell:
         return float("nan"), "the cell is empty"
     try:
+        if "_" in cell:  # which Python reads over: 1_5 would be 15
+            raise ValueError(cell)
         value = float(cell)
     except ValueError:
         comma = "; write a decimal point" if cell.count(",") == 1 and cell.replace(",", "").strip("-").isdigit() else ""

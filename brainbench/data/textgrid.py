@@ -8,7 +8,8 @@ from pathlib import Path
 
 from brainbench.core.errors import UserError
 
-_VALUE = re.compile(r'"(?:[^"]|"")*"|<exists>|<absent>|[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w:\]])')
+_TOKEN = re.compile(r'"(?:[^"]|"")*"|<exists>|<absent>|\[\d*\]|[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?!\w)')
+"""Texts, flags, numbers, and the index in ``intervals [1]:``, which is none."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,20 @@ def read_intervals(path: Path, tier: str | int = 0) -> list[Interval]:
         If the file is no TextGrid, or has no such tier.
     """
     raw = path.read_bytes()
-    text = raw.decode("utf-16") if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else raw.decode("utf-8-sig", errors="replace")
+    try:
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{path}:{line}  byte 0x{raw[error.start]:02x} is neither UTF-8 nor UTF-16",
+            hint="Praat saves text as UTF-8",
+        ) from None
     if "ooTextFile" not in text[:200]:
         raise UserError(f"{path}: not a Praat TextGrid in text format (its first line names no ooTextFile)")
-    # Long format says `xmin = 1.5`, short format `1.5`: without the names and indices both are the same stream.
+    # Long format says `xmin = 1.5`, short format `1.5`: without the names and indices both are the same stream. Names
+    # are skipped, not taken away: a word may be "name", "number" or "size".
     body = re.sub(r"^[^\n]*\n[^\n]*\n", "", text, count=1)
-    body = re.sub(
-        r"\b(?:xmin|xmax|size|name|class|text|mark|number|points|intervals|item|tiers\?)\b\s*(?:\[\d*\])?\s*[:=]?",
-        " ",
-        body,
-    )
-    tokens = _VALUE.findall(body)
+    tokens = [token for token in _TOKEN.findall(body) if not token.startswith("[")]
     position = 0
 
     def take() -> str:

@@ -97,6 +97,10 @@ class Jackknife:
         """Return the jackknife of a difference of scores over the same groups."""
         return Jackknife(self.values - other.values, self.left_out - other.left_out, self.pairs - other.pairs)
 
+    def __add__(self, other: Jackknife) -> Jackknife:
+        """Return the jackknife of a sum of scores over the same groups."""
+        return Jackknife(self.values + other.values, self.left_out + other.left_out, self.pairs + other.pairs)
+
     def variance(self) -> np.ndarray:
         """Return the variance of every region's score, ``(n_regions,)``."""
         n = len(self.left_out)

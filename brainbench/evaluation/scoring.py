@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import combinations
+from typing import Any, TypeVar
 
 import numpy as np
 
 from brainbench.evaluation.bootstrap import row_weights
+from brainbench.evaluation.intervals import Jackknife
 from brainbench.evaluation.metrics import MEDIAN, METRICS, UNIQUE, total_squares
+
+T = TypeVar("T", np.ndarray, Jackknife)
 
 AT_ONCE = 256
 """Targets whose rows are drawn again at once: about a cache."""
@@ -227,6 +231,43 @@ def regions_r2(
     return np.asarray(
         score_nested(y_true, _means(y_true, fold, how), predicted, fold, how, rois=rois).roi_values[UNIQUE]
     )
+
+
+def partition(explained: Mapping[frozenset[str], T]) -> dict[frozenset[str], T]:
+    r"""Return what each group of feature sets, and no other, explains in common (commonality analysis).
+
+    What is explained by exactly the sets of A, all sets being U, is by inclusion and exclusion
+
+    .. math:: c(A) = \sum_{T \subseteq A} (-1)^{|T| + 1} R^2\bigl((U \setminus A) \cup T\bigr),
+
+    so that the parts of all groups which hold one of the sets of S add up to :math:`R^2(S)` for every S.
+
+    Parameters
+    ----------
+    explained : mapping of frozenset of str to ndarray or Jackknife
+        For every set of names but the empty one, what a model of all of them together explains.
+
+    Returns
+    -------
+    dict
+        For the same sets.
+    """
+    everything: frozenset[str] = frozenset().union(*explained)
+    found: dict[frozenset[str], T] = {}
+    for group in explained:
+        terms = [
+            (size, explained[(everything - group) | frozenset(some)])
+            for size in range(len(group) + 1) for some in combinations(sorted(group), size)
+            if size or group != everything
+        ]  # fmt: skip
+        added = [value for size, value in terms if size % 2]
+        total = added[0]
+        for value in added[1:]:
+            total = total + value
+        for value in (value for size, value in terms if not size % 2):
+            total = total - value
+        found[group] = total
+    return found
 
 
 def _means(y_true: np.ndarray, fold: np.ndarray, how: Scoring) -> np.ndarray:

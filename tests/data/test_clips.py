@@ -7,7 +7,8 @@ from PIL import Image
 from brainbench.core.errors import UserError
 from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
-from brainbench.data.stimulus_files import read_stimuli
+from brainbench.data.layouts.shown import folder_images
+from brainbench.data.stimulus_files import given_stimuli, read_stimuli
 from brainbench.data.video.clip import Clip, open_clip
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 
@@ -21,7 +22,7 @@ def shades(frames):
 def write_folder(path):
     path.mkdir(parents=True)
     for k, frame in enumerate(FRAMES):
-        Image.fromarray(frame).save(path / f"{k:03d}.png")
+        Image.fromarray(frame).save(path / f"frame_{k + 8}.png")  # as programs number them: frame_9, frame_10
     return path
 
 
@@ -116,3 +117,19 @@ def test_a_table_of_clips_is_a_data_set(tmp_path):
     (tmp_path / "stimuli.csv").write_text("id,path,fps\nc0,clip0.npy,5\nc1,clip9.npy,5\nc2,clip2.npy,0\n")
     with pytest.raises(UserError, match=r"csv:3  column 'path': clip9.npy: no such file(.|\n)*:4  column 'fps'"):
         read_stimuli(tmp_path / "stimuli.csv", "clip")
+
+
+def test_pictures_of_more_than_8_bits_or_frames_are_refused_wherever_they_are_read(tmp_path):
+    folder = write_folder(tmp_path / "frames")
+    Image.fromarray(np.full((6, 8), 40_000, np.uint16)).save(folder / "frame_9.png")  # Pillow would make it white
+    with pytest.raises(UserError, match=r"frame_9.png: not a readable image \(pixels of type I;16"):
+        open_clip(folder, 10).sampled(6)
+    with pytest.raises(UserError, match=r"frame_9.png.*8 bits a channel"):
+        folder_images(str(folder), None, 0)
+    alone = tmp_path / "animated"
+    alone.mkdir()
+    write_gif(alone / "a.gif", 100)
+    with pytest.raises(UserError, match="6 frames; a stimulus is one image"):
+        folder_images(str(alone), None, 0)
+    with Image.open(folder / "frame_9.png") as deep, pytest.raises(UserError, match="8 bits a channel"):
+        given_stimuli([deep, deep], ["image"], "network")

@@ -196,6 +196,26 @@ def test_friends_says_which_episodes_are_missing_and_which_words_have_no_time(co
     assert set(opened("friends", copies / "friends", seasons=[2]).responses("sub-01").run) == {"s02e03a"}
 
 
+def test_words_that_python_writes_like_nothing_are_words(copies, tmp_path):
+    """`nan` and `None` are words where they are quoted."""
+
+    def with_words(path):
+        lines = path.read_text().split("\n")
+        lines[1] = "\t".join(["nan None", "['nan', 'None', nan]", "[0.1, 0.2, 0.3]", "[0.1, 0.1, 0.1]"])
+        path.write_text("\n".join(lines))
+
+    path = changed(copies / "friends", tmp_path, SCRIPT, with_words)
+    words = opened("friends", path).stimuli("sub-01")
+    assert [words.load(k) for k in range(2)] == ["nan", "None"] and words.onset[:2].tolist() == [0.1, 0.2]
+    assert words.onset[2] > 0.3
+
+
+def test_an_excluded_recording_is_not_one_whose_name_begins_alike(copies, tmp_path):
+    shutil.copytree(copies / "narratives", tmp_path / "copy")
+    (tmp_path / "copy" / "code" / "scan_exclude.json").write_text('{"milky": {"sub-002": ["sub-002_task-milky"]}}')
+    assert "milkywayvodka" in set(opened("narratives", tmp_path / "copy").responses("sub-002").run)
+
+
 def test_regions_come_from_a_table(copies, tmp_path):
     shutil.copytree(copies / "friends", tmp_path / "copy")
     (tmp_path / "copy" / "rois.csv").write_text("target,roi\n0,early\n1,early\n999,late\n")

@@ -117,6 +117,16 @@ def test_samples_of_every_kind_of_file_lie_in_minus_one_to_one(dtype, largest, t
     np.testing.assert_allclose(open_wav(tmp_path / "a.wav").read(100, 200), tone[100:200], atol=0.015)
 
 
+def test_integers_saved_as_floats_are_refused(tmp_path):
+    from scipy.io import wavfile
+
+    from brainbench.data.sound.recording import open_wav
+
+    wavfile.write(tmp_path / "a.wav", 8000, np.linspace(-9000, 9000, 800).astype(np.float32))
+    with pytest.raises(UserError, match=r"a.wav: float samples of up to 9000; -1 to 1"):
+        open_wav(tmp_path / "a.wav")
+
+
 # Words -------------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from base64 import b64decode
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 
 from brainbench.data.surfaces import FSAVERAGE5, SurfaceMasker
 from brainbench.report import write_report
-from brainbench.report.figures.drawing import DARK, INK, SOFT, WARN
-from brainbench.report.figures.surface import best_layers
+from brainbench.report.figures.drawing import BARE_CELL, CELL, DARK, INK, MAX_CELLS_WITH_TEXT, PHONE, SOFT, WARN
+from brainbench.report.figures.layers import heat_map
+from brainbench.report.figures.surface import Painted, best_layers, scene
+from brainbench.report.tables import Matrix, RowName
 from tests.report.browser import Browser
 
 FROZEN = Path(__file__).parent / "frozen"
@@ -52,6 +55,9 @@ LOOK = """
       .filter((id) => !anchors.has(id)),
     titles: document.querySelectorAll("h1").length,
     wide: document.documentElement.scrollWidth - innerWidth,
+    hidden: [...document.body.querySelectorAll("*")].filter((one) => one.offsetParent
+      && one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflowX !== "visible")
+      .map((one) => (one.textContent || one.outerHTML).slice(0, 80)),
     paper: parse(getComputedStyle(document.body).backgroundColor),
   };
 })()
@@ -113,6 +119,7 @@ def test_it_opens_in_light_and_dark_on_a_desk_and_on_a_phone(browser, page):
         assert found["images"] and not found["broken"] and found["silent"] == []
         assert found["faint"] == [] and found["lost"] == [] and found["titles"] == 1
         assert found["wide"] <= 0, f"{found['wide']} pixels too wide at {width}"
+        assert width > 400 or found["hidden"] == [], "on a phone what is wide is stacked, and nothing scrolls"
         papers[scheme] = found["paper"]
     assert sum(papers["light"]) > 600 > 150 > sum(papers["dark"])
     acted = browser.run(SORT)
@@ -167,6 +174,8 @@ SURFACE = """
     const found = { first: picture(), said: [said()], label: canvas.getAttribute("aria-label"), tab: canvas.tabIndex };
     found.turned = await press("ArrowRight");
     found.back = await press("ArrowLeft");
+    found.flat = await click("Flat");
+    found.laid = canvas.getAttribute("aria-label");
     found.inside = await click("Inside");
     await click("Highest vertex");
     found.said.push(said());
@@ -221,6 +230,10 @@ def test_a_surface_turns_by_keys_and_is_read_without_a_library(browser, surface)
         first, turned = acted["first"], acted["turned"]
         assert first["drawn"] > 0.2 * acted["wide"] * acted["high"] and first["red"] > 100
         assert turned["sum"] != first["sum"] == acted["back"]["sum"] != acted["inside"]["sum"]
+        flat = acted["flat"]
+        assert flat["sum"] not in (first["sum"], acted["inside"]["sum"]) and flat["red"] > 100
+        assert 0.2 < flat["drawn"] / (acted["wide"] * acted["high"]) < 0.9
+        assert "on a flat map of the cortex. " in acted["laid"] and "on a flat" not in acted["label"]
         coloured = int(np.sum(values["scale.0"].astype("f4") > np.float32(0.01)))
         assert acted["said"][0] == f"{coloured} of {2 * FSAVERAGE5} vertices are coloured."
         assert acted["said"][1].startswith(f"right hemisphere, vertex {PEAK}: 0.800.")
@@ -229,6 +242,23 @@ def test_a_surface_turns_by_keys_and_is_read_without_a_library(browser, surface)
         assert acted["key"] == "scale.0scale.3" and acted["tab"] == 0
         assert acted["label"].startswith("sim-01: Pearson r of gabor scale.0, on a brain that turns. ")
     assert tall[400] > 2 * tall[1300], "hemispheres are stacked on a phone"
+
+
+def test_the_flat_map_has_the_vertices_of_the_surface_but_for_the_medial_wall():
+    nibabel = pytest.importorskip("nibabel")
+    datasets = pytest.importorskip("nilearn.datasets")
+    drawn = json.loads(scene([Painted("a map", np.zeros(2 * FSAVERAGE5))], 1.0, 0.1))
+    triangles = np.frombuffer(b64decode(drawn["triangles"]), "<u2").reshape(-1, 3).astype(int)
+    sides = datasets.fetch_surf_fsaverage("fsaverage5")
+    for place, side in enumerate(("left", "right")):
+        points, corners = (array.data for array in nibabel.load(sides[f"flat_{side}"]).darrays[:2])
+        kept = triangles[np.frombuffer(b64decode(drawn["kept"][place]), "u1") > 0]
+        flat = np.frombuffer(b64decode(drawn["flat"][place]), "<i2").reshape(-1, 2).astype(float)
+        assert {tuple(sorted(one)) for one in kept.tolist()} == {tuple(sorted(one)) for one in corners.tolist()}
+        used = np.unique(corners)
+        np.testing.assert_allclose(flat[used] / 32767, points[used, :2] / 161.20007, atol=1e-4)
+        (ax, ay), (bx, by), (cx, cy) = flat[kept].transpose(1, 2, 0)
+        assert ((bx - ax) * (cy - ay) >= (by - ay) * (cx - ax)).all(), "all triangles are seen from one side"
 
 
 @pytest.mark.parametrize("script", [True, False])
@@ -251,9 +281,42 @@ def test_best_layers_are_those_of_the_highest_score_above_a_threshold(edges):
         assert found[vertex] == (max(known, key=known.get) if known else 0)
 
 
-def test_panels_stack_on_a_phone_and_do_not_scroll(browser, page):
+CARDS = """
+(() => {
+  const table = document.querySelector("table.cards");
+  const heads = [...table.tHead.rows[0].cells].map((one) => one.textContent.trim());
+  return [heads, [...table.tBodies[0].rows[0].cells].map((one) => [one.dataset.label ?? "",
+    getComputedStyle(one, "::before").content]), getComputedStyle(table.tHead).display];
+})()
+"""
+
+
+def test_a_table_that_is_wider_than_a_phone_becomes_cards_with_its_headings(browser, tmp_path):
+    shutil.copytree(FROZEN / "decode", tmp_path / "run")
+    page = write_report(tmp_path / "run")
     browser.open(page, 400, "light")
-    wide = """[...document.querySelectorAll("picture")].filter((one) => one.offsetParent
-      && (one.parentElement.scrollWidth > one.parentElement.clientWidth
-      || !one.querySelector("img").currentSrc.endsWith(one.querySelector("source").srcset.slice(-80)))).length"""
-    assert browser.run(wide) == 0
+    heads, cells, head = browser.run(CARDS)
+    assert [label for label, _ in cells] == heads and len(heads) > 5 and head == "block"
+    assert cells[0][1] == "none", "the first one heads the card"
+    assert [shown for _, shown in cells[1:]] == [f'"{name} "' for name in heads[1:]]
+    browser.open(page, 1300, "light")
+    assert browser.run("document.querySelectorAll('.cards').length") == 0
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (4, 30), (60, 8), (40, 45)])
+def test_a_heat_map_of_any_size_fits_a_phone(shape):
+    n_rows, n_columns = shape
+    rows = [RowName("a network", f"encoder.layers.{i}.output", "model") for i in range(n_rows)]
+    numbers = np.random.default_rng(0).normal(size=(6, *shape))
+    table = Matrix(rows, [f"region {j}" for j in range(n_columns)], *numbers[:5], numbers[5, :, 0])
+    figure = heat_map(table, "Pearson r", room=PHONE)
+    panels = [axes for axes in figure.axes if axes.get_images() and axes.get_label() != "<colorbar>"]
+    drawn = np.concatenate([axes.get_images()[0].get_array() for axes in panels], axis=1)
+    np.testing.assert_array_equal(drawn, table.value)
+    assert figure.get_figwidth() <= PHONE and len({axes.get_xlim() for axes in panels}) == 1
+    assert [text.get_text() for axes in panels for text in axes.get_xticklabels()][::n_columns][0].startswith(
+        "region 0"
+    )
+    longest = max(len(line) for text in panels[0].get_yticklabels() for line in text.get_text().split("\n"))
+    narrowest = CELL if n_rows * n_columns <= MAX_CELLS_WITH_TEXT else BARE_CELL
+    assert (PHONE - 0.4 - 0.075 * longest) / (panels[0].get_xlim()[1] + 0.5) >= narrowest - 1e-9

@@ -5,14 +5,19 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy.spatial.distance import squareform
+from scipy.stats import spearmanr
 
 import brainbench as bb
 from benchmarks.rsatoolbox_numbers import PEOPLE, REGIONS, made
+from brainbench.commands.export import export_run
 from brainbench.core.errors import RecipeError
+from brainbench.data.layouts.rdm_files import read_rdms
 from brainbench.evaluation.family import p_of_draws
 from brainbench.evaluation.similarity import geometry_exchange, geometry_test, rdm
 from brainbench.recipes.reader import parse_recipe
@@ -154,14 +159,41 @@ def _add(outcome, found, subject="one", stimuli="these"):
     return scores
 
 
-def test_the_page_shows_it(root, tmp_path):
-    (tmp_path / "rsa.yaml").write_text(RECIPE.format(root=root).replace("99", "19"))
-    run = bb.run(tmp_path / "rsa.yaml", out=tmp_path / "run", cache=tmp_path / "cache")
+@pytest.fixture(scope="module")
+def run(root, tmp_path_factory):
+    desk = tmp_path_factory.mktemp("desk")
+    (desk / "rsa.yaml").write_text(RECIPE.format(root=root).replace("99", "19"))
+    return bb.run(desk / "rsa.yaml", out=desk / "run", cache=desk / "cache")
+
+
+def test_the_page_shows_it(run):
     page = run.report.read_text()
     assert "Geometry: RSA (Spearman)" in page and "Geometry: RSA (Pearson)" in page and "(mean): RSA" in page
     assert "4186 distances of 92 stimuli" in page
     tested = run.scores.query("metric == 'rsa' and encoder == 'images' and roi == 'V1' and subject != 'mean'")
     assert (tested["p"] == 0.05).all() and tested["test"].str.contains("stimuli exchanged").all()
+
+
+def test_export_writes_the_rdms_that_the_scores_are_of(root, run):
+    export_run(run.path, cache=str(run.path.parent / "cache"))
+    folder = run.path / "export"
+    rows = pd.read_csv(folder / "scores.csv").query("metric == 'rsa' and fold == 'all' and subject in @PEOPLE")
+    assert len(rows) == 2 * len(PEOPLE) * len(REGIONS)
+    given = {person: np.load(root / f"{person}.npy") for person in PEOPLE}
+    for row in rows.itertuples():
+        measured = np.load(folder / "measured" / f"sub-{row.subject}_roi-{row.roi}.npy")
+        np.testing.assert_array_equal(measured, squareform(given[row.subject][REGIONS.index(row.roi)]))
+        layer = np.load(folder / "layers" / f"encoder-{row.encoder}_layer-{row.layer}.npy")
+        upper = np.triu_indices(92, 1)
+        assert spearmanr(layer[upper], measured[upper]).statistic == pytest.approx(row.value, abs=1e-7)
+    assert pd.read_csv(folder / "stimuli.csv")["id"].tolist() == pd.read_csv(root / "stimuli.csv")["id"].tolist()
+    found = read_rdms(folder / "rdms.hdf5")  # layers are there as well
+    assert [(one.subject, one.roi) for one in found[:6]] == [(who, roi) for roi in REGIONS for who in PEOPLE]
+    assert len(found) == 8 and found[0].ids == pd.read_csv(root / "stimuli.csv")["id"].tolist()
+    with h5py.File(folder / "rdms.hdf5") as ours, h5py.File(Path(__file__).parent / "rsatoolbox.hdf5") as theirs:
+        assert set(ours) == set(theirs) and "dissimilarity_measure" in ours.attrs
+        for name in ("rdm_descriptors/roi", "rdm_descriptors/index", "pattern_descriptors/stimulus", "dissimilarities"):
+            assert ours[name].dtype.kind == theirs[name].dtype.kind and ours[name].ndim == theirs[name].ndim
 
 
 def test_distances_are_not_fitted_and_responses_are_no_distances(root):

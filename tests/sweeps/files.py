@@ -104,7 +104,8 @@ def content(dataset: Dataset) -> dict[str, str]:
             found |= {
                 f"{subject} samples": [_sha(trials.X), trials.ch_names, trials.sfreq],
                 f"{subject} rows": [_sha(getattr(trials, name)) for name in METADATA[1:]],
-                f"{subject} places": _sha(trials.positions()),
+                f"{subject} places": _sha([channel["loc"][:3] for channel in trials.info["chs"]]),
+                f"{subject} contacts": _regions(dataset, subject),
                 f"{subject} account": [str(row) for row in dataset.account(subject)],
             }
     return {name: digest(value) for name, value in found.items()}
@@ -114,6 +115,14 @@ def _asked(dataset: Dataset) -> list[str]:
     """Return who is asked for: of a data set of MOABB others would be fetched."""
     settings = getattr(dataset, "settings", None)
     return subjects_asked(dataset.subjects, getattr(settings, "subjects", None))
+
+
+def _regions(dataset: RecordingDataset, subject: str) -> dict[str, str]:
+    """Return the region of every contact, where a table says it."""
+    try:
+        return dataset.labels_of_contacts(subject, "region")
+    except UserError:
+        return {}
 
 
 def _value(value: Any) -> str:

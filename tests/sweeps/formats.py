@@ -17,6 +17,8 @@ import numpy as np
 from PIL import Image, ImageSequence
 from scipy.io import loadmat, savemat
 
+from brainbench.core.pickles import read_pickle
+from brainbench.recordings.intracranial.duin import DICTIONARIES
 from tests.sweeps.signals import signal_parts
 
 
@@ -34,6 +36,8 @@ def parts(path: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
     elif name.endswith((".pkl", ".dat")) or (name.endswith(".npy") and not _plain(path)):
         held = _unpickled(path)
         yield from ((str(key), _set_pickled(key)) for key in (held if isinstance(held, dict) else range(len(held))))
+    elif not path.suffix:
+        yield from ((key, _set_in_trial(key)) for key in _trials(path)[0])
     elif name.endswith(".npy"):
         yield "value", _change_npy
     elif name.endswith(".npz"):
@@ -76,7 +80,8 @@ def _of_table(path: Path, separator: str) -> Iterator[tuple[str, Callable[[Path]
     for at, column in enumerate(header.split(separator)):
         yield column, _set_cells(at, separator, 0.03125)
         yield f"{column} +3", _set_cells(at, separator, 3.0)
-    yield "order of rows", _swap_rows
+    if len(path.read_text().rstrip("\n").split("\n")) > 2:
+        yield "order of rows", _swap_rows
 
 
 def _swap_rows(path: Path) -> None:
@@ -247,6 +252,26 @@ def _set_pickled(key: Any) -> Callable[[Path], None]:
         else:
             # With the names of NumPy 1, as DEAP's were made with.
             path.write_bytes(pickle.dumps(held, protocol=2).replace(b"numpy._core", b"numpy.core"))
+
+    return apply
+
+
+def _trials(path: Path) -> list[dict[str, Any]]:
+    """Return what a pickle of Du-IN holds: trials, or one dictionary."""
+    held = read_pickle(path, "trials", dictionaries=DICTIONARIES)
+    return held if isinstance(held, list) else [held]
+
+
+def _set_in_trial(key: str) -> Callable[[Path], None]:
+    def apply(path: Path) -> None:
+        trials = [dict(one) for one in _trials(path)]
+        value = trials[0][key]
+        if isinstance(value, str):
+            value = trials[-1][key]
+        else:
+            value = [*reversed(value)] if isinstance(value, list) else np.asarray(value) + 5.0
+        trials[0][key] = value
+        path.write_bytes(pickle.dumps(trials if path.name == "data" else trials[0], protocol=2))
 
     return apply
 

@@ -11,6 +11,7 @@ from brainbench.data.base import Context, Dataset
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 from tests.data.bids_folder import write_bids
 from tests.data.bold5000_copy import write_bold5000
+from tests.data.contacts_copy import write_bids_ieeg, write_duin
 from tests.data.films_copy import write_deap, write_dreamer, write_seed, write_seed_iv
 from tests.data.folders import SURFACES, VOLUMES, write_rdms
 from tests.data.nsd_copy import write_nsd
@@ -170,6 +171,11 @@ LOADERS: dict[str, Loader] = {
         },
     ),
     "moabb": Loader(write_alexmi, {"name": "moabb", "dataset": "AlexMI", "subjects": [1], "band": None}),
+    "du-in": Loader(
+        lambda root: write_duin(root, ("001",)),
+        {"name": "du-in", "tmax": 0.299},
+        {"data[data_n]": "what was recorded beside the brain"},
+    ),
     "simulated": Loader(
         write_photos,
         {
@@ -181,6 +187,17 @@ LOADERS: dict[str, Loader] = {
     ),
     "stimuli": Loader(write_photos, {"name": "stimuli"}),
     "stimuli of texts": Loader(write_sentences, {"name": "stimuli", "texts": "said.txt"}),
+    "eeg-folder bids": Loader(
+        write_bids_ieeg,
+        {"name": "eeg-folder", "kind": "seeg", "events": "annotations", **_FILMS},
+        {
+            ".tsv[order of rows]": "contacts stand in the order of the recording",
+            "[region]": "groups are made later",
+            "channels.tsv[": "an unknown kind or status says nothing, and units are not read",
+            "ieeg.fif[kind of a channel]": "channels.tsv says it",
+            "ieeg.fif[position]": "electrodes.tsv says it",
+        },
+    ),
     "alice": Loader(write_alice, {"name": "alice"}),
     "things-fmri": Loader(
         lambda root: write_things_fmri(root, ("sub-01",)),

@@ -97,4 +97,5 @@ def test_the_sweep_sees_a_loader_that_forgets_a_column(tmp_path):
 
 
 def test_every_data_set_is_swept():
-    assert {loader.settings["name"] for loader in LOADERS.values()} == set(DATASETS)
+    made_up = {"simulated-seeg"}  # reads no file
+    assert {loader.settings["name"] for loader in LOADERS.values()} == set(DATASETS) - made_up

@@ -81,6 +81,17 @@ def recordings(root: Path) -> None:
             )
 
 
+def rdms(root: Path) -> None:
+    """Write pictures, and the distances between them in two regions of two people."""
+    names = pictures(root / "pictures", 20, seed=3)
+    pixels = np.array([np.asarray(Image.open(root / "pictures" / name).convert("L")).ravel() for name in names]) / 255
+    rng = np.random.default_rng(4)
+    for who in ("p1", "p2"):
+        for roi, noise in (("V1", 0.2), ("LO", 2.0)):
+            noisy = pixels + noise * rng.normal(size=pixels.shape)
+            np.save(root / f"{who}_{roi}.npy", 1 - np.corrcoef(noisy))
+
+
 def captions(root: Path) -> None:
     """Write pictures with captions in a spreadsheet, and the responses of two people to them."""
     names = pictures(root / "pictures", 24, seed=1)

@@ -1,4 +1,4 @@
-"""Three walks of a new user, from an empty directory with spaces in its name, with commands that the docs print."""
+"""Four walks of a new user, from an empty directory with spaces in its name, with commands that the docs print."""
 
 import re
 import shlex
@@ -21,6 +21,7 @@ WALKS = {
     "fmriprep": (made.fmriprep, "my study"),
     "recordings": (made.recordings, "my recordings"),
     "captions": (made.captions, "my study"),
+    "rdms": (made.rdms, "my study"),
 }
 
 
@@ -69,7 +70,7 @@ def test_a_walk_ends_with_report_comparison_and_export(name, tmp_path, monkeypat
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "<html" in page and re.search(r"What was found|Answer", page, re.IGNORECASE)
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
-    assert recipe["kind"] == ("decode" if name == "recordings" else "encode")
+    assert recipe["kind"] == {"recordings": "decode", "rdms": "rsa"}.get(name, "encode")
     assert len(pd.read_csv(run / "scores.csv")) > 5
     if name == "recordings":
         told = pd.read_csv(run / "export" / "predictions.csv")
@@ -81,6 +82,10 @@ def test_a_walk_ends_with_report_comparison_and_export(name, tmp_path, monkeypat
         )
         assert 0.5 < accuracy.mean() < 1
         np.testing.assert_allclose(accuracy, rows[accuracy.index], atol=1e-4)
+    elif name == "rdms":
+        assert {path.name for path in (run / "export" / "measured").iterdir()} == {
+            f"sub-{who}_roi-{roi}.npy" for who in ("p1", "p2") for roi in ("V1", "LO")
+        }
     else:
         assert list((run / "export" / "predictions").glob("*_ypred.npy"))
     if name == "fmriprep":

@@ -12,11 +12,12 @@ from typing import Any
 from brainbench.core.errors import UserError
 from brainbench.core.order import natural
 from brainbench.data.tables import Table, read_table
+from brainbench.data.video.picture import PICTURES
 from brainbench.recordings.reading import READERS
 
 SORTS = {
     "table": (".csv", ".tsv"),
-    "image": (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    "image": PICTURES,
     "text": (".txt",),
     "sound": (".wav",),
     "array": (".npy",),

@@ -13,6 +13,7 @@ import numpy as np
 
 from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError, did_you_mean
+from brainbench.core.order import natural
 from brainbench.data.account import RunUse, rows_by_run
 from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.containers import opened_hdf5, read_mat
@@ -21,8 +22,8 @@ from brainbench.data.layouts.captions import read_captions
 from brainbench.data.layouts.matrices import as_float, check_finite, flat_columns, load_npy, name_some
 from brainbench.data.layouts.nsd import count_showings, zscore_columns
 from brainbench.data.layouts.nsd_files import SYNTHETIC
-from brainbench.data.stimulus_files import image_of
 from brainbench.data.tables import read_text
+from brainbench.data.video.picture import image_of
 from brainbench.recipes.datasets import Bold5000Settings
 
 SUBJECTS = ("CSI1", "CSI2", "CSI3", "CSI4")
@@ -166,7 +167,7 @@ class Bold5000(Dataset):
             found = [self._window(subject, window) for window in windows]
             return [path for path in found if path is not None] if all(found) else []
         if self.settings.mask is not None:
-            return sorted(self.root.rglob(f"{subject}_{BETAS}_ses-*.nii.gz"))
+            return sorted(self.root.rglob(f"{subject}_{BETAS}_ses-*.nii.gz"), key=lambda path: natural(path.name))
         folder = self.root / "BOLD5000_GLMsingle_ROI_betas" / "py"
         return sorted(folder.glob(f"{subject}_{BETAS}_allses_*.npy"))
 
@@ -179,7 +180,8 @@ class Bold5000(Dataset):
     def _run_lists(self, subject: str) -> list[Path]:
         """Return the lists of every run, in order: ``CSI1/CSI1_sess01/CSI_sess01_run01.txt``."""
         folder = self._stimuli / "Stimuli_Presentation_Lists" / subject
-        return sorted(folder.glob(f"{subject}_sess*/*_run*.txt"))
+        found = folder.glob(f"{subject}_sess*/*_run*.txt")
+        return sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
 
     def _whole_list(self, subject: str) -> Path:
         """Return the list of all trials that belongs to the release."""

@@ -9,11 +9,10 @@ import numpy as np
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Context, Dataset, Responses, Stimuli
-from brainbench.data.stimulus_files import image_of
 from brainbench.data.tables import read_text
+from brainbench.data.video.picture import PICTURES, image_of
 from brainbench.recipes.data.own import StimuliSettings
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 NOBODY = "nobody"
 """Who was shown them."""
 
@@ -77,7 +76,7 @@ class Shown(Dataset):
 
 def images_in(root: Path) -> list[Path]:
     """Return the images of a folder and those below it, sorted."""
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in ENDINGS)
+    return sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES)
 
 
 def folder_images(folder: str, n: int | None, seed: int, place: str = "dataset.images") -> Stimuli:
@@ -95,7 +94,7 @@ def folder_images(folder: str, n: int | None, seed: int, place: str = "dataset.i
         raise UserError(f"{place}: {root} is not a folder")
     files = images_in(root)
     if not files:
-        raise UserError(f"{place}: {root} holds no image ({', '.join(sorted(ENDINGS))})")
+        raise UserError(f"{place}: {root} holds no image ({', '.join(PICTURES)})")
     if n is not None and len(files) > n:
         files = [files[i] for i in np.sort(np.random.default_rng([seed, 73]).permutation(len(files))[:n])]
 

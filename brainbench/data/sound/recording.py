@@ -13,6 +13,8 @@ import numpy as np
 from brainbench.core.digests import digest, digest_array, digest_file
 from brainbench.core.errors import UserError
 
+MOST_LOUD = 8.0
+"""Floats of a mix may pass 1; integers that were saved as floats go to thousands."""
 CONVERT = "ffmpeg -i SOUND -ac 1 -ar 16000 SOUND.wav converts it"
 MARGIN_S = 1
 """Seconds on both sides of a stretch that are resampled with it, so that its ends are not those of a filter."""
@@ -104,8 +106,15 @@ def open_wav(path: Path) -> Recording:
         raise UserError(f"{path}: cannot be read as WAV ({error})", hint=CONVERT) from None
     if len(samples) == 0 or sfreq <= 0:
         raise UserError(f"{path}: holds no sound")
-    if samples.dtype.kind == "f" and not np.isfinite(samples).all():
-        raise UserError(f"{path}: holds samples that are not finite")
+    if samples.dtype.kind == "f":
+        largest = float(np.abs(samples).max())  # NaN where one is
+        if not np.isfinite(largest):
+            raise UserError(f"{path}: holds samples that are not finite")
+        if largest > MOST_LOUD:
+            raise UserError(
+                f"{path}: float samples of up to {largest:.6g}; -1 to 1 is what players and networks take them for",
+                hint="divide by 32768 what was 16 bits, or save it as 16-bit integers",
+            )
     return Recording(path.name, samples, int(sfreq), digest_file(path))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,10 @@ import numpy as np
 from brainbench.core.digests import digest, digest_array, digest_file
 from brainbench.core.errors import UserError
 from brainbench.core.files import mapped
+from brainbench.core.order import natural
+from brainbench.data.video.picture import PICTURES, image_of
 
 ANIMATED = (".gif", ".webp", ".png", ".apng")
-FRAMES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 FILMS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
 RATE_TOLERANCE = 0.02
 """Share by which a table's rate may differ from a file's own: 29.97 is called 30."""
@@ -114,29 +114,21 @@ def _needed(path: Path, fps: float | None) -> float:
 
 
 def _of_folder(path: Path, fps: float | None) -> Clip:
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in FRAMES)
+    files = [file for file in path.iterdir() if file.suffix.lower() in PICTURES]
+    # Frames are numbered by programs that do not pad: frame_2 before frame_10.
+    files.sort(key=lambda file: natural(file.name))
     if not files:
-        raise UserError(f"{path}: a clip without frames ({', '.join(FRAMES)})")
+        raise UserError(f"{path}: a clip without frames ({', '.join(PICTURES)})")
     rate = _needed(path, fps)
 
     def read(index: Sequence[int]) -> np.ndarray:
-        frames = [_picture(files[k].read_bytes(), files[k]) for k in index]
+        frames = [image_of(files[k]) for k in index]
         if len({frame.shape for frame in frames}) > 1:
             raise UserError(f"{path}: its frames differ in size")
         return np.stack(frames)
 
     content = digest([[digest_file(file) for file in files], rate])
     return Clip(path.name, np.arange(len(files)) / rate, len(files) / rate, content, read)
-
-
-def _picture(raw: bytes, path: Path) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(raw)) as image:
-            return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: not a readable image ({error})") from None
 
 
 def _of_array(path: Path, fps: float | None) -> Clip:

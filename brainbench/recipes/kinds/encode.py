@@ -32,6 +32,24 @@ class Unique(Section):
     """Names of the encoders in the smaller model, or all controls."""
 
 
+class Partition(Section):
+    """Parts of the variance that two to four sets of features explain alone and in common."""
+
+    sets: list[str] = Field(min_length=2, max_length=4, examples=[["pixels", "gabor", "efficientnet"]])
+    """Encoders, each with one layer; every combination of them is fitted."""
+    layers: dict[str, str] = Field({}, examples=[{"efficientnet": "blocks.4"}])
+    """Which layer of an encoder; without it the last one that the encoder's `layers` choose."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        distinct_names(self.sets, "set")
+        for name in self.layers:
+            if name not in self.sets:
+                near = did_you_mean(name, self.sets)
+                raise ValueError(f"`partition.layers` names '{name}', which is not in `partition.sets`{near}")
+        return self
+
+
 class ZeroShot(Section):
     """Leave two stimuli out: a 2 vs 2 test of whether features generalise to unseen stimuli."""
 
@@ -74,6 +92,8 @@ class EncodeRecipe(ResponseRecipe):
     """Noise ceilings."""
     unique: Unique | None = None
     """Unique variance over controls."""
+    partition: Partition | None = None
+    """Unique and shared variance of several sets of features."""
     patterns: list[Literal["pattern_r", "pairs_r", "pairs_cosine"]] = Field([], examples=[["pattern_r", "pairs_r"]])
     """Untested scores of whole patterns of a region (trial designs), from the same held-out predictions: correlation,
     and 2 vs 2 over all pairs of rows, by correlation or by cosine (as visio-linguistic studies have it)."""
@@ -129,6 +149,10 @@ class EncodeRecipe(ResponseRecipe):
                 raise ValueError("`unique: {over: controls}` needs an encoder with `role: control`")
         elif unknown := [name for name in over if name not in names]:
             raise ValueError(f"`unique.over` names unknown encoders {unknown}; known: {names}")
+        for name in [] if self.partition is None else self.partition.sets:
+            if name not in names:
+                near = did_you_mean(name, names)
+                raise ValueError(f"`partition.sets` names the unknown encoder '{name}'{near}; known: {names}")
         return self
 
     @property

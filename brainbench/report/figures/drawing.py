@@ -6,7 +6,7 @@ Colours survive colour blindness, print and a dark page.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,10 @@ STYLE: dict[Any, Any] = {
 Fonts of type 42 in PDF would take twice the time of all else: every figure cuts its own fonts.
 """
 MAX_CELLS_WITH_TEXT = 160
+CELL, BARE_CELL = 0.5, 0.15
+"""Inches across the narrowest cell in which a number is read, and across one without a number."""
+NAME_CHARACTERS = 18
+"""Of a row's name in a line, where there is little room."""
 MARK_CHARACTERS = 14
 """Of the mark, in an inch: a mark that is longer than its figure takes several lines, it is never cut."""
 
@@ -69,6 +73,33 @@ def abreast(n_panels: int, each: float, room: float) -> tuple[int, int]:
     """Return lines and columns of panels that are `each` inches wide, as many in a line as there is room for."""
     lines = -(-n_panels // max(1, int(room / each)))
     return lines, -(-n_panels // lines)
+
+
+def stacked(names: Sequence[str], n_columns: int, room: float, *, cell: float) -> tuple[list[str], list[slice]]:
+    """Return how a table of cells stands in a narrow room: its rows' names on several lines, its columns in blocks.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the rows.
+    n_columns : int
+    room : float
+        Inches across.
+    cell : float
+        Inches across the narrowest cell that is read.
+
+    Returns
+    -------
+    list of str
+    list of slice
+        Columns of every block; blocks stand below one another.
+    """
+    lines = [fill(name, NAME_CHARACTERS) for name in names]
+    longest = max((len(part) for line in lines for part in line.split("\n")), default=0)
+    each = max(1, int((room - 0.4 - 0.075 * longest) / cell))
+    n_blocks = -(-n_columns // each)
+    each = -(-n_columns // n_blocks)
+    return lines, [slice(start, min(n_columns, start + each)) for start in range(0, n_columns, each)]
 
 
 def legend(figure: Figure, room: float) -> None:
@@ -93,22 +124,23 @@ def on(colour: Any) -> str:
 
 
 def cells(
-    axes: Any, values: np.ndarray, texts: Callable[[int, int], str], *, cmap: str, low: float, high: float
-) -> Any:
+    axes: Any, values: np.ndarray, texts: Callable[[int, int], str] | None, *, cmap: str, low: float,
+    high: float,
+) -> Any:  # fmt: skip
     """Draw a table as coloured cells, with numbers where they are few enough to be read; return the image.
 
     Parameters
     ----------
     axes : Axes
     values : ndarray (n_rows, n_columns)
-    texts : callable
+    texts : callable, optional
         From row and column to what stands in the cell.
     cmap : str
     low, high : float
         What the ends of the colour map stand for.
     """
     image = axes.imshow(values, aspect="auto", cmap=cmap, vmin=low, vmax=high)
-    if values.size <= MAX_CELLS_WITH_TEXT:
+    if texts is not None and values.size <= MAX_CELLS_WITH_TEXT:
         for (i, j), value in np.ndenumerate(values):
             colour = on(image.cmap(image.norm(value))) if np.isfinite(value) else SOFT
             axes.text(j, i, texts(i, j), ha="center", va="center", fontsize=SMALL, color=colour, in_layout=False)
@@ -116,6 +148,23 @@ def cells(
     for spine in axes.spines.values():
         spine.set_visible(False)
     return image
+
+
+def blocks_of_cells(
+    figure: Figure, values: np.ndarray, blocks: Sequence[slice], texts: Callable[[int, int], str], *, cmap: str,
+    low: float, high: float,
+) -> list[tuple[Any, slice, Any]]:  # fmt: skip
+    """Draw a table's columns in blocks below one another, all cells of one width; return axes, columns and image."""
+    drawn = []
+    for axes, block in zip(figure.subplots(len(blocks), 1, squeeze=False)[:, 0], blocks, strict=True):
+
+        def text(i: int, j: int, start: int = block.start) -> str:
+            return texts(i, start + j)
+
+        shown = text if values.size <= MAX_CELLS_WITH_TEXT else None
+        drawn.append((axes, block, cells(axes, values[:, block], shown, cmap=cmap, low=low, high=high)))
+        axes.set_xlim(-0.5, blocks[0].stop - 0.5)
+    return drawn
 
 
 def vectors(figure: Figure) -> tuple[str, bytes]:

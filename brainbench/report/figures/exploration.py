@@ -7,26 +7,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainbench.report.figures.drawing import COLOURS, LINE, RULE, WIDTH, clean, new_figure
+from brainbench.report.figures.images import in_lines, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def gallery(rows: dict[str, np.ndarray], mark: str = "") -> Figure:
+def gallery(rows: dict[str, np.ndarray], mark: str = "", room: float = WIDTH) -> Figure:
     """Draw rows of images: the best stimuli, unguided ones, guided ones by scale, facets."""
     n = max(len(images) for images in rows.values())
+    if room < min(WIDTH, 2.0 + 0.85 * n):
+        numbered = {name: {str(j): image for j, image in enumerate(images)} for name, images in rows.items()}
+        return in_lines(numbered, mark, room, each=0.87)
     figure = new_figure(2.0 + 0.85 * n, 0.4 + 0.88 * len(rows), mark)
     grid = figure.subplots(len(rows), n, squeeze=False)
     for i, (name, images) in enumerate(rows.items()):
         for j in range(n):
             axes = grid[i, j]
-            axes.set_xticks([])
-            axes.set_yticks([])
-            for spine in axes.spines.values():
-                spine.set_visible(False)
             if j < len(images):
-                image = images[j]
-                axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+                show(axes, images[j], None)
+            else:
+                axes.set_visible(False)
         grid[i, 0].set_ylabel(name.replace(": ", "\n"), rotation=0, ha="right", va="center")
     return figure
 
@@ -63,11 +64,11 @@ def scales(item: dict[str, Any], mark: str = "", room: float = WIDTH) -> Figure:
     return figure
 
 
-def regions(item: dict[str, Any], mark: str = "") -> Figure:
+def regions(item: dict[str, Any], mark: str = "", room: float = WIDTH) -> Figure:
     """Draw the predicted responses of all regions to unguided and to guided images."""
     best = next(step for step in item["steps"] if step["row"] == item["best"] and step["stage"] == "guided")
     plain = next(step for step in item["steps"] if step["stage"] == "unguided")
-    figure = new_figure(4.6, 0.9 + 0.3 * len(item["rois"]), mark)
+    figure = new_figure(min(4.6, room), 0.9 + 0.3 * len(item["rois"]), mark)
     axes = figure.subplots()
     for y, roi in enumerate(item["rois"]):
         own = roi in (item["roi"], item["minus"])
@@ -76,7 +77,7 @@ def regions(item: dict[str, Any], mark: str = "") -> Figure:
         axes.plot(best["rois"][roi], y, "o", color=COLOURS[0 if own else 1], markersize=6)
     axes.set_yticks(range(len(item["rois"])), item["rois"])
     axes.set_ylim(len(item["rois"]) - 0.5, -0.5)
-    axes.set_xlabel(f"predicted response (sd of stimuli); guided at {item['best']}")
+    axes.set_xlabel(f"predicted response (sd of stimuli)\nguided at {item['best']}")
     axes.legend()
     clean(axes)
     return figure

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainbench.report.figures.drawing import (
+    BARE_CELL,
+    CELL,
     COLOURS,
     INK,
     LINE,
@@ -18,33 +20,34 @@ from brainbench.report.figures.drawing import (
     WARN,
     WIDTH,
     abreast,
-    cells,
+    blocks_of_cells,
     clean,
     new_figure,
+    stacked,
 )
 from brainbench.report.tables import LEVEL, Matrix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CELL = 0.5
-"""Inches across the narrowest cell in which a number is read."""
-
 
 def heat_map(table: Matrix, title: str, mark: str = "", room: float = WIDTH) -> Figure:
     """Draw layers x ROIs, controls below the models, ceilings on top; a dot marks q < .05.
 
     Colours go both ways from zero where signs differ, and from zero to the largest value where they do not; the bar
-    shows the part of them that is used. Where the room is too small for cells that are read, it is not kept to.
+    shows the part of them that is used. Where there is little room, regions stand in blocks below one another.
     """
     has_ceiling = np.isfinite(table.ceiling).any()
     n_rows, n_rois = table.value.shape
-    names = 0.4 + 0.075 * max(len(row.text) for row in table.rows)
-    width = names + 1.1 + max(1.5, 0.4 + 0.1 * max(map(len, table.rois))) * n_rois
-    close = room < min(width, WIDTH) and room - names >= CELL * n_rois and table.value.size <= MAX_CELLS_WITH_TEXT
-    height = min(16.0, max(1.9, 1.3 + 0.29 * n_rows + 0.35 * has_ceiling))
-    figure = new_figure(room if close else width, height, mark)
-    axes = figure.subplots()
+    names = [row.text for row in table.rows]
+    width = 1.5 + 0.075 * max(map(len, names)) + max(1.5, 0.4 + 0.1 * max(map(len, table.rois))) * n_rois
+    close, numbered = room < min(width, WIDTH), table.value.size <= MAX_CELLS_WITH_TEXT
+    blocks, head, line = [slice(0, n_rois)], 1.3 + 0.35 * has_ceiling, 0.29
+    if close:
+        names, blocks = stacked(names, n_rois, room, cell=CELL if numbered else BARE_CELL)
+        line = max(line, 0.06 + 0.15 * max(name.count("\n") + 1 for name in names))
+    height = len(blocks) * max(1.9, head + line * n_rows) + 0.7 * (close and not numbered)
+    figure = new_figure(room if close else width, height if close else min(16.0, height), mark)
     lowest, highest = float(np.nanmin(table.value, initial=0.0)), float(np.nanmax(table.value, initial=0.0))
     limit = max(-lowest, highest, 1e-3)
     both = lowest < 0 < highest
@@ -56,27 +59,29 @@ def heat_map(table: Matrix, title: str, mark: str = "", room: float = WIDTH) -> 
         said = "–" if not np.isfinite(value) else f"{value:.2f}".replace("-0.00", "0.00").replace("0.", ".", 1)
         return said + (" •" if table.q[i, j] < LEVEL else "")
 
-    image = cells(axes, table.value, text, cmap=cmap, low=low, high=high)
-    if 0 < table.n_models < n_rows:
-        axes.axhline(table.n_models - 0.5, color=ON_LIGHT, linewidth=1.4)
     labels = list(table.rois)
     if has_ceiling:
         best = np.nanmax(np.where(np.isfinite(table.ceiling), table.ceiling, -np.inf), axis=0)
         labels = [f"{roi}\n(≤ {c:.2f})" if np.isfinite(c) else roi for roi, c in zip(labels, best, strict=True)]
     slanted = close or n_rois >= 9 or max(len(roi) for roi in table.rois) > 11
-    axes.set_xticks(
-        range(n_rois), labels, rotation=60 if slanted else 0, ha="left" if slanted else "center",
-        rotation_mode="anchor" if slanted else "default",
-    )  # fmt: skip
-    axes.set_yticks(range(n_rows), [row.text for row in table.rows])
-    for label, row in zip(axes.get_yticklabels(), table.rows, strict=True):
-        label.set_color(INK if row.role == "model" else SOFT)
-    axes.xaxis.tick_top()
-    if close:
+    drawn = blocks_of_cells(figure, table.value, blocks, text, cmap=cmap, low=low, high=high)
+    for axes, block, _ in drawn:
+        if 0 < table.n_models < n_rows:
+            axes.axhline(table.n_models - 0.5, color=ON_LIGHT, linewidth=1.4)
+        axes.set_xticks(
+            range(block.stop - block.start), labels[block], rotation=60 if slanted else 0,
+            ha="left" if slanted else "center", rotation_mode="anchor" if slanted else "default",
+        )  # fmt: skip
+        axes.set_yticks(range(n_rows), names)
+        for label, row in zip(axes.get_yticklabels(), table.rows, strict=True):
+            label.set_color(INK if row.role == "model" else SOFT)
+        axes.xaxis.tick_top()
+    if close and numbered:
         return figure  # the cells hold their numbers
-    bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=25)
+    where = {"location": "bottom", "shrink": 0.9, "aspect": 40} if close else {"shrink": 0.6, "aspect": 25}
+    bar = figure.colorbar(drawn[0][2], ax=[axes for axes, _, _ in drawn], **where)
     bar.set_label(title if n_rows > 3 else "")  # a short bar has no room beside it
-    bar.ax.set_ylim(min(lowest, 0.0), max(highest, 0.0) if highest > lowest else limit)
+    (bar.ax.set_xlim if close else bar.ax.set_ylim)(min(lowest, 0.0), max(highest, 0.0) if highest > lowest else limit)
     return figure
 
 
@@ -161,15 +166,24 @@ def best_layers(
         for entry in mine:
             share[i] += [entry["share"].get(layer, 0.0) / len(mine) for layer in layers]
     width = 2.4 + 0.75 * len(layers)
-    close = room < min(width, WIDTH) and room - 0.4 - 0.075 * max(map(len, rois)) >= CELL * len(layers)
-    figure = new_figure(room if close else width, min(14.0, 1.6 + 0.3 * len(rois)), mark)
-    axes = figure.subplots()
-    image = cells(axes, share, lambda i, j: f"{share[i, j]:.0%}" if share[i, j] >= 0.005 else "", cmap="Greens", low=0,
-                  high=1)  # fmt: skip
-    axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right")
-    axes.set_yticks(range(len(rois)), rois)
-    if not close:
-        figure.colorbar(image, ax=axes, shrink=0.7, aspect=20).set_label("share of draws")
+    close, numbered = room < min(width, WIDTH), share.size <= MAX_CELLS_WITH_TEXT
+    names, blocks = list(rois), [slice(0, len(layers))]
+    if close:
+        names, blocks = stacked(rois, len(layers), room, cell=CELL if numbered else BARE_CELL)
+    height = len(blocks) * (1.6 + 0.3 * len(rois)) + 0.7 * (close and not numbered)
+    figure = new_figure(room if close else width, height if close else min(14.0, height), mark)
+
+    def text(i: int, j: int) -> str:
+        return f"{share[i, j]:.0%}" if share[i, j] >= 0.005 else ""
+
+    drawn = blocks_of_cells(figure, share, blocks, text, cmap="Greens", low=0, high=1)
+    for axes, block, _ in drawn:
+        axes.set_xticks(range(block.stop - block.start), layers[block], rotation=60, ha="right")
+        axes.set_yticks(range(len(rois)), names)
+    if not (close and numbered):
+        where = {"location": "bottom", "shrink": 0.9, "aspect": 40} if close else {"shrink": 0.7, "aspect": 20}
+        bar = figure.colorbar(drawn[0][2], ax=[axes for axes, _, _ in drawn], **where)
+        bar.set_label("share of draws")
     return figure
 
 

@@ -92,26 +92,35 @@ def scene(painted: Sequence[Painted], limit: float, threshold: float) -> str | N
 
 @cache
 def _mesh() -> dict[str, Any] | None:
-    """Return inflated fsaverage5 with the shade of its folds; both hemispheres have the same triangles."""
+    """Return inflated fsaverage5 with the shade of its folds, and its flat map, which has some of its triangles.
+
+    Both hemispheres have the same triangles, but for those at which they are cut to be flattened.
+    """
     try:
         import nibabel
         from nilearn import datasets
     except ImportError:
         return None
     files = datasets.fetch_surf_fsaverage("fsaverage5")  # comes with nilearn
-    points, shades, triangles = [], [], None
+    points, shades, flat, kept, triangles = [], [], [], [], None
     for side in ("left", "right"):
         surface: Any = nibabel.load(files[f"infl_{side}"])
         folds: Any = nibabel.load(files[f"sulc_{side}"])
         points.append(np.asarray(surface.darrays[0].data, dtype=float))
         triangles = np.asarray(surface.darrays[1].data)
         shades.append(np.asarray(folds.darrays[0].data) > 0)
-    size = max(float(np.abs(one).max()) for one in points)
+        cut: Any = nibabel.load(files[f"flat_{side}"])
+        flat.append(np.asarray(cut.darrays[0].data, dtype=float)[:, :2])
+        whole = {tuple(corners) for corners in np.sort(cut.darrays[1].data, axis=1).tolist()}
+        kept.append(np.array([tuple(corners) in whole for corners in np.sort(triangles, axis=1).tolist()]))
+    size, wide = (max(float(np.abs(one).max()) for one in of) for of in (points, flat))
     assert triangles is not None
     return {
         "points": [_packed(np.round(one / size * _STEPS).astype("<i2")) for one in points],
         "triangles": _packed(triangles.astype("<u2")),
         "folds": [_packed(one.astype("u1")) for one in shades],
+        "flat": [_packed(np.round(one / wide * _STEPS).astype("<i2")) for one in flat],
+        "kept": [_packed(one.astype("u1")) for one in kept],
     }
 
 

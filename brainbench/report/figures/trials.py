@@ -257,18 +257,21 @@ def reliability(entry: dict[str, Any], mark: str = "") -> Figure:
     return figure
 
 
-def attention(matrix: np.ndarray, names: Sequence[str], mark: str = "") -> Figure:
-    """Draw who attends to whom: rows ask, columns answer."""
+def attention(matrix: np.ndarray, names: Sequence[str], mark: str = "", room: float = WIDTH) -> Figure:
+    """Draw who attends to whom: rows ask, columns answer; where there is little room, not every name is written."""
     side = min(WIDTH - 0.9, 2.2 + 0.13 * len(names))
-    figure = new_figure(side + 0.9, side, mark)
+    close = room < side + 0.9
+    figure = new_figure(room if close else side + 0.9, room + 0.6 if close else side, mark)
     axes = figure.subplots()
+    step = -(-len(names) // int((room - 1.0) / 0.13)) if close else 1
+    places = range(0, len(names), step)
     image = axes.imshow(matrix * len(names), cmap="viridis")
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=SMALL)
-    axes.set_yticks(range(len(names)), names, fontsize=SMALL)
+    axes.set_xticks(places, names[::step], rotation=90, fontsize=SMALL)
+    axes.set_yticks(places, names[::step], fontsize=SMALL)
     axes.tick_params(length=0, pad=1)
     axes.set_xlabel("electrode that answers")
     axes.set_ylabel("electrode that asks")
-    bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=25)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=25, location="bottom" if close else "right")
     bar.set_label("attention, times its uniform share")
     return figure
 

@@ -1,5 +1,6 @@
 "use strict";
-/* Tables sort by a click on a heading, and long ones are folded. Without a script all rows are there. */
+/* Tables sort by a click on a heading, long ones are folded, and on a phone a table that is wider than the page becomes a
+   card a row, every cell with its heading. Without a script all rows are there. */
 (() => {
   const KEPT = 12;
   const words = new Intl.Collator("en", { numeric: true });
@@ -7,7 +8,19 @@
     const value = parseFloat(text.trim().replace("\u2212", "-").replace(/^< ?/, ""));
     return Number.isNaN(value) ? null : value;
   };
-  for (const table of document.querySelectorAll("table")) {
+  const tables = [...document.querySelectorAll("table")], phone = matchMedia("(max-width:40rem)");
+  const fit = () => {
+    for (const table of tables) table.classList.remove("cards");
+    const wide = tables.filter((one) => phone.matches && one.tHead && one.offsetWidth > one.parentElement.clientWidth);
+    for (const table of wide) {
+      const heads = [...table.tHead.rows[0].cells].map((one) => one.textContent.trim());
+      for (const row of table.querySelectorAll("tbody tr")) {
+        [...row.cells].forEach((cell, place) => { if (heads[place]) cell.dataset.label = heads[place]; });
+      }
+      table.classList.add("cards");
+    }
+  };
+  for (const table of tables) {
     const body = table.tBodies[0];
     if (!table.tHead || !body || body.rows.length < 2) continue;
     if (body.rows.length > KEPT + 3) {
@@ -50,4 +63,7 @@
       });
     });
   }
+  fit();
+  for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", fit);
+  phone.addEventListener("change", fit);
 })();

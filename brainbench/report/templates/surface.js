@@ -1,5 +1,5 @@
 "use strict";
-/* The surface that turns: two hemispheres, drawn into a picture triangle by triangle; no library, no graphics card.
+/* The surface that turns, or lies flat: two hemispheres, drawn into a picture triangle by triangle; no library, no graphics card.
    Without a script the still figures are there. */
 (() => {
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
@@ -24,13 +24,16 @@
         const long = Math.hypot(normals[at], normals[at + 1], normals[at + 2]) || 1;
         for (let k = 0; k < 3; k += 1) normals[at + k] /= long;
       }
-      return { xyz, folds, normals, n: folds.length, colours: new Uint8Array(3 * folds.length) };
+      const flat = Float32Array.from(new Int16Array(bytes(scene.flat[side])), (one) => (0.85 * one) / scene.steps);
+      const kept = new Uint8Array(bytes(scene.kept[side])), inside = new Uint8Array(folds.length);
+      for (let t = 0; t < triangles.length; t += 1) inside[triangles[t]] |= kept[Math.floor(t / 3)];
+      return { xyz, flat, kept, inside, folds, normals, n: folds.length, colours: new Uint8Array(3 * folds.length) };
     });
     const maps = scene.maps.map((map) => ({ ...map, values: new (map.layers ? Uint16Array : Float32Array)(bytes(map.values)) }));
     const part = (name) => root.querySelector(`.${name}`);
     const [canvas, said, choice, slider] = ["view", "said", "choice", "threshold"].map(part);
     const paper = canvas.getContext("2d");
-    const state = { turn: 0, tilt: 0, zoom: 1, map: 0, threshold: scene.threshold, at: null };
+    const state = { turn: 0, tilt: 0, zoom: 1, flat: false, moved: [0, 0], map: 0, threshold: scene.threshold, at: null };
     let ids = null;
 
     const seen = (map, at) => (map.layers ? map.values[at] > 0 : Math.abs(map.values[at]) > state.threshold);
@@ -67,6 +70,10 @@
       return { size, middles, scale: 0.47 * each * state.zoom };
     };
     const project = (side, place, v, [right, up, toward], { middles, scale }) => {
+      if (state.flat) {
+        const [x, y] = [0, 1].map((k) => scale * side.flat[2 * v + k] + state.moved[k]);
+        return [middles[place][0] + x, middles[place][1] - y, 0];
+      }
       const s = place ? 1 : -1, { xyz } = side, at = 3 * v, x = s * xyz[at], y = xyz[at + 1], z = xyz[at + 2];
       return [
         middles[place][0] + s * scale * (right[0] * x + right[1] * y + right[2] * z),
@@ -91,9 +98,10 @@
           flat.set(project(side, place, v, view, where), 3 * v);
           const { normals } = side, at = 3 * v;
           const facing = toward[0] * s * normals[at] + toward[1] * normals[at + 1] + toward[2] * normals[at + 2];
-          light[v] = 0.45 + 0.55 * Math.max(0, facing);
+          light[v] = state.flat ? 1 : 0.45 + 0.55 * Math.max(0, facing);
         }
         for (let t = 0; t < triangles.length; t += 3) {
+          if (state.flat && !side.kept[t / 3]) continue;
           const [i, j, k] = [triangles[t], triangles[t + 1], triangles[t + 2]];
           const [ax, ay, bx, by, cx, cy] = [flat[3 * i], flat[3 * i + 1], flat[3 * j], flat[3 * j + 1], flat[3 * k], flat[3 * k + 1]];
           const area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax);
@@ -125,7 +133,8 @@
         }
       });
       paper.putImageData(image, 0, 0);
-      if (state.at !== null) {
+      const hidden = (place) => state.flat && !sides[place].inside[state.at - place * sides[0].n];
+      if (state.at !== null && !hidden(state.at < sides[0].n ? 0 : 1)) {
         const place = state.at < sides[0].n ? 0 : 1;
         const [x, y] = project(sides[place], place, state.at - place * sides[0].n, view, where);
         paper.lineWidth = 2;
@@ -167,7 +176,7 @@
         text = `${SIDES[place]} hemisphere, vertex ${state.at - place * sides[0].n}: ${what.replace("-", "\u2212")}. ${text}`;
       }
       said.textContent = text;
-      canvas.setAttribute("aria-label", `${map.title}, on a brain that turns. ${text}`);
+      canvas.setAttribute("aria-label", `${map.title}, on ${state.flat ? "a flat map of the cortex" : "a brain that turns"}. ${text}`);
     };
     let due = 0;
     const redraw = (painted = false) => {
@@ -180,6 +189,11 @@
     };
 
     const turn = (across, along) => {
+      if (state.flat) {
+        state.moved = [state.moved[0] - 2 * across, state.moved[1] - 2 * along];
+        redraw();
+        return;
+      }
       state.turn = (state.turn + across) % 360;
       state.tilt = Math.max(-89, Math.min(89, state.tilt + along));
       redraw();
@@ -204,8 +218,10 @@
     for (const button of root.querySelectorAll("button")) {
       button.addEventListener("click", () => {
         const view = VIEWS[button.textContent];
+        if (view || button.textContent === "Flat") [state.flat, state.moved] = [!view, [0, 0]];
+        if (state.flat) state.zoom = 1;
         if (view) [state.turn, state.tilt] = view;
-        if (view) redraw(); else peak();
+        if (view || button.textContent === "Flat") redraw(); else peak();
       });
     }
     const keys = {
@@ -233,6 +249,10 @@
       if (!held) return;
       const [across, along] = [event.clientX - held.x, event.clientY - held.y];
       held = { x: event.clientX, y: event.clientY, moved: held.moved + Math.abs(across) + Math.abs(along) };
+      if (state.flat) {
+        turn(-across / 2, along / 2);
+        return;
+      }
       const left = (event.clientX - canvas.getBoundingClientRect().left) * 2 < canvas.clientWidth;
       turn((left && canvas.clientWidth >= 520 ? 1 : -1) * across * 0.5, along * 0.5);
     });

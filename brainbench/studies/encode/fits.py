@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -161,12 +162,16 @@ def full_fit(recipe: EncodeRecipe, fit: LayerFits) -> dict[str, np.ndarray]:
 
 def scoring(recipe: EncodeRecipe, fit: LayerFits) -> Scoring:
     """Return how the predictions of a layer are scored; draws are for the choice among layers of an encoder."""
-    case = fit.case
+    return scoring_of(recipe, fit.case, recipe.bootstrap.n_draws if len(fit.encoder.layers) > 1 else 0)
+
+
+def scoring_of(recipe: EncodeRecipe, case: Case, n_draws: int = 0) -> Scoring:
+    """Return how predictions of a case are scored."""
     return Scoring(
         metrics=tuple(recipe.metrics),
         over=case.split.over,
         block_length=case.split.block_length,
-        n_draws=recipe.bootstrap.n_draws if len(fit.encoder.layers) > 1 else 0,
+        n_draws=n_draws,
         confidence=recipe.bootstrap.confidence,
         seed=recipe.seed,
     )
@@ -304,8 +309,12 @@ def report_nested(
             n_rows=scored.n_rows, test=how, **scored.summary(UNIQUE, roi),
             **intervals_of(intervals, "r2", region),
         )  # fmt: skip
-        where = {"subject": case.rows.subject, "encoder": entry.name, "layer": layer.name, "roi": roi}
-        outcome.note("controls", where | {"r2": float(controls_r2[region])})
+        note: dict[str, Any] = {"subject": case.rows.subject, "encoder": entry.name, "layer": layer.name, "roi": roi}
+        note |= {"r2": float(controls_r2[region])}
+        for part in ("shared", "controls"):
+            if f"low/{part}" in intervals:
+                note[part] = [float(intervals[f"{end}/{part}"][region]) for end in ("low", "high")]
+        outcome.note("controls", note)
 
 
 def intervals_of(arrays: Mapping[str, np.ndarray], metric: str, region: int) -> dict[str, float]:

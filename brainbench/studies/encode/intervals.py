@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from brainbench.core.digests import digest_array
-from brainbench.evaluation.intervals import FEWEST_UNITS, jackknife, jackknife_groups
+from brainbench.evaluation.intervals import FEWEST_UNITS, Jackknife, jackknife, jackknife_groups
 from brainbench.evaluation.metrics import METRICS
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.folder import RunFolder
@@ -24,11 +24,13 @@ Folds = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 def interval_unit(
-    recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits, kept: KeptDesigns, smaller: Sequence[Fits] = ()
-) -> Unit | None:
+    recipe: EncodeRecipe, folder: RunFolder, fit: LayerFits, kept: KeptDesigns, smaller: Sequence[Fits] = (),
+    alone: Fits | None = None,
+) -> Unit | None:  # fmt: skip
     """Return the unit that finds the intervals of a fit's scores, or of its gain over the best of smaller models.
 
-    None where so few stimuli, runs or blocks were shown that an interval would say nothing.
+    With `alone`, the layer without the smaller models, also those of what both explain and of what the smaller explain
+    alone. None where so few stimuli, runs or blocks were shown that an interval would say nothing.
     """
     case = fit.case
     unit = drawn_as_one(case)
@@ -37,29 +39,25 @@ def interval_unit(
     names = ["r2"] if smaller else list(recipe.metrics)
 
     def compute() -> dict[str, np.ndarray]:
-        fold = np.full(len(case.rows), -1)
-        for number, (_, test) in enumerate(case.split.folds):
-            fold[test] = number
-        group = jackknife_groups(unit, fold, seed=recipe.seed)
-        full = Refits(recipe, folder, fit, kept, group)
-        parts = None if case.split.over == "folds" else [np.arange(sum(map(len, full.groups)))]
-        metrics = [METRICS[name] for name in names]
-        left_out = jackknife(metrics, full, full.groups, parts, case.responses.rois)
+        each = dict(zip(names, left_out(recipe, folder, [fit], kept, names), strict=True))
         if smaller:
-            best = BestOf([Refits(recipe, folder, one, kept, group) for one in smaller], pooled=parts is not None)
-            rival = jackknife(metrics, best, full.groups, parts, case.responses.rois)
-            left_out = [one - other for one, other in zip(left_out, rival, strict=True)]
+            rival = left_out(recipe, folder, smaller, kept, names)[0]
+            each = {"r2": each["r2"] - rival}
+            if alone is not None:
+                each["shared"] = left_out(recipe, folder, [alone], kept, names)[0] - each["r2"]
+                each["controls"] = rival - each["shared"]
         found: dict[str, np.ndarray] = {}
-        for metric, one in zip(metrics, left_out, strict=True):
-            bounded = not smaller and metric.power == 1
+        for name, one in each.items():
+            bounded = not smaller and METRICS[name].power == 1
             low, high = one.interval(recipe.bootstrap.confidence, correlation=bounded)
-            found |= {f"low/{metric.name}": low, f"high/{metric.name}": high}
+            found |= {f"low/{name}": low, f"high/{name}": high}
         return found
 
     key = {
         "fits": [unit.digest for one in (fit, *smaller) for unit in one.units],
         "metrics": names,
         "difference": bool(smaller),
+        "alone": [] if alone is None else [unit.digest for unit in alone.units],
         "drawn": digest_array(np.unique(unit, return_inverse=True)[1]),
         "over": case.split.over,
         "confidence": recipe.bootstrap.confidence,
@@ -68,6 +66,24 @@ def interval_unit(
     }
     label = f"{case.rows.subject}, {'unique ' if smaller else ''}{fit.encoder.name}.{fit.layer.name}"
     return Unit("interval", label, key, compute)
+
+
+def left_out(
+    recipe: EncodeRecipe, folder: RunFolder, models: Sequence[Fits], kept: KeptDesigns, names: Sequence[str]
+) -> list[Jackknife]:
+    """Return the jackknife of a model by every metric; of several, of that which explains most of each target.
+
+    Groups are those of the case: jackknives of models of one case may be added and subtracted.
+    """
+    case = models[0].case
+    fold = np.full(len(case.rows), -1)
+    for number, (_, test) in enumerate(case.split.folds):
+        fold[test] = number
+    group = jackknife_groups(drawn_as_one(case), fold, seed=recipe.seed)
+    each = [Refits(recipe, folder, one, kept, group) for one in models]
+    parts = None if case.split.over == "folds" else [np.arange(sum(map(len, each[0].groups)))]
+    predict = each[0] if len(each) == 1 else BestOf(each, pooled=parts is not None)
+    return jackknife([METRICS[name] for name in names], predict, each[0].groups, parts, case.responses.rois)
 
 
 def drawn_as_one(case: Case) -> np.ndarray:

@@ -39,6 +39,7 @@ from brainbench.studies.encode.fits import (
 )
 from brainbench.studies.encode.intervals import interval_unit
 from brainbench.studies.encode.nulls import n_exchanges
+from brainbench.studies.encode.partition import PartitionFits, partition_unit, plan_partition, report_partition
 from brainbench.studies.encode.patterns import pattern_units, report_patterns
 from brainbench.studies.encode.similarity import geometry_cells, report_geometry
 from brainbench.studies.encode.tested import Tests
@@ -127,8 +128,19 @@ class EncodeStudy(Study[EncodeRecipe]):
     @cached_property
     def nested_intervals(self) -> list[Unit | None]:
         """The intervals of what every layer adds."""
+        folder, known = self.runner.folder, {(id(one.case), one.encoder.name, one.layer.name): one for one in self.fits}
+        return [
+            interval_unit(self.recipe, folder, full, self.designs, small,
+                          known[id(full.case), full.encoder.name, full.layer.name])
+            for small, full in self.nested
+        ]  # fmt: skip
+
+    @cached_property
+    def partitions(self) -> list[tuple[PartitionFits, Unit]]:
+        """What sets of features explain alone and in common."""
+        plans = [plan_partition(self.opened, case) for case in self.cases]
         folder = self.runner.folder
-        return [interval_unit(self.recipe, folder, full, self.designs, small) for small, full in self.nested]
+        return [(plan, partition_unit(self.recipe, folder, plan, self.designs)) for plan in plans if plan is not None]
 
     @cached_property
     def ceilings(self) -> CeilingBook:
@@ -203,11 +215,13 @@ class EncodeStudy(Study[EncodeRecipe]):
         """Yield fits, their scores, then what needs no fit."""
         unseen = self.unseen  # refuses what it cannot test before anything is fitted
         nested = [fit for small, full in self.nested for fit in [*small, full]]
+        nested += [fit for plan, _ in self.partitions for fit in plan.fits.values()]
         fits = [*self._by_layer(self.fits, [fit.units for fit in self.fits]), *(fit.units for fit in nested)]
         yield Stage("fit", [unit for units in fits for unit in units])
         yield Stage("score", [*self._by_layer(self.fits, self.scores), *self.nested_scores])
         about = [*self._by_layer(self.fits, self.intervals), *self.nested_intervals]
         yield Stage("intervals", [unit for unit in about if unit is not None])
+        yield Stage("parts of variance", [unit for _, unit in self.partitions])
         held = any(METRICS[name].power is not None for name in self.recipe.metrics)
         split = [self.ceilings.unit(case.responses, case.rows) for case in self.cases if held]
         yield Stage("ceilings", [unit for unit in split if unit is not None])
@@ -250,6 +264,8 @@ class EncodeStudy(Study[EncodeRecipe]):
             if null is not None:
                 tests.add(full, scored, null)
             report_nested(recipe, outcome, full, scored, self._read(about), arrays["controls_r2"])
+        for plan, unit in self.partitions:
+            report_partition(outcome, plan, runner.read([unit])[0])
         tests.report(outcome, ceilings)
         best_layers(outcome, draws)
         report_patterns(recipe, runner, outcome, self.patterns)

@@ -77,6 +77,14 @@ class RsaStudy(Study[RsaRecipe]):
                 for stimuli in distinct_stimuli(self.opened):
                     yield FeatureSet(entry.name, entry.encoder, stimuli, layers, entry.settings.pool)
 
+    def layer_rdms(self) -> Iterator[tuple[str, str, np.ndarray]]:
+        """Yield encoder, layer and condensed RDM of the features of every layer, for the stimuli of the first one."""
+        first = self.members[0]
+        features = Features(self.opened, self.opened.dataset.stimuli(first.subject), first)
+        for entry in self.opened.encoders:
+            for layer in entry.layers:
+                yield entry.name, layer.name, rdm(features.rows(entry.name, layer.name), self.recipe.distance)
+
     def stages(self) -> Iterator[Stage]:
         """Yield the one stage."""
         yield Stage("compare RDMs", [pair.unit for pair in self.pairs])

@@ -110,8 +110,8 @@ class Friends(Stories):
                 continue
             for word, onset, duration in zip(words, onsets, durations, strict=True):
                 known = isinstance(onset, (int, float)) and isinstance(duration, (int, float)) and onset == onset
-                if known and str(word).strip():
-                    timed.append((str(word).strip(), float(onset), float(onset) + float(duration)))
+                if known and isinstance(word, str) and word.strip():
+                    timed.append((word.strip(), float(onset), float(onset) + float(duration)))
                 else:
                     without += 1
         table.finish()
@@ -121,12 +121,16 @@ class Friends(Stories):
         return Story.of(name, timed, path, length_s=n_rows * self.t_r, left_out=left)
 
 
+_NAN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\bnan\b""")
+"""What is not there, which Python does not read; and texts, in which `nan` is a word."""
+
+
 def _lists(cells: list[str]) -> list[list[Any] | None]:
     """Return the lists that cells of a transcript hold; None where one is no list."""
     found: list[list[Any] | None] = []
     for cell in cells:
         try:
-            value = ast.literal_eval(re.sub(r"\bnan\b", "None", cell)) if cell else []
+            value = ast.literal_eval(_NAN.sub(lambda one: "None" if one[0] == "nan" else one[0], cell)) if cell else []
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             value = None
         found.append(list(value) if isinstance(value, (list, tuple)) else None)

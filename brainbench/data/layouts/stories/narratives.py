@@ -89,7 +89,7 @@ class Narratives(Stories):
             task = stem.partition("_task-")[2].partition("_run-")[0]
             story = self._version(subject, task)
             why = ""
-            if any(one in left.name for one in self._excluded):
+            if any(stem == one or stem.startswith(f"{one}_") for one in self._excluded):
                 why = "the authors exclude it, or `dataset.leave_out` does (`dataset.exclude`)"
             elif task not in self._events or not self._words_path(story).is_file():
                 why = "event_meta.json or stimuli/gentle/ lacks its story"

@@ -31,8 +31,8 @@ def draw(page: Page) -> dict[str, Any]:
         name = f"explore_{item['subject']}_{item['target'].replace(' ', '')}"
         with np.load(page.root / files[item["subject"], item["target"]], allow_pickle=False) as stored:
             rows = {row: stored[row][: item["n_gallery"]] for row in stored.files}
-        gallery, scales = exploration.gallery(rows, page.mark), partial(exploration.scales, item, page.mark)
-        regions = exploration.regions(item, page.mark)
+        gallery, scales = partial(exploration.gallery, rows, page.mark), partial(exploration.scales, item, page.mark)
+        regions = partial(exploration.regions, item, page.mark)
         shown.append(
             {
                 **item,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def draw(page: Page) -> dict[str, Any] | None:
         with np.load(page.root / entry["file"], allow_pickle=False) as stored:
             pictures = {_heading(name): stored[name] for name in entry["columns"]}
             places, stimuli, score = stored["place"], stored["stimulus"], stored["score"]
-        figure = gallery(pictures, places, stimuli, score, page.title_of(entry["metric"]), page.mark)
+        figure = partial(gallery, pictures, places, stimuli, score, page.title_of(entry["metric"]), page.mark)
         title = f"{entry['subject']}, {entry['scheme']} held out"
         ranked = ", ".join(f"{place} {value:.2f}" for place, value in zip(places, score, strict=True))
         alt = f"Images of {title}, {' beside '.join(pictures)}; {page.title_of(entry['metric'])}: {ranked}."

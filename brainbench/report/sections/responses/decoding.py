@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def draw(page: Page) -> dict[str, Any] | None:
     pairs = scores[(scores["fold"] == ALL) & scores["metric"].str.startswith(PAIR)]
     matrices, counted = [], page.findings.get("confusion", [])
     for index, entry in enumerate(counted[:MAX_MATRICES]):
-        figure = confusion(entry["labels"], np.array(entry["counts"]), page.mark)
+        figure = partial(confusion, entry["labels"], np.array(entry["counts"]), page.mark)
         title = f"{entry['subject']}, {entry['roi']}, {entry['pipeline']}"
         matrices.append(
             {

@@ -40,8 +40,7 @@ def _parts(page: Page) -> list[dict[str, Any]]:
     """Return, for every region, the parts of the layer that adds most to the controls: value and interval of each."""
     unique, alone = page.over_folds("unique_r2"), page.over_folds("r2", page.scheme)
     noted = {
-        (one["subject"], one["encoder"], one["layer"], one["roi"]): one["r2"]
-        for one in page.findings.get("controls", [])
+        (one["subject"], one["encoder"], one["layer"], one["roi"]): one for one in page.findings.get("controls", [])
     }
     found = []
     for roi in page.rois:
@@ -56,13 +55,15 @@ def _parts(page: Page) -> list[dict[str, Any]]:
             key = (subject, best["encoder"], best["layer"], roi)
             mine, own = _value(unique, *key), _value(alone, *key)
             if key in noted and mine is not None and own is not None:
-                each.append((mine, own - mine, noted[key] - (own - mine)))
+                each.append((mine, own - mine, noted[key]["r2"] - (own - mine)))
+                about = noted[key]
         if not each:
             continue
         values = np.array(each)
         first = (float(best["ci_low"]), float(best["ci_high"]))
         means = [subject_mean(column) for column in values.T] if len(values) > 1 else []
-        others = [(one.ci_low, one.ci_high) for one in means[1:]] or [(np.nan, np.nan)] * 2
+        ends = [tuple(about.get(name, (np.nan, np.nan))) for name in ("shared", "controls")]
+        others = [(one.ci_low, one.ci_high) for one in means[1:]] or ends
         cells = zip(values.mean(axis=0), [first, *others], strict=True)
         found.append(
             {

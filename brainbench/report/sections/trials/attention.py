@@ -30,7 +30,7 @@ def draw(page: Page) -> dict[str, Any] | None:
         received = matrix.mean(axis=0) * len(matrix)
         order = np.argsort(-received)[:5]
         most = ", ".join(channels[index] for index in order)
-        drawn = figures.attention(matrix, channels, page.mark)
+        drawn = partial(figures.attention, matrix, channels, page.mark)
         saved = [page.save(drawn, f"attention_{pipeline}", f"Attention of {pipeline}; most attended {most}")]
         if trials["sensors"] is not None and channels == trials["sensors"]["names"]:
             places = np.array(trials["sensors"]["positions"])

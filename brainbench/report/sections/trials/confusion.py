@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def draw(page: Page) -> dict[str, Any] | None:
         if any(entry["labels"] != mine[0]["labels"] for entry in mine):
             continue
         counts = np.sum([entry["counts"] for entry in mine], axis=0)
-        figure = labels.confusion(mine[0]["labels"], counts, page.mark)
+        figure = partial(labels.confusion, mine[0]["labels"], counts, page.mark)
         alt = confusion_in_words(f"{pipeline}, all participants", mine[0]["labels"], counts)
         shown.append({"title": pipeline, "figure": page.save(figure, f"confusion_{pipeline}", alt)})
     return {"confusions": shown} if shown else None
