@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from brainbench.features.drift import regress_out, remove_drift, restore_drift, restore_nuisance, segments_of
 from brainbench.features.reduction import make_reducer
-from brainbench.ridge.banded import BandedRidgeCV
-from brainbench.ridge.refits import Refits
-from brainbench.ridge.ridge import RidgeCV, fit_together
-from brainbench.ridge.solver.solver import Solver
+
+if TYPE_CHECKING:  # estimators bring scikit-learn and half of SciPy along: what only describes fits needs neither
+    from brainbench.ridge.banded import BandedRidgeCV
+    from brainbench.ridge.refits import Refits
+    from brainbench.ridge.ridge import RidgeCV
+    from brainbench.ridge.solver.solver import Solver
 
 PREDICTED = 0.01
 """Inner R2 from which a target counts as predicted."""
@@ -170,6 +173,8 @@ class FoldDesign:
 
     def refits(self) -> Refits:
         """Return what fits exchanged responses."""
+        from brainbench.ridge.refits import Refits
+
         found = self._refits or Refits(
             self.X_train, self.X_test, bands=self.slices, alphas=self.settings.alphas,
             inner_folds=self.settings.inner_folds, groups=self.inner_groups, seed=self.settings.seed,
@@ -179,6 +184,9 @@ class FoldDesign:
 
     def fit(self, Y: np.ndarray, order: np.ndarray | None = None) -> FoldResult:
         """Choose penalties, fit the training rows and predict the test rows of responses; see `responses`."""
+        from brainbench.ridge.banded import BandedRidgeCV
+        from brainbench.ridge.ridge import RidgeCV, fit_together
+
         settings = self.settings
         y_train, y_test = self.responses(Y, order)
         head: RidgeCV | BandedRidgeCV
@@ -220,6 +228,8 @@ def fit_all(
         ``coef`` (n_features, n_targets) and ``intercept`` (n_targets,) for raw features (after drift removal, in
         continuous designs), and ``alpha`` (n_targets,). Weights of reduced features are brought back to features.
     """
+    from brainbench.ridge.ridge import RidgeCV
+
     rows = np.arange(len(Y))
     y, x = np.asarray(Y, dtype=np.float64), np.asarray(X, dtype=np.float64)
     if settings.t_r is not None:
