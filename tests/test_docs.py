@@ -39,6 +39,7 @@ ELSEWHERE = {
     "run eeg-cross-subject": "tests/sweeps/test_settings.py reads it; benchmarks/eeg.py runs it in full",
     "run eeg-layers": "tests/encoders/test_signals.py runs the recipe on made recordings",
     "run tokenizer-eeg": "tests/studies/test_pretrain.py runs its kind on made recordings",
+    "run seeg-words": "tests/studies/test_contacts.py runs such a recipe, with fewer words",
     "run tokenizer-probe": "tests/decoders/test_tokens.py runs such a recipe on made recordings",
     "run haxby-categories": "tests/studies/test_recordings.py runs the recipe, with fewer folds",
     "run alice-language": "tests/studies/test_recordings.py runs the recipe, with fewer layers",

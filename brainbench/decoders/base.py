@@ -157,6 +157,16 @@ class TrialDecoder(ClassifierMixin, BaseEstimator):
         """
         return {}
 
+    def channel_weights(self) -> np.ndarray | None:
+        """Return what every channel contributes to the fitted decoder by its own weights, the largest one.
+
+        Returns
+        -------
+        ndarray (n_channels,), or None
+            None for most, who are asked about each channel alone instead.
+        """
+        return None
+
     def said(self) -> str:
         """Return what the report says beside its settings of the channels that it reads; empty for most."""
         return ""

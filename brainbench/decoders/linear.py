@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from brainbench.core.errors import UserError
 from brainbench.decoders.base import TrialContext, TrialDecoder
 from brainbench.decoders.exchanged import logistic_exchanged
 from brainbench.recipes.pipelines import PowerLrSettings
@@ -69,18 +70,33 @@ class PowerLr(LinearProbe):
     sfreq : float
         Hz.
     C : float
+    window : float, optional
+        Seconds of windows that follow each other; what is left after the last whole one is not read.
     """
 
-    def __init__(self, ranges: Mapping[str, Sequence[float]], sfreq: float, C: float = 1.0) -> None:
+    def __init__(
+        self, ranges: Mapping[str, Sequence[float]], sfreq: float, C: float = 1.0, window: float | None = None
+    ) -> None:
         super().__init__(C)
         self.ranges = ranges
         self.sfreq = sfreq
+        self.window = window
 
     def preparation(self) -> dict[str, Any]:  # noqa: D102
-        return {"as": "log_band_power", "ranges": [list(band) for band in self.ranges.values()]}
+        windows = {} if self.window is None else {"window": self.window}
+        return {"as": "log_band_power", "ranges": [list(band) for band in self.ranges.values()], **windows}
 
     def prepare(self, X: np.ndarray) -> np.ndarray:
-        """Return log10 of the power ``(n_trials, n_channels * n_bands)``."""
+        """Return log10 of the power ``(n_trials, n_channels * n_windows * n_bands)``."""
+        X = np.asarray(X)
+        if self.window is not None:
+            size = round(self.window * self.sfreq)
+            if not 0 < size <= X.shape[-1]:
+                raise UserError(
+                    f"`window` ({self.window:g} s, {size} samples) does not fit into trials of {X.shape[-1]} samples"
+                )
+            n = X.shape[-1] // size
+            X = X[..., : n * size].reshape(len(X), -1, size)
         return log_band_power(X, self.sfreq, list(self.ranges.values())).reshape(len(X), -1)
 
     def check_trials(self, n_channels: int, n_times: int, n_classes: int) -> None:
@@ -90,4 +106,4 @@ class PowerLr(LinearProbe):
 
 def power_lr(settings: PowerLrSettings, context: TrialContext) -> PowerLr:
     """Return the unfitted decoder of a recipe's settings."""
-    return PowerLr(settings.ranges, context.sfreq, settings.C)
+    return PowerLr(settings.ranges, context.sfreq, settings.C, settings.window)

@@ -12,6 +12,7 @@ from brainbench.decoders.covariance import MICROVOLT, trial_covariances
 from brainbench.networks.classifier import TorchClassifier
 from brainbench.networks.classifiers import RBTransformerClassifier
 from brainbench.networks.pipelines import Given, microvolts
+from brainbench.networks.zoo.duin import DuInTrials
 from brainbench.networks.zoo.foundation import FoundationBuilder
 from brainbench.recipes.pipelines import NetworkSettings
 from brainbench.recordings.matching import positions_of
@@ -78,6 +79,14 @@ class NetworkDecoder(TrialDecoder):
         found = {"relevance": self.classifier_.relevance(prepared, y, training).astype(np.float32)}
         if isinstance(self.classifier_, RBTransformerClassifier):
             found["attention"] = self.classifier_.electrode_attention(prepared).astype(np.float32)
+        return found
+
+    def channel_weights(self) -> np.ndarray | None:
+        """Return the weights of contacts of a network that mixes them first; see `TrialDecoder.channel_weights`."""
+        network = self.classifier_.network_
+        if not isinstance(network, DuInTrials):
+            return None
+        found: np.ndarray = network.channel_weights().double().cpu().numpy()
         return found
 
     def said(self) -> str:

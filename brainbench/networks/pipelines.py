@@ -16,8 +16,15 @@ from brainbench.core.errors import UserError
 from brainbench.networks.builders import check_settings, find_builder
 from brainbench.networks.classifiers import MVCNetClassifier, NetworkClassifier, RBTransformerClassifier
 from brainbench.networks.options import of_pipeline
+from brainbench.networks.zoo.duin import DuInTrials
 from brainbench.networks.zoo.foundation import foundation_builder
-from brainbench.recipes.pipelines import BraindecodeSettings, MvcnetSettings, NetworkSettings, RbtransformerSettings
+from brainbench.recipes.pipelines import (
+    BraindecodeSettings,
+    DuinSettings,
+    MvcnetSettings,
+    NetworkSettings,
+    RbtransformerSettings,
+)
 
 _MICROVOLT = 1e6
 """Microvolts in a volt."""
@@ -101,3 +108,10 @@ def rbtransformer(settings: RbtransformerSettings, given: Given) -> RBTransforme
     return RBTransformerClassifier(
         width=settings.width, depth=settings.depth, n_heads=settings.n_heads, **_training(settings, given)
     )
+
+
+def duin(settings: DuinSettings, given: Given) -> NetworkClassifier:
+    """Return an unfitted Du-IN classifier."""
+    sizes = settings.model_dump(include={"n_neural", "n_filters", "depth", "n_heads", "head_width"})
+    patch = 10 * max(1, round(settings.patch * given.sfreq / 10))
+    return NetworkClassifier(DuInTrials, module_params={"patch": patch, **sizes}, **_training(settings, given))

@@ -31,6 +31,8 @@ class PipelineSettings(Noun):
     """Whether it can be fitted on a part of a trial: on covariances, which any window or band has."""
     has_patterns: ClassVar[bool] = False
     """Whether its filters have patterns on the scalp."""
+    ranks_contacts: ClassVar[bool] = True
+    """Whether it says what each contact contributes: its own weights, or a fit to each contact alone."""
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", examples=["csp"])
     """How the report calls it; unique in the recipe."""
     decoder: str
@@ -118,6 +120,7 @@ class NetworkSettings(PipelineSettings):
     """What the training of a network on trials needs; every pipeline with a network has it."""
 
     built_by = "brainbench.decoders.networks:network_decoder"
+    ranks_contacts = False
     network_by: ClassVar[str]
     """Function of these settings and `brainbench.networks.pipelines.Given` that returns an unfitted classifier, as
     ``module:name``."""
@@ -177,6 +180,27 @@ class RbtransformerSettings(NetworkSettings):
     """Attention heads of a block."""
 
 
+class DuinSettings(NetworkSettings):
+    """Du-IN's classifier: patches of all contacts as tokens, attention between them (arXiv 2405.11459)."""
+
+    network_by = "brainbench.networks.pipelines:duin"
+    ranks_contacts = True
+    decoder: Literal["duin"] = "duin"
+    patch: float = Field(0.1, gt=0)
+    """Seconds of a token; brought to a multiple of ten samples. What is left of a trial after its last whole token is
+    not read."""
+    n_neural: int = Field(16, ge=1)
+    """Channels that contacts are mixed into."""
+    n_filters: int = Field(128, ge=1)
+    """Filters of the convolutions."""
+    depth: int = Field(8, ge=1)
+    """Attention blocks."""
+    n_heads: int = Field(8, ge=1)
+    """Heads of a block."""
+    head_width: int = Field(64, ge=1)
+    """Values of a head."""
+
+
 class PowerLrSettings(PipelineSettings):
     """Log band power of every channel and logistic regression: what any network of signals has to beat."""
 
@@ -186,6 +210,9 @@ class PowerLrSettings(PipelineSettings):
         {"theta": [4.0, 8.0], "alpha": [8.0, 13.0], "beta": [13.0, 30.0]}, min_length=1
     )
     """Bands by name, in Hz."""
+    window: float | None = Field(None, gt=0, examples=[0.1])
+    """Seconds of the windows that follow each other through a trial, each with its own power: what a word or a sound
+    does comes at its time. Null takes the trial as a whole."""
     C: float = Field(1.0, gt=0)
     """Inverse strength of the L2 penalty."""
 
@@ -205,6 +232,7 @@ class TokenProbeSettings(PipelineSettings):
     """A linear probe: logistic regression on one layer of a tokenizer of sensors, which learned without labels."""
 
     built_by = "brainbench.decoders.tokens:token_probe"
+    ranks_contacts = False
     decoder: Literal["token_probe"] = "token_probe"
     network: str = Field(examples=["3f2a9c"])
     """Run folder of a `kind: pretrain` recipe, the key of a network that one trained, or a published state dict."""
@@ -295,6 +323,41 @@ class BandResolved(Section):
     @classmethod
     def _rise(cls, value: dict[str, list[float]]) -> dict[str, list[float]]:
         return check_ranges(value)
+
+
+class RegionResolved(Section):
+    """Decoding from groups of channels, with the folds of the leading scheme: each alone, each left out, all."""
+
+    pipeline: str | None = Field(None, examples=["power"])
+    """Name of one of the pipelines; null takes the first."""
+    by: str = Field("shaft", min_length=1, examples=["region"])
+    """What groups contacts: `shaft`, which their names say, or a column of the data set's table of contacts."""
+    groups: dict[str, list[str]] | None = Field(None, min_length=1, examples=[{"motor": ["A1", "A2", "A3"]}])
+    """Channels of each group by name, instead of `by`; a channel may be in several."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.groups is not None and self.by != "shaft":
+            raise ValueError("`groups` names the channels of each group: `by` has no say then")
+        return self
+
+
+class ContactResolved(Section):
+    """What single contacts contribute, judged on the training rows of every fold alone, and decoding from the best."""
+
+    pipeline: str | None = Field(None, examples=["power"])
+    """Name of one of the pipelines that rank contacts; null takes the first."""
+    counts: list[int] | None = Field(None, min_length=1, examples=[[1, 2, 5, 10]])
+    """Numbers of contacts to decode from, the best of the fold's training rows; null doubles them up to all."""
+    n_splits: int = Field(3, ge=2)
+    """Folds inside of the training rows, by which each contact alone is judged."""
+
+    @field_validator("counts")
+    @classmethod
+    def _rising(cls, value: list[int] | None) -> list[int] | None:
+        if value is not None and (min(value) < 1 or len(set(value)) < len(value)):
+            raise ValueError(f"numbers of contacts are distinct and 1 or more, got {value}")
+        return None if value is None else sorted(value)
 
 
 class Evaluation(Section):

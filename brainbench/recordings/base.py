@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.core.errors import UserError
+from brainbench.core.errors import UserError, one_of
 from brainbench.data.account import RunUse
 from brainbench.data.base import Dataset, Responses, Stimuli
 from brainbench.recipes.datasets import RecordingSettings
 from brainbench.recordings.channels import apply_projectors, choose_channels, judge_bad, listed, neighbours, of_kind
 from brainbench.recordings.cutting import cut
 from brainbench.recordings.events import Events, keep_stretches, one_per_sample
+from brainbench.recordings.intracranial.contacts import along_shafts, pair_of
 from brainbench.recordings.matching import check_amplitudes, name_as_trained, positions_of, rename_as, spread
 from brainbench.recordings.quality import check_signal
 from brainbench.recordings.reading import set_montage
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 MANY = 8
 """Classes of which the report counts each in every run."""
+IN_THE_HEAD = ("seeg", "dbs")
+"""Kinds of contacts that lie on shafts; of a grid the next number may be the other end of the next row."""
 FAR_M = 0.005
 """How far apart heads of MEG, or channels, may lie between runs before the report says so."""
 
@@ -175,11 +178,33 @@ class RecordingDataset(Dataset):
     def _checked(self, recording: Recording) -> Recording:
         raw = recording.raw
         check_signal(raw.get_data(), raw.ch_names, recording.where, volts=self.unit_is_volt)
-        if self.settings.reference == "average":
+        reference = self.settings.reference
+        if reference == "average":
             if self.kind in ("mag", "grad"):
                 raise UserError(f"dataset.reference: 'average' is for electrodes, not for kind '{self.kind}'")
             raw.set_eeg_reference("average", ch_type=self.kind, verbose="ERROR")
+        elif reference == "bipolar":
+            if self.kind not in IN_THE_HEAD:
+                raise UserError(
+                    f"dataset.reference: 'bipolar' is for contacts on shafts (kind {one_of(IN_THE_HEAD)}), not for "
+                    f"kind '{self.kind}'"
+                )
+            recording = recording.noting(*along_shafts(raw, recording.where))
+            check_signal(raw.get_data(), raw.ch_names, recording.where, volts=False)
         return recording
+
+    def labels_of_contacts(self, subject: str, column: str) -> dict[str, str]:
+        """Return what the data set's table says of every contact of a subject, by name.
+
+        Raises
+        ------
+        UserError
+            If it has no table, or the table no such column.
+        """
+        raise UserError(
+            f"data set '{self.name}' has no table of contacts, so that `regions.by: {column}` groups nothing",
+            hint="`regions.by: shaft` groups them by name; `regions.groups` names them",
+        )
 
     def read_new(self, path: Path, info: mne.Info) -> NewRecording:
         """Read a further recording as those of the data set are read.
@@ -199,8 +224,11 @@ class RecordingDataset(Dataset):
         raw, where = recording.raw, recording.where
         recording = self._timed(recording).noting(said=apply_projectors(raw, self.settings.projectors, where))
         raw.pick(of_kind(raw, self.kind, where)[0], verbose="ERROR")
-        notes = name_as_trained(raw, info, str(path))
-        bad, said = self._placed(raw, info["ch_names"], (), where)
+        wanted = list(info["ch_names"])
+        if self.settings.reference == "bipolar":
+            wanted = list(dict.fromkeys(one for name in wanted for one in pair_of(name)))
+        notes = name_as_trained(raw, wanted, str(path))
+        bad, said = self._placed(raw, wanted, (), where)
         if bad:
             raise UserError(
                 f"{where}: {listed(bad)} marked bad in the file, and the decoder reads such channels",

@@ -15,6 +15,7 @@ from brainbench.recipes.datasets import EegFolderSettings
 from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.channels import of_kind, set_types
 from brainbench.recordings.events import Events, annotated_events, channel_events, check_names, named_events
+from brainbench.recordings.intracranial.electrodes import contact_labels, electrode_files
 from brainbench.recordings.reading import files_of, read_raw, require_mne
 from brainbench.recordings.recording import Recording
 
@@ -72,8 +73,24 @@ class EegFolder(RecordingDataset):
 
     @property
     def tables(self) -> list[Path]:
-        """Files that name recordings and events, and hold none."""
-        return [self.root / self.own.recordings, *([] if self.events is None else [self.root / self.own.events])]
+        """Files that name recordings, events and contacts, and hold none."""
+        named = [self.own.recordings, *([] if self.events is None else [self.own.events])]
+        return [self.root / path for path in [*named, *([] if self.own.contacts is None else [self.own.contacts])]]
+
+    def labels_of_contacts(self, subject: str, column: str) -> dict[str, str]:  # noqa: D102
+        if self.own.contacts is not None:
+            return contact_labels(self.root / self.own.contacts, column, subject)
+        rows = self.table[self.table["subject"] == subject]
+        tables = dict.fromkeys(files[0] for path in rows["path"] if (files := electrode_files(self.root / path)))
+        if not tables:
+            raise UserError(
+                f"{subject}: no table of contacts, so that `regions.by: {column}` groups nothing",
+                hint="`dataset.contacts` names one; `regions.by: shaft` groups contacts by their names",
+            )
+        found: dict[str, str] = {}
+        for table in tables:
+            found |= contact_labels(table, column, subject)
+        return found
 
     def recordings(self, subject: str) -> list[Recording]:  # noqa: D102
         rows = self.table[self.table["subject"] == subject]

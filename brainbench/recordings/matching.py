@@ -69,15 +69,15 @@ def positions_of(info: Any) -> np.ndarray | None:
     return places if known else None
 
 
-def name_as_trained(raw: mne.io.BaseRaw, info: mne.Info, where: str) -> list[str]:
-    """Call channels as in `info`, in place; return what changes when they are kept in its order.
+def name_as_trained(raw: mne.io.BaseRaw, wanted: Sequence[str], where: str) -> list[str]:
+    """Call channels as training did, in place; return what changes when they are kept in its order.
 
     Raises
     ------
     UserError
         If a channel is missing, with the nearest that is there.
     """
-    wanted = list(info["ch_names"])
+    wanted = list(wanted)
     notes = rename_as(raw, wanted, where)
     there = list(raw.ch_names)
     missing = [name for name in wanted if name not in there]

@@ -13,6 +13,7 @@ from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.remembered import file_state
 from brainbench.recordings.channels import listed
 from brainbench.recordings.formats.stamped import read_stamped
+from brainbench.recordings.intracranial.electrodes import electrode_files, place_contacts
 from brainbench.recordings.matching import plain_name
 from brainbench.recordings.recording import counted
 from brainbench.recordings.units import header_text, mend_units
@@ -95,6 +96,9 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
             ) from error
     if table is not None:
         said += _obey_table(raw, table)
+    places = electrode_files(path)
+    if places:
+        said += place_contacts(raw, places)
     for warning in caught:
         text = str(warning.message)
         if any(part in text.lower() for part in _TRUNCATED):
@@ -156,7 +160,8 @@ def files_of(path: Path) -> list[Path]:
     if not path.is_file():
         return [path]
     table = channel_table(path)
-    return [path, *_companions(path, *file_state(path)), *([] if table is None else [table])]
+    beside = [*([] if table is None else [table]), *electrode_files(path)]
+    return [path, *_companions(path, *file_state(path)), *beside]
 
 
 @lru_cache(maxsize=4096)

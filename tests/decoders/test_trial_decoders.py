@@ -17,6 +17,7 @@ CASES = {
     "fgmdm": {},
     "tangent_lr": {},
     "power_lr": {"C": 0.1},
+    "duin": None,  # without activations before attention it needs more trials: tests/networks/zoo/test_duin.py
     "braindecode": {"model": "ShallowFBCSPNet", **FAST},
     "mvcnet": None,  # tests/heads hold its classifier against `check_decoder`
     "rbtransformer": None,

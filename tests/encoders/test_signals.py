@@ -91,10 +91,11 @@ def test_taps_leave_out_what_changes_nothing_and_take_power_over_time(root):
     [
         {"decoder": "mvcnet", "max_epochs": 1, "views": ["time"]},
         {"decoder": "rbtransformer", "max_epochs": 1, "width": 16, "depth": 2},
+        {"decoder": "duin", "max_epochs": 1, "depth": 2, "n_filters": 8, "n_neural": 4, "n_heads": 2, "head_width": 8},
         {"decoder": "braindecode", "model": "ShallowFBCSPNet", "max_epochs": 1},
         {"decoder": "braindecode", "model": "EEGConformer", "max_epochs": 1},
     ],
-    ids=["mvcnet", "rbtransformer", "shallow", "conformer"],
+    ids=["mvcnet", "rbtransformer", "duin", "shallow", "conformer"],
 )
 def test_any_network(root, decoder):
     made = encoder(root, decoder, weights="random")

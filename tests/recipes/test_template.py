@@ -11,7 +11,9 @@ from brainbench.recipes.kinds import kinds
 from brainbench.recipes.reader import RecipeError, parse_recipe
 from brainbench.recipes.template import templates, write_template
 
-RECORDINGS = {"deap", "dreamer", "eeg-folder", "moabb", "physionet-mi", "seed", "seed-iv"}
+RECORDINGS = {
+    "deap", "dreamer", "du-in", "eeg-folder", "moabb", "physionet-mi", "seed", "seed-iv", "simulated-seeg",
+}  # fmt: skip
 PICTURES = {"algonauts2023", "bids", "bold5000", "folder", "nsd", "simulated", "things-eeg2", "things-fmri"}
 STORIES = {"alice", "friends", "lebel2023", "little-prince", "narratives"}
 

@@ -17,6 +17,7 @@ from brainbench.data.base import Context, Dataset
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 from tests.data.bids_folder import write_bids, write_dlabel, write_labels
 from tests.data.bold5000_copy import write_bold5000
+from tests.data.contacts_copy import write_bids_ieeg
 from tests.data.films_copy import write_deap, write_seed
 from tests.data.folders import SURFACES, VOLUMES, write_rdms, write_story, write_surfaces, write_trials, write_volumes
 from tests.data.nsd_copy import write_nsd
@@ -386,6 +387,15 @@ LOADERS: dict[str, Loader] = {
         {".dat[labels]": "a high rating that becomes higher is of the same class"},
     ),
     "seed": Loader(lambda root: write_seed(root, ("1",), ("20130709",), 3, 2), {"name": "seed", **_FILMS}),
+    "eeg-folder bids": Loader(
+        write_bids_ieeg,
+        {"name": "eeg-folder", "kind": "seeg", "events": "annotations", **_FILMS},
+        {
+            ".tsv[order of rows]": "contacts stand in the order of the recording",
+            "[region]": "groups are made later",
+            "channels.tsv[": "kinds are the file's own, and units are not read",
+        },
+    ),
     "alice": Loader(write_alice, {"name": "alice"}),
     "things-fmri": Loader(
         lambda root: write_things_fmri(root, ("sub-01",)),

@@ -107,6 +107,10 @@ REDUCED: dict[str, list[str]] = {
         *TINY, "dataset.subjects=[S001, S002]",
         "pipelines=[{name: tangent_lr, decoder: tangent_lr}, {name: power_lr, decoder: power_lr, C: 0.01}]",
     ],
+    "seeg-words": [
+        *TINY, "dataset.n_subjects=1", "dataset.n_words=3", "dataset.n_repeats=8", "dataset.n_runs=2",
+        "dataset.n_shafts=2", "dataset.strength=0.7", "contacts.counts=[1, 3]", "contacts.n_splits=2",
+    ],
     "lens-alice": [
         *TINY, "dataset.subjects=[s1, s2]", "encoders[0].model=NETWORKS/bert", "encoders[0].layers=[\"*.1\"]",
         "encoders[0].context=4", "encoders[1].model=NETWORKS/bert", "encoders[1].layers=[\"*.1\"]",

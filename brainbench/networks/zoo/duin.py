@@ -375,6 +375,59 @@ class DuInClassifier(_Backbone):
         return logits
 
 
+class DuInTrials(nn.Module):
+    """The classifier for trials of one montage: all who are pooled have the same contacts, and one matrix.
+
+    Parameters
+    ----------
+    n_chans, n_times, n_outputs : int
+    patch : int
+        Samples of a token, in tens; samples after the last whole one are not read.
+    n_neural, n_filters, depth, n_heads, head_width : int
+        See `DuInShape`.
+
+    Raises
+    ------
+    UserError
+        If a trial is shorter than a token.
+    """
+
+    def __init__(
+        self, n_chans: int, n_times: int, n_outputs: int, patch: int = 100, n_neural: int = 16, n_filters: int = 128,
+        depth: int = 8, n_heads: int = 8, head_width: int = 64,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        n_tokens = n_times // patch
+        if not n_tokens:
+            raise UserError(f"`patch`: a token of {patch} samples does not fit into trials of {n_times}")
+        shape = DuInShape(
+            n_channels=n_chans, patch=patch, n_neural=n_neural, n_filters=n_filters, depth=depth, n_heads=n_heads,
+            head_width=head_width, n_positions=n_tokens,
+        )  # fmt: skip
+        self.n_read = n_tokens * patch
+        whole = DuInClassifier(n_outputs, n_tokens, shape)
+        # Side by side, so that each is a layer that can be read.
+        self.mixing, self.tokenizer, self.emb_time = whole.subj_block, whole.tokenizer, whole.emb_time
+        stack = whole.encoder[1]
+        assert isinstance(stack, _Stack)
+        self.blocks = stack.xfmr_blocks
+        self.head = whole.cls_block["cls_head"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits ``(n, n_outputs)`` of ``(n, n_chans, n_times)``."""
+        nobody = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        tokens = self.emb_time(self.tokenizer(self.mixing(x[..., : self.n_read].transpose(1, 2), nobody)))
+        for block in self.blocks:
+            tokens = block(tokens)
+        logits: Tensor = self.head(tokens)
+        return logits
+
+    def channel_weights(self) -> Tensor:
+        """Return the mean absolute weight of every contact ``(n_chans,)``, the largest one."""
+        weights = self.mixing.matrices().detach().abs().mean(-1)[0]
+        return weights / weights.max()
+
+
 def half_mask(n: int, n_tokens: int, device: torch.device | None = None) -> Tensor:
     """Return ``(n, n_tokens)`` of bool: half of the tokens of every row, drawn at random."""
     rank = torch.rand(n, n_tokens, device=device).argsort(1).argsort(1)

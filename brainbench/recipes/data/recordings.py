@@ -57,8 +57,9 @@ class RecordingSettings(DatasetSettings):
     """End of a trial, in seconds after its event."""
     sfreq: float | None = Field(None, gt=0, examples=[128.0])
     """Resample to this rate in Hz, after filtering; null keeps the recorded rate."""
-    reference: Literal["as_recorded", "average"] = "as_recorded"
-    """Keep the recorded reference, or subtract the mean of the chosen channels."""
+    reference: Literal["as_recorded", "average", "bipolar"] = "as_recorded"
+    """Keep the recorded reference, subtract the mean of the chosen channels, or take the differences of neighbouring
+    contacts along each shaft (contacts in the head, named by shaft and number)."""
     channels: Literal["all"] | list[str] = "all"
     """`all` channels that measure the brain, or a list of names."""
     exclude_channels: list[str] = Field([], examples=[["T9", "T10"]])
@@ -183,3 +184,6 @@ class EegFolderSettings(RecordingSettings):
     """Name of an MNE montage whose positions the channel names stand for; null keeps the files' own positions."""
     kind: Literal["eeg", "seeg", "ecog", "mag", "grad"] = "eeg"
     """Kind of channel that is decoded."""
+    contacts: str | None = Field(None, examples=["contacts.csv"])
+    """Table of contacts, relative to root: `name`, where it is of several people `subject`, and columns of labels
+    (region, atlas, tissue); null takes the electrodes.tsv of BIDS beside the recordings, where there is one."""

@@ -14,8 +14,10 @@ from brainbench.recipes.pipelines import (
     PIPELINES,
     AnyPipeline,
     BandResolved,
+    ContactResolved,
     Evaluation,
     PipelineSettings,
+    RegionResolved,
     TimeResolved,
 )
 
@@ -42,6 +44,10 @@ class TrialsRecipe(Recipe):
     """Also decode from a window that slides over the trial."""
     bands: BandResolved | None = None
     """Also decode from one frequency band at a time."""
+    regions: RegionResolved | None = None
+    """Also decode from groups of channels: each alone, each left out, and all."""
+    contacts: ContactResolved | None = None
+    """Also rank contacts by training rows, and decode from the best of them."""
 
     @classmethod
     def beginning(cls, dataset: DatasetSettings) -> dict[str, Any] | None:
@@ -68,7 +74,11 @@ class TrialsRecipe(Recipe):
             raise ValueError("`pipelines` and `evaluate` go together: which decoders, and how trials are held out")
         for name, part in (("time_resolved", self.time_resolved), ("bands", self.bands)):
             if part is not None:
-                self._check_part(name, part.pipeline)
+                self._check_part(name, part.pipeline, "works_in_part", "on covariances")
+        if self.regions is not None and self.regions.pipeline is not None:
+            self._check_named("regions", self.regions.pipeline, [pipeline.name for pipeline in self.pipelines], "")
+        if self.contacts is not None:
+            self._check_part("contacts", self.contacts.pipeline, "ranks_contacts", "that ranks contacts")
         if not isinstance(self.dataset, RecordingSettings):
             raise ValueError(f"`pipelines` need a recording; '{self.dataset.name}' takes `decoding`")
         if self.significance.null not in ("auto", "within_run"):
@@ -85,21 +95,26 @@ class TrialsRecipe(Recipe):
             )
         return self
 
-    def _check_part(self, section: str, wanted: str | None) -> None:
-        suited = [pipeline.name for pipeline in self.pipelines if pipeline.works_in_part]
+    def _check_part(self, section: str, wanted: str | None, able: str, what: str) -> None:
+        suited = [pipeline.name for pipeline in self.pipelines if getattr(pipeline, able)]
         if not suited:
-            known = [name for name, model in PIPELINES.items() if model.works_in_part]
-            raise ValueError(f"`{section}` needs a pipeline on covariances ({', '.join(known)})")
-        if wanted is not None and wanted not in suited:
+            known = [name for name, model in PIPELINES.items() if getattr(model, able)]
+            raise ValueError(f"`{section}` needs a pipeline {what} ({', '.join(known)})")
+        if wanted is not None:
+            self._check_named(section, wanted, suited, f" {what}")
+
+    def _check_named(self, section: str, wanted: str, suited: list[str], what: str) -> None:
+        if wanted not in suited:
             raise ValueError(
-                f"`{section}.pipeline` '{wanted}' is not a pipeline on covariances{did_you_mean(wanted, suited)} "
+                f"`{section}.pipeline` '{wanted}' is not a pipeline{what}{did_you_mean(wanted, suited)} "
                 f"(allowed: {', '.join(suited)})"
             )
 
-    def part_pipeline(self, part: TimeResolved | BandResolved) -> PipelineSettings:
-        """Return the pipeline that decodes windows or bands: the one that is named, else the first on covariances."""
-        return next(
-            pipeline
-            for pipeline in self.pipelines
-            if (pipeline.works_in_part if part.pipeline is None else pipeline.name == part.pipeline)
-        )
+    def part_pipeline(self, part: TimeResolved | BandResolved | RegionResolved | ContactResolved) -> PipelineSettings:
+        """Return the pipeline of a section on parts: the one that is named, else the first that can do it."""
+        if part.pipeline is not None:
+            return next(pipeline for pipeline in self.pipelines if pipeline.name == part.pipeline)
+        if isinstance(part, RegionResolved):
+            return self.pipelines[0]
+        able = "ranks_contacts" if isinstance(part, ContactResolved) else "works_in_part"
+        return next(pipeline for pipeline in self.pipelines if getattr(pipeline, able))

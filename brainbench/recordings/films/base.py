@@ -15,6 +15,7 @@ from brainbench.data.base import Context, subjects_asked
 from brainbench.recipes.data.emotion import FilmSettings
 from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.channels import set_types
+from brainbench.recordings.formats.pieces import joined_pieces
 from brainbench.recordings.reading import require_mne
 from brainbench.recordings.recording import LeftOut, Recording, counted
 
@@ -90,18 +91,11 @@ class FilmDataset(RecordingDataset):
         return found
 
     def _recording(self, films: Sequence[Film], session: str, run: str) -> Recording:
-        """Join films; what lies between them was not recorded, which filters and trials heed."""
-        import mne
-
         scale = 1e-6 if self.own.unit == "microvolt" else 1.0
-        info = mne.create_info(list(self.ch_types), self.sfreq, "eeg", verbose="ERROR")
-        raws, onsets, labels, before, short = [], [], [], 0.0, 0
-        for film in films:
-            if len(film.samples) != len(self.ch_types):
-                raise UserError(
-                    f"{film.where}: {len(film.samples)} channels, where the data set has {len(self.ch_types)}"
-                )
-            raws.append(mne.io.RawArray(film.samples * scale, info.copy(), verbose="ERROR"))
+        pieces = [(film.samples * scale, film.where) for film in films]
+        raw, begins = joined_pieces(pieces, self.ch_types, self.sfreq)
+        onsets, labels, short = [], [], 0
+        for film, before in zip(films, begins, strict=True):
             length = film.samples.shape[1] / self.sfreq
             starts = np.array([film.start])
             if self.own.every is not None:
@@ -109,10 +103,6 @@ class FilmDataset(RecordingDataset):
                 short += not len(starts)
             onsets += (before + starts).tolist()
             labels += [film.label] * len(starts)
-            before += length
-        raw = mne.concatenate_raws(raws, verbose="ERROR") if len(raws) > 1 else raws[0]
-        kinds = {name: kind for name, kind in self.ch_types.items() if kind != "eeg"}
-        raw.set_channel_types(kinds, on_unit_change="ignore", verbose="ERROR")
         where = films[0].where if self.own.every is not None else films[0].where.partition(",")[0]
         set_types(raw, self.settings.channel_types, where)
         left = [LeftOut(counted(short, "film"), f"shorter than {self.settings.tmax:g} s")] if short else []

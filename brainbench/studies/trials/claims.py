@@ -21,8 +21,8 @@ def trial_claims(subjects: list[str], outcome: Outcome) -> list[str]:
         _subject(subject, [row for row in rows if row["subject"] == subject and row["scheme"] == main])
         for subject in subjects
     ]
-    for kind in ("time", "band"):
-        if found[kind] is not None:
+    for kind in ("time", "band", "region"):
+        if found.get(kind) is not None:
             sentences += _parts(found[kind], kind, rows, subjects)
     for scheme in outcome.schemes:
         here = [row for row in rows if row["scheme"] == scheme]
@@ -83,7 +83,7 @@ def _subject(subject: str, rows: list[Row]) -> str:
 
 def _parts(facts: dict[str, Any], kind: str, rows: list[Row], subjects: list[str]) -> list[str]:
     """Return a sentence on the windows or bands in which each participant is above chance."""
-    what = {"time": "windows", "band": "bands"}[kind]
+    what = {"time": "windows", "band": "bands", "region": "groups of channels"}[kind]
     found = []
     for subject in subjects:
         mine = [

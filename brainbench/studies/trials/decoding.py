@@ -33,6 +33,7 @@ from brainbench.studies.trials.trials import (
     TrialStore,
     by_subject,
     make_decoder,
+    on_scalp,
     predicted,
     preparation_of,
     recordings_of,
@@ -288,10 +289,15 @@ def note_trials(
         "sensors": None
         if first.positions is None
         else {"names": list(first.info["ch_names"]), "positions": first.positions.round(6).tolist()},
+        "on_scalp": on_scalp(first.info),
+        "not_grouped": [],
         "patterns": [],
         "relevance": [],
         "attention": [],
         "calibration": [],
         "time": None,
         "band": None,
+        "region": None,
+        "without": None,
+        "contacts": None,
     }

@@ -1,4 +1,4 @@
-"""Decoding from parts of a trial: a window that slides over it, or one frequency band at a time.
+"""Decoding from parts of a trial: a window that slides over it, one frequency band, or one group of channels.
 
 The folds are those of the leading scheme, the pipeline is one of the recipe's, and every part is tested on the same
 trials. Rows of ``scores.csv`` carry the part as `roi`, under a scheme of their own, so that q counts all parts.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,56 +17,69 @@ from brainbench.core.errors import UserError
 from brainbench.decoders.base import TrialDecoder
 from brainbench.evaluation.trials.scores import TrialScores, score_trials
 from brainbench.recipes.kinds.trials import TrialsRecipe
-from brainbench.recipes.pipelines import BandResolved, PipelineSettings, TimeResolved
+from brainbench.recipes.pipelines import BandResolved, PipelineSettings, RegionResolved, TimeResolved
 from brainbench.recordings.base import RecordingDataset
+from brainbench.recordings.channels import listed
 from brainbench.recordings.pairing import filter_reach
 from brainbench.recordings.recording import Trials
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.opened import Opened
 from brainbench.studies.outcome import ALL, Outcome
+from brainbench.studies.trials.groups import EVERYTHING, Groups, groups_of, picked
 from brainbench.studies.trials.nulls import digest_orders, fitted_again, learned_of, refit_orders, trial_null
 from brainbench.studies.trials.trials import Case, Member, by_subject, make_decoder, predicted, recordings_of
 
+Kind = Literal["time", "band", "region", "without"]
 SHOWN = ("accuracy", "roc_auc")
 """Metrics of a part."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A window (seconds after the event) or a band (Hz)."""
+    """A window (seconds after the event), a band (Hz), or some of the channels."""
 
     name: str
-    low: float
-    high: float
+    low: float = 0.0
+    high: float = 0.0
+    channels: tuple[str, ...] = ()
 
 
 @dataclass
 class Sweep:
-    """All windows, or all bands, of the leading scheme.
+    """All windows, bands, or groups of channels, of the leading scheme.
 
     Attributes
     ----------
-    kind : {"time", "band"}
+    kind : {"time", "band", "region", "without"}
+        Groups of channels alone and all of them, or all but a group.
     settings : PipelineSettings
     section : mapping
         The recipe's section, resolved.
     parts : list of Part
     span : (tmin, tmax) or None
         What trials must cover so that every window lies inside of the run; None keeps the data set's trials.
+    rest : mapping of str to tuple of str
+        Channels that are in no group, by reason.
     """
 
-    kind: Literal["time", "band"]
+    kind: Kind
     settings: PipelineSettings
     section: dict[str, Any]
     parts: list[Part]
     span: tuple[float, float] | None
+    rest: Groups = field(default_factory=dict)
     kept: dict[str, tuple[np.ndarray, list[np.ndarray]]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def label(self, case: Case) -> str:
         """Name of the scheme in tables."""
-        return f"{case.label}, by {self.kind}"
+        return f"{case.label}, {'one region left out' if self.kind == 'without' else f'by {self.kind}'}"
+
+    def reads(self, member: Member, part: int) -> Member:
+        """Return a participant with the channels of a part alone."""
+        channels = self.parts[part].channels
+        return picked(member, channels) if channels else member
 
     def prepared(
         self, dataset: RecordingDataset, case: Case, decoder: TrialDecoder, part: int
@@ -89,11 +102,15 @@ class Sweep:
                     whole = dataset.trials(member.subject, self.settings.band, self.span)
                     kept, at = _same_trials(member, whole)
                     found = [decoder.prepare(_window(whole, part)[at]) for part in self.parts]
-                else:
+                elif self.kind == "band":
                     kept = np.arange(len(member.rows))
                     found = [
                         decoder.prepare(dataset.trials(member.subject, (part.low, part.high)).X) for part in self.parts
                     ]
+                else:
+                    kept, X = np.arange(len(member.rows)), dataset.trials(member.subject, self.settings.band).X
+                    names = list(member.info["ch_names"])
+                    found = [decoder.prepare(X[:, [names.index(one) for one in part.channels]]) for part in self.parts]
                 self.kept[member.subject] = kept, found
             return self.kept[member.subject]
 
@@ -112,8 +129,14 @@ def _window(whole: Trials, part: Part) -> np.ndarray:
     return whole.X[:, :, start : start + round((part.high - part.low) * whole.sfreq)]
 
 
-def sweeps_of(recipe: TrialsRecipe) -> list[Sweep]:
-    """Return the sweeps that a recipe asks for."""
+def sweeps_of(recipe: TrialsRecipe, dataset: RecordingDataset, case: Case) -> list[Sweep]:
+    """Return the sweeps that a recipe asks for.
+
+    Raises
+    ------
+    UserError
+        If channels cannot be grouped so.
+    """
     found = []
     if recipe.time_resolved is not None:
         parts = [Part(f"{low:g} to {high:g} s", low, high) for low, high in recipe.time_resolved.windows]
@@ -121,11 +144,21 @@ def sweeps_of(recipe: TrialsRecipe) -> list[Sweep]:
     if recipe.bands is not None:
         parts = [Part(f"{name} {low:g}-{high:g} Hz", low, high) for name, (low, high) in recipe.bands.ranges.items()]
         found.append(_sweep("band", recipe, recipe.bands, parts, None))
+    if recipe.regions is not None:
+        groups, rest = groups_of(dataset, recipe.regions, case.members)
+        everything = tuple(case.members[0].info["ch_names"])
+        alone = [Part(name, channels=mine) for name, mine in groups.items()]
+        sweep = _sweep("region", recipe, recipe.regions, [*alone, Part(EVERYTHING, channels=everything)], None)
+        found.append(replace(sweep, rest=rest))
+        others = {name: tuple(one for one in everything if one not in mine) for name, mine in groups.items()}
+        parts = [Part(name, channels=mine) for name, mine in others.items() if mine]
+        if parts:
+            found.append(_sweep("without", recipe, recipe.regions, parts, None))
     return found
 
 
 def _sweep(
-    kind: Literal["time", "band"], recipe: TrialsRecipe, section: TimeResolved | BandResolved, parts: list[Part],
+    kind: Kind, recipe: TrialsRecipe, section: TimeResolved | BandResolved | RegionResolved, parts: list[Part],
     span: tuple[float, float] | None,
 ) -> Sweep:  # fmt: skip
     settings = recipe.part_pipeline(section)
@@ -141,7 +174,11 @@ def check_sweeps(opened: Opened[TrialsRecipe], members: list[Member], lead: list
         Naming the window or band.
     """
     recipe, dataset = opened.recipe, recordings_of(opened)
-    for sweep in sweeps_of(recipe):
+    for case in lead:
+        for sweep in sweeps_of(recipe, dataset, case):
+            if sweep.kind in ("region", "without"):
+                _check_groups(recipe, sweep, case)
+    for sweep in sweeps_of(recipe, dataset, lead[0]):
         for member in members:
             rate = float(member.info["sfreq"])
             for part in sweep.parts:
@@ -158,6 +195,21 @@ def check_sweeps(opened: Opened[TrialsRecipe], members: list[Member], lead: list
                     )
         if sweep.kind == "time":
             _check_windows(dataset, sweep, lead)
+
+
+def _check_groups(recipe: TrialsRecipe, sweep: Sweep, case: Case) -> None:
+    """Refuse groups that the pipeline cannot read: before any unit, and naming the group."""
+    for index, part in enumerate(sweep.parts):
+        member = sweep.reads(case.members[0], index)
+        try:
+            make_decoder(sweep.settings, member, recipe).check_trials(
+                len(part.channels), member.n_times, len(case.classes)
+            )
+        except UserError as error:
+            which = f"{'all but ' if sweep.kind == 'without' else ''}{part.name} ({len(part.channels)} channels)"
+            raise UserError(
+                f"regions: {member.subject}, {sweep.settings.name}, {which}: {error.message}", hint=error.hint
+            ) from error
 
 
 def _check_windows(dataset: RecordingDataset, sweep: Sweep, lead: list[Case]) -> None:
@@ -184,7 +236,7 @@ def sweep_units(opened: Opened[TrialsRecipe], case: Case) -> list[tuple[Sweep, l
     recipe, dataset = opened.recipe, recordings_of(opened)
     return [
         (sweep, [_unit(dataset, recipe, case, sweep, index) for index in range(len(sweep.parts))])
-        for sweep in sweeps_of(recipe)
+        for sweep in sweeps_of(recipe, dataset, case)
     ]
 
 
@@ -193,7 +245,7 @@ def _unit(dataset: RecordingDataset, recipe: TrialsRecipe, case: Case, sweep: Sw
     settings, who = sweep.settings, case.members[0].subject if len(case.members) == 1 else "all subjects"
 
     def compute() -> dict[str, np.ndarray]:
-        decoder = make_decoder(settings, case.members[0], recipe)
+        decoder = make_decoder(settings, sweep.reads(case.members[0], index), recipe)
         try:
             rows, prepared = sweep.prepared(dataset, case, decoder, index)
             folds = [(train[np.isin(train, rows)], test[np.isin(test, rows)]) for train, test in case.folds]
@@ -220,7 +272,7 @@ def _unit(dataset: RecordingDataset, recipe: TrialsRecipe, case: Case, sweep: Sw
         "rows": [case.fold_digest(number) for number in range(len(case.folds))],
         "exchanged": digest_orders(recipe, case, case.folds),
         "kind": sweep.kind,
-        "part": [part.low, part.high],
+        "part": list(part.channels) if part.channels else [part.low, part.high],
         "span": sweep.span,
         "pipeline": settings.model_dump(mode="json", exclude={"name"}),
         "seed": recipe.seed,
@@ -238,13 +290,23 @@ def report_sweeps(
             for member, scored, test in _scored(recipe, case, arrays):
                 _add(outcome, case, sweep, part, member, scored, test)
         first = case.members[0]
+        known = outcome.findings["trials"][sweep.kind] or {"parts": []}  # participants may have other groups
+        met = [part["name"] for part in known["parts"]]
         outcome.findings["trials"][sweep.kind] = {
             "scheme": sweep.label(case),
             "pipeline": sweep.settings.name,
-            "parts": [vars(part) for part in sweep.parts],
+            "parts": known["parts"] + [_of_part(part) for part in sweep.parts if part.name not in met],
             "trial": [first.tmin, first.tmin + (first.n_times - 1) / first.info["sfreq"]],
             "reach_s": _reach(recipe, sweep, first),
         }
+        for why, names in sweep.rest.items():
+            left = f"{first.subject}: {listed(names)}, {why}: in no group, and among all channels."
+            outcome.findings["trials"]["not_grouped"].append(left)
+
+
+def _of_part(part: Part) -> dict[str, Any]:
+    """Return what the report says of a part; groups of channels are said a participant."""
+    return {"name": part.name} | ({} if part.channels else {"low": part.low, "high": part.high})
 
 
 def _reach(recipe: TrialsRecipe, sweep: Sweep, member: Member) -> float | None:
@@ -279,5 +341,6 @@ def _add(
         outcome.add(
             subject=member.subject, scheme=sweep.label(case), pipeline=sweep.settings.name, roi=part.name, fold=ALL,
             metric=metric, value=score.value, ci_low=score.ci_low, ci_high=score.ci_high, p=score.p,
-            null_95=score.null_95, n_targets=len(member.info["ch_names"]), n_rows=scored.n_trials, test=test,
+            null_95=score.null_95, n_targets=len(part.channels or member.info["ch_names"]), n_rows=scored.n_trials,
+            test=test,
         )  # fmt: skip

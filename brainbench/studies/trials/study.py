@@ -15,6 +15,7 @@ from brainbench.studies.cases.across import mean_over_subjects
 from brainbench.studies.memory import BASE_MB, BATCH_MB, BLOCK_MB, MNE_MB, TORCH_MB, jobs_of, megabytes
 from brainbench.studies.outcome import Outcome
 from brainbench.studies.trials.claims import trial_answer, trial_claims
+from brainbench.studies.trials.contacts import check_contacts, contact_units, report_contacts
 from brainbench.studies.trials.decoding import (
     Held,
     Hits,
@@ -50,6 +51,7 @@ class TrialsStudy(Study[TrialsRecipe]):
         with self.runner.stages.stage("read and filter", total=len(self.opened.subjects)) as advance:
             members, cases = open_trials(self.opened)
             check_sweeps(self.opened, members, _leading(cases))
+            check_contacts(self.recipe, _leading(cases))
             advance(len(members))
         return members, cases
 
@@ -78,6 +80,11 @@ class TrialsStudy(Study[TrialsRecipe]):
         """Windows and bands of the leading scheme."""
         return [(case, sweep, mine) for case in _leading(self.cases) for sweep, mine in sweep_units(self.opened, case)]
 
+    @cached_property
+    def contacts(self) -> list[tuple[Case, list[Unit]]]:
+        """Contacts of the leading scheme, ranked by training rows."""
+        return [(case, contact_units(self.opened, case)) for case in _leading(self.cases)]
+
     @classmethod
     def sample(cls, recipe: Any, subjects: Sequence[str]) -> list[str]:
         """Return the first participant, or two where trials of others train."""
@@ -91,6 +98,7 @@ class TrialsStudy(Study[TrialsRecipe]):
         """Yield the one stage: nothing here needs another unit."""
         units = [unit for *_, mine in self.pipelines for unit in mine]
         units += [unit for *_, unit in self.patterns]
+        units += [unit for _, mine in self.contacts for unit in mine]
         yield Stage("decode", units + [unit for *_, mine in self.sweeps for unit in mine])
 
     def gather(self, outcome: Outcome) -> None:
@@ -111,6 +119,7 @@ class TrialsStudy(Study[TrialsRecipe]):
                     right.setdefault((case.label, member.subject), {})[settings.name] = hits
                 advance(1)
             report_sweeps(outcome, recipe, runner, self.sweeps)
+            report_contacts(outcome, recipe, runner, self.contacts)
             mean_over_subjects(recipe, outcome, subjects)
             compare_pipelines(outcome, recipe, right, subjects)
             note_calibration(outcome, recipe, held_out)

@@ -268,10 +268,16 @@ def open_member(opened: Opened[TrialsRecipe], subject: str) -> Member:
     found = digest(
         {"trials": trials.digest(), "filter": opened.recipe.dataset.model_dump(exclude={"root", "subjects"})}
     )
+    positions = trials.positions() if on_scalp(trials.info) else None
     return Member(
-        subject, rows, trials.info, trials.X.shape[-1], trials.tmin, trials.positions(), found, spread(trials.X),
+        subject, rows, trials.info, trials.X.shape[-1], trials.tmin, positions, found, spread(trials.X),
         _signal(recordings_of(opened), subject, trials),
     )  # fmt: skip
+
+
+def on_scalp(info: Any) -> bool:
+    """Return whether channels can be drawn on the scalp; contacts in the head have places, but not there."""
+    return set(info.get_channel_types()) <= {"eeg", "mag", "grad"}
 
 
 def _signal(dataset: RecordingDataset, subject: str, trials: Trials) -> Signal:

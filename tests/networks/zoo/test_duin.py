@@ -1,10 +1,22 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from brainbench.core.errors import UserError
-from brainbench.networks.zoo.duin import DuInClassifier, DuInCodec, DuInMasked, DuInShape, half_mask, shifted
+from brainbench.networks.pipelines import Given, duin
+from brainbench.networks.weights import seeded
+from brainbench.networks.zoo.duin import (
+    DuInClassifier,
+    DuInCodec,
+    DuInMasked,
+    DuInShape,
+    DuInTrials,
+    half_mask,
+    shifted,
+)
+from brainbench.recipes.pipelines import DuinSettings
 
 SMALL = DuInShape(
     n_channels=4, n_subjects=2, patch=20, n_neural=6, n_filters=8, depth=2, decoder_depth=1, n_heads=2, head_width=4,
@@ -108,3 +120,33 @@ def test_what_does_not_fit_is_refused():
         network(torch.zeros(2, 4, 260), torch.zeros(2, dtype=torch.long))
     with pytest.raises(UserError, match="2 vectors for 16 codes"):
         network(torch.zeros(1, 4, 40), torch.zeros(1, dtype=torch.long))
+
+
+def test_the_classifier_of_trials_is_the_published_one_on_whole_tokens():
+    sizes = {"n_neural": 4, "n_filters": 8, "depth": 2, "n_heads": 2, "head_width": 8}
+    with seeded(0):
+        whole = DuInClassifier(3, 5, DuInShape(n_channels=6, patch=20, n_positions=5, **sizes)).eval()
+    with seeded(0):
+        network = DuInTrials(6, 113, 3, patch=20, **sizes).eval()
+    x = torch.randn(2, 6, 113)
+    expected = whole(x[..., :100], torch.zeros(2, dtype=torch.long))
+    torch.testing.assert_close(network(x), expected)
+    torch.testing.assert_close(network.channel_weights(), whole.channel_weights()[0])
+    with pytest.raises(UserError, match="a token of 200 samples does not fit into trials of 113"):
+        DuInTrials(6, 113, 3, patch=200)
+
+
+def test_the_weights_of_contacts_find_the_one_that_answers():
+    """Two waveforms of one contact among six, at a fixed time: learned, and ranked first."""
+    rng = np.random.default_rng(0)
+    y = np.arange(160) % 2
+    X = rng.normal(size=(160, 6, 100)).astype(np.float32)
+    wave = np.sin(2 * np.pi * np.outer((0.08, 0.17), np.arange(30))).astype(np.float32)
+    X[:, 2, 40:70] += 2 * wave[y]
+    settings = DuinSettings(
+        name="x", patch=0.2, depth=1, n_neural=4, n_filters=8, n_heads=2, head_width=8, max_epochs=30, patience=30,
+        learning_rate=3e-3,
+    )  # fmt: skip
+    fitted = duin(settings, Given(100.0, [f"A{n}" for n in range(1, 7)])).fit(X[:120], y[:120])
+    assert (fitted.predict(X[120:]) == y[120:]).mean() > 0.9
+    assert int(fitted.network_.channel_weights().argmax()) == 2

@@ -29,4 +29,5 @@ def draw(page: Page) -> dict[str, Any] | None:
         alt = f"Scalp patterns, {title}; {strongest(entry['values'], sensors['names'])}"
         name = f"patterns_{entry['subject']}_{entry['pipeline']}"
         shown.append({"title": title, "figure": page.save(figure, name, alt)})
-    return {"maps": shown} if shown or sensors is None else None
+    unplaced = sensors is None and trials.get("on_scalp", True)
+    return {"maps": shown} if shown or unplaced else None

@@ -43,6 +43,7 @@ def draw(page: Page) -> dict[str, Any]:
         reasons.setdefault((row["left_out"], row["why"]), []).append(where)
     return {
         "about": found[0],
+        "on_scalp": page.findings.get("trials", {}).get("on_scalp", True),
         "people": len(found),
         "n_left_out": len(found) - len(shown),
         "figure": page.save(partial(spectra, shown, page.mark), "spectra", _in_words(shown)),
