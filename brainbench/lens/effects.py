@@ -7,7 +7,7 @@ kind and size, chosen at random.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,8 @@ class Design:
     folds : sequence of (train, test)
         int arrays of rows.
     settings : FoldSettings
-    rois : mapping of str to bool ndarray (n_targets,)
+    regions : bool ndarray (n_rois, n_targets)
+        Scores are means over the targets of each.
     run : ndarray (n_rows,)
     inner_groups : sequence of ndarray or None
         Of every fold's training rows; None for contiguous inner folds.
@@ -41,7 +42,7 @@ class Design:
     Y: np.ndarray
     folds: Sequence[tuple[np.ndarray, np.ndarray]]
     settings: FoldSettings
-    rois: Mapping[str, np.ndarray]
+    regions: np.ndarray
     run: np.ndarray
     inner_groups: Sequence[np.ndarray | None] | None = None
     nuisance: np.ndarray | None = None
@@ -108,8 +109,7 @@ def effects(X: np.ndarray, edited: Sequence[np.ndarray], design: Design) -> Effe
     parts = [_predictions(X, edited, design, number) for number in range(len(design.folds))]
     if design.pooled:
         parts = [(np.concatenate([true for true, _ in parts]), np.concatenate([said for _, said in parts], axis=1))]
-    rois = list(design.rois.values())
-    scores = np.array([[_by_roi(y_true, y_pred, rois, design.metric) for y_pred in said] for y_true, said in parts])
+    scores = np.array([[_by_region(y_true, y_pred, design) for y_pred in said] for y_true, said in parts])
     n_edits = len(edited)
     return Effects(scores[:, 0], scores[:, 1 : 1 + n_edits], scores[:, 1 + n_edits :])
 
@@ -144,9 +144,9 @@ def _fold(design: Design, number: int, features: np.ndarray) -> FoldDesign:
     )
 
 
-def _by_roi(y_true: np.ndarray, y_pred: np.ndarray, rois: Sequence[np.ndarray], metric: str) -> np.ndarray:
-    values = np.asarray(METRICS[metric].function(y_true, y_pred))
-    return np.array([values[mask].mean() for mask in rois])
+def _by_region(y_true: np.ndarray, y_pred: np.ndarray, design: Design) -> np.ndarray:
+    values = np.asarray(METRICS[design.metric].function(y_true, y_pred))
+    return np.array([values[mask].mean() for mask in design.regions])
 
 
 def recovery(clean: float, corrupt: float, patched: float, error: float = 0.0) -> float:

@@ -18,8 +18,8 @@ FOLDS = [(np.setdiff1d(np.arange(N), test), test) for test in np.array_split(np.
 
 
 def design(Y, metric="r2", folds=FOLDS, **rois):
-    rois = rois or {"all": np.ones(Y.shape[1], bool)}
-    return Design(Y, folds, FoldSettings(np.logspace(-4, 4, 9)), rois, np.zeros(len(Y), int), metric=metric)
+    regions = np.array(list(rois.values()) or [np.ones(Y.shape[1], bool)])
+    return Design(Y, folds, FoldSettings(np.logspace(-4, 4, 9)), regions, np.zeros(len(Y), int), metric=metric)
 
 
 class Product(torch.nn.Module):
