@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from brainbench.features.drift import regress_out, remove_drift, restore_drift, restore_nuisance, segments_of
 from brainbench.features.reduction import make_reducer
-from brainbench.ridge.banded import BandedRidgeCV
-from brainbench.ridge.refits import Refits
-from brainbench.ridge.ridge import RidgeCV, fit_together
-from brainbench.ridge.solver.folds import inner_splits
-from brainbench.ridge.solver.solver import Solver
+
+if TYPE_CHECKING:  # estimators bring scikit-learn and half of SciPy along: what only describes fits needs neither
+    from brainbench.ridge.banded import BandedRidgeCV
+    from brainbench.ridge.refits import Refits
+    from brainbench.ridge.ridge import RidgeCV
+    from brainbench.ridge.solver.solver import Solver
 
 PREDICTED = 0.01
 """Inner R2 from which a target counts as predicted."""
@@ -136,6 +138,8 @@ class FoldDesign:
         self._solvers: dict[int, Solver] = {}
         self.clean = None
         if settings.t_r is not None:
+            from brainbench.ridge.solver.folds import inner_splits
+
             inner = [one.test for one in inner_splits(settings.inner_folds, len(train), inner_groups)]
             self.clean = (
                 _Cleaner(train, inner, run, settings, nuisance),
@@ -178,6 +182,8 @@ class FoldDesign:
 
     def refits(self) -> Refits:
         """Return what fits exchanged responses."""
+        from brainbench.ridge.refits import Refits
+
         found = self._refits or Refits(
             self.X_train, self.X_test, bands=self.slices, alphas=self.settings.alphas,
             inner_folds=self.settings.inner_folds, groups=self.inner_groups, seed=self.settings.seed,
@@ -187,6 +193,9 @@ class FoldDesign:
 
     def fit(self, Y: np.ndarray, order: np.ndarray | None = None) -> FoldResult:
         """Choose penalties, fit the training rows and predict the test rows of responses; see `responses`."""
+        from brainbench.ridge.banded import BandedRidgeCV
+        from brainbench.ridge.ridge import RidgeCV, fit_together
+
         settings = self.settings
         y_train, y_test = self.responses(Y, order)
         head: RidgeCV | BandedRidgeCV
@@ -228,6 +237,9 @@ def fit_all(
         ``coef`` (n_features, n_targets) and ``intercept`` (n_targets,) for raw features (after drift removal, in
         continuous designs), and ``alpha`` (n_targets,). Weights of reduced features are brought back to features.
     """
+    from brainbench.ridge.ridge import RidgeCV
+    from brainbench.ridge.solver.folds import inner_splits
+
     rows = np.arange(len(Y))
     y, x = np.asarray(Y, dtype=np.float64), np.asarray(X, dtype=np.float64)
     if settings.t_r is not None:
