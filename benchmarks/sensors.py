@@ -10,8 +10,14 @@ and tried on new recordings of all four: the time courses of the dipoles are rea
 dipole, beside the untrained twin; and sensors that the tokenizer does not see are decoded, under caps that it knows and
 under the cap of 32, which it never met.
 
+``--part limits``: what `recipes/tokenizer-eeg.yaml` could reach on the person that it holds out. Withheld sensors are
+foretold from spatial components of the people trained on, by least squares and without codes; and the bits that its
+codes have in a window bound r from above, were the signals Gaussian (reverse water-filling over the eigenvalues of the
+cross spectra).
+
     python benchmarks/sensors.py --part words
     python benchmarks/sensors.py --part sphere
+    python benchmarks/sensors.py --part limits --data ../shared/data
 """
 
 from __future__ import annotations
@@ -37,7 +43,10 @@ from brainbench.networks.store import NetworkStore
 from brainbench.networks.tokens.trained import reconstruction_r
 from brainbench.networks.tokens.training import Person, TokenTraining
 from brainbench.networks.zoo.tokenizer import BrainTokenizer
+from brainbench.recipes.reader import find_recipe, parse_recipe
 from brainbench.recipes.tokenizers import PretrainTraining, TokenizerSettings
+from brainbench.recordings.physionet import PhysionetMi
+from brainbench.recordings.whole.segments import Segments, read_segments
 from brainbench.recordings.whole.sensors import normalised, sensors_of, withheld_parts
 from brainbench.simulation.words import SimulatedSeeg
 
@@ -48,9 +57,9 @@ CENTRE = np.array([0.0, 0.0, 0.04])
 """Of the head, in metres."""
 TEN_TWENTY = "Fp1 Fp2 F7 F3 Fz F4 F8 T7 C3 Cz C4 T8 P7 P3 Pz P4 P8 O1 O2".split()
 UNSEEN = "32"
-N_HEADS, N_SEGMENTS, N_TIMES, SFREQ = 10, 160, 128, 64.0
+N_HEADS, N_SEGMENTS, N_TIMES, SFREQ = 10, 120, 128, 64.0
 TOKENIZER = TokenizerSettings(window=64, n_filters=4, ratios=[4, 2], width=32, n_sources=8, n_levels=4, n_codes=32)
-TRAINING = PretrainTraining(steps=300, batch_size=8, sensors=16, learning_rate=0.003, ema=0.98)
+TRAINING = PretrainTraining(steps=200, batch_size=8, sensors=16, learning_rate=0.003, ema=0.98)
 SEEDS = range(5)
 WORDS = """
 kind: decode
@@ -262,12 +271,74 @@ def print_sphere() -> bool:
     return bool(good)
 
 
+# Limits of the recipe -------------------------------------------------------------------------------------------------
+
+
+def components_r(people: list[Segments], held: Segments, n: int, n_times: int) -> float:
+    """Return r of withheld sensors from `n` spatial components of other people, windows as the tokenizer's."""
+    X = np.concatenate([one.inputs for one in people]).transpose(1, 0, 2).reshape(len(held.sensors.names), -1)
+    vectors, values, _ = np.linalg.svd(X @ X.T / X.shape[1])
+    field = vectors[:, :n] * np.sqrt(values[:n])
+    found = np.zeros(len(field))
+    for seen in withheld_parts(len(field), 4, 0):
+        known = normalised(held.X, held.sensors.kind, seen).astype(np.float64)
+        read = np.linalg.solve(field[seen].T @ field[seen] + 0.02 * np.eye(n), field[seen].T)
+        guess, truth = np.einsum("cs,nst->nct", field[~seen] @ read, known[:, seen]), known[:, ~seen]
+        a, b = (centred_windows(x, n_times) for x in (guess, truth))
+        r = (a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+        found[~seen] = r.mean(axis=(0, 2))
+    return float(found.mean())
+
+
+def centred_windows(X: np.ndarray, n_times: int) -> np.ndarray:
+    """Return windows ``(n, n_channels, n_windows, n_times)`` with mean zero."""
+    windows = X[:, :, : X.shape[2] // n_times * n_times].reshape(*X.shape[:2], -1, n_times)
+    return windows - windows.mean(axis=-1, keepdims=True)
+
+
+def bound_r(held: Segments, bits: float, n_times: int) -> float:
+    """Return the largest r that so many bits a window allow for Gaussian signals with the same cross spectra."""
+    windows = centred_windows(held.inputs.astype(np.float64), n_times).transpose(0, 2, 1, 3)
+    windows = windows.reshape(-1, *windows.shape[2:])
+    windows /= windows.std(axis=-1, keepdims=True)
+    spectrum = np.fft.rfft(windows, norm="ortho")
+    cross = np.einsum("wcf,wdf->fcd", spectrum, spectrum.conj()) / len(spectrum)
+    half = np.linalg.eigvalsh(cross) / 2  # of the real and of the imaginary part
+    variance = np.concatenate([half.ravel(), half[1:-1].ravel()]).clip(min=1e-12)
+    low, high = 1e-12, float(variance.max())
+    for _ in range(100):
+        level = (low * high) ** 0.5
+        low, high = (level, high) if np.log2(variance / level).clip(min=0).sum() / 2 > bits else (low, level)
+    return float((1 - np.minimum(variance, level).sum() / variance.sum()) ** 0.5)
+
+
+def print_limits(data: Path) -> bool:
+    """Print what components and bits allow."""
+    recipe = parse_recipe(find_recipe("tokenizer-eeg").read_text(), "tokenizer-eeg")
+    settings, tokenizer = recipe.dataset, recipe.tokenizer
+    dataset = PhysionetMi(settings, data / "MNE-eegbci-data")
+    found = {name: read_segments(dataset, name, recipe.seconds) for name in settings.subjects}
+    held = found[recipe.held_out[0]]
+    people = [one for name, one in found.items() if name not in recipe.held_out]
+    print(f"\nr of {held.subject}'s withheld sensors, from spatial components of the other people:")
+    print("\n| components | r |\n|---|---|")
+    for n in (4, 8, 16, 32):
+        print(f"| {n} | {components_r(people, held, n, tokenizer.window):.3f} |", flush=True)
+    tokens = tokenizer.window // int(np.prod(tokenizer.ratios))
+    bits = tokens * tokenizer.n_sources * tokenizer.n_levels * np.log2(tokenizer.n_codes)
+    most = bound_r(held, bits, tokenizer.window)
+    print(f"\nThe codes have {bits:.0f} bits a window: r of what is read is {most:.3f} at most.")
+    return True
+
+
 def main() -> None:
     """Run the part that is asked for."""
-    parts = {"words": print_words, "sphere": print_sphere}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=parts, required=True)
-    sys.exit(0 if parts[parser.parse_args().part]() else 1)
+    parser.add_argument("--part", choices=["words", "sphere", "limits"], required=True)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="holds MNE-eegbci-data (limits)")
+    given = parser.parse_args()
+    parts = {"words": print_words, "sphere": print_sphere, "limits": lambda: print_limits(given.data)}
+    sys.exit(0 if parts[given.part]() else 1)
 
 
 if __name__ == "__main__":

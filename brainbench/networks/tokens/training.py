@@ -157,7 +157,8 @@ class TokenTraining:
     def built(self) -> BrainTokenizer:
         """Return the network before training."""
         with seeded(self.seed):
-            return BrainTokenizer(self.shape, phase=self.settings.phase).eval()
+            made = BrainTokenizer(self.shape, phase=self.settings.phase, phase_weight=self.settings.phase_weight)
+            return made.eval()
 
     def trained(self, progress: Progress | None = None) -> TrainedNetwork:
         """Return the trained network's tensors and history; trains it where it was not yet.
@@ -207,7 +208,8 @@ class TokenTraining:
                 for x, place, kind in person.batches(resolve_device(self.device)):
                     target = zscored(network.windows(x))
                     decoded = network.reconstruct(x, place, kind, seen)
-                    losses.append(float(sum(codec_terms(decoded, target, network.phase).values())))
+                    terms = codec_terms(decoded, target, network.phase, network.phase_weight)
+                    losses.append(float(sum(terms.values())))
                     r.append(float(pearson(decoded[:, ~seen], target[:, ~seen]).mean()))
         return {"validation_loss": float(np.mean(losses)), "validation_withheld_r": float(np.mean(r))}
 
