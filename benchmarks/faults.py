@@ -77,14 +77,28 @@ encoders: [{name: images, family: pixels, role: model, image_size: 16}, {name: c
 similarity: [rsa, rsa_pearson]
 significance: {n_permutations: 9999}
 """
+LENS = """\
+kind: lens
+dataset: {name: stimuli}
+encoders:
+  - {name: vit, family: image, model: test_vit, weights: random, image_size: 32}
+  - {name: other, family: image, model: test_vit2, weights: random, image_size: 32}
+lens: {diagnostics: [stream, attention, units], stimuli: 40}
+"""
 
 
-def write_rdms(folder: Path) -> None:
-    """Two participants' RDMs of noise in two regions, of forty images of noise."""
+def write_pictures(folder: Path) -> None:
+    """Forty images of noise."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
     for number in range(40):
         Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+
+
+def write_rdms(folder: Path) -> None:
+    """Two participants' RDMs of noise in two regions, of the images."""
+    write_pictures(folder)
+    rng = np.random.default_rng(1)
     (folder / "stimuli.csv").write_text("id,path\n" + "".join(f"{number},{number}.png\n" for number in range(40)))
     for subject in ("s1", "s2"):
         np.save(folder / f"{subject}.npy", rng.uniform(0.1, 2, (2, 40 * 39 // 2)))
@@ -99,6 +113,7 @@ RUNS: dict[str, tuple[str, str | Callable[[Path], None] | None]] = {
     "layers of EEGNet": (EEG_LAYERS, "MNE-eegbci-data"),
     "pretrain": (PRETRAIN, "MNE-eegbci-data"),
     "rsa": (RSA, write_rdms),
+    "lens": (LENS, write_pictures),
 }
 """Name -> recipe, and the folder of recordings that it reads or what writes one."""
 
@@ -111,7 +126,7 @@ class Job:
         self.folder = folder
         self.cache = folder / "cache" if cache is None else cache
         folder.mkdir(parents=True, exist_ok=True)
-        root = folder.parent / "made" if callable(reads) else data / (reads or "")
+        root = folder.parent / reads.__name__ if callable(reads) else data / (reads or "")
         if callable(reads) and not root.exists():
             reads(root)
         self.overrides = [] if reads is None else [f"dataset.root={root.resolve()}"]

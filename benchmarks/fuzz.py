@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 
 from brainbench.core.errors import MAX_LINES, UserError  # noqa: E402
 from brainbench.recipes.reader import parse_recipe  # noqa: E402
-from brainbench.recipes.template import write_template  # noqa: E402
+from brainbench.recipes.template import templates, write_template  # noqa: E402
 
 MAX_CHARACTERS = 20_000
 MAX_SECONDS = 10.0
@@ -99,10 +99,9 @@ ODD_VALUES: tuple[Any, ...] = (
 @cache
 def texts() -> tuple[str, ...]:
     """Return every shipped recipe and every template."""
-    kinds = ("encode", "decode", "reconstruct", "explore")
     return (
         *(path.read_text(encoding="utf-8") for path in sorted((ROOT / "recipes").glob("*.yaml"))),
-        *(write_template(kind) for kind in kinds),
+        *map(write_template, templates()),
     )
 
 

@@ -21,7 +21,8 @@ import yaml
 from PIL import Image
 
 import brainbench as bb
-from tests.data.folders import VOLUMES, write_story, write_trials, write_volumes
+from tests.data.folders import VOLUMES, write_rdms, write_story, write_trials, write_volumes
+from tests.sweeps.made_folders import write_photos
 
 ENCODE = {
     "kind": "encode",
@@ -45,6 +46,19 @@ DECODE = {
     "decoding": {"label": "category", "decoders": LDA},
     "hold_out": ["run"],
     "significance": {"n_permutations": 19},
+    "bootstrap": {"n_draws": 10},
+}
+RSA = {
+    "kind": "rsa",
+    "dataset": {"name": "rdm", "modality": "text", "rdms": "{subject}.npy", "rois": ["V1", "LO"]},
+    "encoders": [{"name": "random", "family": "random", "role": "model", "width": 4}],
+    "significance": {"n_permutations": 19},
+}
+LENS = {
+    "kind": "lens",
+    "dataset": {"name": "stimuli"},
+    "encoders": [{"name": "vit", "family": "image", "model": "test_vit", "weights": "random", "image_size": 32}],
+    "lens": {"diagnostics": ["stream", "units"], "stimuli": 6},
     "bootstrap": {"n_draws": 10},
 }
 
@@ -73,6 +87,8 @@ BASES: Mapping[str, tuple[Callable[[Path], object], dict[str, Any]]] = {
     "decode": (_trials, DECODE),
     "story": (write_story, STORY),
     "volumes": (_volumes, {**ENCODE, "dataset": {"name": "folder", **VOLUMES}, "encoders": PIXELS}),
+    "rsa": (write_rdms, RSA),
+    "lens": (write_photos, LENS),
 }
 SETTINGS: tuple[dict[str, Any], ...] = (
     {"seed": 2**32}, {"seed": 2**63}, {"seed": 2**32 - 1}, {"hold_out": ["run"]}, {"hold_out": ["stimulus", "run"]},

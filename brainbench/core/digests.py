@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ def _plain(value: Any) -> Any:
         return sorted(value)
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
+    if is_dataclass(value):
+        return vars(value)
     raise TypeError(f"{type(value).__name__} cannot stand in a digest")
 
 

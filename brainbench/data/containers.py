@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError
+from brainbench.core.matlab import check_mat
 
 
 def read_mat(path: Path, names: Sequence[str], *, whole: bool = False) -> Mapping[str, Any]:
@@ -31,6 +32,7 @@ def read_mat(path: Path, names: Sequence[str], *, whole: bool = False) -> Mappin
 
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    check_mat(path)
     try:
         stored = loadmat(path, simplify_cells=True) if whole else loadmat(path, variable_names=names)
     except MemoryError:

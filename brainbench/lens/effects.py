@@ -7,7 +7,7 @@ kind and size, chosen at random.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,8 @@ class Design:
     folds : sequence of (train, test)
         int arrays of rows.
     settings : FoldSettings
-    rois : mapping of str to bool ndarray (n_targets,)
+    regions : bool ndarray (n_rois, n_targets)
+        Scores are means over the targets of each.
     run : ndarray (n_rows,)
     inner_groups : sequence of ndarray or None
         Of every fold's training rows; None for contiguous inner folds.
@@ -41,7 +42,7 @@ class Design:
     Y: np.ndarray
     folds: Sequence[tuple[np.ndarray, np.ndarray]]
     settings: FoldSettings
-    rois: Mapping[str, np.ndarray]
+    regions: np.ndarray
     run: np.ndarray
     inner_groups: Sequence[np.ndarray | None] | None = None
     nuisance: np.ndarray | None = None
@@ -108,8 +109,7 @@ def effects(X: np.ndarray, edited: Sequence[np.ndarray], design: Design) -> Effe
     parts = [_predictions(X, edited, design, number) for number in range(len(design.folds))]
     if design.pooled:
         parts = [(np.concatenate([true for true, _ in parts]), np.concatenate([said for _, said in parts], axis=1))]
-    rois = list(design.rois.values())
-    scores = np.array([[_by_roi(y_true, y_pred, rois, design.metric) for y_pred in said] for y_true, said in parts])
+    scores = np.array([[_by_region(y_true, y_pred, design) for y_pred in said] for y_true, said in parts])
     n_edits = len(edited)
     return Effects(scores[:, 0], scores[:, 1 : 1 + n_edits], scores[:, 1 + n_edits :])
 
@@ -144,9 +144,9 @@ def _fold(design: Design, number: int, features: np.ndarray) -> FoldDesign:
     )
 
 
-def _by_roi(y_true: np.ndarray, y_pred: np.ndarray, rois: Sequence[np.ndarray], metric: str) -> np.ndarray:
-    values = np.asarray(METRICS[metric].function(y_true, y_pred))
-    return np.array([values[mask].mean() for mask in rois])
+def _by_region(y_true: np.ndarray, y_pred: np.ndarray, design: Design) -> np.ndarray:
+    values = np.asarray(METRICS[design.metric].function(y_true, y_pred))
+    return np.array([values[mask].mean() for mask in design.regions])
 
 
 def recovery(clean: float, corrupt: float, patched: float, error: float = 0.0) -> float:
@@ -176,6 +176,36 @@ def centre_of_mass(values: np.ndarray) -> float:
     positive = np.clip(np.nan_to_num(values), 0, None)
     total = positive.sum()
     return float("nan") if total == 0 else float(positive @ np.arange(len(values)) / total / max(len(values) - 1, 1))
+
+
+def reuse(lost: np.ndarray, share: float = 0.1) -> np.ndarray:
+    """Return how much the most harmful heads of two regions overlap, each found in one half of the participants.
+
+    Found in the same participants two regions would share the heads of their common noise. On the diagonal stand a
+    region's own heads in both halves: what there is to be shared. No p: heads that change features most are, by that
+    alone, more often among the most harmful of both.
+
+    Parameters
+    ----------
+    lost : ndarray (n_people, n_heads, n_rois)
+    share : float
+        Of the heads, the most harmful.
+
+    Returns
+    -------
+    ndarray (n_rois, n_rois)
+        Jaccard's index, mean over both ways to deal halves to regions; NaN for a single participant.
+    """
+    n_people, n_heads, n_rois = lost.shape
+    if n_people < 2:
+        return np.full((n_rois, n_rois), np.nan)
+    k = max(round(share * n_heads), 1)
+    halves = [
+        np.argsort(np.argsort(-lost[half::2].mean(axis=0), axis=0, kind="stable"), axis=0) < k for half in (0, 1)
+    ]  # (n_heads, n_rois), whether a head is among the k
+    both = halves[0].T.astype(int) @ halves[1].astype(int)
+    jaccard = both / (2 * k - both)
+    return np.asarray((jaccard + jaccard.T) / 2)
 
 
 def shared_heads(one: np.ndarray, other: np.ndarray, share: float = 0.1) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
+from brainbench.core.matlab import check_mat
 from brainbench.core.remembered import file_state
 from brainbench.recordings.channels import listed
 from brainbench.recordings.formats.stamped import read_stamped
@@ -71,6 +72,8 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
     if not path.is_file():
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")]) if path.parent.is_dir() else ""
         raise UserError(f"{path} does not exist{near}")
+    if ending == ".set":
+        check_mat(path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

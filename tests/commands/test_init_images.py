@@ -5,7 +5,7 @@ import pytest
 from brainbench.commands.proposing.init import init
 from brainbench.recipes.reader import read_recipe
 from tests.data.folders import SURFACES, VOLUMES, write_surfaces, write_trials, write_volumes
-from tests.sweeps.loaders import write_cifti
+from tests.sweeps.made_folders import write_cifti
 
 
 @pytest.fixture

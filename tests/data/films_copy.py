@@ -35,10 +35,10 @@ def write_seed(root, people=("1", "10"), dates=("20130709", "20131016"), n_films
     return root
 
 
-def write_seed_iv(root, people=("2",), seconds=2.2):
+def write_seed_iv(root, people=("2",), seconds=2.2, sessions=("1", "2", "3")):
     """Write the folders 1, 2 and 3, a session each."""
     rng = np.random.default_rng(0)
-    for session in ("1", "2", "3"):
+    for session in sessions:
         folder = root / "eeg_raw_data" / session
         folder.mkdir(parents=True)
         for person in people:

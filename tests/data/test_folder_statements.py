@@ -15,7 +15,8 @@ from brainbench.data.layouts.matrices import read_matrix
 from brainbench.data.tables import read_table
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 from tests.data.folders import AFFINE, SURFACES, VOLUMES, write_surfaces, write_trials, write_volumes
-from tests.sweeps.loaders import LOADERS, write_cifti, write_story_of_runs
+from tests.sweeps.loaders import LOADERS
+from tests.sweeps.made_folders import write_cifti, write_story_of_runs
 
 
 def open_folder(root, **values):

@@ -13,7 +13,7 @@ from brainbench.data.check import check_dataset
 from brainbench.data.sound.synthesis import SFREQ, spoken, stretched
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 from brainbench.studies.facts import said
-from tests.sweeps.loaders import write_alice
+from tests.sweeps.made_folders import write_alice
 
 PROGRAM = """#!{python} -SE
 import array, math, sys, wave

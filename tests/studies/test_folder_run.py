@@ -12,7 +12,7 @@ import brainbench as bb
 from brainbench.core.errors import UserError
 from tests.data.bids_folder import write_bids
 from tests.data.folders import SURFACES, VOLUMES, write_story, write_surfaces, write_trials, write_volumes
-from tests.sweeps.loaders import write_cifti
+from tests.sweeps.made_folders import write_cifti
 
 COMMON = {"kind": "encode", "significance": {"n_permutations": 20}, "bootstrap": {"n_draws": 20}}
 PIXELS = {"name": "pixels", "family": "pixels", "role": "model", "image_size": 4}

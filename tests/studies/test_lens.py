@@ -1,5 +1,6 @@
 """The `lens` section: planned, computed once, reported beside depth; what has no network says why it is empty."""
 
+import copy
 import dataclasses
 import json
 import shutil
@@ -10,6 +11,7 @@ import pytest
 
 import brainbench as bb
 from brainbench.core.errors import UserError
+from brainbench.core.progress import Stages
 from brainbench.encoders.signals import EegEncoder
 from brainbench.lens.diagnostics.attention import NO_SENSORS
 from brainbench.lens.diagnostics.content import NO_LABELS
@@ -17,9 +19,12 @@ from brainbench.lens.diagnostics.units import FEW_TOKENS, SMOOTH
 from brainbench.recipes.reader import parse_recipe
 from brainbench.report.page import write_report
 from brainbench.report.sections.edits import sentence
-from brainbench.studies.cases.folds import split_rows
-from brainbench.studies.encode.edits import NO_STREAM
+from brainbench.runs.engines import LocalEngine, Runner
+from brainbench.runs.folder import RunFolder
+from brainbench.studies.base import study_of
+from brainbench.studies.encode.edits import NO_STREAM, EditStudy
 from brainbench.studies.inside import LensStudy
+from brainbench.studies.opened import open_all
 
 NAMES = ["stream", "attention", "units", "content"]
 
@@ -132,11 +137,6 @@ def test_an_encoder_of_several_networks_is_left_out_with_its_reason():
     assert study.units == [] and "a network for every set of people" in study.looks[0].reason
 
 
-def fewer_to_train_on(*given):
-    split = split_rows(*given)
-    return dataclasses.replace(split, folds=[(train[1:], test) for train, test in split.folds])
-
-
 def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     folder = run.path.parent
     places = {"out": folder / "edits", "cache": folder / "cache"}
@@ -151,12 +151,6 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     assert other == (18, 18)
     renamed = [*overrides, "title=Other"]  # not the finished run itself, whose plan is known
     assert bb.plan(folder / "recipe.yaml", overrides=renamed, **places).units["edits"] == (18, 0)
-    with pytest.MonkeyPatch.context() as patch:  # regions of other targets are other regions
-        patch.setattr("brainbench.studies.encode.edits.regions_digest", lambda responses: "others")
-        assert bb.plan(folder / "recipe.yaml", overrides=renamed, **places).units["edits"] == (18, 18)
-    with pytest.MonkeyPatch.context() as patch:  # and heads that were trained on other rows, as with another `trim_s`
-        patch.setattr("brainbench.studies.cases.case.split_rows", fewer_to_train_on)
-        assert bb.plan(folder / "recipe.yaml", overrides=renamed, **places).units["edits"] == (18, 18)
     found = done.facts["findings"]["edits"]
     assert found["rois"] == ["stripes"] and found["controls"] == 3 and found["people"] == 1
     skip, heads, erase, *rest = found["shown"]
@@ -174,6 +168,7 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     again = next(row for row in skip["rows"] if (row["block"], row["way"]) == (5, "refitted"))
     before = run.scores.query("encoder == 'vit' and layer == 'blocks.4' and fold == 'all' and metric == 'pearson_r'")
     assert again["intact"] - again["lost"] == pytest.approx(before["value"].iloc[0], abs=1e-4)
+    assert heads["shared"] is None  # one participant has no halves
     page = done.report.read_text()
     section = page[page.index('<h2 id="when-the-networks-are-changed"') :]
     section = section[: section.index("</section>")]
@@ -193,6 +188,7 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     facts = json.loads((done.path / "facts.json").read_text())
     for item in facts["findings"]["edits"]["shown"]:
         item.pop("controls_beyond", None)
+        item |= {"shared": {"n_heads": 18, "overlap": {"0.1": [[0.75]]}}} if item["edit"] == "heads" else {}
         for row in item["rows"]:
             for name in [name for name in row if name == "fewest" or name.startswith("p_")]:
                 del row[name]
@@ -201,9 +197,76 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     (old / "facts.json").write_text(json.dumps(facts))
     page = write_report(old).read_text()
     assert "not tested by today" in page and "(beyond" not in page
+    assert "10 % of the heads; 0.05 by chance" in page and '<td class="n">0.75</td>' in page
     # Features under edits are dropped: nothing but scores of regions is kept.
     kept = [unit for unit in (folder / "edits" / "units").iterdir() if "frozen" in np.load(unit)]
     assert len(kept) == 18 and all(unit.stat().st_size < 20_000 for unit in kept)
+
+
+def other_value(value):
+    """Return another value of the same kind."""
+    if dataclasses.is_dataclass(value):
+        return {item.name: dataclasses.replace(value, **{item.name: other_value(getattr(value, item.name))})
+                for item in dataclasses.fields(value)}  # fmt: skip
+    if value is None:
+        return np.zeros((24, 1))
+    if isinstance(value, np.ndarray) and value.dtype.kind in "US":
+        return np.char.add(value, "x")
+    if isinstance(value, np.ndarray):
+        return value[::-1] if value.dtype == bool else value + 1
+    if isinstance(value, list | tuple):
+        return [other_value(value[0]), *value[1:]]
+    return value + "x" if isinstance(value, str) else not value if isinstance(value, bool) else value + 1
+
+
+def test_a_unit_of_edits_has_another_name_when_anything_that_it_reads_changes(tmp_path):
+    """Each input alone: a key that forgets one would give a brain the effects of another."""
+    regions = "dataset.rois=[{roi: a, n_voxels: 4}, {roi: b, n_voxels: 4}]"
+    overrides = ["lens.edits=[skip]", "lens.controls=2", "dataset.n_subjects=2", regions]
+    recipe = parse_recipe(RECIPE, "recipe.yaml", overrides)
+    study = study_of(open_all(recipe, tmp_path), Runner(RunFolder(tmp_path / "run"), LocalEngine(), Stages(quiet=True)))
+    cases = study.edits.cases
+
+    def name(recipe=recipe, cases=cases, kind="skip", block=0, **given):
+        opened = dataclasses.replace(study.opened, recipe=recipe)
+        edits = EditStudy(opened, given.get("settings", recipe.lens), cases)
+        entry = dataclasses.replace(study.opened.encoders[0], **given.get("entry", {}))
+        with pytest.MonkeyPatch.context() as patch:
+            if "design" in given:
+                patch.setattr(edits, "_design", lambda cases: given["design"] if cases[0] is edits.cases[0] else design)
+            return edits._unit(entry, kind, block).digest
+
+    design, whole = study.edits._design(cases[:1]), name()
+    assert name() == whole and design.regions.tolist() == [[True] * 4 + [False] * 4, [False] * 4 + [True] * 4]
+    settings = other_value(design.settings)
+    assert set(settings) == {item.name for item in dataclasses.fields(design.settings)}
+    others = {f"settings.{item}": dataclasses.replace(design, settings=one) for item, one in settings.items()}
+    for item in dataclasses.fields(design):
+        if item.name != "settings":
+            value = other_value(getattr(design, item.name))
+            others[item.name] = dataclasses.replace(design, **{item.name: value})
+    names = {item: name(design=one) for item, one in others.items()}
+
+    def with_case(part, **values):
+        return [
+            dataclasses.replace(cases[0], **{part: dataclasses.replace(getattr(cases[0], part), **values)}),
+            cases[1],
+        ]
+
+    features = copy.copy(cases[0].features)
+    features.stimuli = features.stimuli.take(np.arange(24)[::-1])
+    names |= {
+        "kind": name(kind="erase"), "block": name(block=1), "seed": name(recipe.model_copy(update={"seed": 2})),
+        "controls": name(settings=recipe.lens.model_copy(update={"controls": 3})),
+        "encoder": name(entry={"encoder": study.opened.encoders[1].encoder}),
+        "pool": name(entry={"settings": study.opened.encoders[0].settings.model_copy(update={"pool": "cls"})}),
+        "stimuli": name(cases=[dataclasses.replace(cases[0], features=features), cases[1]]),
+        "shown": name(cases=with_case("responses", stimulus=cases[0].responses.stimulus[::-1])),
+        "first": name(cases=with_case("rows", first=cases[0].rows.first[::-1])),
+        "people": name(cases=cases[:1]), "order of people": name(cases=cases[::-1]),
+    }  # fmt: skip
+    assert {item for item, one in names.items() if one == whole} == set()
+    assert len(set(names.values())) == len(names)
 
 
 def test_edits_that_run_beside_one_another_do_not_meet(run, tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ import yaml
 import brainbench as bb
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
-from brainbench.data.base import Dataset
+from brainbench.data.base import Dataset, subjects_asked
 from brainbench.data.video.clip import Clip
 from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.recording import METADATA
@@ -54,9 +54,9 @@ class Change:
 
 
 def changes(root: Path, dataset: Dataset) -> list[Change]:
-    """Return every change to every file that a data set says it reads."""
+    """Return every change to every file that a data set says it reads; to all where it does not say."""
     found = []
-    for file in dataset.files():
+    for file in dataset.files() if dataset.says_files else sorted(path for path in root.rglob("*") if path.is_file()):
         path = file.relative_to(root)
         found += [Change(f"{path}[{part}]", path, apply) for part, apply in parts(file)]
     return found
@@ -73,8 +73,8 @@ def ignored(loader: Loader, change: Change) -> bool:
 def content(dataset: Dataset) -> dict[str, str]:
     """Return digests of everything that a data set gives, by name, taken from the values and not from its own keys."""
     found: dict[str, Any] = {}
-    for subject in dataset.subjects:
-        stimuli, responses = dataset.stimuli(subject), dataset.responses(subject)
+    for subject in _asked(dataset):
+        stimuli = dataset.stimuli(subject)
         values = [stimuli.load(index) for index in range(len(stimuli))]
         found |= {
             f"{subject} ids": list(stimuli.ids),
@@ -83,6 +83,11 @@ def content(dataset: Dataset) -> dict[str, str]:
             f"{subject} duration": _sha(stimuli.duration),
             f"{subject} captions": None if stimuli.captions is None else [list(one) for one in stimuli.captions],
             f"{subject} stimulus labels": {k: _sha(np.asarray(v, dtype=str)) for k, v in stimuli.labels.items()},
+        }
+        if not dataset.measured:
+            continue
+        responses = dataset.responses(subject)
+        found |= {
             f"{subject} data": _sha(responses.data),
             f"{subject} stimulus": _sha(responses.stimulus),
             f"{subject} run": _sha(np.asarray(responses.run, dtype=str)),
@@ -99,10 +104,25 @@ def content(dataset: Dataset) -> dict[str, str]:
             found |= {
                 f"{subject} samples": [_sha(trials.X), trials.ch_names, trials.sfreq],
                 f"{subject} rows": [_sha(getattr(trials, name)) for name in METADATA[1:]],
-                f"{subject} places": _sha(trials.positions()),
+                f"{subject} places": _sha([channel["loc"][:3] for channel in trials.info["chs"]]),
+                f"{subject} contacts": _regions(dataset, subject),
                 f"{subject} account": [str(row) for row in dataset.account(subject)],
             }
     return {name: digest(value) for name, value in found.items()}
+
+
+def _asked(dataset: Dataset) -> list[str]:
+    """Return who is asked for: of a data set of MOABB others would be fetched."""
+    settings = getattr(dataset, "settings", None)
+    return subjects_asked(dataset.subjects, getattr(settings, "subjects", None))
+
+
+def _regions(dataset: RecordingDataset, subject: str) -> dict[str, str]:
+    """Return the region of every contact, where a table says it."""
+    try:
+        return dataset.labels_of_contacts(subject, "region")
+    except UserError:
+        return {}
 
 
 def _value(value: Any) -> str:
@@ -116,10 +136,10 @@ def keys(dataset: Dataset) -> dict[str, str]:
     """Return the data set's own digests, of which the keys of features and fits are made."""
     return {
         name: value
-        for subject in dataset.subjects
+        for subject in _asked(dataset)
         for name, value in (
             (f"{subject} stimuli", dataset.stimuli(subject).digest()),
-            (f"{subject} responses", dataset.responses(subject).digest()),
+            *([(f"{subject} responses", dataset.responses(subject).digest())] if dataset.measured else []),
             *(
                 [(f"{subject} trials", dataset.trials(subject).digest())]
                 if isinstance(dataset, RecordingDataset)
@@ -183,7 +203,8 @@ def sweep(loader: Loader, original: Path, work: Path, chosen: Callable[[list[Cha
     with opened_below(root) as read:
         fresh = loader.open(root, cache)
         before, old_keys = content(fresh), keys(fresh)
-    unnamed = sorted(str(path.relative_to(root)) for path in read - {path.resolve() for path in fresh.files()})
+    named = {path.resolve() for path in fresh.files()} if fresh.says_files else read
+    unnamed = sorted(str(path.relative_to(root)) for path in read - named)
     verdicts = [Verdict(name, "is read, and files() does not name it", False) for name in unnamed]
     for change in chosen(changes(root, dataset)):
         _copy(original, root)

@@ -17,6 +17,8 @@ import numpy as np
 from PIL import Image, ImageSequence
 from scipy.io import loadmat, savemat
 
+from brainbench.core.pickles import read_pickle
+from brainbench.recordings.intracranial.duin import DICTIONARIES
 from tests.sweeps.signals import signal_parts
 
 
@@ -34,6 +36,8 @@ def parts(path: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
     elif name.endswith((".pkl", ".dat")) or (name.endswith(".npy") and not _plain(path)):
         held = _unpickled(path)
         yield from ((str(key), _set_pickled(key)) for key in (held if isinstance(held, dict) else range(len(held))))
+    elif not path.suffix:
+        yield from ((key, _set_in_trial(key)) for key in _trials(path)[0])
     elif name.endswith(".npy"):
         yield "value", _change_npy
     elif name.endswith(".npz"):
@@ -52,7 +56,9 @@ def parts(path: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
             names = [*inside, *(key for key, one in file.items() if isinstance(one, h5py.Dataset))]
             yield from ((key, _set_hdf5(key)) for key in names)
     elif name.endswith(".mat"):
-        yield from ((key, _set_mat(key)) for key in loadmat(path) if not key.startswith("__"))
+        for key, value in loadmat(path).items():
+            if not key.startswith("__"):
+                yield from (("/".join((key, *inside)), _set_mat(key, inside)) for inside in _fields(value))
     elif name.endswith(".TextGrid"):
         yield "word", lambda path: _in_last(path, r'"([A-Za-z]{4,})"', lambda word: f"{word}s")
         yield "time", lambda path: _in_last(path, r"xmin = ([\d.]+)", lambda time: f"{float(time) + 0.01:.3f}")
@@ -74,7 +80,8 @@ def _of_table(path: Path, separator: str) -> Iterator[tuple[str, Callable[[Path]
     for at, column in enumerate(header.split(separator)):
         yield column, _set_cells(at, separator, 0.03125)
         yield f"{column} +3", _set_cells(at, separator, 3.0)
-    yield "order of rows", _swap_rows
+    if len(path.read_text().rstrip("\n").split("\n")) > 2:
+        yield "order of rows", _swap_rows
 
 
 def _swap_rows(path: Path) -> None:
@@ -183,22 +190,33 @@ def _waved(values: np.ndarray) -> np.ndarray:
 
 
 def _change_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    if values.dtype.kind not in "fiuUS":
-        return _changed_inside
     return _waved if values.dtype.kind == "f" and values.size >= 5000 else _changed
 
 
-def _changed_inside(values: np.ndarray) -> np.ndarray:
-    """Return a structure or cells of MATLAB of which one value is another: the first of the last field."""
+def _fields(values: np.ndarray) -> Iterator[tuple[str, ...]]:
+    """Yield the way to everything that is no structure of MATLAB; of cells the first stands for all."""
     if values.dtype.names:
-        inner = values[values.dtype.names[-1]]
-        inner[(0,) * inner.ndim] = _changed_inside(inner[(0,) * inner.ndim])
+        for name in values.dtype.names:
+            yield from ((name, *inside) for inside in _fields(values[name].flat[0]))
+    elif values.dtype.kind == "O" and values.size and values.flat[0].dtype.names:
+        yield from _fields(values.flat[0])
+    else:
+        yield ()
+
+
+def _changed_inside(values: np.ndarray, inside: tuple[str, ...]) -> np.ndarray:
+    """Return a structure or cells of MATLAB of which one value is another."""
+    if values.dtype.names:
+        inner = values[inside[0]]
+        inner[(0,) * inner.ndim] = _changed_inside(inner.flat[0], inside[1:])
     elif values.dtype.kind == "O":
         flat = values.reshape(-1)
         if flat[0].dtype.kind == "U":  # names: two of them change places
             flat[0], flat[-1] = flat[-1], flat[0]
         else:
-            flat[0] = _changed_inside(flat[0])
+            flat[0] = _changed_inside(flat[0], inside)
+    elif values.dtype.kind in "US":
+        values = np.char.add(values, "x")
     else:
         values = values + 1
     return values
@@ -234,6 +252,26 @@ def _set_pickled(key: Any) -> Callable[[Path], None]:
         else:
             # With the names of NumPy 1, as DEAP's were made with.
             path.write_bytes(pickle.dumps(held, protocol=2).replace(b"numpy._core", b"numpy.core"))
+
+    return apply
+
+
+def _trials(path: Path) -> list[dict[str, Any]]:
+    """Return what a pickle of Du-IN holds: trials, or one dictionary."""
+    held = read_pickle(path, "trials", dictionaries=DICTIONARIES)
+    return held if isinstance(held, list) else [held]
+
+
+def _set_in_trial(key: str) -> Callable[[Path], None]:
+    def apply(path: Path) -> None:
+        trials = [dict(one) for one in _trials(path)]
+        value = trials[0][key]
+        if isinstance(value, str):
+            value = trials[-1][key]
+        else:
+            value = [*reversed(value)] if isinstance(value, list) else np.asarray(value) + 5.0
+        trials[0][key] = value
+        path.write_bytes(pickle.dumps(trials if path.name == "data" else trials[0], protocol=2))
 
     return apply
 
@@ -302,10 +340,12 @@ def _set_hdf5(key: str) -> Callable[[Path], None]:
     return apply
 
 
-def _set_mat(key: str) -> Callable[[Path], None]:
+def _set_mat(key: str, inside: tuple[str, ...]) -> Callable[[Path], None]:
     def apply(path: Path) -> None:
         stored = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
-        savemat(path, stored | {key: _change_of(stored[key])(stored[key])})
+        plain = stored[key].dtype.kind in "fiuUS"
+        stored[key] = _change_of(stored[key])(stored[key]) if plain else _changed_inside(stored[key], inside)
+        savemat(path, stored)
 
     return apply
 

@@ -21,6 +21,7 @@ import yaml
 import brainbench as bb
 from brainbench.core.errors import UserError
 from brainbench.recipes.reader import find_recipe, key_path, parse_recipe
+from brainbench.recipes.template import templates, write_template
 
 Place = tuple[str | int, ...]
 
@@ -123,8 +124,20 @@ REDUCED: dict[str, list[str]] = {
     ],
     "visio-linguistic-bold5000": [*VISIO_LINGUISTIC, "dataset.captions=captions.json"],
     "visio-linguistic-pereira": [*VISIO_LINGUISTIC, "dataset.atlases=[languageLH, DMN]"],
+    "decode": [*TINY],
+    "lens": [
+        "lens.diagnostics=[stream, units, content]", "lens.labels=category", "lens.stimuli=12", "bootstrap.n_draws=9",
+        "encoders[0].model=test_vit", "encoders[0].image_size=32", "encoders[0].layers=[blocks.2]",
+    ],
+    "rsa": [
+        *TINY, "dataset.modality=text", "dataset.rois=[V1, LO]", "similarity=[rsa, rsa_pearson]",
+        "encoders=[{name: random, family: random, width: 4}, {name: other, family: random, width: 3, role: control}]",
+    ],
 }  # fmt: skip
-"""Shipped recipe -> what makes it small; `small_data` writes the folders NETWORKS and DATA (of `ROOTS`)."""
+"""Shipped recipe, or template of what none of them does -> what makes it small.
+
+`small_data` writes the folders NETWORKS and DATA (of `ROOTS`).
+"""
 ROOTS = {
     "alice-language": "alice",
     "haxby-categories": "haxby2001",
@@ -139,6 +152,9 @@ ROOTS = {
     "nsd-brain-diffuser": "nsd",
     "visio-linguistic-bold5000": "bold5000",
     "visio-linguistic-pereira": "pereira",
+    "decode": "haxby2001",
+    "lens": "photos",
+    "rsa": "rdm",
 } | dict.fromkeys(
     ("eeg-motor-imagery", "eeg-layers", "eeg-cross-subject", "tokenizer-eeg", "tokenizer-probe"), "MNE-eegbci-data"
 )
@@ -178,7 +194,7 @@ class Verdict:
 
 
 def reduced(name: str, root: Path | None = None, networks: Path | None = None) -> dict[str, Any]:
-    """Return the values of a shipped recipe, made small and with every default resolved.
+    """Return the values of a shipped recipe or a template, made small and with every default resolved.
 
     Parameters
     ----------
@@ -191,7 +207,7 @@ def reduced(name: str, root: Path | None = None, networks: Path | None = None) -
     data = root / ROOTS[name] if root and name in ROOTS else None
     overrides = [one.replace("NETWORKS", str(networks)).replace("DATA", str(data)) for one in REDUCED[name]]
     overrides += [f"dataset.root={data}"] if data else []
-    text = find_recipe(name).read_text(encoding="utf-8")
+    text = write_template(name) if name in templates() else find_recipe(name).read_text(encoding="utf-8")
     return parse_recipe(text, name, overrides).model_dump(mode="json")
 
 

@@ -12,13 +12,14 @@ import pandas as pd
 from PIL import Image
 
 from tests.data.bold5000_copy import write_bold5000
+from tests.data.folders import write_rdms
 from tests.data.nsd_copy import write_nsd
 from tests.data.pereira_copy import write_pereira, write_pictures
 from tests.data.story_copies import write_friends
 from tests.encoders.tiny import write_audio, write_bert, write_gpt2, write_vision
 from tests.encoders.vision_language import write_regions, write_vision_language
 from tests.reconstruction.pretrained_models import write_versatile_diffusion
-from tests.sweeps.loaders import write_alice
+from tests.sweeps.made_folders import write_alice
 
 
 def write_long_story(root: Path) -> None:
@@ -173,6 +174,8 @@ SMALL_DATA: dict[str, Callable[[Path], Any]] = {
     "nsd": lambda root: write_nsd(root, ("subj01",), n_sessions=2, n_trials=24, image_size=16, n_shared=5),
     "bold5000": write_photographs,
     "pereira": write_concepts,
+    "photos": write_photos,
+    "rdm": write_rdms,
     "friends": lambda root: write_friends(root, ("sub-01",), ("s01e01a", "s01e01b")),
 }
 """Folder of real recordings -> what writes small data of its form."""

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from brainbench.core.errors import UserError
+from brainbench.recipes.datasets import DATASETS
 from tests.sweeps.files import Change, changes, content, rerun, sweep
 from tests.sweeps.loaders import LOADERS, RECIPES
 
@@ -93,3 +94,8 @@ def test_the_sweep_sees_a_loader_that_forgets_a_column(tmp_path):
         "nuisance" in change.name
         for change in changes(tmp_path / "original", forgetful.open(tmp_path / "original", None))
     )
+
+
+def test_every_data_set_is_swept():
+    made_up = {"simulated-seeg"}  # reads no file
+    assert {loader.settings["name"] for loader in LOADERS.values()} == set(DATASETS) - made_up

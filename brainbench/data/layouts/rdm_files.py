@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError, one_of
+from brainbench.core.matlab import check_mat
 from brainbench.data.layouts.matrices import load_npy
 
 SUBJECTS, REGIONS = ("subject", "subj", "sub", "participant"), ("roi", "region", "rois", "area")
@@ -128,6 +129,7 @@ def _of_mat(path: Path, variable: str | None) -> list[Rdm]:
 
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    check_mat(path)
     try:
         stored = loadmat(path, struct_as_record=True, squeeze_me=False)
     except MemoryError:

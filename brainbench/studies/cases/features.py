@@ -39,18 +39,20 @@ class Features:
         entry = self.opened.encoder(name)
         if entry.encoder is None:
             return digest_array(self._recorded(entry))
-        store = self.opened.store
-        timing = None
-        if self.responses.continuous is not None:
-            timing = {
-                **self._timing.model_dump(),
-                "row_time": digest_array(np.asarray(self.responses.continuous.row_time, dtype=np.float64)),
-                "t_r": self.responses.continuous.t_r,
-                "acting": self._acting_durations is not None,
-            }
-        return digest(
-            [store.key(entry.encoder, self.stimuli.encoded, layer, entry.settings.pool), *self._pieces, timing]
-        )
+        key = self.opened.store.key(entry.encoder, self.stimuli.encoded, layer, entry.settings.pool)
+        return digest([key, *self._pieces, self.in_time])
+
+    @property
+    def in_time(self) -> dict[str, Any] | None:
+        """What decides where `placed` puts features in time, for digests; None in trial designs."""
+        if self.responses.continuous is None:
+            return None
+        return {
+            **self._timing.model_dump(),
+            "row_time": digest_array(np.asarray(self.responses.continuous.row_time, dtype=np.float64)),
+            "t_r": self.responses.continuous.t_r,
+            "acting": self._acting_durations is not None,
+        }
 
     @property
     def _timing(self) -> Timing:

@@ -51,9 +51,13 @@ class Rows:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of everything that can change a fit on these rows."""
+        """Digest of everything that can change a fit on these rows.
+
+        What is held out decides what inner folds keep together, whatever the outer folds are.
+        """
         return digest(
             {
+                "hold_out": sorted(self.scheme.hold_out),
                 "Y": digest_array(self.Y),
                 "stimulus": digest_array(self.stimulus),
                 "run": digest_array(np.asarray(self.run, dtype=str)),

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.core.digests import digest, digest_array
+from brainbench.core.digests import digest
 from brainbench.evaluation.family import fdr
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.recipes.lens import Lens
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.cases.case import Case
-from brainbench.studies.cases.rows import GROUP, regions_digest
+from brainbench.studies.cases.rows import GROUP
 from brainbench.studies.encode.fits import fold_settings
 from brainbench.studies.inside import NO_NETWORK, SEVERAL_NETWORKS
 from brainbench.studies.memory import megabytes
@@ -27,14 +27,16 @@ from brainbench.studies.words import significant
 if TYPE_CHECKING:
     from brainbench.encoders.network import NetworkEncoder
     from brainbench.lens.edits import Change
-    from brainbench.lens.effects import Effects
+    from brainbench.lens.effects import Design, Effects
 
-VERSION = 2
+VERSION = 3
 """Raised when effects of earlier runs would come out otherwise."""
 OF_SOUND = "it hears sound in long windows, which edits do not read yet"
 NO_STREAM = "the sites of its blocks are not known: that all of them share one stream is not either"
 TARGET_METRICS = ("pearson_r", "r2", "explained_variance")
 WAYS = ("frozen", "refitted")
+SHARES = (0.05, 0.1, 0.2)
+"""Of all heads, how many are held to be the most harmful of a region: the cut is arbitrary, so that there are three."""
 
 
 @dataclass(frozen=True)
@@ -113,25 +115,16 @@ class EditStudy:
         return Edited(entry, kind, [self._unit(entry, kind, block) for block in range(len(encoder.taps) - 1)])
 
     def _unit(self, entry: OpenEncoder, kind: str, block: int) -> Unit:
-        recipe = self.opened.recipe
         encoder: Any = entry.encoder
         key = {
             "version": VERSION,
             "encoder": encoder.digest(),
             "device": encoder.device.split(":")[0],
+            "layer": encoder.taps[-1].name,
             "pool": entry.settings.pool,
-            "edit": [kind, block, self.settings.controls, recipe.seed],
-            "metric": self.metric,
-            "nuisance": recipe.timing.regress_nuisance,
-            "cases": [
-                [
-                    case.rows.digest, case.features.digest(entry.name, entry.layers[-1].name),
-                    {**vars(fold_settings(recipe, case)), "alphas": list(fold_settings(recipe, case).alphas)},
-                    [digest_array(part) for fold in case.split.folds for part in fold], regions_digest(case.responses),
-                ]
-                for case in self.cases
-            ],
-        }  # fmt: skip
+            "edit": [kind, block, self.settings.controls, self.opened.recipe.seed],
+            "cases": self._read,
+        }
         return Unit("edits", f"{entry.name}, {kind}, block {block}", key, lambda: self._compute(entry, kind, block))
 
     def _compute(self, entry: OpenEncoder, kind: str, block: int) -> dict[str, np.ndarray]:
@@ -157,7 +150,7 @@ class EditStudy:
                 back, n_real = np.argsort(rows), len(real)
                 made = {stimuli.digest(): [whole[back], *changed[:, back]]}
             placed = [case.features.placed(values)[case.rows.first] for values in made[stimuli.digest()]]
-            together = effects(placed[0], placed[1:], self._design(group))
+            together = effects(placed[0], placed[1:], self._design([self.cases[index] for index in group]))
             found |= zip(group, _of_each(together, len(group)), strict=True)
         ordered = [found[index] for index in range(len(self.cases))]
         return {
@@ -168,43 +161,41 @@ class EditStudy:
         }
 
     @cached_property
+    def _read(self) -> list[tuple[str, str]]:
+        """Digests of what a fit reads of every case: all but responses and regions, and these."""
+        found = []
+        for case in self.cases:
+            design = vars(self._design([case])).copy()
+            targets = [design.pop("Y"), design.pop("regions")]
+            stimuli, shown = case.features.stimuli, case.responses.stimulus
+            design |= {"stimuli": stimuli.digest(), "shown": shown, "first": case.rows.first}
+            found.append((digest(design | {"in_time": case.features.in_time}), digest(targets)))
+        return found
+
+    @property
     def _alike(self) -> list[list[int]]:
         """Cases whose features, rows and folds are the same: their responses are targets of one fit."""
-        recipe = self.opened.recipe
         groups: dict[str, list[int]] = {}
-        for index, case in enumerate(self.cases):
-            rows, continuous = case.rows, case.rows.continuous
-            nuisance = rows.nuisance if recipe.timing.regress_nuisance else None
-            key = digest(
-                [
-                    case.features.stimuli.digest(), digest_array(rows.first), digest_array(rows.stimulus),
-                    digest_array(np.asarray(rows.run, dtype=str)),
-                    None if nuisance is None else digest_array(nuisance),
-                    None if continuous is None else [digest_array(np.asarray(continuous.row_time)), continuous.t_r],
-                    [digest_array(part) for fold in case.split.folds for part in fold],
-                    None if case.responses.stimulus is None else digest_array(case.responses.stimulus),
-                ]
-            )  # fmt: skip
-            groups.setdefault(key, []).append(index)
+        for index, (shared, _) in enumerate(self._read):
+            groups.setdefault(shared, []).append(index)
         return list(groups.values())
 
-    def _design(self, group: Sequence[int]) -> Any:
+    def _design(self, cases: Sequence[Case]) -> Design:
         """Return the responses of cases side by side, and every region of each."""
+        from scipy.linalg import block_diag
+
         from brainbench.lens.effects import Design
 
-        recipe, cases = self.opened.recipe, [self.cases[index] for index in group]
-        widths = [case.rows.Y.shape[1] for case in cases]
-        starts = np.cumsum([0, *widths])
-        rois = {}
-        for index, (case, start, width) in enumerate(zip(cases, starts, widths, strict=False)):
-            for roi in self.rois:
-                mask = np.zeros(starts[-1], dtype=bool)
-                mask[start : start + width] = case.responses.rois[roi]
-                rois[f"{index}/{roi}"] = mask
-        first = cases[0]
+        recipe, first = self.opened.recipe, cases[0]
+        regions = block_diag(
+            *(
+                np.reshape([case.responses.rois[roi] for roi in self.rois], (len(self.rois), case.rows.Y.shape[1]))
+                for case in cases
+            )
+        )
         return Design(
-            np.concatenate([case.rows.Y for case in cases], axis=1), first.split.folds,
-            fold_settings(recipe, first), rois, first.rows.run,
+            np.concatenate([case.rows.Y for case in cases], axis=1), first.split.folds, fold_settings(recipe, first),
+            regions.astype(bool), first.rows.run,
             [first.split.inner_groups(train) for train, _ in first.split.folds],
             first.rows.nuisance if recipe.timing.regress_nuisance else None, self.metric,
             pooled=first.split.over == "pooled",
@@ -238,8 +229,20 @@ class EditStudy:
                     "fewest": FEWEST,
                     "beyond": significant(row) and row["lost"] > row["mean"] and row["n"] >= FEWEST,
                 }
+        if one.kind == "heads":
+            shown["shared"] = self._shared(blocks)
         checked = {way: _share(one.kind, blocks, way) for way in WAYS}
         return shown | {"reason": "", "rows": rows, "controls_beyond": checked}
+
+    def _shared(self, blocks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Any] | None:
+        """Return how much the most harmful heads of regions overlap, for several shares of the heads."""
+        from brainbench.lens.effects import reuse
+
+        lost = np.concatenate([(one["clean"][:, :, None] - one["frozen"]).mean(axis=1) for one in blocks], axis=1)
+        if len(lost) < 2:
+            return None
+        overlap = {f"{share:g}": np.round(reuse(lost, share), 4).tolist() for share in SHARES}
+        return {"n_heads": lost.shape[1], "overlap": overlap}
 
     def _rows(self, kind: str, blocks: Sequence[Mapping[str, np.ndarray]], way: str) -> Iterator[dict[str, Any]]:
         """Yield what every region loses under every edit, beside controls."""
@@ -306,19 +309,17 @@ def heads_of(encoder: NetworkEncoder) -> int:
 def changes(
     encoder: NetworkEncoder, stimuli: Any, kind: str, block: int, n_controls: int, seed: int
 ) -> tuple[list[Change], list[Change]]:
-    """Return the edits of a block, and edits of the same size chosen at random.
-
-    Erased input is held against the input with as long a vector taken away; every head against the others of its block.
-    """
+    """Return the edits of a block, and edits of the same size chosen at random; heads stand beside one another."""
     from brainbench.lens import edits
-    from brainbench.lens.running import means
+    from brainbench.lens.running import means, spread
 
     rows = range(len(stimuli))
     if kind == "heads":
         mean = means(encoder, stimuli, rows, [(block, "z")])[block, "z"]
         return [edits.ablate_heads(block, [head], mean) for head in range(heads_of(encoder))], []
+    seeds = [seed * 1000 + draw for draw in range(n_controls)]
+    drawn = spread(encoder, stimuli, rows, block, kind) if n_controls else None
     if kind == "erase":
         mean = means(encoder, stimuli, rows, [(block, "resid_pre")])[block, "resid_pre"]
-        draws = [edits.erase_control(block, mean, seed * 1000 + draw) for draw in range(n_controls)]
-        return [edits.erase(block, mean)], draws
-    return [edits.skip(block)], [edits.skip_control(block, seed * 1000 + draw) for draw in range(n_controls)]
+        return [edits.erase(block, mean)], [edits.erase_control(block, mean, drawn, one) for one in seeds if drawn]
+    return [edits.skip(block)], [edits.skip_control(block, drawn, one) for one in seeds if drawn]
