@@ -32,8 +32,6 @@ class TokenizerSettings(Section):
     """How gradients pass the codebooks: the rotation trick, or straight through."""
     phase: Literal["circular", "released"] = "circular"
     """Distance of phases in the objective: the shorter way round, or the released code's plain difference."""
-    phase_weight: float = Field(0.5, ge=0)
-    """How much phases count in the objective (0.5); 0 leaves them out."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -157,8 +157,7 @@ class TokenTraining:
     def built(self) -> BrainTokenizer:
         """Return the network before training."""
         with seeded(self.seed):
-            made = BrainTokenizer(self.shape, phase=self.settings.phase, phase_weight=self.settings.phase_weight)
-            return made.eval()
+            return BrainTokenizer(self.shape, phase=self.settings.phase).eval()
 
     def trained(self, progress: Progress | None = None) -> TrainedNetwork:
         """Return the trained network's tensors and history; trains it where it was not yet.
@@ -208,8 +207,7 @@ class TokenTraining:
                 for x, place, kind in person.batches(resolve_device(self.device)):
                     target = zscored(network.windows(x))
                     decoded = network.reconstruct(x, place, kind, seen)
-                    terms = codec_terms(decoded, target, network.phase, network.phase_weight)
-                    losses.append(float(sum(terms.values())))
+                    losses.append(float(sum(codec_terms(decoded, target, network.phase).values())))
                     r.append(float(pearson(decoded[:, ~seen], target[:, ~seen]).mean()))
         return {"validation_loss": float(np.mean(losses)), "validation_withheld_r": float(np.mean(r))}
 

@@ -221,8 +221,6 @@ class BrainTokenizer(nn.Module):
     shape : TokenizerShape
     phase : {"circular", "released"}
         Distance of two phases in the objective: the shorter way round, or the released code's plain difference.
-    phase_weight : float
-        How much that distance counts; 0 leaves it out.
 
     Notes
     -----
@@ -231,13 +229,10 @@ class BrainTokenizer(nn.Module):
     codebooks.
     """
 
-    def __init__(
-        self, shape: TokenizerShape | None = None, *, phase: Phase = "circular", phase_weight: float = PHASE_WEIGHT
-    ) -> None:
+    def __init__(self, shape: TokenizerShape | None = None, *, phase: Phase = "circular") -> None:
         super().__init__()
         self.shape = shape or TokenizerShape()
         self.phase = phase
-        self.phase_weight = phase_weight
         self.sensor_embed = SensorEmbedding(self.shape.width)
         self.encoder = _Encoder(self.shape)
         self.quantizer = _Quantizer(self.shape)
@@ -300,8 +295,7 @@ class BrainTokenizer(nn.Module):
         latent = self.encoder(noisy + NOISE * torch.randn_like(noisy), sensors[:, seen])
         tokens, _, commitment = self.quantizer(latent)
         decoded = self.decoder(tokens, sensors, windows.shape[2]).float()
-        found = codec_terms(decoded, zscored(windows.float()), self.phase, self.phase_weight)
-        return found | {"commitment": commitment}
+        return codec_terms(decoded, zscored(windows.float()), self.phase) | {"commitment": commitment}
 
 
 @torch.no_grad()
@@ -337,7 +331,7 @@ def pearson(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp(min=1e-6)
 
 
-def codec_terms(decoded: Tensor, target: Tensor, phase: Phase, phase_weight: float = PHASE_WEIGHT) -> dict[str, Tensor]:
+def codec_terms(decoded: Tensor, target: Tensor, phase: Phase) -> dict[str, Tensor]:
     """Return weighted distances of signals: samples, correlation, amplitude and phase of the spectrum.
 
     Parameters
@@ -345,7 +339,6 @@ def codec_terms(decoded: Tensor, target: Tensor, phase: Phase, phase_weight: flo
     decoded, target : Tensor (..., n_times)
     phase : {"circular", "released"}
         With "released" phases of -pi and pi are two pi apart.
-    phase_weight : float
     """
     taper = torch.hamming_window(target.shape[-1], device=target.device)
     a, b = (torch.fft.rfft(taper * x, norm="ortho") for x in (decoded, target))
@@ -356,5 +349,5 @@ def codec_terms(decoded: Tensor, target: Tensor, phase: Phase, phase_weight: flo
         "samples": (decoded - target).abs().mean(),
         "correlation": torch.exp(-pearson(decoded, target).mean()),
         "amplitude": (a.abs() - b.abs()).abs().mean(),
-        "phase": phase_weight * apart.abs().mean(),
+        "phase": PHASE_WEIGHT * apart.abs().mean(),
     }
