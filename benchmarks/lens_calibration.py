@@ -2,9 +2,9 @@
 
     python benchmarks/lens_calibration.py [--n 2000]
 
-An edit takes a part of the stream away in which features vary; controls take as much elsewhere. Three regions: `noise`
-follows nothing, `untouched` another part of the stream, `hit` the part that is taken. Effects of the first two vary
-more than those of controls by chance alone, so that p among controls alone calls too many of them effects.
+An edit takes a part of the stream away; controls take as much in directions drawn as the stream varies
+(`brainbench.lens.edits.Spread`), or, with `--elsewhere`, in features chosen at random, where mostly nothing varies.
+Three regions: `noise` follows nothing, `untouched` another part of the stream, `hit` the part that is taken.
 """
 
 from __future__ import annotations
@@ -12,22 +12,33 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+import torch
 
 from brainbench.lens.beyond import Band, band
+from brainbench.lens.edits import Spread
 
 N_ROWS, N_FEATURES, PART = 80, 30, 6
 PENALTY = 10.0
 REGIONS = ("noise", "untouched", "hit")
 
 
-def simulated(rng: np.random.Generator, people: int, folds: int, controls: int = 20) -> list[Band]:
+def simulated(
+    rng: np.random.Generator, people: int, folds: int, elsewhere: bool = False, controls: int = 20
+) -> list[Band]:
     """Return what is said of one edit and three regions, with ridge heads that stay as they are."""
     base, part = rng.standard_normal((2, N_ROWS, PART))
     features = np.zeros((N_ROWS, N_FEATURES))
     features[:, :PART], features[:, PART : 2 * PART] = base, part
     taken = np.zeros_like(features)
     taken[:, PART : 2 * PART] = part
-    edits = [features - taken, *(features - 0.3 * taken[:, rng.permutation(N_FEATURES)] for _ in range(controls))]
+    mean, part_taken = taken.mean(axis=0), torch.from_numpy(taken)
+    spread = Spread.of(*(torch.from_numpy(one) for one in (np.cov(features.T), mean, np.cov(taken.T))))
+    edits = [features - taken]
+    for _ in range(controls):
+        if elsewhere:
+            edits.append(features - 0.3 * taken[:, rng.permutation(N_FEATURES)])
+        else:
+            edits.append(features - spread.turned(part_taken, [int(rng.integers(2**31))]).numpy())
     weights = rng.standard_normal((2, PART))
     signal = np.stack([np.zeros(N_ROWS), base @ weights[0], part @ weights[1]], axis=1)
     scores = np.zeros((1 + len(edits), people, folds, len(REGIONS)))
@@ -56,11 +67,12 @@ def main() -> None:
     """Print a line a design and region: rates of p among controls alone, and of the largest of three."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--elsewhere", action="store_true")
     options = parser.parse_args()
     print(f"{options.n} sets; p < .05 and < .01")
     for people, folds in ((1, 5), (1, 10), (8, 5), (18, 5)):
         rng = np.random.default_rng(0)
-        found = [simulated(rng, people, folds) for _ in range(max(options.n // people, 100))]
+        found = [simulated(rng, people, folds, options.elsewhere) for _ in range(max(options.n // people, 100))]
         for region, name in enumerate(REGIONS):
             for what in ("p_controls", "p"):
                 p = np.array([getattr(one[region], what) for one in found])

@@ -64,6 +64,8 @@ class RunModel:
         Framewise displacement in mm, mean and largest; None where it is not known.
     n_moved : int or None
         Volumes that moved by more than half a millimetre.
+    displacement : list of float or None
+        Framewise displacement of every volume, mm; None where it is not known.
     agreement : (float, float, float) or None
         Correlation over stimuli with the mean of the other runs, of 10, 50 and 90 % of the targets.
     """
@@ -79,6 +81,7 @@ class RunModel:
     tsnr: tuple[float, float, float] | None
     moved: tuple[float, float] | None
     n_moved: int | None
+    displacement: list[float | None]
     agreement: tuple[float, float, float] | None
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from brainbench.encoders.base import Pool
-from brainbench.encoders.patterns import VISITS, patterns_made
+from brainbench.encoders.patterns import VISITS, patterns_made, seen
 
 if TYPE_CHECKING:
     import torch
@@ -172,6 +172,7 @@ def hooked(
         for place in places:
             module = model.get_submodule(place[0])
             if place[1] == "pattern" and list(module.children()):
+                seen(model)
                 VISITS.of[id(module)] = partial(visit, place)
                 stack.callback(VISITS.of.pop, id(module), None)
                 continue

@@ -61,15 +61,32 @@ def attention(
     return (pattern @ value).transpose(1, 2).contiguous(), pattern
 
 
+def seen(network: Any) -> None:
+    """Make sure that modules which compute attention show their patterns, inside `patterns_made`.
+
+    Raises
+    ------
+    UserError
+        If they compute it in a way of their own: nothing would be read, and no edit would have an effect.
+    """
+    if getattr(getattr(network, "config", None), "_attn_implementation", NAME) != NAME:
+        raise UserError(f"{type(network).__name__} computes attention in its own way: no pattern is seen")
+
+
 @contextlib.contextmanager
 def patterns_made(network: torch.nn.Module) -> Iterator[None]:
     """Let `network` compute attention with a kernel that makes patterns, until the block is left.
+
+    A network of transformers that computes attention in its own way is left as it is; see `seen`.
 
     Raises
     ------
     UserError
         If the network's attention has no such kernel.
     """
+    if getattr(network, "_can_set_attn_implementation", lambda: True)() is False:
+        yield
+        return
     if hasattr(network, "set_attn_implementation"):
         from transformers import AttentionInterface
         from transformers.masking_utils import AttentionMaskInterface, eager_mask

@@ -50,7 +50,8 @@ class Family:
         Below a block: the norm between attention and MLP. Its input is `resid_mid`; with ``post`` its output is; with
         ``parallel`` there is none, and `resid_mid` is what the block is given.
     pattern : str
-        Below a block: the module that computes the attention, or (timm) the module that the pattern passes through.
+        Below a block: the module that computes the attention, or (timm, VisualBERT) the module that the pattern passes
+        through.
     attn_out, mlp_out : str
         Below a block: the module whose output is added to the stream, where it is not the projection itself.
     norm : {"", "pre", "post", "parallel"}
@@ -83,6 +84,10 @@ FAMILIES: tuple[Family, ...] = (
     Family("timm BEiT, EVA, Mixer and relatives; stages of EfficientNet and MobileNet", r"blocks\.\d+"),
     Family("ConvNeXt, NFNet, ResNetV2, MaxViT, PVT, LeViT, FastViT", r"stages\.\d+"),
     Family("ResNet and its relatives", r"layer\d+"),
+    Family(
+        "VisualBERT", r"encoder\.layer\.\d+", "attention.output.dense", "output.dense", "attention.output",
+        "attention.self.dropout", norm="post", setting=("model_type", "visual_bert"),
+    ),
     Family(
         "BERT, RoBERTa, ELECTRA", r"encoder\.layer\.\d+", "attention.output.dense", "output.dense",
         "attention.output", "attention.self", norm="post",

@@ -6,6 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from brainbench.core.errors import UserError
+
+ROWS_PER_REGRESSOR = 3
+"""Rows that each regressor of no interest needs: with fewer, taking it out takes most of a response."""
+
 
 def segments_of(rows: np.ndarray, run: np.ndarray) -> list[np.ndarray]:
     """Return positions of contiguous pieces of rows.
@@ -119,15 +124,34 @@ def _directions(columns: np.ndarray) -> np.ndarray:
     return np.asarray(left[:, size > 1e-8 * max(float(size.max(initial=0.0)), 1e-300)])
 
 
-def regress_out(
-    train: np.ndarray, test: np.ndarray, nuisance_train: np.ndarray, nuisance_test: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Subtract what nuisance explains, with weights from the training rows alone.
+def regress_out(array: np.ndarray, nuisance: np.ndarray, blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """Subtract what nuisance explains, with weights of every block of rows from these rows alone.
+
+    Weights that blocks shared would say in one what the other measured. A penalty that is chosen on rows beside others
+    would be chosen by that: features with as many columns as rows know the difference by heart.
 
     Parameters
     ----------
-    train, test : ndarray (n_rows, n_columns)
-    nuisance_train, nuisance_test : ndarray (n_rows, n_nuisance)
+    array : ndarray (n_rows, n_columns)
+    nuisance : ndarray (n_rows, n_nuisance)
+    blocks : sequence of int ndarray
+        Rows that share weights.
+
+    Raises
+    ------
+    UserError
+        If a block has fewer than `ROWS_PER_REGRESSOR` rows for each regressor.
     """
-    weights, *_ = np.linalg.lstsq(nuisance_train, train, rcond=1e-8)
-    return train - nuisance_train @ weights, test - nuisance_test @ weights
+    out = np.array(array, dtype=np.float64)
+    for rows in blocks:
+        if len(rows) < ROWS_PER_REGRESSOR * nuisance.shape[1]:
+            raise UserError(
+                f"timing.regress_nuisance: {nuisance.shape[1]} regressors would be taken out of {len(rows)} rows that "
+                "are held out together (a test fold, or an inner fold of the training rows), and most of the "
+                "responses with them",
+                hint="name fewer regressors in `dataset.nuisance`, deal larger folds (`folds.n_splits`, "
+                "`head.inner_folds`), or set `timing.regress_nuisance: false`",
+            )
+        weights, *_ = np.linalg.lstsq(nuisance[rows], out[rows], rcond=1e-8)
+        out[rows] -= nuisance[rows] @ weights
+    return out

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +94,63 @@ class EditKind:
     build: Callable[..., Change]
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How tokens of the stream vary at a place, and what an edit takes there: what controls are drawn from.
+
+    A control takes as much as the edit, but something else. With the covariance C of the stream and a random rotation
+    R of the directions in which it varies, the edit's part t, about its mean, becomes C^(1/2) R C^(-1/2) t, times a
+    number that makes it as large; the mean is taken as the edit takes it. Over rotations a control varies as the stream
+    does: to take something where no feature varies, as most directions at random would, costs nothing.
+
+    Parameters
+    ----------
+    directions : Tensor (d, k)
+        Orthonormal; those in which the stream varies.
+    size : Tensor (k,)
+        Standard deviation of the stream along each.
+    mean : Tensor (d,)
+        Of what the edit takes.
+    part : Tensor (k, k)
+        Covariance of what the edit takes, along the directions, in units of `size`.
+    power : float
+        Variance of what the edit takes, over all directions.
+    """
+
+    directions: Tensor
+    size: Tensor
+    mean: Tensor
+    part: Tensor
+    power: float
+
+    @classmethod
+    def of(cls, covariance: Tensor, mean: Tensor, taken: Tensor) -> Spread:
+        """Return the spread from the covariances ``(d, d)`` of the stream and of what an edit takes, float64."""
+        import torch
+
+        values, vectors = torch.linalg.eigh(covariance)
+        known = values > 1e-8 * values[-1].clamp(min=1e-30)
+        directions, size = vectors[:, known], values[known].sqrt()
+        whitened = directions / size
+        return cls(directions, size, mean, whitened.T @ taken @ whitened, float(taken.trace()))
+
+    def map(self, seed: Sequence[int]) -> Tensor:
+        """Return the matrix ``(d, d)`` of a rotation, which tokens are multiplied with from the left."""
+        import torch
+
+        k = len(self.size)
+        turn, upper = torch.linalg.qr(torch.from_numpy(np.random.default_rng(list(seed)).standard_normal((k, k))))
+        turn = turn * upper.diagonal().sign()  # all rotations alike (Mezzadri 2007)
+        after = float(((turn @ self.part @ turn.T).diagonal() * self.size**2).sum())
+        scale = (self.power / max(after, 1e-30)) ** 0.5
+        return scale * (self.directions / self.size) @ turn.T @ (self.size[:, None] * self.directions.T)
+
+    def turned(self, taken: Tensor, seed: Sequence[int]) -> Tensor:
+        """Return what a control takes in the place of what the edit takes, ``(n, T, d)``."""
+        mean = self.mean.to(taken)
+        return mean + (taken - mean) @ self.map(seed).to(taken)
+
+
 # Whole blocks --------------------------------------------------------------------------------------------------------
 
 
@@ -109,19 +167,15 @@ def skip(block: int) -> Change:
     return Change(f"skip block {block}", (Step(block, "resid_pre", keep), Step(block, "resid_post", give)), block)
 
 
-def skip_control(block: int, seed: int) -> Change:
-    """Take as long a vector from the stream as the block adds, in another direction.
-
-    What the block adds, with its features exchanged and their signs flipped by `seed`, is taken away: as long, and
-    as various over stimuli.
-    """
+def skip_control(block: int, spread: Spread, seed: int) -> Change:
+    """Take from the stream as much as the block adds, in directions drawn as the stream varies (`Spread`)."""
 
     def keep(value: Tensor, now: Pass) -> Tensor:
         now.memory["control", block] = value.clone()
         return value
 
     def give(value: Tensor, now: Pass) -> Tensor:
-        return value - _turned(value - now.memory["control", block], [seed, block, 61])
+        return value - spread.turned(value - now.memory["control", block], [seed, block, 61])
 
     return Change(f"control {seed} of block {block}", (Step(block, "resid_pre", keep), Step(block, "resid_post", give)))
 
@@ -184,24 +238,14 @@ def erase(block: int, mean: Tensor, tokens: Callable[[Tensor], Tensor] | None = 
     return Change(f"erase before block {block}", (Step(block, "resid_pre", function),))
 
 
-def erase_control(block: int, mean: Tensor, seed: int) -> Change:
-    """Take from what a block is given as long a vector as erasing it takes, in another direction."""
+def erase_control(block: int, mean: Tensor, spread: Spread, seed: int) -> Change:
+    """Take as much from what a block is given as erasing it takes, in directions drawn as the stream varies."""
 
     def function(value: Tensor, now: Pass) -> Tensor:
-        taken = _turned(value - mean.to(value), [seed, block, 67])
+        taken = spread.turned(value - mean.to(value), [seed, block, 67])
         return (value - taken).where(now.inside(value.shape[1]).unsqueeze(-1), value)
 
     return Change(f"control {seed} before block {block}", (Step(block, "resid_pre", function),))
-
-
-def _turned(value: Tensor, seed: Sequence[int]) -> Tensor:
-    """Return vectors with their features exchanged and signs flipped: as long, and as various."""
-    import torch
-
-    rng = np.random.default_rng(list(seed))
-    width = value.shape[-1]
-    order = torch.from_numpy(rng.permutation(width)).to(value.device)
-    return value[..., order] * torch.from_numpy(rng.choice([-1.0, 1.0], width)).to(value)
 
 
 def ablate_heads(block: int, heads: Sequence[int], mean: Tensor | None = None) -> Change:
@@ -291,6 +335,48 @@ def patch(
     return Change(f"{site} of block {block} of another run", (Step(block, site, function),))
 
 
+def inject(
+    sources: Mapping[int, float], targets: Sequence[int], site: Site, strength: float,
+    tokens: Callable[[Tensor], Tensor] | None = None,
+) -> Change:  # fmt: skip
+    """Add what earlier blocks gave to what later ones give, and bring the sum back to the norm it had.
+
+    Parameters
+    ----------
+    sources : mapping of int to float
+        Blocks, and the weight of what each gives: its recovery rate (`brainbench.lens.effects.recovery`), found on
+        other stimuli than those that are edited.
+    targets : sequence of int
+        Blocks; each is given what sources before it gave, before anything was added there.
+    site : {"attn_out", "mlp_out"}
+    strength : float
+    tokens : callable, optional
+        From the tokens that stand for something, bool ``(n, T)``, to those that are given something; by default the
+        last of them.
+    """
+
+    def function(value: Tensor, now: Pass, block: int) -> Tensor:
+        if block in sources:
+            now.memory["inject", block] = sources[block] * value
+        given = [now.memory["inject", source] for source in sources if source < block]
+        if block not in targets or not given:
+            return value
+        inside = now.inside(value.shape[1])
+        chosen = _last(inside) if tokens is None else tokens(inside)
+        more = value + strength * sum(given[1:], given[0])
+        more = more * (value.norm(dim=-1, keepdim=True) / more.norm(dim=-1, keepdim=True).clamp(min=1e-30))
+        return more.where(chosen.unsqueeze(-1), value)
+
+    blocks = sorted({*sources, *targets})
+    steps = tuple(Step(block, site, partial(function, block=block)) for block in blocks)
+    return Change(f"{site} of blocks {', '.join(map(str, sorted(sources)))} given to later ones", steps)
+
+
+def _last(inside: Tensor) -> Tensor:
+    """Return the last token of every stimulus that stands for something, bool ``(n, T)``."""
+    return inside & (inside.flip(1).cumsum(1).flip(1) == 1)
+
+
 def clamp(block: int, heads: Sequence[int], pattern: Tensor, mask: Tensor, strength: float = 1.0) -> Change:
     """Hold attention of some heads to a pattern where a mask says so.
 
@@ -378,6 +464,10 @@ EDITS: dict[str, EditKind] = {
             "act := act where |act| > t, or among the largest", "mlp_act", sparsify,
         ),
         EditKind("patch", "FCCT (2025), arXiv:2511.05923", "value := that of a clean run", "resid_post", patch),
+        EditKind(
+            "inject", "FCCT (2025), arXiv:2511.05923",
+            "a_t := (a_t + s sum_k w_k a_k) |a_t| / |a_t + s sum_k w_k a_k|, k < t", "attn_out", inject,
+        ),
         EditKind(
             "clamp", "Singh et al. (2024), arXiv:2404.07129", "A := s P + (1 - s) A where the mask is set", "pattern",
             clamp,

@@ -178,6 +178,36 @@ def centre_of_mass(values: np.ndarray) -> float:
     return float("nan") if total == 0 else float(positive @ np.arange(len(values)) / total / max(len(values) - 1, 1))
 
 
+def reuse(lost: np.ndarray, share: float = 0.1) -> np.ndarray:
+    """Return how much the most harmful heads of two regions overlap, each found in one half of the participants.
+
+    Found in the same participants two regions would share the heads of their common noise. On the diagonal stand a
+    region's own heads in both halves: what there is to be shared. No p: heads that change features most are, by that
+    alone, more often among the most harmful of both.
+
+    Parameters
+    ----------
+    lost : ndarray (n_people, n_heads, n_rois)
+    share : float
+        Of the heads, the most harmful.
+
+    Returns
+    -------
+    ndarray (n_rois, n_rois)
+        Jaccard's index, mean over both ways to deal halves to regions; NaN for a single participant.
+    """
+    n_people, n_heads, n_rois = lost.shape
+    if n_people < 2:
+        return np.full((n_rois, n_rois), np.nan)
+    k = max(round(share * n_heads), 1)
+    halves = [
+        np.argsort(np.argsort(-lost[half::2].mean(axis=0), axis=0, kind="stable"), axis=0) < k for half in (0, 1)
+    ]  # (n_heads, n_rois), whether a head is among the k
+    both = halves[0].T.astype(int) @ halves[1].astype(int)
+    jaccard = both / (2 * k - both)
+    return np.asarray((jaccard + jaccard.T) / 2)
+
+
 def shared_heads(one: np.ndarray, other: np.ndarray, share: float = 0.1) -> tuple[float, float]:
     """Return how much the most harmful heads of two regions overlap, and p of as much by chance.
 

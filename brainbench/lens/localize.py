@@ -72,6 +72,41 @@ def contrast(values: np.ndarray, label: np.ndarray, *, n_exchanges: int = 200, s
     return Contrast(_precision(order, last, label), float(label.mean()), _welch(values, label), limit)
 
 
+def bricks(values: np.ndarray, n_bricks: int, *, seed: int = 0) -> list[np.ndarray]:
+    """Return units that are active together: sets to lesion as one, in place of single units.
+
+    k-means on the units' activations over stimuli, standardised, so that their distance is 2 n (1 - r), after the
+    bricks of arXiv:2409.02877; the algorithm is ours. Units that never vary are in none.
+
+    Parameters
+    ----------
+    values : ndarray (n_stimuli, n_units)
+        Such as the mean size of a hidden unit over the tokens of a stimulus.
+    n_bricks : int
+    seed : int
+
+    Returns
+    -------
+    list of int ndarray
+        Units of each brick, the largest brick first.
+
+    Raises
+    ------
+    UserError
+        If fewer units vary than there shall be bricks.
+    """
+    from sklearn.cluster import KMeans
+
+    spread = values.std(axis=0)
+    varying = np.flatnonzero(spread > 1e-12)
+    if not 1 <= n_bricks <= len(varying):
+        raise UserError(f"{n_bricks} bricks of {len(varying)} units that vary: give 1 to {len(varying)}")
+    scaled = ((values[:, varying] - values[:, varying].mean(axis=0)) / spread[varying]).T
+    brick = KMeans(n_bricks, n_init=4, random_state=seed).fit_predict(scaled)
+    found = [varying[brick == number] for number in range(n_bricks)]
+    return sorted((one for one in found if len(one)), key=lambda one: (-len(one), one[0]))
+
+
 def _ranked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return stimuli by falling value of every unit, and the last place of those tied with each, by unit."""
     order = np.argsort(-values, axis=0, kind="stable")

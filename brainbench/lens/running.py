@@ -15,7 +15,7 @@ from brainbench.encoders.capture import Edit, Tap
 from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.patterns import patterns_made
 from brainbench.encoders.sites import Site
-from brainbench.lens.edits import Change, Pass, Step
+from brainbench.lens.edits import Change, Pass, Spread, Step
 from brainbench.lens.measure import counted, tokens_of
 from brainbench.networks.devices import in_batches
 
@@ -174,6 +174,47 @@ def means(
     for _ in in_batches(n, size, forward):
         pass
     return {key: (total / max(counts[key], 1)).float() for key, total in sums.items()}
+
+
+def spread(encoder: NetworkEncoder, stimuli: Stimuli, rows: Sequence[int], block: int, kind: str) -> Spread:
+    """Return how the stream varies where a block is skipped (behind it), or erased (before it), and what that takes.
+
+    Over all tokens that stand for something.
+    """
+    import torch
+
+    pre, post = encoder.site(block, "resid_pre"), encoder.site(block, "resid_post")
+    n, size, read_at = encoder.reads(stimuli, rows, "mean")
+    sums: dict[str, Tensor] = {}
+    count = 0
+
+    def forward(places: range) -> None:
+        inputs = read_at(places).inputs
+        seen: list[Tensor] = []
+
+        def look(value: Tensor, tap: Tap) -> Tensor:
+            tokens = tokens_of(value, tap)
+            seen.append(tokens[counted(inputs, encoder.taps[1], tokens.shape[1])[2].to(tokens.device)].double())
+            return value.new_empty(0)
+
+        with torch.inference_mode():
+            encoder.run(inputs, [pre, post] if kind == "skip" else [pre], reduce=look)
+        stream, taken = (seen[1], seen[1] - seen[0]) if kind == "skip" else (seen[0], seen[0])
+        nonlocal count
+        count += len(stream)
+        for name, value in (("stream", stream), ("taken", taken)):
+            sums[name] = sums.get(name, 0) + value.sum(0)
+            sums[f"{name}2"] = sums.get(f"{name}2", 0) + value.T @ value
+
+    for _ in in_batches(n, size, forward):
+        pass
+    count = max(count, 1)
+    centre = {name: sums[name] / count for name in ("stream", "taken")}
+    covariance = {
+        name: (sums[f"{name}2"] / count - torch.outer(mean, mean)).cpu() for name, mean in centre.items()
+    }  # fmt: skip
+    mean = centre["taken"].cpu()
+    return Spread.of(covariance["stream"], mean if kind == "skip" else torch.zeros_like(mean), covariance["taken"])
 
 
 # From the first block that differs -----------------------------------------------------------------------------------

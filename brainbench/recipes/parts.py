@@ -120,7 +120,7 @@ class Timing(Section):
     high_pass_s: float | None = Field(128.0, gt=0)
     """Longest period kept, in seconds; drifts are projected out inside every fold."""
     regress_nuisance: bool = True
-    """Regress motion and other nuisance out, fitted on training rows."""
+    """Regress motion and other nuisance out, of every test fold and inner fold by itself."""
 
     @model_validator(mode="after")
     def _delays_or_hrf(self) -> Self:

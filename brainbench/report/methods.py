@@ -120,7 +120,11 @@ def _head(one: Settings) -> str:
 def _timing(one: Settings) -> str:
     hrf = f"convolved with the {one['hrf']} response" if one["hrf"] != "none" else f"delayed by {one['delays_s']} s"
     drift = f"; periods over {one['high_pass_s']:g} s were projected out in every fold" if one["high_pass_s"] else ""
-    nuisance = "; nuisance regressors were fitted on training rows" if one["regress_nuisance"] else ""
+    nuisance = (
+        "; nuisance regressors were fitted in every test fold and inner fold by itself"
+        if one["regress_nuisance"]
+        else ""
+    )
     return f"Features were resampled to volumes ({one['resample']}) and {hrf}{drift}{nuisance}."
 
 

@@ -1,7 +1,8 @@
 """One fold of an encoding model: everything that is fitted is fitted on the training rows.
 
-Order inside a fold: drifts are projected out of every contiguous piece of rows by itself, nuisance weights,
-reduction, scaling and the ridge penalty come from the training rows, and the test rows are predicted once.
+Order inside a fold: drifts are projected out of every contiguous piece of rows by itself, and nuisance out of the test
+rows and out of every inner fold of the training rows by itself; reduction, scaling and the ridge penalty come from the
+training rows, and the test rows are predicted once.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from brainbench.features.drift import regress_out, remove_drift, restore_drift, restore_nuisance, segments_of
 from brainbench.features.reduction import make_reducer
-from brainbench.ridge.banded import BandedRidgeCV
-from brainbench.ridge.refits import Refits
-from brainbench.ridge.ridge import RidgeCV, fit_together
-from brainbench.ridge.solver.solver import Solver
+
+if TYPE_CHECKING:  # estimators bring scikit-learn and half of SciPy along: what only describes fits needs neither
+    from brainbench.ridge.banded import BandedRidgeCV
+    from brainbench.ridge.refits import Refits
+    from brainbench.ridge.ridge import RidgeCV
+    from brainbench.ridge.solver.solver import Solver
 
 PREDICTED = 0.01
 """Inner R2 from which a target counts as predicted."""
@@ -132,10 +136,18 @@ class FoldDesign:
         self.keep = keep
         self._refits: Refits | None = None
         self._solvers: dict[int, Solver] = {}
-        self.clean = None if settings.t_r is None else _Cleaner(train, test, run, settings, nuisance)
+        self.clean = None
+        if settings.t_r is not None:
+            from brainbench.ridge.solver.folds import inner_splits
+
+            inner = [one.test for one in inner_splits(settings.inner_folds, len(train), inner_groups)]
+            self.clean = (
+                _Cleaner(train, inner, run, settings, nuisance),
+                _Cleaner(test, [np.arange(len(test))], run, settings, nuisance),
+            )
         pieces = [(np.asarray(X[train], dtype=np.float64), np.asarray(X[test], dtype=np.float64)) for X in bands]
         if self.clean is not None:
-            pieces = [self.clean(*piece) for piece in pieces]
+            pieces = [(self.clean[0](seen), self.clean[1](new)) for seen, new in pieces]
         scaled = [_scale(*_reduce(*piece, settings)) for piece in pieces]
         self.X_train = np.concatenate([piece[0] for piece in scaled], axis=1)
         self.X_test = np.concatenate([piece[1] for piece in scaled], axis=1)
@@ -153,7 +165,7 @@ class FoldDesign:
         """
         train, test = (self.train, self.test) if order is None else (order[self.train], order[self.test])
         y_train, y_test = np.asarray(Y[train], dtype=np.float64), np.asarray(Y[test], dtype=np.float64)
-        return (y_train, y_test) if self.clean is None else self.clean(y_train, y_test)
+        return (y_train, y_test) if self.clean is None else (self.clean[0](y_train), self.clean[1](y_test))
 
     def refit(self, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return measured and predicted test rows of exchanged responses as `fit` would, with less precision.
@@ -170,6 +182,8 @@ class FoldDesign:
 
     def refits(self) -> Refits:
         """Return what fits exchanged responses."""
+        from brainbench.ridge.refits import Refits
+
         found = self._refits or Refits(
             self.X_train, self.X_test, bands=self.slices, alphas=self.settings.alphas,
             inner_folds=self.settings.inner_folds, groups=self.inner_groups, seed=self.settings.seed,
@@ -179,6 +193,9 @@ class FoldDesign:
 
     def fit(self, Y: np.ndarray, order: np.ndarray | None = None) -> FoldResult:
         """Choose penalties, fit the training rows and predict the test rows of responses; see `responses`."""
+        from brainbench.ridge.banded import BandedRidgeCV
+        from brainbench.ridge.ridge import RidgeCV, fit_together
+
         settings = self.settings
         y_train, y_test = self.responses(Y, order)
         head: RidgeCV | BandedRidgeCV
@@ -220,11 +237,15 @@ def fit_all(
         ``coef`` (n_features, n_targets) and ``intercept`` (n_targets,) for raw features (after drift removal, in
         continuous designs), and ``alpha`` (n_targets,). Weights of reduced features are brought back to features.
     """
+    from brainbench.ridge.ridge import RidgeCV
+    from brainbench.ridge.solver.folds import inner_splits
+
     rows = np.arange(len(Y))
     y, x = np.asarray(Y, dtype=np.float64), np.asarray(X, dtype=np.float64)
     if settings.t_r is not None:
-        clean = _Cleaner(rows, rows, run, settings, nuisance)
-        y, x = clean(y, y)[0], clean(x, x)[0]
+        inner = [one.test for one in inner_splits(settings.inner_folds, len(rows), inner_groups)]
+        clean = _Cleaner(rows, inner, run, settings, nuisance)
+        y, x = clean(y), clean(x)
     # Reduction and scaling are affine: what they do to unit vectors and to the origin gives the weights back.
     probes = np.concatenate([np.zeros((1, x.shape[1])), np.eye(x.shape[1])])
     reduced, seen = _reduce(x, probes, settings)
@@ -246,38 +267,72 @@ def noise_and_drift(
     What stays is drift and nuisance of every run. Noise is what they leave over; what of it was taken with them is put
     back (`brainbench.features.drift.restore_drift`), since every fold takes it from the exchanged responses again.
     """
-    rows, segments = np.arange(len(Y)), segments_of(np.arange(len(Y)), run)
-    Y = np.asarray(Y, dtype=np.float64)
-    clean = _Cleaner(rows, rows, run, settings, nuisance)
-    left = clean(Y, Y)[0]
-    noise = left if clean.nuisance is None else restore_nuisance(left, clean.nuisance[0], run)
+    rows, Y = np.arange(len(Y)), np.asarray(Y, dtype=np.float64)
+    clean = _Cleaner(rows, [rows], run, settings, nuisance)
+    left = clean(Y)
+    return restored(left, rows, run, settings, nuisance), Y - left
+
+
+def restored(
+    left: np.ndarray, rows: np.ndarray, run: np.ndarray, settings: FoldSettings, nuisance: np.ndarray | None
+) -> np.ndarray:
+    """Put back as much noise as went with drift and nuisance of rows that were one block.
+
+    Parameters
+    ----------
+    left : ndarray (n, n_targets)
+    rows : int ndarray (n,)
+    run : ndarray (n,)
+    settings : FoldSettings
+    nuisance : ndarray (n, n_nuisance) or None
+    """
     assert settings.t_r is not None
-    return restore_drift(noise, segments, settings.t_r, settings.high_pass_s), Y - left
+    segments = segments_of(rows, run)
+    if nuisance is not None:
+        clean = remove_drift(np.asarray(nuisance, float), segments, settings.t_r, settings.high_pass_s)
+        left = restore_nuisance(left, clean, run)
+    return restore_drift(left, segments, settings.t_r, settings.high_pass_s)
 
 
 class _Cleaner:
-    """Removes drift piece by piece, and nuisance by weights from the training rows."""
+    """Removes drift piece by piece, and nuisance block by block.
+
+    Blocks are what is ever held out together: what is taken out of a block knows no row of another.
+
+    Parameters
+    ----------
+    rows : int ndarray (n,)
+    blocks : sequence of int ndarray
+        Positions into `rows`; pieces never cross a block.
+    run : ndarray (n_all,)
+    settings : FoldSettings
+    nuisance : ndarray (n_all, n_nuisance) or None
+    """
 
     def __init__(
-        self, train: np.ndarray, test: np.ndarray, run: np.ndarray, settings: FoldSettings, nuisance: np.ndarray | None
+        self,
+        rows: np.ndarray,
+        blocks: Sequence[np.ndarray],
+        run: np.ndarray,
+        settings: FoldSettings,
+        nuisance: np.ndarray | None,
     ) -> None:
-        self.segments = segments_of(train, run[train]), segments_of(test, run[test])
-        self.settings = settings
-        self.nuisance = None
+        self.settings, self.blocks, self.nuisance = settings, blocks, None
+        block = np.zeros(len(rows), dtype=int)
+        for number, one in enumerate(blocks):
+            block[one] = number
+        runs = np.unique(np.asarray(run)[rows], return_inverse=True)[1]
+        self.segments = segments_of(rows, runs * len(blocks) + block)
         if nuisance is not None:
-            self.nuisance = self._drift(np.asarray(nuisance[train], float), np.asarray(nuisance[test], float))
+            self.nuisance = self._drift(np.asarray(nuisance[rows], float))
 
-    def _drift(self, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        t_r, period = self.settings.t_r, self.settings.high_pass_s
-        assert t_r is not None
-        first, second = self.segments
-        return remove_drift(train, first, t_r, period), remove_drift(test, second, t_r, period)
+    def _drift(self, array: np.ndarray) -> np.ndarray:
+        assert self.settings.t_r is not None
+        return remove_drift(array, self.segments, self.settings.t_r, self.settings.high_pass_s)
 
-    def __call__(self, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        train, test = self._drift(train, test)
-        if self.nuisance is None:
-            return train, test
-        return regress_out(train, test, *self.nuisance)
+    def __call__(self, array: np.ndarray) -> np.ndarray:
+        array = self._drift(array)
+        return array if self.nuisance is None else regress_out(array, self.nuisance, self.blocks)
 
 
 def _reduce(train: np.ndarray, test: np.ndarray, settings: FoldSettings) -> tuple[np.ndarray, np.ndarray]:

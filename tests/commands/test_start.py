@@ -82,3 +82,9 @@ def test_an_interrupt_is_said_whatever_it_meets(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["cache", "prune"])
     assert ended.value.code == 130 and capsys.readouterr().err.startswith("interrupted: ")
+
+
+def test_what_describes_the_units_of_encoding_models_imports_no_estimator():
+    code = "import sys, brainbench.studies.encode.study; print({'sklearn', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

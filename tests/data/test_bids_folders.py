@@ -13,6 +13,7 @@ from brainbench.data.base import choose_subjects, subject_named
 from brainbench.data.check import check_dataset
 from brainbench.data.layouts.bids.betas import temporal_snr
 from brainbench.data.layouts.bids.quality import agreement_of_runs
+from brainbench.report.figures.models import motion
 from tests.data.bids_folder import AFFINE, INSIDE, SHAPE, write_bids
 from tests.data.test_bids import open_bids
 from tests.data.test_bids_statements import derived, edit_events
@@ -181,6 +182,12 @@ def test_how_steady_a_run_was_and_how_far_the_head_moved_is_said(own):
     pd.read_csv(path, sep="\t").assign(framewise_displacement=moved).to_csv(path, sep="\t", index=False, na_rep="n/a")
     responses = open_bids(own).responses("sub-01")
     first, second = (str(model) for model in responses.modelled.runs[:2])
+    known, unknown, *_ = (model.displacement for model in responses.modelled.runs)
+    np.testing.assert_allclose(np.array(known, dtype=float), moved)
+    assert known[0] is None and unknown == []
+    axes = motion([{"run": "run-1", "displacement": known}, {"run": "run-2", "displacement": known[:40]}]).axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), moved)
+    assert axes.lines[1].get_xdata()[0] == 120 and axes.get_xlim() == (-0.5, 159.5)
     assert first.startswith("run-1: ") and (
         f"framewise displacement {np.nanmean(moved):.2f} mm on average, 1.10 at most, above 0.5 mm in 2 of 120" in first
     )

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from brainbench.core.errors import UserError
-from brainbench.encoders.capture import Edit, hooked
+from brainbench.encoders.capture import Edit, Tap, hooked
 from brainbench.encoders.patterns import patterns_made
 from brainbench.encoders.selfcheck import Probe, check
 from brainbench.encoders.sites import FAMILIES, SITES, family_of, site
@@ -38,6 +38,7 @@ VISION = {
     "siglip": ("SiglipVisionModel", {**SIZES, **PICTURE}),
     "vit": ("ViTModel", {**SIZES, **PICTURE}),
 }
+PAIR = {"visual bert": ("VisualBertModel", {**SIZES, **WORDS, "visual_embedding_dim": 8})}
 WAVES = {**SIZES, "vocab_size": 32, "conv_dim": [8] * 7, "num_conv_pos_embeddings": 16,
          "num_conv_pos_embedding_groups": 2}  # fmt: skip
 SOUND = {
@@ -50,11 +51,11 @@ SOUND = {
         "eos_token_id": 2, "decoder_start_token_id": 1, "max_source_positions": 10,
     }),
 }  # fmt: skip
-POST_NORM = ("bert", "distilbert", "hubert", "wav2vec2")
+POST_NORM = ("bert", "distilbert", "hubert", "visual bert", "wav2vec2")
 MIDDLE = {"bert": "attention.output.LayerNorm", "distilbert": "sa_layer_norm", "hubert": "layer_norm",
-          "wav2vec2": "layer_norm"}  # fmt: skip
+          "visual bert": "attention.output.LayerNorm", "wav2vec2": "layer_norm"}  # fmt: skip
 CAUSAL = ("clip text", "cohere", "gemma3", "gpt2", "llama", "olmo2", "qwen2", "qwen3")
-KINDS = [*TEXT, *VISION, *SOUND, "timm"]
+KINDS = [*TEXT, *VISION, *PAIR, *SOUND, "timm"]
 
 
 @cache
@@ -66,11 +67,15 @@ def opened(kind):
             network = timm.create_model("test_vit", img_size=32, init_values=0.5)
             inputs = {"x": torch.randn(2, 3, 32, 32)}
         else:
-            name, sizes = {**TEXT, **VISION, **SOUND}[kind]
+            name, sizes = {**TEXT, **VISION, **PAIR, **SOUND}[kind]
             model = getattr(transformers, name)
             network = model(model.config_class(**sizes))
             if kind in TEXT:
                 inputs = {"input_ids": torch.arange(4, 24).reshape(2, 10), "attention_mask": torch.ones(2, 10).long()}
+            elif kind in PAIR:
+                inputs = {"input_ids": torch.arange(4, 16).reshape(2, 6), "visual_embeds": torch.randn(2, 4, 8)}
+                inputs["attention_mask"] = torch.ones(2, 6).long()
+                inputs["visual_attention_mask"] = inputs["visual_token_type_ids"] = torch.ones(2, 4).long()
             elif kind == "whisper":
                 inputs = {"input_features": torch.randn(2, 80, 20)}
             elif kind in SOUND:
@@ -171,6 +176,19 @@ def test_the_kernel_that_makes_patterns_computes_the_same_attention():
         assert all(
             torch.equal(fused[tap.name], value) for tap, value in zip(taps, run(kind, taps).values(), strict=True)
         )
+
+
+def test_attention_that_shows_no_pattern_is_refused():
+    """T31: transformers only warns where a network computes attention itself; nothing would be read, no edit act."""
+    config = transformers.BlipTextConfig(**SIZES, vocab_size=50, max_position_embeddings=32, encoder_hidden_size=16)
+    network = transformers.BlipTextModel(config).eval()
+    tokens = torch.arange(4, 14).reshape(1, 10)
+    pattern = Tap("pattern.1", "encoder.layer.1.attention.self", "pattern", 0.5)
+    for edits in ((), [Edit(pattern, torch.zeros_like)]):
+        reads = {} if edits else {pattern: torch.clone}
+        with pytest.raises(UserError, match="BlipTextModel computes attention in its own way: no pattern is seen"):
+            with torch.inference_mode(), hooked(network, reads, edits):
+                network(tokens, is_decoder=False)
 
 
 def test_heads_are_silenced_one_by_one():

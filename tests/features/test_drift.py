@@ -3,6 +3,7 @@ import pytest
 from nilearn.glm.first_level import make_first_level_design_matrix
 from scipy.signal import lfilter
 
+from brainbench.core.errors import UserError
 from brainbench.features.drift import (
     drift_basis,
     regress_out,
@@ -70,28 +71,33 @@ def test_segments_break_at_gaps_and_runs():
     assert [list(s) for s in segments_of(np.arange(3), np.zeros(3))] == [[0, 1, 2]]
 
 
-def test_regress_out_uses_weights_of_the_training_rows():
+def test_every_block_of_rows_has_weights_of_its_own():
     rng = np.random.default_rng(0)
-    nuisance = rng.standard_normal((50, 2))
-    weights = rng.standard_normal((2, 3))
+    nuisance, blocks = rng.standard_normal((50, 2)), [np.arange(30), np.arange(30, 50)]
     signal = rng.standard_normal((50, 3))
-    signal[:30] -= nuisance[:30] @ np.linalg.lstsq(nuisance[:30], signal[:30], rcond=None)[0]
-    data = signal + nuisance @ weights
-    train, test = regress_out(data[:30], data[30:], nuisance[:30], nuisance[30:])
-    np.testing.assert_allclose(train, signal[:30], atol=1e-10)
-    np.testing.assert_allclose(test, signal[30:], atol=1e-10)
-    again, _ = regress_out(data[:30], 100 * data[30:], nuisance[:30], nuisance[30:])
-    np.testing.assert_array_equal(again, train)
+    for rows in blocks:
+        signal[rows] -= nuisance[rows] @ np.linalg.lstsq(nuisance[rows], signal[rows], rcond=None)[0]
+    data = signal + nuisance @ rng.standard_normal((2, 3))
+    np.testing.assert_allclose(regress_out(data, nuisance, blocks), signal, atol=1e-10)
+    data[30:] *= 100
+    np.testing.assert_array_equal(
+        regress_out(data, nuisance, blocks)[:30], regress_out(data[:30], nuisance, [blocks[0]])
+    )
 
 
 def test_a_nuisance_that_stands_twice_does_no_harm():
     rng = np.random.default_rng(0)
     nuisance = np.repeat(rng.standard_normal((40, 1)), 2, axis=1)
     data = rng.standard_normal((40, 2)) + 3 * nuisance[:, :1]
-    train, test = regress_out(data[:30], data[30:], nuisance[:30], nuisance[30:])
-    one, _ = regress_out(data[:30], data[30:], nuisance[:30, :1], nuisance[30:, :1])
-    np.testing.assert_allclose(train, one, atol=1e-10)
-    assert np.abs(test).max() < 10
+    blocks = [np.arange(40)]
+    found = regress_out(data, nuisance, blocks)
+    np.testing.assert_allclose(found, regress_out(data, nuisance[:, :1], blocks), atol=1e-10)
+
+
+def test_a_block_with_few_rows_a_regressor_is_refused():
+    with pytest.raises(UserError, match=r"6 regressors would be taken out of 17 rows") as caught:
+        regress_out(np.zeros((40, 1)), np.ones((40, 6)), [np.arange(23), np.arange(23, 40)])
+    assert "inner_folds" in str(caught.value.hint)
 
 
 def test_what_projections_took_of_noise_is_put_back():
@@ -114,8 +120,9 @@ def test_what_projections_took_of_noise_is_put_back():
     )
 
     nuisance = lfilter([1], [1, -0.9], rng.normal(size=(300, 6)), axis=0)
-    kept = regress_out(noise, noise, nuisance, nuisance)[0]
+    whole = [np.arange(300)]
+    kept = regress_out(noise, nuisance, whole)
     again = restore_nuisance(kept, nuisance, run)
-    np.testing.assert_allclose(regress_out(again, again, nuisance, nuisance)[0], kept, atol=1e-8)
+    np.testing.assert_allclose(regress_out(again, nuisance, whole), kept, atol=1e-8)
     directions = np.linalg.qr(nuisance)[0]
     assert ((directions.T @ again) ** 2).mean() == pytest.approx(((directions.T @ noise) ** 2).mean(), rel=0.4)

@@ -10,7 +10,7 @@ from brainbench.commands.catalog import listing
 from brainbench.encoders.sites import SITES
 from brainbench.lens import edits as e
 from brainbench.lens.modules import ModuleEncoder
-from brainbench.lens.running import edited, exact_from, means, resumed
+from brainbench.lens.running import edited, exact_from, means, resumed, spread
 from tests.encoders.test_sites import KINDS, POST_NORM, opened
 from tests.encoders.test_stories import STORY
 from tests.encoders.tiny import features, make, stimuli_of, write_gpt2
@@ -57,6 +57,7 @@ def changes_of(encoder):
         "units": e.ablate_units(BLOCK, range(f // 2), mean[BLOCK, "mlp_act"]),
         "sparsify": e.sparsify(BLOCK, 0.5, torch.from_numpy(e.thresholds(act, np.ones(f), 0.5, "channel"))),
         "patch": e.patch(BLOCK, "mlp_out", other),
+        "inject": e.inject({BLOCK: 1.0}, [BLOCK + 1], "mlp_out", 0.5, lambda inside: torch.ones_like(inside)),
         "clamp": e.clamp(BLOCK, [0], uniform, everywhere),
         "steer": e.steer({BLOCK: direction}, 2.0),
         "set-coordinate": e.set_coordinate(BLOCK, [0, 3]),
@@ -97,8 +98,9 @@ def test_runs_that_begin_in_the_middle_are_tried(kind):
     assert exact == (kind != "t5")  # the first block of T5 hands a position bias on
 
 
-def test_an_edit_that_fails_leaves_no_hook_behind():
-    encoder = encoder_of("gpt2")
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_edit_that_fails_leaves_no_hook_behind(kind):
+    encoder = encoder_of(kind)
     before = left(encoder)
 
     def fail(_value, _now):
@@ -242,6 +244,25 @@ def test_erasing_a_token_costs_everything_until_it_is_copied_and_nothing_after()
         assert (lost == 0) if block > 2 else np.abs(values[:, last]).max() == 0
 
 
+def test_an_injection_gives_what_earlier_blocks_gave_and_keeps_the_norm():
+    """Sum by hand at the last token that stands for something; other tokens and earlier blocks are left alone."""
+    draw = torch.Generator().manual_seed(0)
+    gave = {block: torch.randn(2, 4, 6, generator=draw) for block in range(4)}
+    inside = torch.tensor([[True, True, True, True], [True, True, False, False]])
+    change = e.inject({0: 0.5, 2: 0.2}, [1, 2, 3], "mlp_out", 0.3)
+    now, given = e.Pass(np.arange(2), lambda _n: inside), {}
+    for step in change.steps:
+        given[step.block] = step.function(gave[step.block], now)
+    assert torch.equal(given[0], gave[0]) and [step.block for step in change.steps] == [0, 1, 2, 3]
+    for row, last in ((0, 3), (1, 1)):
+        for block, more in ((1, 0.5 * gave[0]), (2, 0.5 * gave[0]), (3, 0.5 * gave[0] + 0.2 * gave[2])):
+            own = gave[block][row, last]
+            made = own + 0.3 * more[row, last]
+            torch.testing.assert_close(given[block][row, last], made * own.norm() / made.norm())
+            others = torch.arange(4) != last
+            assert torch.equal(given[block][row, others], gave[block][row, others])
+
+
 def test_steering_a_linear_stream_has_a_closed_form():
     """T24: what arrives is the sum of weights, times strength; later blocks that add nothing transmit all of it."""
     draw = torch.Generator().manual_seed(0)
@@ -270,13 +291,46 @@ def test_thresholds_that_know_what_units_write_lose_less():
     assert (top.abs().amax(1) == torch.from_numpy(act).abs().amax(1)).all()
 
 
-def test_a_control_takes_as_much_in_another_direction():
+def test_a_control_takes_as_much_where_the_stream_varies():
+    """Of 40 features 6 vary, with sizes from 1 to 32: controls take there alone, on average in their proportion."""
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.standard_normal((40, 6)))[0]
+    stream = rng.standard_normal((4000, 6)) * 2.0 ** np.arange(6) @ basis.T
+    taken = 5 + np.outer(stream @ basis[:, 2], basis[:, 0] + basis[:, 5])
+    spread = e.Spread.of(*(torch.from_numpy(one) for one in (np.cov(stream.T), taken.mean(0), np.cov(taken.T))))
+    mean, power = taken.mean(0), np.zeros(6)
+    for seed in range(300):
+        turned = spread.turned(torch.from_numpy(taken)[None], [seed])[0].numpy()
+        np.testing.assert_allclose(turned.mean(0), mean, atol=1e-8)
+        assert ((turned - mean) ** 2).sum() == pytest.approx(((taken - mean) ** 2).sum(), rel=1e-5)
+        np.testing.assert_allclose((turned - mean) @ basis @ basis.T, turned - mean, atol=1e-6)
+        power += ((turned - mean) @ basis).var(0)
+    assert (np.diff(power) > 0).all() and power[-1] > 0.4 * power.sum()
+
+
+@pytest.mark.parametrize("kind", ["skip", "erase"])
+def test_the_spread_of_a_network_is_that_of_its_stream(kind):
     network = Blocks(Scaling(1.0), wire(40, *((i, (i + 7) % 40, 1.0) for i in range(40))), Scaling(1.0))
-    x = torch.randn(5, 3, 40, generator=torch.Generator().manual_seed(0))
-    clean, (skipped, one, two) = run(network, x, e.skip(1), e.skip_control(1, 0), e.skip_control(1, 1))
-    size = [np.linalg.norm(values - clean) for values in (skipped, one, two)]
-    np.testing.assert_allclose(size, size[0], rtol=1e-5)
-    assert not np.allclose(one, two) and np.corrcoef((one - clean).ravel(), (skipped - clean).ravel())[0, 1] < 0.3
+    x = torch.randn(30, 3, 40, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        _, before, behind, _ = (state.reshape(90, 40).double().numpy() for state in network(x).hidden_states)
+    stream, taken = (behind, behind - before) if kind == "skip" else (before, before - before.mean(0))
+    encoder = ModuleEncoder(network, x)
+    found = spread(encoder, encoder.stimuli, range(30), 1, kind)
+    scaled = found.directions.numpy() * found.size.numpy()
+    np.testing.assert_allclose(scaled @ scaled.T, np.cov(stream.T, ddof=0), atol=1e-5)
+    along = found.directions.numpy() @ found.directions.numpy().T
+    part = along @ np.cov(taken.T, ddof=0) @ along
+    np.testing.assert_allclose(scaled @ found.part.numpy() @ scaled.T, part, atol=1e-5)
+    np.testing.assert_allclose(found.mean.numpy(), taken.mean(0), atol=1e-6)
+    mean = torch.from_numpy(before.mean(0)).float()
+    both = (e.skip(1), e.skip_control(1, found, 0)) if kind == "skip" else (
+        e.erase(1, mean), e.erase_control(1, mean, found, 0)
+    )  # fmt: skip
+    clean, (edit, control) = run(network, x, *both)
+    size = [np.linalg.norm(values - clean) for values in (edit, control)]
+    assert size[1] == pytest.approx(size[0], rel=1e-3 if kind == "skip" else 0.5)
+    assert abs(np.corrcoef((edit - clean).ravel(), (control - clean).ravel())[0, 1]) < 0.5
 
 
 def test_post_norm_blocks_can_be_skipped():

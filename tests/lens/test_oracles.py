@@ -12,7 +12,7 @@ from brainbench.core.errors import UserError
 from brainbench.lens import edits as e
 from brainbench.lens.effects import effects, modality_gain
 from brainbench.lens.growth import curve, growth
-from brainbench.lens.localize import contrast
+from brainbench.lens.localize import bricks, contrast
 from brainbench.lens.maps import map_error, matched
 from brainbench.lens.modules import ModuleEncoder
 from brainbench.lens.paths import conductance, joint_score, path_stability, unit_path
@@ -39,6 +39,20 @@ def test_a_planted_unit_is_the_only_one_a_localizer_finds():
     assert contrast(rng.standard_normal((200, 60)), label).found().size == 0
     with pytest.raises(UserError, match="two stimuli with the label"):
         contrast(values, np.arange(200) == 3)
+
+
+def test_units_that_are_active_together_make_a_brick():
+    rng = np.random.default_rng(0)
+    group, sources = rng.permutation(np.repeat([0, 1, 2], [20, 12, 8])), rng.standard_normal((150, 3))
+    values = (
+        sources[:, group] * rng.uniform(0.5, 20, 40) + rng.uniform(-9, 9, 40) + 0.3 * rng.standard_normal((150, 40))
+    )
+    values = np.insert(values, 5, 1.0, axis=1)  # a unit that never varies
+    places = np.delete(np.arange(41), 5)
+    found = bricks(values, 3)
+    assert [one.tolist() for one in found] == [places[group == one].tolist() for one in (0, 1, 2)]
+    with pytest.raises(UserError, match="41 bricks of 40 units that vary: give 1 to 40"):
+        bricks(values, 41)
 
 
 def test_a_lesion_of_the_unit_that_was_found_takes_what_it_carried():

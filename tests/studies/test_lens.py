@@ -168,6 +168,7 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     again = next(row for row in skip["rows"] if (row["block"], row["way"]) == (5, "refitted"))
     before = run.scores.query("encoder == 'vit' and layer == 'blocks.4' and fold == 'all' and metric == 'pearson_r'")
     assert again["intact"] - again["lost"] == pytest.approx(before["value"].iloc[0], abs=1e-4)
+    assert heads["shared"] is None  # one participant has no halves
     page = done.report.read_text()
     section = page[page.index('<h2 id="when-the-networks-are-changed"') :]
     section = section[: section.index("</section>")]
@@ -187,6 +188,7 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     facts = json.loads((done.path / "facts.json").read_text())
     for item in facts["findings"]["edits"]["shown"]:
         item.pop("controls_beyond", None)
+        item |= {"shared": {"n_heads": 18, "overlap": {"0.1": [[0.75]]}}} if item["edit"] == "heads" else {}
         for row in item["rows"]:
             for name in [name for name in row if name == "fewest" or name.startswith("p_")]:
                 del row[name]
@@ -195,6 +197,7 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     (old / "facts.json").write_text(json.dumps(facts))
     page = write_report(old).read_text()
     assert "not tested by today" in page and "(beyond" not in page
+    assert "10 % of the heads; 0.05 by chance" in page and '<td class="n">0.75</td>' in page
     # Features under edits are dropped: nothing but scores of regions is kept.
     kept = [unit for unit in (folder / "edits" / "units").iterdir() if "frozen" in np.load(unit)]
     assert len(kept) == 18 and all(unit.stat().st_size < 20_000 for unit in kept)

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from scipy.spatial.distance import squareform
-from scipy.stats import spearmanr
+from scipy.spatial.distance import pdist, squareform
+from scipy.stats import rankdata, spearmanr
 
 import brainbench as bb
 from benchmarks.rsatoolbox_numbers import PEOPLE, REGIONS, made
 from brainbench.commands.export import export_run
 from brainbench.core.errors import RecipeError
+from brainbench.core.facts import read_facts
 from brainbench.data.layouts.rdm_files import read_rdms
 from brainbench.evaluation.family import p_of_draws
 from brainbench.evaluation.similarity import geometry_exchange, geometry_test, rdm
@@ -24,6 +25,7 @@ from brainbench.recipes.reader import parse_recipe
 from brainbench.studies.cases.geometry import GeometryScores, rsa_claims
 from brainbench.studies.check import check_study
 from brainbench.studies.outcome import Outcome
+from brainbench.studies.rsa.drawn import places_of, ranks_of
 
 REFERENCE = json.loads((Path(__file__).parent / "rsatoolbox.json").read_text())
 RECIPE = """\
@@ -172,6 +174,31 @@ def test_the_page_shows_it(run):
     assert "4186 distances of 92 stimuli" in page
     tested = run.scores.query("metric == 'rsa' and encoder == 'images' and roi == 'V1' and subject != 'mean'")
     assert (tested["p"] == 0.05).all() and tested["test"].str.contains("stimuli exchanged").all()
+
+
+def test_the_page_draws_the_ranks_of_measured_distances_and_of_the_best_layer(root, run):
+    findings = read_facts(run.path)["findings"]
+    assert [one["roi"] for one in findings["rdms"]] == list(REGIONS) and (run.path / "figures" / "mds.svg").is_file()
+    assert "RDMs of regions and of their best layers, as ranks. V1: most alike image" in run.report.read_text()
+    given = [np.load(root / f"{person}.npy") for person in PEOPLE]
+    means = run.scores.query("metric == 'rsa' and fold == 'all' and subject == 'mean' and role == 'model'")
+    for place, one in enumerate(findings["rdms"]):
+        mean = np.mean([rankdata(person[place]) for person in given], axis=0)
+        shown = np.array(one["measured"], dtype=float)
+        np.testing.assert_allclose(shown, 100 * (rankdata(mean) - 1) / (len(mean) - 1), atol=1.0)
+        best = means[means["roi"] == one["roi"]].sort_values("value").iloc[-1]
+        assert (one["encoder"], one["layer"]) == (best["encoder"], best["layer"])
+        again = np.mean([spearmanr(one["of_layer"], person[place]).statistic for person in given])
+        assert again == pytest.approx(best["value"], abs=5e-3)
+
+
+def test_stimuli_that_lie_in_a_plane_are_placed_at_their_distances():
+    points = np.random.default_rng(0).normal(size=(20, 2)) * (3, 1)
+    found, share = places_of(pdist(points))
+    np.testing.assert_allclose(pdist(found), pdist(points))
+    assert share == pytest.approx(1) and np.ptp(found[:, 0]) > np.ptp(found[:, 1])
+    ranks = ranks_of(np.array([3.0, np.nan, 1.0, 2.0, 2.0]))
+    np.testing.assert_array_equal(ranks, [100, np.nan, 0, 50, 50])
 
 
 def test_export_writes_the_rdms_that_the_scores_are_of(root, run):

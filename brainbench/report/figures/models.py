@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.drawing import COLOURS, SMALL, WIDTH, new_figure
+from brainbench.report.figures.drawing import COLOURS, RULE, SMALL, WIDTH, clean, new_figure
 from brainbench.report.figures.maps import label_map
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LARGE_MM = 0.5
+"""Displacement that the table counts as large."""
 MAX_NAMES = 40
 """Regressors beyond which only the first of each group is named."""
 
@@ -46,6 +48,33 @@ def design(regressors: Sequence[str], values: np.ndarray, n_events: int, mark: s
     axes.set_ylabel("volume")
     axes.tick_params(length=2)
     figure.colorbar(image, ax=axes, shrink=0.6, aspect=25)
+    return figure
+
+
+def motion(runs: Sequence[dict[str, Any]], mark: str = "", room: float = WIDTH) -> Figure:
+    """Draw framewise displacement over the volumes of all runs of a participant, runs one after the other.
+
+    Parameters
+    ----------
+    runs : sequence of {run, displacement}
+    mark : str
+    room : float
+        Inches across.
+    """
+    figure = new_figure(room, 1.9, mark)
+    axes, start = figure.subplots(), 0
+    for index, one in enumerate(runs):
+        values = np.array(one["displacement"], dtype=float)
+        axes.plot(start + np.arange(len(values)), values, color=COLOURS[0], linewidth=0.9)
+        if index:
+            axes.axvline(start - 0.5, color=RULE, linewidth=0.8, zorder=0)
+        start += len(values)
+    axes.axhline(LARGE_MM, color=COLOURS[1], linewidth=0.9, linestyle=(0, (4, 2)))
+    axes.set_xlim(-0.5, start - 0.5)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("volume, runs one after the other")
+    axes.set_ylabel("moved, mm")
+    clean(axes)
     return figure
 
 

@@ -47,6 +47,7 @@ def draw(page: Page) -> dict[str, Any]:
             {
                 **item,
                 "controls_beyond": item.get("controls_beyond", {}),  # not known of older runs
+                "shared": item.get("shared"),
                 "done": done,
                 "sentences": sentences,
                 "pairs": pairs,

@@ -11,8 +11,6 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.decoders.classifiers import make_classifier
-from brainbench.decoders.exchanged import predict_exchanged
 from brainbench.evaluation.decoding import DecodingScore, pair_metric, score_labels
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.parts import Decoder, Decoding
@@ -103,6 +101,9 @@ def _unit(task: LabelTask, decoder: Decoder, roi: str) -> Unit:
     mask = np.asarray(case.responses.rois[roi])
 
     def compute() -> dict[str, np.ndarray]:
+        from brainbench.decoders.classifiers import make_classifier  # scikit-learn: what describes a unit needs none
+        from brainbench.decoders.exchanged import predict_exchanged
+
         X = np.asarray(case.rows.Y[task.rows][:, mask], dtype=np.float64)
         found: dict[str, list[np.ndarray]] = {"row": [], "fold": [], "predicted": [], "exchanged": []}
         for fold, train, test in task.folds:

@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from brainbench.lens.edits import Change
     from brainbench.lens.effects import Design, Effects
 
-VERSION = 2
+VERSION = 3
 """Raised when effects of earlier runs would come out otherwise."""
 OF_SOUND = "it hears sound in long windows, which edits do not read yet"
 NO_STREAM = "the sites of its blocks are not known: that all of them share one stream is not either"
 TARGET_METRICS = ("pearson_r", "r2", "explained_variance")
 WAYS = ("frozen", "refitted")
+SHARES = (0.05, 0.1, 0.2)
+"""Of all heads, how many are held to be the most harmful of a region: the cut is arbitrary, so that there are three."""
 
 
 @dataclass(frozen=True)
@@ -227,8 +229,20 @@ class EditStudy:
                     "fewest": FEWEST,
                     "beyond": significant(row) and row["lost"] > row["mean"] and row["n"] >= FEWEST,
                 }
+        if one.kind == "heads":
+            shown["shared"] = self._shared(blocks)
         checked = {way: _share(one.kind, blocks, way) for way in WAYS}
         return shown | {"reason": "", "rows": rows, "controls_beyond": checked}
+
+    def _shared(self, blocks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Any] | None:
+        """Return how much the most harmful heads of regions overlap, for several shares of the heads."""
+        from brainbench.lens.effects import reuse
+
+        lost = np.concatenate([(one["clean"][:, :, None] - one["frozen"]).mean(axis=1) for one in blocks], axis=1)
+        if len(lost) < 2:
+            return None
+        overlap = {f"{share:g}": np.round(reuse(lost, share), 4).tolist() for share in SHARES}
+        return {"n_heads": lost.shape[1], "overlap": overlap}
 
     def _rows(self, kind: str, blocks: Sequence[Mapping[str, np.ndarray]], way: str) -> Iterator[dict[str, Any]]:
         """Yield what every region loses under every edit, beside controls."""
@@ -295,19 +309,17 @@ def heads_of(encoder: NetworkEncoder) -> int:
 def changes(
     encoder: NetworkEncoder, stimuli: Any, kind: str, block: int, n_controls: int, seed: int
 ) -> tuple[list[Change], list[Change]]:
-    """Return the edits of a block, and edits of the same size chosen at random.
-
-    Erased input is held against the input with as long a vector taken away; every head against the others of its block.
-    """
+    """Return the edits of a block, and edits of the same size chosen at random; heads stand beside one another."""
     from brainbench.lens import edits
-    from brainbench.lens.running import means
+    from brainbench.lens.running import means, spread
 
     rows = range(len(stimuli))
     if kind == "heads":
         mean = means(encoder, stimuli, rows, [(block, "z")])[block, "z"]
         return [edits.ablate_heads(block, [head], mean) for head in range(heads_of(encoder))], []
+    seeds = [seed * 1000 + draw for draw in range(n_controls)]
+    drawn = spread(encoder, stimuli, rows, block, kind) if n_controls else None
     if kind == "erase":
         mean = means(encoder, stimuli, rows, [(block, "resid_pre")])[block, "resid_pre"]
-        draws = [edits.erase_control(block, mean, seed * 1000 + draw) for draw in range(n_controls)]
-        return [edits.erase(block, mean)], draws
-    return [edits.skip(block)], [edits.skip_control(block, seed * 1000 + draw) for draw in range(n_controls)]
+        return [edits.erase(block, mean)], [edits.erase_control(block, mean, drawn, one) for one in seeds if drawn]
+    return [edits.skip(block)], [edits.skip_control(block, drawn, one) for one in seeds if drawn]

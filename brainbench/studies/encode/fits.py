@@ -87,6 +87,7 @@ def fit_units(opened: Opened[EncodeRecipe], case: Case, sources: Sequence[tuple[
         "features": [case.features.digest(*source) for source in sources],
         "settings": {**vars(settings), "alphas": settings.alphas.tolist()},
         "nuisance": nuisance is not None,
+        "cleaned": None if settings.t_r is None else "inner folds by themselves",
         "holds": ["predictions", "penalties", "weights of bands"],
     }
 

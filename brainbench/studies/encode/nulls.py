@@ -15,9 +15,8 @@ from brainbench.evaluation.family import fill_p
 from brainbench.evaluation.metrics import METRICS, UNIQUE
 from brainbench.evaluation.refit import Null, best_scores, column_scores, refit_null
 from brainbench.evaluation.scoring import Scored
-from brainbench.features.drift import restore_drift, segments_of
 from brainbench.recipes.kinds.encode import EncodeRecipe
-from brainbench.ridge.encoding import FoldSettings, noise_and_drift
+from brainbench.ridge.encoding import FoldSettings, noise_and_drift, restored
 from brainbench.studies.cases.case import Case
 from brainbench.studies.encode.designs import Designs
 
@@ -123,9 +122,10 @@ def nested_null(
     base[held_out["row"]] = best
     left[held_out["row"]] = held_out["y_true"] - best
     if settings.t_r is not None:
+        nuisance = case.rows.nuisance if recipe.timing.regress_nuisance else None
         for _, test in case.split.folds:
-            pieces = [test[piece] for piece in segments_of(test, case.rows.run[test])]
-            left = restore_drift(left, pieces, settings.t_r, settings.high_pass_s)
+            moved = None if nuisance is None else nuisance[test]
+            left[test] = restored(left[test], test, case.rows.run[test], settings, moved)
 
     def draw(models: Sequence[Designs], less: np.ndarray | None = None) -> Null:
         def predict(Y: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:

@@ -23,7 +23,11 @@ from brainbench.studies.cases.geometry import GeometryScores, bounds_of, rsa_cla
 from brainbench.studies.memory import BASE_MB, BATCH_MB, BLOCK_MB, TORCH_MB, jobs_of, megabytes, network_mb
 from brainbench.studies.opened import OpenEncoder
 from brainbench.studies.outcome import Outcome
+from brainbench.studies.rsa.drawn import MAX_REGIONS, MAX_STIMULI, region_drawn
 from brainbench.studies.words import joined
+
+MAX_LABELS = 8
+"""Values of a label that colours tell apart."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,32 @@ class RsaStudy(Study[RsaRecipe]):
         scores.add_best()
         mean_over_subjects(self.recipe, outcome, self.opened.subjects)
         scores.test_means()
+        self._draw(outcome)
+
+    def _draw(self, outcome: Outcome) -> None:
+        """Note the RDMs that the page draws, where they are few and small enough to be read."""
+        stimuli = self.opened.dataset.stimuli(self.opened.subjects[0])
+        if len(stimuli) > MAX_STIMULI:
+            outcome.findings["rdms_left_out"] = (
+                f"RDMs of more than {MAX_STIMULI} stimuli are not drawn; `export` writes them"
+            )
+            return
+        label = next((name for name, values in stimuli.labels.items() if 1 < len(set(values)) <= MAX_LABELS), None)
+        outcome.findings["rdm_stimuli"] = {
+            "ids": list(stimuli.ids), "label": label,
+            "labels": [] if label is None else [str(one) for one in stimuli.labels[label]],
+        }  # fmt: skip
+        layers = {(encoder, layer): values for encoder, layer, values in self.layer_rdms()}
+        models = {entry.name for entry in self.opened.encoders if entry.is_model} or {one for one, _ in layers}
+        for roi, people in list(self.geometries.items())[:MAX_REGIONS]:
+            scored: dict[tuple[str, str], list[float]] = {}
+            for row in outcome.rows:
+                if row["roi"] == roi and row["metric"] == self.lead and row["subject"] in people:
+                    if row["encoder"] in models:
+                        scored.setdefault((row["encoder"], row["layer"]), []).append(row["value"])
+            means = {key: float(np.mean(values)) for key, values in scored.items() if np.isfinite(values).all()}
+            best = max(means, key=lambda key: means[key], default=None)
+            outcome.note("rdms", region_drawn(roi, people, None if best is None else (*best, layers[best])))
 
     @property
     def lead(self) -> str:

@@ -48,6 +48,7 @@ def run_model(run: OpenRun, found: dict[str, np.ndarray], agreement: np.ndarray,
         tsnr=_quantiles(np.asarray(found["tsnr"])),
         moved=None if moved is None or not known else (float(np.nanmean(moved)), float(np.nanmax(moved))),
         n_moved=int(np.sum(moved > MOVED_MM)) if moved is not None and known else None,
+        displacement=_rounded(moved) if moved is not None and known else [],
         agreement=_quantiles(agreement),
     )
 
@@ -118,6 +119,10 @@ def _quantiles(values: np.ndarray) -> tuple[float, float, float] | None:
         return None
     low, middle, high = np.quantile(known, [0.1, 0.5, 0.9])
     return float(low), float(middle), float(high)
+
+
+def _rounded(values: np.ndarray) -> list[float | None]:
+    return [round(float(one), 3) if np.isfinite(one) else None for one in values]
 
 
 def _correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:

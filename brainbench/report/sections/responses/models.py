@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.models import design, mask_over_mean
+from brainbench.report.figures.models import design, mask_over_mean, motion
 from brainbench.report.tables import number
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def draw(page: Page) -> dict[str, Any]:
             title = f"{entry['subject']}: mean of {first['run']}, and the mask"
             mask = partial(mask_over_mean, page.root / entry["background"], page.root / entry["mask"], title, page.mark)
         where = f"{entry['subject']}, {first['run']}"
+        known = [run for run in entry["runs"] if run.get("displacement")]
+        moved = partial(motion, known, page.mark) if known else None
         shown.append(
             {
                 **entry,
@@ -42,6 +44,7 @@ def draw(page: Page) -> dict[str, Any]:
                 "figure": page.save(
                     figure, f"design_{entry['subject']}", f"Design matrix of {_in_words(where, first)}"
                 ),
+                "motion": page.save(moved, f"motion_{entry['subject']}", _moved_in_words(entry["subject"], known)),
                 "picture": page.save(mask, f"mask_{entry['subject']}", _mask_in_words(page, entry)),
             }
         )
@@ -60,6 +63,19 @@ def _in_words(where: str, run: dict[str, Any]) -> str:
     alike = "" if run["shared"] is None else f"; events correlate by up to {number(run['shared'])}"
     shown = f"{run['n_events']} events and {others} other regressors in {run['n_kept']} volumes"
     return f"Design matrix of {where}: {shown}{alike}."
+
+
+def _moved_in_words(subject: str, runs: list[dict[str, Any]]) -> str:
+    """Return how far a participant moved, and when most."""
+    if not runs:
+        return ""
+    most = max(runs, key=lambda run: run["moved"][1])
+    at = int(np.nanargmax(np.array(most["displacement"], dtype=float)))
+    n = sum(run["n_moved"] for run in runs)
+    return (
+        f"Framewise displacement of {subject} over time: {n} volumes of {len(runs)} runs above 0.5 mm, at most "
+        f"{number(most['moved'][1])} mm, in {most['run']} at volume {at + 1}."
+    )
 
 
 def _mask_in_words(page: Page, entry: dict[str, Any]) -> str:
