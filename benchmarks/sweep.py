@@ -81,7 +81,7 @@ def settings(only: list[str] | None) -> int:
             if name in NETWORKS:
                 NETWORKS[name](Path(folder) / "networks")
             values = reduced(name, root, Path(folder) / "networks")
-            found = [setting(values, *place) for place in places(values)]
+            found = [setting(values, *place) for place in places(name, values)]
             for verdict in compare(values, [one for one in found if one is not None], Path(folder)):
                 outcomes[verdict.outcome if verdict.right else "wrong"] += 1
                 if verdict.outcome != "changed":

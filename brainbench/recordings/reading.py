@@ -199,6 +199,17 @@ def channel_table(path: Path) -> Path | None:
     return table if table is not None and table.is_file() else None
 
 
+def kinds_of(raw: mne.io.BaseRaw, path: Path) -> dict[str, str]:
+    """Return the kind of every channel: what the file says, or a table of BIDS beside it."""
+    kinds = dict(zip(raw.ch_names, raw.get_channel_types(), strict=True))
+    table = channel_table(path)
+    if table is not None:
+        told = raw.copy()
+        _obey_table(told, table)
+        kinds = dict(zip(told.ch_names, told.get_channel_types(), strict=True))
+    return kinds
+
+
 def _obey_table(raw: mne.io.BaseRaw, table: Path) -> list[str]:
     """Take kinds and bad channels from a table of BIDS, in place; return what is said of it.
 

@@ -136,6 +136,25 @@ def test_onsets_beyond_the_end_are_not_taken_for_seconds_without_a_word(own):
     assert any("the unit of onsets: " in line for line in propose(own / "recordings").missing)
 
 
+def test_people_by_names_are_all_taken_and_what_is_left_is_said(tmp_path, monkeypatch):
+    """`ben_betas.npy` was left out without a word, because people were told apart by numbers and folders alone."""
+    monkeypatch.chdir(tmp_path)
+    names = made.pictures(tmp_path / "lab" / "img", 6)
+    rng = np.random.default_rng(0)
+    for who in ("anna", "ben"):
+        pd.DataFrame({"image": names * 2, "run": [1] * 6 + [2] * 6}).to_csv(
+            tmp_path / "lab" / f"{who}_trials.csv", index=False
+        )
+        np.save(tmp_path / "lab" / f"{who}_betas.npy", rng.normal(size=(12, 5)))
+    np.save(tmp_path / "lab" / "weights.npy", rng.normal(size=7))
+    (tmp_path / "lab" / "captions.csv").write_text("image;caption\na.png;a disc\n")
+    lines = init("lab")
+    assert read_recipe("lab.yaml").dataset.responses == "{subject}_betas.npy"
+    assert "took     2 files {subject}_betas.npy: responses of 2 subjects" in lines
+    assert "missing  what weights.npy is: not taken" in lines and lines[-2].endswith("no problems")
+    assert any(line.startswith("missing  captions.csv:1") and "semicolons" in line for line in lines)
+
+
 def test_a_folder_of_nothing_is_refused_with_what_it_holds(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes").mkdir()

@@ -206,3 +206,15 @@ def test_other_pickles_are_refused(tmp_path, name, content, message):
 def test_another_version_is_named(tmp_path):
     with pytest.raises(UserError, match=r"no run has dataset.bipolar.default.aligned/data"):
         _duin(tmp_path, version="aligned").trials("001")
+
+
+def test_a_folder_of_bids_is_proposed_with_its_kind(tmp_path, monkeypatch, capsys):
+    from brainbench.cli import main
+
+    root = write_bids_ieeg(tmp_path / "study", ".edf" if find_spec("edfio") else ".fif")
+    (root / "recordings.csv").unlink()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(["data", "init", str(root)])
+    assert not stopped.value.code
+    assert "kind: seeg" in (tmp_path / "study.yaml").read_text()

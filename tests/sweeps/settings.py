@@ -138,6 +138,8 @@ REDUCED: dict[str, list[str]] = {
 
 `small_data` writes the folders NETWORKS and DATA (of `ROOTS`).
 """
+HOURS = {"visio-linguistic-pereira": ("zero_shot",)}
+"""What a recipe does not ask for and could not pay: 2 vs 2 of 180 concepts is 16,110 pairs, of 8 categories 28."""
 ROOTS = {
     "alice-language": "alice",
     "haxby-categories": "haxby2001",
@@ -211,9 +213,10 @@ def reduced(name: str, root: Path | None = None, networks: Path | None = None) -
     return parse_recipe(text, name, overrides).model_dump(mode="json")
 
 
-def places(values: dict[str, Any]) -> list[tuple[Place, Any]]:
-    """Return where every setting stands, and its value."""
-    return list(_leaves(values, ()))
+def places(name: str, values: dict[str, Any]) -> list[tuple[Place, Any]]:
+    """Return where every setting stands, and its value, but for those that take hours."""
+    slow = HOURS.get(name, ())
+    return [(place, value) for place, value in _leaves(values, ()) if key_path(place) not in slow]
 
 
 def setting(values: dict[str, Any], place: Place, value: Any) -> Setting | None:

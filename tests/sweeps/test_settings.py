@@ -25,7 +25,7 @@ def values():
 
 def test_a_changed_setting_gives_what_a_fresh_run_gives(tmp_path, values):
     day = int(os.environ.get("BRAINBENCH_SWEEP_DAY", time.strftime("%Y%j")))
-    found = places(values)
+    found = places("small", values)
     some = [found[index] for index in np.random.default_rng(day).permutation(len(found))[: 2 * N_CHANGES]]
     chosen = [one for place in some if (one := setting(values, *place)) is not None][:N_CHANGES]
     verdicts = list(compare(values, chosen, tmp_path))

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from brainbench.cli import main
+from brainbench.commands.proposing.init import propose
 from brainbench.recipes.template import templates
 from tests.test_docs import PAGES, commands_of_shell
 from tests.walks import made
@@ -101,3 +102,6 @@ def test_the_other_spaces_of_the_first_walk_are_read(space, tmp_path):
     made.fmriprep(tmp_path / "my study")
     dataset = open_bids(tmp_path / "my study", modality="image", space=space, runs=[1])
     assert dataset.responses("sub-01").n_targets > 20 and set(templates())
+    if space == "native":  # the folder above the pipeline leads to the same recipe
+        above, inside = (propose(tmp_path / "my study" / "derivatives" / name) for name in ("", "fmriprep"))
+        assert above.dataset == inside.dataset and above.took[1:] == inside.took

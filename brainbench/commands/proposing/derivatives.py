@@ -30,7 +30,13 @@ def propose_derivatives(found: Inventory) -> Proposal | None:
     inside = [path for path in (found.root, *sorted(found.root.glob("derivatives/*"))) if path.is_dir()]
     places = [path for path in inside if holds_derivatives(path)]
     if not places:
-        return None
+        # The folder that holds pipelines, such as `derivatives`.
+        nested = [path for path in sorted(found.root.iterdir()) if path.is_dir() and holds_derivatives(path)]
+        proposal = propose_derivatives(Inventory(nested[0])) if nested else None
+        if proposal is not None:
+            others = "".join(f", not {path.name}" for path in nested[1:])
+            proposal.took.insert(0, (nested[0].name, f"the derivatives{others}"))
+        return proposal
     named = "derivatives/fmriprep"
     if places[0] != found.root:
         named = places[0].relative_to(found.root).as_posix()

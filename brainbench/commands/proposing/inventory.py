@@ -85,14 +85,24 @@ class Inventory:
 
     @cached_property
     def tables(self) -> dict[Path, Table]:
-        """Tables that can be read; others are left to the loader's message."""
-        found = {}
+        """Tables that can be read."""
+        return self._read[0]
+
+    @cached_property
+    def unread(self) -> list[str]:
+        """Why other tables cannot be read, a message each."""
+        return self._read[1]
+
+    @cached_property
+    def _read(self) -> tuple[dict[Path, Table], list[str]]:
+        found: dict[Path, Table] = {}
+        unread = []
         for path in self.of("table")[:_MOST_TABLES]:
             try:
                 found[path] = read_table(path)
-            except UserError:
-                continue
-        return found
+            except UserError as error:
+                unread.append(str(error).splitlines()[0].replace(str(path), self.short(path)))
+        return found, unread
 
     def summary(self) -> str:
         """Return how many files of each sort there are."""

@@ -49,11 +49,20 @@ def propose_own(found: Inventory) -> Proposal | None:
     ):
         proposal.tables["stimuli.csv"] = rows
     _design(found, rows, n_rows, proposal)
+    taken = {*files.values(), *beside.values()}
+    others = [name for name in map(found.short, found.of("array")) if name not in taken]
+    if others:
+        proposal.missing.append(f"what {_some(others)} {'is' if len(others) == 1 else 'are'}: not taken")
+    proposal.missing += found.unread
     rois = [path for path, table in found.tables.items() if set(table.columns) == {"target", "roi"}]
     if rois and "rois" not in beside:
         proposal.dataset["rois"] = found.short(rois[0])
         proposal.took.append((found.short(rois[0]), "the regions"))
     return proposal
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more arrays" if len(names) > 4 else "")
 
 
 def stimuli_in(found: Inventory) -> tuple[str, tuple[list[dict[str, Any]], str] | None]:
@@ -119,7 +128,9 @@ def _responses(found: Inventory) -> Files | None:
         except (OSError, ValueError):
             continue
         if len(shape) == 2 and min(shape) > 1:
-            groups.setdefault(re.sub(r"\d+", "#", path.name), {})[found.short(path)] = shape[0]
+            alike = re.sub(r"\d+", "#", path.name)  # people have numbers, or names that stand first
+            for name in {alike, re.sub(r"^[^_.-]+(?=[_-])", "*", alike)}:
+                groups.setdefault(name, {})[found.short(path)] = shape[0]
     likely = sorted(
         groups,
         key=lambda name: (not re.search(r"resp|beta|bold|voxel|roi|brain|sub", name.lower()), -len(groups[name])),
