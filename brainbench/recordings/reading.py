@@ -14,7 +14,7 @@ from brainbench.core.matlab import check_mat
 from brainbench.core.remembered import file_state
 from brainbench.recordings.channels import listed
 from brainbench.recordings.formats.stamped import read_stamped
-from brainbench.recordings.intracranial.electrodes import electrode_files, place_contacts
+from brainbench.recordings.intracranial.electrodes import electrode_files, electrode_tables, place_contacts
 from brainbench.recordings.matching import plain_name
 from brainbench.recordings.recording import counted
 from brainbench.recordings.units import header_text, mend_units
@@ -102,6 +102,8 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
     places = electrode_files(path)
     if places:
         said += place_contacts(raw, places)
+    elif several := electrode_tables(path):
+        said.append(f"positions not taken: several tables of contacts ({', '.join(one.name for one in several)})")
     for warning in caught:
         text = str(warning.message)
         if any(part in text.lower() for part in _TRUNCATED):
@@ -197,6 +199,17 @@ def channel_table(path: Path) -> Path | None:
     named = re.fullmatch(r"(.+)_(eeg|meg|ieeg)", path.stem)
     table = None if named is None else path.with_name(f"{named[1]}_channels.tsv")
     return table if table is not None and table.is_file() else None
+
+
+def kinds_of(raw: mne.io.BaseRaw, path: Path) -> dict[str, str]:
+    """Return the kind of every channel: what the file says, or a table of BIDS beside it."""
+    kinds = dict(zip(raw.ch_names, raw.get_channel_types(), strict=True))
+    table = channel_table(path)
+    if table is not None:
+        told = raw.copy()
+        _obey_table(told, table)
+        kinds = dict(zip(told.ch_names, told.get_channel_types(), strict=True))
+    return kinds
 
 
 def _obey_table(raw: mne.io.BaseRaw, table: Path) -> list[str]:

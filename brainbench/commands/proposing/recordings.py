@@ -15,13 +15,15 @@ from brainbench.core.errors import UserError
 from brainbench.data.layouts.bids.files import entities_of
 from brainbench.data.tables import Table
 from brainbench.recordings.formats.stamped import TIME, read_stamped
-from brainbench.recordings.reading import READERS
+from brainbench.recordings.reading import READERS, kinds_of
 
 _ONSETS = ("onset", "onset_s", "time", "time_s", "seconds", "start")
 _LABELS = ("label", "trial_type", "condition", "class", "event", "type", "description", "value")
 _LONGEST_S = 3.5
 _FEWEST_SAMPLES = 200
 """Rows below which a table with time stamps is no recording."""
+_ELECTRODES, _COILS = ("eeg", "seeg", "ecog"), ("mag", "grad")
+"""Kinds of channels that can be decoded; coils where there is no electrode."""
 _FEWEST = 5
 """Events of a class below which it is asked whether it is one."""
 
@@ -46,7 +48,7 @@ def propose_recordings(found: Inventory) -> Proposal | None:
             "what the numbers of tables are: volts were taken, as of the other files (`unit` is of all)"
         )
     headers = {path: _header(found.root / path) for path in [row["path"] for row in rows]}
-    _channels(headers, proposal)
+    _channels(headers, found.root, proposal)
     counts, spacing = _events(found, rows, headers, proposal)
     if not spacing.size:
         proposal.missing.append("events: no table has onset and label, and the files have no marks: write events.csv")
@@ -133,16 +135,22 @@ def _header(path: Path) -> Any:
             return None
 
 
-def _channels(headers: dict[str, Any], proposal: Proposal) -> None:
-    """Take the channels that all files have, and the lowest rate."""
+def _channels(headers: dict[str, Any], root: Path, proposal: Proposal) -> None:
+    """Take the kind that most channels are of, the channels that all files have, and the lowest rate."""
     opened = {path: raw for path, raw in headers.items() if raw is not None}
     if not opened:
         return
-    eeg = {path: [n for n, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True) if kind == "eeg"]
-           for path, raw in opened.items()}  # fmt: skip
-    first = next(iter(eeg.values()))
-    shared = [name for name in first if all(name in names for names in eeg.values())]
-    if any(names != first for names in eeg.values()) and shared:
+    kinds = {path: kinds_of(raw, root / path) for path, raw in opened.items()}
+    count = Counter(kind for one in kinds.values() for kind in one.values())
+    there = next((some for some in (_ELECTRODES, _COILS) if any(count[one] for one in some)), _ELECTRODES)
+    kind = max(there, key=lambda one: count[one])
+    if kind != "eeg":
+        proposal.dataset["kind"] = kind
+        proposal.took.append(("kind of channels", f"{kind}, {count[kind]} in all files"))
+    of_kind = {path: [name for name, one in named.items() if one == kind] for path, named in kinds.items()}
+    first = next(iter(of_kind.values()))
+    shared = [name for name in first if all(name in names for names in of_kind.values())]
+    if any(names != first for names in of_kind.values()) and shared:
         proposal.dataset["channels"] = shared
         proposal.took.append(("channels", f"the {len(shared)} that all files have"))
     rates = sorted({float(raw.info["sfreq"]) for raw in opened.values()})
