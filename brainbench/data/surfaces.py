@@ -16,6 +16,8 @@ from brainbench.data.layouts.matrices import check_finite
 HEMISPHERES = ("L", "R")
 FSAVERAGE5 = 10242
 """Vertices of one hemisphere of fsaverage5."""
+FINER = (40962, 163842)
+"""Vertices of one hemisphere of fsaverage6 and fsaverage, whose first ones are those of fsaverage5."""
 _MESHES = {
     642: "fsaverage3",
     2562: "fsaverage4",
@@ -51,7 +53,11 @@ class Surface:
         """What the report says of the mesh."""
         n_right = self.values.shape[1] - self.n_left
         name = "fsaverage5" if self.space == "fsaverage5" else _MESHES.get(self.n_left, "an unknown mesh")
-        drawn = "" if self.space == "fsaverage5" else "; maps are written, and drawn on fsaverage5 only"
+        drawn = "; maps are written, and not drawn"
+        if self.n_left == n_right and self.n_left in (FSAVERAGE5, *FINER):
+            drawn = (
+                "" if self.n_left == FSAVERAGE5 else "; maps are drawn at the vertices of fsaverage5, its first ones"
+            )
         return f"{self.n_left} + {n_right} vertices ({name}{drawn})"
 
 

@@ -19,7 +19,15 @@ from brainbench.core.errors import UserError, one_of
 from brainbench.data.account import RunUse
 from brainbench.data.base import Dataset, Responses, Stimuli
 from brainbench.recipes.datasets import RecordingSettings
-from brainbench.recordings.channels import apply_projectors, choose_channels, judge_bad, listed, neighbours, of_kind
+from brainbench.recordings.channels import (
+    apply_projectors,
+    choose_channels,
+    judge_bad,
+    listed,
+    neighbours,
+    of_kind,
+    projected_out,
+)
 from brainbench.recordings.cutting import cut
 from brainbench.recordings.events import Events, keep_stretches, one_per_sample
 from brainbench.recordings.intracranial.contacts import along_shafts, pair_of
@@ -85,6 +93,12 @@ class RecordingDataset(Dataset):
     def _prepared(self, found: list[Recording]) -> list[Recording]:
         known = list(found[0].raw.ch_names)
         found = [one.noting(said=rename_as(one.raw, known, one.where)) for one in found]
+        projected = [projected_out(one.raw, self.kind, self.settings.projectors) for one in found]
+        if len(set(projected)) > 1:
+            found = [
+                one.noting(said=[f"runs differ in what is projected out of them: {names or 'nothing'} of this one"])
+                for one, names in zip(found, projected, strict=True)
+            ]
         return self._pooled([self._chosen(one) for one in found])
 
     def _chosen(self, recording: Recording) -> tuple[Recording, dict[str, str]]:

@@ -77,6 +77,18 @@ def apply_projectors(raw: mne.io.BaseRaw, choice: str, where: str) -> list[str]:
     return [f"{counted(len(waiting), 'projector')} {done}: {names}"]
 
 
+def projected_out(raw: mne.io.BaseRaw, kind: str, choice: str) -> str:
+    """Return the names of what is, or by `choice` will be, projected out of channels of a kind."""
+    mine = {name.strip() for name, one in zip(raw.ch_names, raw.get_channel_types(), strict=True) if one == kind}
+    return ", ".join(
+        sorted(
+            str(proj["desc"])
+            for proj in raw.info["projs"]
+            if (proj["active"] or choice == "apply") and mine & {name.strip() for name in proj["data"]["col_names"]}
+        )
+    )
+
+
 def _check_projectors(raw: mne.io.BaseRaw, projectors: Sequence[Any], where: str) -> None:
     """Let projectors find their channels, whose names FIF files keep without the blanks around them."""
     by_name = {name.strip(): name for name in raw.ch_names}

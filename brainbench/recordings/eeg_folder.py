@@ -15,7 +15,7 @@ from brainbench.recipes.datasets import EegFolderSettings
 from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.channels import of_kind, set_types
 from brainbench.recordings.events import Events, annotated_events, channel_events, check_names, named_events
-from brainbench.recordings.intracranial.electrodes import contact_labels, electrode_files
+from brainbench.recordings.intracranial.electrodes import contact_labels, electrode_files, electrode_tables
 from brainbench.recordings.reading import files_of, read_raw, require_mne
 from brainbench.recordings.recording import Recording
 
@@ -83,8 +83,10 @@ class EegFolder(RecordingDataset):
         rows = self.table[self.table["subject"] == subject]
         tables = dict.fromkeys(files[0] for path in rows["path"] if (files := electrode_files(self.root / path)))
         if not tables:
+            several = any(electrode_tables(self.root / path) for path in rows["path"])
+            what = "several tables of contacts beside a recording" if several else "no table of contacts"
             raise UserError(
-                f"{subject}: no table of contacts, so that `regions.by: {column}` groups nothing",
+                f"{subject}: {what}, so that `regions.by: {column}` groups nothing",
                 hint="`dataset.contacts` names one; `regions.by: shaft` groups contacts by their names",
             )
         found: dict[str, str] = {}

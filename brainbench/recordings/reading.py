@@ -14,7 +14,7 @@ from brainbench.core.matlab import check_mat
 from brainbench.core.remembered import file_state
 from brainbench.recordings.channels import listed
 from brainbench.recordings.formats.stamped import read_stamped
-from brainbench.recordings.intracranial.electrodes import electrode_files, place_contacts
+from brainbench.recordings.intracranial.electrodes import electrode_files, electrode_tables, place_contacts
 from brainbench.recordings.matching import plain_name
 from brainbench.recordings.recording import counted
 from brainbench.recordings.units import header_text, mend_units
@@ -102,6 +102,8 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
     places = electrode_files(path)
     if places:
         said += place_contacts(raw, places)
+    elif several := electrode_tables(path):
+        said.append(f"positions not taken: several tables of contacts ({', '.join(one.name for one in several)})")
     for warning in caught:
         text = str(warning.message)
         if any(part in text.lower() for part in _TRUNCATED):

@@ -161,7 +161,7 @@ def test_regions_of_surfaces_are_the_labels_of_both_hemispheres(own):
     responses = dataset.responses("sub-01")
     assert np.flatnonzero(responses.rois["V1"]).tolist() == [0, 1, 2, N_LEFT, N_LEFT + 1]
     assert responses.space == "surface"
-    assert any("maps are written, and drawn on fsaverage5 only" in note for note in responses.notes)
+    assert any("maps are written, and not drawn" in note for note in responses.notes)
     left, right = responses.masker.inverse_transform(responses.data[0]).darrays
     assert (len(left.data), len(right.data)) == (N_LEFT, N - N_LEFT)
     assert {root / "L.label.gii", root / "R.label.gii", *func(root, "*.gii")} <= set(dataset.files())

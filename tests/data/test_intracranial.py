@@ -130,6 +130,20 @@ def test_places_without_a_unit_are_not_taken(tmp_path):
     assert "coordinates in 'pixels'" in " ".join(row.why for row in dataset.account("01"))
 
 
+def test_of_several_tables_none_is_taken_and_that_is_said(tmp_path):
+    root = write_bids_ieeg(tmp_path)
+    folder = root / "sub-01/ieeg"
+    (folder / "sub-01_space-ACPC_electrodes.tsv").write_text((folder / "sub-01_space-MNI_electrodes.tsv").read_text())
+    dataset = opened(root)
+    assert np.isnan([channel["loc"][:3] for channel in dataset.trials("01").info["chs"]]).all()
+    names = "sub-01_space-ACPC_electrodes.tsv, sub-01_space-MNI_electrodes.tsv"
+    assert f"several tables of contacts ({names})" in " ".join(row.why for row in dataset.account("01"))
+    with pytest.raises(UserError, match="01: several tables of contacts beside a recording"):
+        dataset.labels_of_contacts("01", "region")
+    one = opened(root, contacts="sub-01/ieeg/sub-01_space-MNI_electrodes.tsv")
+    assert one.labels_of_contacts("01", "region")["A3"] == "insula"
+
+
 @pytest.mark.parametrize(
     ("change", "settings", "message"),
     [

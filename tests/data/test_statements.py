@@ -157,7 +157,22 @@ def test_projectors_are_applied_to_all_channels_or_never(tmp_path):
     assert np.abs(found - right).max() < 1e-9 and "1 projector applied" in said(few)
     left = own(tmp_path, channels=["C3", "C4"], projectors="leave")
     assert np.abs(left.trials("s1").X[0] - recorded[[0, 2], at : at + found.shape[1]]).max() < 1e-9
-    assert "1 projector not applied" in said(left)
+    assert "1 projector not applied" in said(left) and "runs differ" not in said(few) + said(left)
+
+
+def test_runs_with_other_projectors_are_joined_and_it_is_said(tmp_path):
+    """MNE does not join them at all; applied in the file already, they differ whatever the recipe says."""
+    runs = [make_raw(seed=seed) for seed in range(2)]
+    runs[1][0].set_eeg_reference(projection=True, verbose="ERROR")
+    write_runs(tmp_path, *runs)
+    text = said(own(tmp_path))
+    assert re.search("r0: .*runs differ in what is projected out of them: nothing of this one", text)
+    assert re.search("r1: .*runs differ in .* them: Average EEG reference of this one", text)
+    assert "runs differ" not in said(own(tmp_path, projectors="leave"))
+    runs[1][0].apply_proj(verbose="ERROR")
+    (tmp_path / "applied").mkdir()
+    write_runs(tmp_path / "applied", *((raw, None, None) for raw, _, _ in runs))
+    assert "runs differ" in said(own(tmp_path / "applied", projectors="leave"))
 
 
 def test_bad_stretches_take_their_trials_out(tmp_path):

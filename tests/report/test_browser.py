@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from brainbench.data.surfaces import FSAVERAGE5, SurfaceMasker
+from brainbench.data.surfaces import FSAVERAGE5, Surface, SurfaceMasker
 from brainbench.report import write_report
 from brainbench.report.figures.drawing import BARE_CELL, CELL, DARK, INK, MAX_CELLS_WITH_TEXT, PHONE, SOFT, WARN
 from brainbench.report.figures.layers import heat_map
-from brainbench.report.figures.surface import Painted, best_layers, scene
+from brainbench.report.figures.surface import Painted, best_layers, hemispheres, scene
+from brainbench.report.sections.responses.maps import _why
 from brainbench.report.tables import Matrix, RowName
 from tests.report.browser import Browser
 
@@ -242,6 +243,30 @@ def test_a_surface_turns_by_keys_and_is_read_without_a_library(browser, surface)
         assert acted["key"] == "scale.0scale.3" and acted["tab"] == 0
         assert acted["label"].startswith("sim-01: Pearson r of gabor scale.0, on a brain that turns. ")
     assert tall[400] > 2 * tall[1300], "hemispheres are stacked on a phone"
+
+
+@pytest.mark.parametrize(
+    ("n", "drawn"), [(FSAVERAGE5, True), (40962, True), (163842, True), (32492, False), (20, False)]
+)
+def test_finer_meshes_are_drawn_at_the_vertices_of_fsaverage5_and_others_are_named(tmp_path, n, drawn):
+    values = np.arange(2 * n, dtype=np.float32)
+    SurfaceMasker(n).inverse_transform(values).to_filename(str(tmp_path / "a.gii"))
+    found = hemispheres(tmp_path / "a.gii")
+    assert (found is not None) is drawn and ("drawn" in Surface(values[None], n).note) is (n != FSAVERAGE5)
+    if found is not None:
+        np.testing.assert_array_equal(found, np.r_[0:FSAVERAGE5, n : n + FSAVERAGE5])
+    said = _why({"space": "surface", "file": "maps/a.gii"}, found)
+    assert drawn or said.startswith("its mesh does not come with nilearn")
+
+
+def test_the_vertices_of_a_coarser_mesh_of_the_family_come_first():
+    """Of an icosahedron that was divided once more, every new vertex lies on an edge of the old ones."""
+    nibabel, datasets = pytest.importorskip("nibabel"), pytest.importorskip("nilearn.datasets")
+    triangles = nibabel.load(datasets.fetch_surf_fsaverage("fsaverage5")["sphere_left"]).darrays[1].data
+    pairs = np.unique(np.concatenate([triangles[:, [i, j]] for i in range(3) for j in range(3) if i != j]), axis=0)
+    coarse = 2562
+    old = np.bincount(pairs[pairs[:, 1] < coarse, 0], minlength=FSAVERAGE5)
+    assert (old[:coarse] == 0).all() and (old[coarse:] == 2).all()
 
 
 def test_the_flat_map_has_the_vertices_of_the_surface_but_for_the_medial_wall():

@@ -24,15 +24,18 @@ _METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
 _NOTHING = ("", "n/a")
 
 
-def electrode_files(recording: Path) -> list[Path]:
-    """Return the table of contacts that BIDS puts beside an intracranial recording, and its system of coordinates.
-
-    Nothing is returned where there is none, or several of which no one is the recording's: they differ by their space.
-    """
+def electrode_tables(recording: Path) -> list[Path]:
+    """Return the tables of contacts that BIDS puts beside an intracranial recording, one a space."""
     named = re.fullmatch(r"(sub-[^_]+(?:_ses-[^_]+)?)_.+_ieeg", recording.stem)
-    if named is None:
-        return []
-    tables = sorted(recording.parent.glob(f"{named[1]}_*electrodes.tsv"))
+    return [] if named is None else sorted(recording.parent.glob(f"{named[1]}_*electrodes.tsv"))
+
+
+def electrode_files(recording: Path) -> list[Path]:
+    """Return the table of contacts beside a recording, and its system of coordinates.
+
+    Nothing is returned where there is none, or several of which no one is the recording's.
+    """
+    tables = electrode_tables(recording)
     if len(tables) != 1:
         return []
     system = tables[0].with_name(tables[0].name.replace("electrodes.tsv", "coordsystem.json"))

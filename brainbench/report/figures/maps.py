@@ -92,30 +92,34 @@ def brain_map(
     return figure
 
 
-def surface_map(image: Path, limit: float, threshold: float, title: str, mark: str = "") -> Figure | None:
+def surface_map(
+    values: np.ndarray, limit: float, threshold: float, title: str, mark: str = "", room: float = WIDTH
+) -> Figure | None:
     """Draw a map on fsaverage5 (both hemispheres from outside and inside); None where nilearn is not installed.
 
     Parameters
     ----------
-    image : Path
+    values : ndarray (n_vertices,)
+        Of both hemispheres, left first.
     limit, threshold : float
         See `scale_of`.
     title, mark : str
+    room : float
+        Inches across.
     """
     try:
-        import nibabel
         from nilearn import datasets, plotting
     except ImportError:
         return None
     from matplotlib.figure import Figure
 
-    gifti: Any = nibabel.load(image)
-    left, right = (np.asarray(array.data) for array in gifti.darrays[:2])
+    left, right = np.split(values, 2)
+    beside = room >= WIDTH
     mesh = datasets.fetch_surf_fsaverage("fsaverage5")  # comes with nilearn
-    figure = Figure(figsize=(WIDTH, 2.2), dpi=150, facecolor="white")
+    figure = Figure(figsize=(room, 2.2 if beside else 3.2), dpi=150, facecolor="white")
     views = [("left", "lateral"), ("left", "medial"), ("right", "medial"), ("right", "lateral")]
     for index, (side, view) in enumerate(views):
-        axes = figure.add_subplot(1, len(views), index + 1, projection="3d")
+        axes = figure.add_subplot(1 if beside else 2, 4 if beside else 2, index + 1, projection="3d")
         plotting.plot_surf_stat_map(
             mesh[f"infl_{side}"], left if side == "left" else right, hemi=side, view=view, bg_map=mesh[f"sulc_{side}"],
             axes=axes, figure=figure, colorbar=index == len(views) - 1, vmax=limit, threshold=threshold, cmap="RdBu_r",

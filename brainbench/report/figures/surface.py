@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from brainbench.data.surfaces import FINER, FSAVERAGE5
+
 _STEPS = 32767
 """Coordinates are whole numbers of 16 bits, of this part of the largest."""
 
@@ -38,7 +40,10 @@ class Painted:
 
 
 def hemispheres(image: Path) -> np.ndarray | None:
-    """Return the first map of a GIFTI file of both hemispheres; None where nibabel is not installed, or no file."""
+    """Return the first map of a GIFTI file of both hemispheres, at the vertices of fsaverage5.
+
+    None where nibabel is not installed, the file is gone, or its mesh does not begin with these vertices.
+    """
     try:
         import nibabel
     except ImportError:
@@ -46,7 +51,12 @@ def hemispheres(image: Path) -> np.ndarray | None:
     if not image.is_file():
         return None
     gifti: Any = nibabel.load(image)
-    return np.concatenate([np.asarray(array.data, dtype=float).ravel() for array in gifti.darrays[:2]])
+    if not hasattr(gifti, "darrays"):
+        return None
+    sides = [np.asarray(array.data, dtype=float).ravel() for array in gifti.darrays[:2]]
+    if len(sides) != 2 or len(sides[0]) != len(sides[1]) or len(sides[0]) not in (FSAVERAGE5, *FINER):
+        return None
+    return np.concatenate([side[:FSAVERAGE5] for side in sides])
 
 
 def best_layers(scores: np.ndarray, threshold: float) -> np.ndarray:

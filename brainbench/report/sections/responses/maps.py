@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PLACE = 630
 MAX_MAPS = 8
-DRAWN = ("volume", "fsaverage5")
+SURFACES = ("fsaverage5", "surface")
 
 
 def applies(facts: Facts) -> bool:
@@ -27,33 +27,47 @@ def applies(facts: Facts) -> bool:
 def draw(page: Page) -> dict[str, Any] | None:
     """Return a map per participant, of the layer that is best over all regions; all have one scale and threshold."""
     chosen = _chosen(page)
-    found = [map_values(page.root / entry["file"]) if entry["space"] in DRAWN else None for entry in chosen]
+    meshed = [hemispheres(page.root / entry["file"]) if entry["space"] in SURFACES else None for entry in chosen]
+    found = [
+        map_values(page.root / entry["file"]) if entry["space"] == "volume" or on_mesh is not None else None
+        for entry, on_mesh in zip(chosen, meshed, strict=True)
+    ]
     limit, threshold = scale_of(np.concatenate([*(one for one in found if one is not None), np.zeros(0)]))
     shown: list[dict[str, Any]] = []
-    for entry, values in zip(chosen, found, strict=True):
+    for entry, values, on_mesh in zip(chosen, found, meshed, strict=True):
         title = f"{entry['subject']}: {entry['encoder']} {entry['layer']}, {page.title_of(entry['metric'])}"
         file = page.root / entry["file"]
         figure: Any = None  # other meshes are drawn by Connectome Workbench
         if values is not None and entry["space"] == "volume":
             background = page.root / entry["background"] if entry["background"] else None
             figure = partial(brain_map, file, background, limit, threshold, title, page.mark)
-        elif values is not None and entry["space"] == "fsaverage5":
-            figure = surface_map(file, limit, threshold, title, page.mark)
+        elif on_mesh is not None:
+            figure = partial(surface_map, on_mesh, limit, threshold, title, page.mark)
         alt = title
         if values is not None and len(values):
             alt += f": highest {values.max():.2f}, {np.mean(np.abs(values) > threshold):.0%} of targets are drawn"
         saved = page.save(figure, f"map_{entry['subject']}", alt)
-        shown.append({"title": title, "file": entry["file"], "figure": saved})
+        shown.append({"title": title, "file": entry["file"], "figure": saved, "why": _why(entry, on_mesh)})
     if not shown:
         return None
     drawn = any(item["figure"] for item in shown)
-    turned = [entry for entry in chosen if entry["space"] == "fsaverage5"]
+    turned = [entry for entry, on_mesh in zip(chosen, meshed, strict=True) if on_mesh is not None]
     return {
         "maps": shown,
         "limit": limit,
         "threshold": threshold if drawn and threshold > ANY else None,
+        "finer": any(entry["space"] == "surface" for entry in turned),
         "scene": page.fitting(_scene(page, turned, limit, threshold)) if turned else None,
     }
+
+
+def _why(entry: dict[str, Any], on_mesh: np.ndarray | None) -> str:
+    """Return why a map may not be drawn."""
+    if entry["space"] in SURFACES and on_mesh is None and entry["file"].endswith(".gii"):
+        return "its mesh does not come with nilearn, as fsaverage5 does: open it in FreeView or Connectome Workbench"
+    if entry["file"].endswith(".dscalar.nii"):
+        return "the fs_LR mesh does not come with nilearn: open it in Connectome Workbench"
+    return 'nilearn draws it when it is installed: pip install "brainbench[fmri]"'
 
 
 def _scene(page: Page, chosen: list[dict[str, Any]], limit: float, threshold: float) -> str | None:
