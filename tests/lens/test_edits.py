@@ -181,6 +181,34 @@ def wire(d, *edges):
     return Adding(matrix)
 
 
+class Tupled(Adding):
+    """Gives its output in a tuple with something else, as blocks did before transformers 5."""
+
+    def forward(self, x):
+        return super().forward(x[0] if isinstance(x, tuple) else x), None
+
+
+class TupledBlocks(Blocks):
+    def forward(self, x, output_hidden_states=False):
+        states = [x]
+        for block in self.blocks:
+            states.append(block(states[-1])[0])
+        return SimpleNamespace(hidden_states=states)
+
+
+def test_blocks_that_give_a_tuple_are_read_and_edited_like_others():
+    """T32."""
+    maps = [0.3 * torch.randn(5, 5, generator=torch.Generator().manual_seed(block)) for block in range(3)]
+    x, direction = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(9)), torch.ones(5)
+    changes = (e.skip(1), e.steer({0: direction}, 2.0), e.erase(2, direction))
+    plain, edits = run(Blocks(*map(Adding, maps)), x, *changes)
+    tupled, same = run(TupledBlocks(*map(Tupled, maps)), x, *changes)
+    np.testing.assert_array_equal(tupled, plain)
+    for one, other in zip(same, edits, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert not np.array_equal(one, plain)
+
+
 def test_a_later_block_feels_the_skip_of_what_it_reads():
     """T17: block 2 reads what block 0 wrote and block 4 what block 2 wrote; nothing else hangs together."""
     zero = [wire(6) for _ in range(6)]

@@ -87,7 +87,8 @@ def _unit(recipe: TrialsRecipe, section: ContactResolved, dataset: RecordingData
     who = first.subject if len(case.members) == 1 else str(case.rows.subject[case.folds[index][1][0]])
 
     def compute() -> dict[str, np.ndarray]:
-        X = np.concatenate([dataset.trials(member.subject, settings.band).X for member in case.members])
+        parts = [dataset.trials(member.subject, settings.band).X for member in case.members]
+        X = parts[0] if len(parts) == 1 else np.concatenate(parts)
         train, test = case.folds[index]
         try:
             contribution, order = _ranked(recipe, section, settings, case, X, train)

@@ -158,6 +158,10 @@ class TrialsStudy(Study[TrialsRecipe]):
         subjects = len(opened.subjects)
         covariances = (len(recipe.pipelines) - len(networks) + sum(len(one.bands) for one in banks)) * subjects
         signals = subjects * len({str(pipeline.band) for pipeline in networks})
+        whole = megabytes((n, n_channels, n_times), 8)
+        kept = (2 * whole * subjects if recipe.regions else 0.0) + (
+            2 * whole * jobs_of(recipe) if recipe.contacts else 0.0
+        )
         pooled = subjects if any(evaluation.across_subjects for evaluation in recipe.evaluate) else 1
         fit = max(4 * megabytes((n, n_bands, n_channels, n_channels), 8), 3 * megabytes((n, n_channels, n_times), 4))
         return {
@@ -165,6 +169,7 @@ class TrialsStudy(Study[TrialsRecipe]):
             "recordings": (n_bands + 4) * megabytes((n, n_channels, n_times), 8),
             "covariances": covariances * megabytes((n, n_channels, n_channels), 8),
             "signals": signals * megabytes((n, n_channels, n_times), 4),
+            "groups and contacts": kept,
             "units at once": jobs_of(recipe) * (pooled * fit + BLOCK_MB),
         }
 
