@@ -80,6 +80,8 @@ class _Walk:
             self.file.seek(at)
             return self.file.read(8)[4:]
         found = self.file.read(n)
+        if len(found) < n:
+            raise ValueError(f"byte {at}: the file ends inside of a part of {n} bytes")
         self.file.seek(-n % 8, 1)
         return found
 
@@ -89,7 +91,9 @@ class _Walk:
             self.file.seek(n + -n % 8, 1)
 
     def _integers(self, *allowed: int) -> tuple[int, ...]:
-        found = self._part(*allowed)
+        at, found = self.file.tell(), self._part(*allowed)
+        if len(found) < 4:
+            raise ValueError(f"byte {at}: a part without a number, which needs one")
         return struct.unpack(f"{self.order}{len(found) // 4}i", found[: len(found) // 4 * 4])
 
     def _matrix(self, n: int, depth: int = 0) -> None:

@@ -74,6 +74,15 @@ def test_compressed_variables_are_held_against_their_sums(tmp_path):
         check_mat(path)
 
 
+def test_files_that_are_cut_short_anywhere_are_messages(tmp_path):
+    path = tmp_path / "a.mat"
+    whole = written(path)
+    for end in range(129, len(whole) - 8, 7):
+        path.write_bytes(whole[:end])
+        with pytest.raises(UserError, match=r"a\.mat"):
+            read_mat(path, ["a", "s", "cells", "flag"])
+
+
 def test_files_of_other_versions_are_left_to_their_readers(tmp_path):
     scipy.io.savemat(tmp_path / "four.mat", {"a": np.arange(3)}, format="4")
     check_mat(tmp_path / "four.mat")

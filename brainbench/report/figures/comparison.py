@@ -43,7 +43,7 @@ def side_by_side(rows: pd.DataFrame, names: Sequence[str], title: str, mark: str
     axes.axvline(0, color=RULE, linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.set_xlabel(f"{title}, mean over participants")
+    axes.set_xlabel(f"{title},{' ' if room >= WIDTH else chr(10)}mean over participants")
     clean(axes)
     figure.legend(loc="outside upper center", ncols=max(1, int(room / 2)))
     return figure
