@@ -25,6 +25,8 @@ _BAD_PREFIX = re.compile(r"^(comment/)?bad[ _]*", re.IGNORECASE)
 _BREAK = re.compile(r"edge|boundary|new segment|lostsamples", re.IGNORECASE)
 _REMARK = re.compile(r"comment|syncstatus|recording (starts?|ends?|stops?|paused|resumed)", re.IGNORECASE)
 """Beginnings of descriptions that no task writes: bad stretches, interruptions, and remarks of people or machines."""
+_BESIDE = 1e-3
+"""Samples."""
 
 
 @dataclass(frozen=True)
@@ -189,10 +191,15 @@ def keep_stretches(raw: mne.io.BaseRaw, choice: str) -> None:
         duration += [0.0] * len(inside)
         text += [kind] * len(inside)
     raw.set_annotations(mne.Annotations(onset, duration, text, orig_time=None), verbose="ERROR")
-    # MNE rounds onsets to microseconds: a trial that begins or ends at an interruption would touch it.
+    # MNE rounds onsets to microseconds, and compares seconds that it has computed in two ways: a trial that begins or
+    # ends at an interruption would touch it by chance. A mark that ends a thousandth of a sample before it, and begins
+    # as much after it, touches only what has samples on both sides.
     marks = raw.annotations
     breaks_at = np.char.endswith(marks.description, " boundary")
     marks.onset[breaks_at] = np.round(marks.onset[breaks_at] * sfreq) / sfreq
+    bad_at = marks.description == "BAD boundary"
+    marks.onset[bad_at] += _BESIDE / sfreq
+    marks.duration[bad_at] = -2 * _BESIDE / sfreq
 
 
 def check_names(labels: Mapping[str, str] | None, seen: set[str], found: set[str], who: str) -> list[str]:
