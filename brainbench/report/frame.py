@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from brainbench.core.files import atomic_open
 from brainbench.report.figures.drawing import PHONE, as_svg, for_both_themes, vectors
-from brainbench.report.tables import interval, number
+from brainbench.report.tables import interval, number, probability
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -105,5 +105,5 @@ def environment() -> Environment:
         loader=PackageLoader("brainbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    found.filters |= {"number": number, "interval": interval}
+    found.filters |= {"number": number, "probability": probability, "interval": interval}
     return found

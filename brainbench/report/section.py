@@ -45,8 +45,8 @@ class Section:
         From the page to what the template shows by name; None where the scores hold nothing after all.
     template : Path
         HTML for jinja2, with ``heading(title)``, ``picture(figure, caption)``, ``page``, ``facts`` and what
-        `draw` returned; the filters ``number``, ``interval`` and ``metric`` write numbers, pairs of ends and
-        names of metrics as every page does.
+        `draw` returned; the filters ``number``, ``probability``, ``interval`` and ``metric`` write numbers, p, pairs of
+        ends and names of metrics as every page does.
     """
 
     name: str

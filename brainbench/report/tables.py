@@ -89,6 +89,12 @@ def number(value: Any, digits: int = 2) -> str:
     return f"{float(value):.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def probability(value: Any) -> str:
+    """Return a p or q as the page writes it: none is 0."""
+    written = number(value, 3)
+    return "< 0.001" if written == "0.000" else written
+
+
 def interval(ends: tuple[Any, Any], digits: int = 2) -> str:
     """Return an interval as the page writes it; a dash where there is none."""
     low, high = (number(end, digits) for end in ends)
