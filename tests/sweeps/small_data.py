@@ -23,16 +23,16 @@ from tests.sweeps.made_folders import write_alice
 
 
 def write_long_story(root: Path) -> None:
-    """The story of the sweep over files, of 120 volumes and 72 words."""
+    """The story of the sweep over files, of 200 volumes and 72 words: inner folds need three rows for each regressor."""
     write_alice(root)
     rng = np.random.default_rng(0)
     data = root / "alice_data_shared"
     for folder in ("8mm", "10mm"):
         (data / folder).mkdir(exist_ok=True)
         for subject in ("s1", "s2"):
-            np.savetxt(data / folder / f"{subject}-timecourses.txt", rng.normal(size=(120, 6)))
+            np.savetxt(data / folder / f"{subject}-timecourses.txt", rng.normal(size=(200, 6)))
     for path in data.glob("s?-*.txt"):
-        np.savetxt(path, rng.normal(size=(130, np.loadtxt(path, ndmin=2).shape[1])))
+        np.savetxt(path, rng.normal(size=(210, np.loadtxt(path, ndmin=2).shape[1])))
     head = (root / "alice_stim_shared" / "story.TextGrid").read_text().split("intervals: size")[0]
     words = ("alice", "was", "beginning", "to", "get", "very", "tired", "of", "sitting", "by", "her", "sister") * 6
     lines = [f"intervals: size = {len(words)}"]
