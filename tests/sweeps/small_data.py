@@ -23,7 +23,7 @@ from tests.sweeps.made_folders import write_alice
 
 
 def write_long_story(root: Path) -> None:
-    """The story of the sweep over files, of 200 volumes and 72 words: inner folds need three rows for each regressor."""
+    """The story of the sweep over files, of 200 volumes and 72 words: inner folds need three rows a regressor."""
     write_alice(root)
     rng = np.random.default_rng(0)
     data = root / "alice_data_shared"
