@@ -64,7 +64,7 @@ class Stimuli:
         ``image``: `load` gives ``(height, width, 3)`` uint8 RGB. ``text``: a string. ``word``: one word of a
         continuous story, in order (`load` gives the word; encoders may use the words before it).
         ``sound``: a piece of a recording (`load` gives float32 ``(n_samples,)``; `heard` says which).
-        ``clip``: a moving picture (`load` gives a `brainbench.data.video.clip.Clip`).
+        ``clip``: a moving picture (`load` gives a `brainbench.data.vision.clip.Clip`).
         ``array``: a float array that only array encoders accept (pixels of a pattern, sound power).
     load : callable
         ``load(i)`` returns stimulus `i`.

@@ -9,7 +9,7 @@ import numpy as np
 from brainbench.core.errors import UserError
 from brainbench.data.account import shortened
 from brainbench.data.base import Dataset, Responses, Stimuli
-from brainbench.data.video.clip import Clip
+from brainbench.data.vision.clip import Clip
 
 SPACES = ("volume", "fsaverage5", "surface", "cifti", "roi", "none")
 

@@ -19,8 +19,8 @@ from brainbench.data.base import Modality, Stimuli
 from brainbench.data.layouts.matrices import name_some
 from brainbench.data.sound.recording import Heard, Recording, open_wav
 from brainbench.data.tables import Table, read_table, read_text
-from brainbench.data.video.clip import Clip, open_clip
-from brainbench.data.video.picture import decode_image, image_of, pixels_of, unfit
+from brainbench.data.vision.clip import Clip, open_clip
+from brainbench.data.vision.picture import decode_image, image_of, pixels_of, unfit
 
 _COLUMNS = ("id", "path", "text", "onset", "duration", "run", "caption", "fps")
 _OF_SOUNDS = ("sound", "start")

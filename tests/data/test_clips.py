@@ -9,7 +9,7 @@ from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
 from brainbench.data.layouts.shown import folder_images
 from brainbench.data.stimulus_files import given_stimuli, read_stimuli
-from brainbench.data.video.clip import Clip, open_clip
+from brainbench.data.vision.clip import Clip, open_clip
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 
 FRAMES = np.stack([np.full((6, 8, 3), 20 * k, np.uint8) for k in range(1, 7)])

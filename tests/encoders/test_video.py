@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from brainbench.core.errors import UserError
-from brainbench.data.video.clip import Clip
+from brainbench.data.vision.clip import Clip
 from brainbench.encoders.check import check_encoder
 from tests.encoders.tiny import clips, features, images, make, write_video, write_vision
 

@@ -219,7 +219,7 @@ def write_video(kind, folder):
 
 def clips(n=5, n_frames=8, fps=8.0, seed=0):
     """Clips whose frames differ, as stimuli."""
-    from brainbench.data.video.clip import Clip
+    from brainbench.data.vision.clip import Clip
 
     rng = np.random.default_rng(seed)
     frames = np.repeat(np.repeat(rng.integers(0, 256, (n, n_frames, 6, 5, 3)), 8, axis=2), 8, axis=3).astype(np.uint8)

@@ -22,7 +22,7 @@ import brainbench as bb
 from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Dataset, subjects_asked
-from brainbench.data.video.clip import Clip
+from brainbench.data.vision.clip import Clip
 from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.recording import METADATA
 from tests.sweeps.formats import parts

@@ -12,7 +12,7 @@ from typing import Any
 from brainbench.core.errors import UserError
 from brainbench.core.order import natural
 from brainbench.data.tables import Table, read_table
-from brainbench.data.video.picture import PICTURES
+from brainbench.data.vision.picture import PICTURES
 from brainbench.recordings.reading import READERS
 
 SORTS = {

@@ -14,7 +14,7 @@ from brainbench.data.base import Context, Dataset, Responses, Stimuli
 from brainbench.data.images import with_all
 from brainbench.data.layouts.matrices import as_float, check_finite, flat_columns, load_npy
 from brainbench.data.layouts.nsd_files import LABELS, SYNTHETIC
-from brainbench.data.video.picture import image_of
+from brainbench.data.vision.picture import image_of
 from brainbench.recipes.data.published import AlgonautsSettings
 
 COUNTS = dict(zip([f"subj{k:02d}" for k in range(1, 9)], (9841, 9841, 9082, 8779, 9841, 9082, 9841, 8779), strict=True))

@@ -23,7 +23,7 @@ from brainbench.data.layouts.matrices import as_float, check_finite, flat_column
 from brainbench.data.layouts.nsd import count_showings, zscore_columns
 from brainbench.data.layouts.nsd_files import SYNTHETIC
 from brainbench.data.tables import read_text
-from brainbench.data.video.picture import image_of
+from brainbench.data.vision.picture import image_of
 from brainbench.recipes.datasets import Bold5000Settings
 
 SUBJECTS = ("CSI1", "CSI2", "CSI3", "CSI4")

@@ -10,7 +10,7 @@ from brainbench.core.digests import digest, digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Context, Dataset, Responses, Stimuli
 from brainbench.data.tables import read_text
-from brainbench.data.video.picture import PICTURES, image_of
+from brainbench.data.vision.picture import PICTURES, image_of
 from brainbench.recipes.data.own import StimuliSettings
 
 NOBODY = "nobody"

@@ -10,7 +10,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
-from brainbench.data.video.clip import Clip
+from brainbench.data.vision.clip import Clip
 from brainbench.encoders.network import Inputs, TransformersEncoder
 from brainbench.encoders.selfcheck import Probe
 from brainbench.encoders.sites import modules_matching

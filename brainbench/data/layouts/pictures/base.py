@@ -20,8 +20,8 @@ from brainbench.data.images import SubsetMasker, with_all
 from brainbench.data.layouts.matrices import flat_columns, name_some
 from brainbench.data.layouts.nsd import count_showings, zscore_columns
 from brainbench.data.layouts.nsd_files import SYNTHETIC
-from brainbench.data.video.clip import open_clip
-from brainbench.data.video.picture import image_of
+from brainbench.data.vision.clip import open_clip
+from brainbench.data.vision.picture import image_of
 from brainbench.recipes.data.pictures import PictureSettings
 
 

@@ -13,7 +13,7 @@ from brainbench.core.pickles import read_pickle
 from brainbench.data.base import Context
 from brainbench.data.layouts.pictures.base import Measured, Pictures, Shown, as_float32, key_of
 from brainbench.data.surfaces import HEMISPHERES, Surface, SurfaceMasker, read_surface_rois
-from brainbench.data.video.clip import ANIMATED, FILMS
+from brainbench.data.vision.clip import ANIMATED, FILMS
 from brainbench.recipes.data.pictures import BoldMomentsSettings
 
 COUNTS = {"train": (1000, 3), "test": (102, 10)}

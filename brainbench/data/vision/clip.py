@@ -12,7 +12,7 @@ from brainbench.core.digests import digest, digest_array, digest_file
 from brainbench.core.errors import UserError
 from brainbench.core.files import mapped
 from brainbench.core.order import natural
-from brainbench.data.video.picture import PICTURES, image_of
+from brainbench.data.vision.picture import PICTURES, image_of
 
 ANIMATED = (".gif", ".webp", ".png", ".apng")
 FILMS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")

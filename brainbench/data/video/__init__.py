@@ -1,1 +1,0 @@
-"""Clips: frames of moving pictures, read a few at a time."""
