@@ -8,13 +8,22 @@ training rows, and the test rows are predicted once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.features.drift import regress_out, remove_drift, restore_drift, restore_nuisance, segments_of
+from brainbench.features.drift import (
+    drift_bases,
+    nuisance_bases,
+    remove_drift,
+    restore_drift,
+    restore_nuisance,
+    segments_of,
+    without,
+)
 from brainbench.features.reduction import make_reducer
 
 if TYPE_CHECKING:  # estimators bring scikit-learn and half of SciPy along: what only describes fits needs neither
@@ -145,14 +154,40 @@ class FoldDesign:
                 _Cleaner(train, inner, run, settings, nuisance),
                 _Cleaner(test, [np.arange(len(test))], run, settings, nuisance),
             )
-        pieces = [(np.asarray(X[train], dtype=np.float64), np.asarray(X[test], dtype=np.float64)) for X in bands]
-        if self.clean is not None:
-            pieces = [(self.clean[0](seen), self.clean[1](new)) for seen, new in pieces]
-        scaled = [_scale(*_reduce(*piece, settings)) for piece in pieces]
-        self.X_train = np.concatenate([piece[0] for piece in scaled], axis=1)
-        self.X_test = np.concatenate([piece[1] for piece in scaled], axis=1)
-        edges = np.cumsum([0, *[piece[0].shape[1] for piece in scaled]])
+        self._take(bands)
+
+    def _take(self, bands: Sequence[np.ndarray]) -> None:
+        pieces, self._spaces = [], []
+        for X in bands:
+            rows, space = _prepared(self._cleaned(X, 0), self.settings)
+            pieces.append(rows)
+            self._spaces.append(space)
+        self.X_train, self.X_test = np.concatenate(pieces, axis=1), self.test_rows(bands)
+        edges = np.cumsum([0, *[piece.shape[1] for piece in pieces]])
         self.slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
+
+    def _cleaned(self, X: np.ndarray, part: int) -> np.ndarray:
+        rows = np.asarray(X[(self.train, self.test)[part]], dtype=np.float64)
+        return rows if self.clean is None else self.clean[part](rows)
+
+    def test_rows(self, bands: Sequence[np.ndarray]) -> np.ndarray:
+        """Return test rows of features as `X_test` holds them, reduced and scaled by the training rows of this fold.
+
+        Parameters
+        ----------
+        bands : sequence of ndarray (n_rows, n_features)
+            As many as the fold was made of, as wide as those; an edited network's, say.
+        """
+        return np.concatenate(
+            [space(self._cleaned(X, 1)) for X, space in zip(bands, self._spaces, strict=True)], axis=1
+        )
+
+    def of(self, bands: Sequence[np.ndarray]) -> FoldDesign:
+        """Return the same fold of other features: what is taken out of rows is not prepared again."""
+        other = copy(self)
+        other._refits, other._solvers = None, {}
+        other._take(bands)
+        return other
 
     def responses(self, Y: np.ndarray, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return training and test rows of the responses, float64, without drift and nuisance.
@@ -248,10 +283,9 @@ def fit_all(
         y, x = clean(y), clean(x)
     # Reduction and scaling are affine: what they do to unit vectors and to the origin gives the weights back.
     probes = np.concatenate([np.zeros((1, x.shape[1])), np.eye(x.shape[1])])
-    reduced, seen = _reduce(x, probes, settings)
-    scaled, seen = _scale(reduced, seen)
+    scaled, space = _prepared(x, settings)
     head = RidgeCV(alphas=settings.alphas, cv=settings.inner_folds).fit(scaled, y, groups=inner_groups)
-    predicted = seen @ head.coef_ + head.intercept_
+    predicted = space(probes) @ head.coef_ + head.intercept_
     return {
         "coef": (predicted[1:] - predicted[0]).astype(np.float32),
         "intercept": predicted[0].astype(np.float32),
@@ -317,34 +351,40 @@ class _Cleaner:
         settings: FoldSettings,
         nuisance: np.ndarray | None,
     ) -> None:
-        self.settings, self.blocks, self.nuisance = settings, blocks, None
+        assert settings.t_r is not None
         block = np.zeros(len(rows), dtype=int)
         for number, one in enumerate(blocks):
             block[one] = number
         runs = np.unique(np.asarray(run)[rows], return_inverse=True)[1]
-        self.segments = segments_of(rows, runs * len(blocks) + block)
+        segments = segments_of(rows, runs * len(blocks) + block)
+        self.bases = list(drift_bases(segments, settings.t_r, settings.high_pass_s))
         if nuisance is not None:
-            self.nuisance = self._drift(np.asarray(nuisance[rows], float))
-
-    def _drift(self, array: np.ndarray) -> np.ndarray:
-        assert self.settings.t_r is not None
-        return remove_drift(array, self.segments, self.settings.t_r, self.settings.high_pass_s)
+            self.bases += nuisance_bases(without(nuisance[rows], self.bases), blocks)
 
     def __call__(self, array: np.ndarray) -> np.ndarray:
-        array = self._drift(array)
-        return array if self.nuisance is None else regress_out(array, self.nuisance, self.blocks)
+        return without(array, self.bases)
 
 
-def _reduce(train: np.ndarray, test: np.ndarray, settings: FoldSettings) -> tuple[np.ndarray, np.ndarray]:
-    if settings.reduction == "none" or train.shape[1] <= settings.n_components:
-        return train, test
-    reducer = make_reducer(settings.reduction, settings.n_components, settings.seed)
-    return reducer.fit_transform(train), reducer.transform(test)
+@dataclass(frozen=True)
+class _Space:
+    """How rows are reduced and scaled, as training rows say."""
+
+    reducer: Any
+    center: np.ndarray
+    factor: np.ndarray
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        reduced = rows if self.reducer is None else self.reducer.transform(rows)
+        return np.asarray((reduced - self.center) / self.factor)
 
 
-def _scale(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Standardise by the training rows and divide by the square root of the number of features."""
+def _prepared(train: np.ndarray, settings: FoldSettings) -> tuple[np.ndarray, _Space]:
+    """Reduce, standardise and divide by the square root of the number of features; and what does so to other rows."""
+    reducer = None
+    if settings.reduction != "none" and train.shape[1] > settings.n_components:
+        reducer = make_reducer(settings.reduction, settings.n_components, settings.seed)
+        train = reducer.fit_transform(train)
     center, spread = train.mean(axis=0), train.std(axis=0)
     factor = np.where(spread > 1e-10 * max(float(spread.max(initial=0.0)), 1e-300), spread, np.inf)
     factor = factor * np.sqrt(train.shape[1])
-    return (train - center) / factor, (test - center) / factor
+    return (train - center) / factor, _Space(reducer, center, factor)

@@ -328,7 +328,7 @@ def test_a_control_takes_as_much_where_the_stream_varies():
     spread = e.Spread.of(*(torch.from_numpy(one) for one in (np.cov(stream.T), taken.mean(0), np.cov(taken.T))))
     mean, power = taken.mean(0), np.zeros(6)
     for seed in range(300):
-        turned = spread.turned(torch.from_numpy(taken)[None], [seed])[0].numpy()
+        turned = spread.turned(torch.from_numpy(taken)[None], spread.map([seed]))[0].numpy()
         np.testing.assert_allclose(turned.mean(0), mean, atol=1e-8)
         assert ((turned - mean) ** 2).sum() == pytest.approx(((taken - mean) ** 2).sum(), rel=1e-5)
         np.testing.assert_allclose((turned - mean) @ basis @ basis.T, turned - mean, atol=1e-6)
