@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -164,7 +164,7 @@ def _read_table(path: Path, needed: tuple[str, ...], optional: tuple[str, ...] =
     table.require(*needed)
     for name in needed:
         table.texts(name)
-    columns = {name: table.texts(name, required=False) for name in table.columns}
+    columns: dict[str, Any] = {name: table.texts(name, required=False) for name in table.columns}
     if "onset" in needed:
         columns["onset"] = table.numbers("onset")
     table.finish()
