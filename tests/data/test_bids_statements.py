@@ -176,8 +176,9 @@ ALL_ROWS = list(range(120))
         (confound("rot_z", [0, 1, 50], "n/a"), r"tsv:3  column 'rot_z': no value\n\S+tsv:52  column 'rot_z': no value"),
         (confound("csf", ALL_ROWS, "n/a"), r"timeseries.tsv  column 'csf': no value in any row"),
         (confound("trans_x", ALL_ROWS, 0.0), r"column 'trans_x' is the same in every volume that is kept"),
-        (confound("rot_x", [5], "inf"), r"tsv:7  column 'rot_x': 'inf' is no finite number"),
-        (confound("rot_x", [5], "oops"), r"tsv:7  column 'rot_x': 'oops' is no finite number"),
+        (confound("rot_x", [5], "inf"), r"tsv:7  column 'rot_x': 'inf' is not finite"),
+        (confound("rot_x", [5], "oops"), r"tsv:7  column 'rot_x': 'oops' is not a number"),
+        (confound("rot_x", [5], "1_5"), r"tsv:7  column 'rot_x': '1_5' is not a number"),
         (lambda table: table.pop("rot_z"), r"nilearn's load_confounds refuses .*rot_z"),
         (
             lambda table: table.__setitem__("trans_z", table["trans_x"] * 3),

@@ -148,6 +148,7 @@ def test_of_several_tables_none_is_taken_and_that_is_said(tmp_path):
     ("change", "settings", "message"),
     [
         (("electrodes.tsv", "A1\t0", "A1\tzero"), {}, "electrodes.tsv:2  x: 'zero' is not a number"),
+        (("electrodes.tsv", "A1\t0", "A1\t1_0"), {}, "electrodes.tsv:2  x: '1_0' is not a number"),
         (("electrodes.tsv", "name\tx", "name\tX"), {}, "no column 'x'; did you mean 'X'"),
         (("coordsystem.json", "{", "["), {}, "not a readable JSON file"),
         (None, {"kind": "eeg", "channel_types": dict.fromkeys(CONTACTS, "eeg"), "reference": "bipolar"},
