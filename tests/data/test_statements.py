@@ -182,7 +182,7 @@ def test_bad_stretches_take_their_trials_out(tmp_path):
     dataset, every = own(tmp_path, tmin=-1.0), own(tmp_path, tmin=-1.0, bad_stretches="keep")
     assert len(every.trials("s1")) - len(dataset.trials("s1")) == 2
     text = said(dataset)
-    assert "1 trial left out: touch a stretch marked 'BAD_cough'" in text and "'BAD boundary'" in text
+    assert "1 trial left out: touching a stretch marked 'BAD_cough'" in text and "'BAD boundary'" in text
 
 
 @pytest.mark.parametrize("first", [0, 777, 3823])
