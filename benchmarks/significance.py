@@ -215,7 +215,7 @@ def part_wide(against: str | None, n_layers: int) -> bool:
             return found
 
         metrics = [METRICS[name] for name in how.metrics]
-        for one in jackknife(metrics, predict, [group[design.test] for design in designs], None, regions):
+        for one in jackknife(metrics, predict, [group[design.test] for design in designs], regions):
             one.interval()
     ceiling = split_half(shown, stimulus).ceiling(2)
     [ceiling.region(mask) for mask in regions.values()]
