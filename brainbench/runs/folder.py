@@ -140,7 +140,7 @@ class RunFolder:
     def record_done(self, digest: str, **facts: Any) -> None:
         """Record a unit's completion, once per digest."""
         if self._recorded is None:
-            self._recorded = {event.get("unit") for event in self.events() if event["event"] == "unit_done"}
+            self._recorded = {str(event.get("unit")) for event in self.events() if event["event"] == "unit_done"}
         if digest not in self._recorded:
             self._recorded.add(digest)
             self.event("unit_done", unit=digest, **facts)
