@@ -322,6 +322,23 @@ def test_random_events_are_read_as_pandas_reads_them(rows, order, tmp_path_facto
     assert found.lines == [line + 2 for line in shown.index]
 
 
+def test_two_paths_are_not_one_stimulus_by_their_names_without_the_folder(tmp_path):
+    # stimuli.csv lists the faces: `houses/01.png` would be taken for the face of the same name.
+    files = [tmp_path / "stimuli" / "faces" / f"0{k}.png" for k in (1, 2)]
+    names = Names(["face1", "face2"], "stimuli.csv", files, [tmp_path, tmp_path / "stimuli"])
+
+    def read(run, *cells):
+        path = tmp_path / f"{run}_events.tsv"
+        rows = [f"{10 * k}\t1\t{cell}" for k, cell in enumerate(cells)]
+        path.write_text("\n".join(["onset\tduration\tstim", *rows]))
+        return read_events(path, "stim", names, 240.0).stimulus.tolist()
+
+    assert read("one", "faces/01.png", "stimuli/faces/01.png", "faces\\02.png", "01", "face2") == [0, 0, 1, 0, 1]
+    both = r"two_events.tsv:3  column 'stim': 'houses/01.png' and 'faces/01.png' would both be 'face1' of stimuli.csv"
+    with pytest.raises(UserError, match=both):
+        read("two", "faces/02.png", "houses/01.png")
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.sampled_from(["sub", "ses", "task", "acq", "run", "echo"]), _INDEX, min_size=1), st.data())
 def test_padding_changes_no_recording(entities, data):
