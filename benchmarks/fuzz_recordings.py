@@ -170,6 +170,10 @@ def _run(
         defects.append("flat")
     text = [str(label) for label in run.labels] if run.events == "annotations" else []
     at = list(run.onsets) if run.events == "annotations" else []
+    if kind == "vhdr":  # whose marks stand at whole samples, and last one at least
+        marks = [
+            (round(one * sfreq) / sfreq, max(1, round(long * sfreq)) / sfreq, text) for one, long, text in marks
+        ]  # fmt: skip
     raw.set_annotations(
         mne.Annotations(
             at + [one for one, _, _ in marks], [0.0] * len(at) + [one for _, one, _ in marks],
@@ -248,7 +252,9 @@ def expected(plan: Plan) -> list[tuple[mne.Epochs, Run]]:
         own = [at for at, text in enumerate(marks.description) if text.lower().startswith("bad")]
         breaks = [at for at, text in enumerate(marks.description) if text == "boundary"]
         breaks = [at for at in breaks if 0 < round(onset[at] * plan.sfreq) < raw.n_times]
-        stretches = mne.Annotations(onset[own], marks.duration[own], marks.description[own])
+        # A stretch of whole samples touches what has one of them; its edges would be held against seconds by chance.
+        inset = 0.25 / plan.sfreq if plan.format == "vhdr" else 0.0
+        stretches = mne.Annotations(onset[own] + inset, marks.duration[own] - 2 * inset, marks.description[own])
         breaks_at = np.round(onset[breaks] * plan.sfreq)
         stretches.append(breaks_at / plan.sfreq, 0.0, "EDGE boundary") if breaks else None
         raw.set_annotations(stretches, verbose="ERROR")
