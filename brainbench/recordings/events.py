@@ -27,6 +27,8 @@ _REMARK = re.compile(r"comment|syncstatus|recording (starts?|ends?|stops?|paused
 """Beginnings of descriptions that no task writes: bad stretches, interruptions, and remarks of people or machines."""
 _ON_SAMPLE, _BESIDE = 2e-2, 1e-3
 """Samples by which an edge may miss a sample and still lie on it, and by which marks keep away from it."""
+COMBINED = ("STI101", "STI 014")
+"""Stim channels in which Neuromag systems combine all others, newer and older."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def channel_events(raw: mne.io.BaseRaw, where: str, channel: str | None = None) 
     where : str
         File, for messages.
     channel : str, optional
-        Its name; without it MNE's choice among those of kind stim.
+        Its name. Without it all of kind stim are taken together, or that alone which Neuromag combines them in: MNE's
+        rule, whatever its configuration on this machine says.
 
     Raises
     ------
@@ -100,21 +103,20 @@ def channel_events(raw: mne.io.BaseRaw, where: str, channel: str | None = None) 
             f"{where}: no channel of kind stim",
             hint="`dataset.stim_channel` names the channel that holds the codes",
         )
-    found = mne.find_events(raw, stim_channel=channel, shortest_event=1, verbose="ERROR")
-    name = channel or _some(stim)
-    for other in stim if channel is None and not len(found) else []:  # MNE's choice may be idle, and another not
-        found, name = mne.find_events(raw, stim_channel=other, shortest_event=1, verbose="ERROR"), other
-        if len(found):
+    combined = [name for name in COMBINED if name in stim][:1]
+    for names in [[channel]] if channel is not None else [combined, stim] if combined else [stim]:
+        found = mne.find_events(raw, stim_channel=names, shortest_event=1, verbose="ERROR")
+        if len(found):  # one that is idle says nothing, and others may
             break
     # By position: a channel called `stim`, as MOABB calls its own, is a kind of channel by name too.
-    codes = raw.get_data(picks=[raw.ch_names.index(one) for one in ([channel] if channel else stim)]).astype(np.int64)
+    codes = raw.get_data(picks=[raw.ch_names.index(name) for name in names]).astype(np.int64)
     falls = int(((codes[:, 1:] > 0) & (codes[:, 1:] < codes[:, :-1])).sum(axis=1).max())
     why = "of the stim channel, from a higher code straight to another: no events by MNE's rule (a table can name them)"
     return Events(
         (found[:, 0] - raw.first_samp) / raw.info["sfreq"],
         found[:, 2].astype(str),
         [LeftOut(counted(falls, "change"), why)] if falls else [],
-        [f"{counted(len(found), 'event')} from the stim channel {name}"],
+        [f"{counted(len(found), 'event')} from the stim channel{'s' * (len(names) > 1)} {_some(names)}"],
     )
 
 

@@ -182,7 +182,7 @@ def test_bad_stretches_take_their_trials_out(tmp_path):
     dataset, every = own(tmp_path, tmin=-1.0), own(tmp_path, tmin=-1.0, bad_stretches="keep")
     assert len(every.trials("s1")) - len(dataset.trials("s1")) == 2
     text = said(dataset)
-    assert "1 trial left out: touch a stretch marked 'BAD_cough'" in text and "'BAD boundary'" in text
+    assert "1 trial left out: touching a stretch marked 'BAD_cough'" in text and "'BAD boundary'" in text
 
 
 @pytest.mark.parametrize("first", [0, 777, 3823])
@@ -312,6 +312,21 @@ def test_events_of_a_stim_channel(tmp_path):
         assert "events from the stim channel STI 014" in said(dataset)
     with pytest.raises(UserError, match="no channel 'STI014'; did you mean 'STI 014'"):
         own(tmp_path, events="stim", stim_channel="STI014").trials("s1")
+
+
+@pytest.mark.parametrize("idle", ["STI 014", "Trigger"])
+def test_all_stim_channels_are_read_where_the_combined_one_is_idle_or_none(tmp_path, idle, monkeypatch):
+    monkeypatch.setenv("MNE_STIM_CHANNEL", idle)
+    raw, onsets, labels = make_raw(names=[*CHANNELS, "STI 014", "Trigger", "Status"])
+    raw._data[4:] = 0
+    raw.set_channel_types(dict.fromkeys([idle, "Trigger", "Status"], "stim"), verbose="ERROR")  # else named only
+    raw._data[5, 20:25] = 77
+    for onset, label in zip(onsets, labels, strict=True):
+        raw._data[6, round(onset * SFREQ) : round(onset * SFREQ) + 5] = 1 + (label == "right")
+    write_runs(tmp_path, (raw, onsets, None))
+    dataset = own(tmp_path, events="stim", labels={"1": "left", "2": "right"})
+    assert dataset.trials("s1").label.tolist() == labels.tolist()
+    assert "events from the stim channels " in said(dataset) and "Trigger, Status" in said(dataset)
 
 
 def test_a_trigger_channel_of_no_kind_can_be_named(tmp_path):
