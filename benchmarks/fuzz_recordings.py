@@ -136,6 +136,8 @@ def _run(
     if marked and rng.random() < 0.5:
         marks += [(rng.uniform(0, end - 1), rng.uniform(0, 1), rng.choice(("BAD_move", "bad", "BAD x"))) for _ in "12"]
         defects.append("bad stretches")
+    if kind == "vhdr":  # the format counts samples: what is planned is what it can say
+        marks = [(round(at * sfreq) / sfreq, max(1, round(long * sfreq)) / sfreq, text) for at, long, text in marks]
     if marked and rng.random() < 0.3:
         marks.append((rng.uniform(1, end - 1), 0.0, "boundary"))
         defects.append("boundary")
