@@ -172,10 +172,6 @@ def _run(
         defects.append("flat")
     text = [str(label) for label in run.labels] if run.events == "annotations" else []
     at = list(run.onsets) if run.events == "annotations" else []
-    if kind == "vhdr":  # whose marks stand at whole samples, and last one at least
-        marks = [
-            (round(one * sfreq) / sfreq, max(1, round(long * sfreq)) / sfreq, text) for one, long, text in marks
-        ]  # fmt: skip
     raw.set_annotations(
         mne.Annotations(
             at + [one for one, _, _ in marks], [0.0] * len(at) + [one for _, one, _ in marks],
