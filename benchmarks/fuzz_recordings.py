@@ -243,6 +243,8 @@ def expected(plan: Plan) -> list[tuple[mne.Epochs, Run]]:
     bads = {name for run in plan.runs for name in run.raw.info["bads"]}
     for run in plan.runs:
         raw = run.raw.copy()
+        if len(run.written.ch_names) < len(raw.ch_names):  # a projector knows only the channels that the file has
+            raw.drop_channels([name for name in raw.ch_names if name not in run.written.ch_names])
         if raw.info["projs"]:
             raw.apply_proj(verbose="ERROR")
         marks = raw.annotations
@@ -259,8 +261,14 @@ def expected(plan: Plan) -> list[tuple[mne.Epochs, Run]]:
         names = [name for name in run.expected_names if name not in bads]
         if "bad_channels" in settings:
             names = settings.get("channels", run.expected_names)
+        names = [name for name in names if name in raw.ch_names]
         if settings.get("bad_channels") == "interpolate" and raw.info["bads"]:
-            scalp = raw.copy().pick(run.expected_names).set_montage(MONTAGE).interpolate_bads(verbose="ERROR")
+            scalp = (
+                raw.copy()
+                .pick([one for one in run.expected_names if one in raw.ch_names])
+                .set_montage(MONTAGE)
+                .interpolate_bads(verbose="ERROR")
+            )
             raw._data[[raw.ch_names.index(name) for name in scalp.ch_names]] = scalp.get_data()
         raw.info["bads"] = []
         if plan.settings["band"]:
