@@ -17,8 +17,7 @@ class Targets:
     """A table of what is asked: one row a target, with what was measured and whether it is met."""
 
     def __init__(self) -> None:
-        self.held = True
-        print("| target | measured | asked | | |\n|---|---|---|---|---|", flush=True)
+        self.held, self._begun = True, False
 
     def at_most(self, target: str, measured: float, asked: float, remark: str = "") -> None:
         """Print a target that holds where no more was measured than is asked."""
@@ -30,7 +29,7 @@ class Targets:
 
     def left_out(self, target: str, why: str) -> None:
         """Print a target that could not be measured."""
-        print(f"| {target} | | | left out | {why} |", flush=True)
+        self._print(target, "", "", "left out", why)
 
     def leave(self) -> NoReturn:
         """End the process, with exit code 1 where a target is missed."""
@@ -38,7 +37,13 @@ class Targets:
 
     def _row(self, target: str, measured: float, asked: str, met: bool, remark: str) -> None:
         self.held &= met
-        print(f"| {target} | {measured:.3g} | {asked} | {'pass' if met else 'FAIL'} | {remark} |", flush=True)
+        self._print(target, f"{measured:.3g}", asked, "pass" if met else "FAIL", remark)
+
+    def _print(self, *cells: str) -> None:
+        if not self._begun:
+            print("| target | measured | asked | | |\n|---|---|---|---|---|")
+        self._begun = True
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def alternate(
