@@ -252,7 +252,9 @@ def expected(plan: Plan) -> list[tuple[mne.Epochs, Run]]:
         own = [at for at, text in enumerate(marks.description) if text.lower().startswith("bad")]
         breaks = [at for at, text in enumerate(marks.description) if text == "boundary"]
         breaks = [at for at in breaks if 0 < round(onset[at] * plan.sfreq) < raw.n_times]
-        stretches = mne.Annotations(onset[own], marks.duration[own], marks.description[own])
+        # A stretch of whole samples touches what has one of them; its edges would be held against seconds by chance.
+        inset = 0.25 / plan.sfreq if plan.format == "vhdr" else 0.0
+        stretches = mne.Annotations(onset[own] + inset, marks.duration[own] - 2 * inset, marks.description[own])
         breaks_at = np.round(onset[breaks] * plan.sfreq)
         stretches.append(breaks_at / plan.sfreq, 0.0, "EDGE boundary") if breaks else None
         raw.set_annotations(stretches, verbose="ERROR")

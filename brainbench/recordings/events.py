@@ -25,8 +25,8 @@ _BAD_PREFIX = re.compile(r"^(comment/)?bad[ _]*", re.IGNORECASE)
 _BREAK = re.compile(r"edge|boundary|new segment|lostsamples", re.IGNORECASE)
 _REMARK = re.compile(r"comment|syncstatus|recording (starts?|ends?|stops?|paused|resumed)", re.IGNORECASE)
 """Beginnings of descriptions that no task writes: bad stretches, interruptions, and remarks of people or machines."""
-_BESIDE = 1e-3
-"""Samples."""
+_ON_SAMPLE, _BESIDE = 2e-2, 1e-3
+"""Samples by which an edge may miss a sample and still lie on it, and by which marks keep away from it."""
 COMBINED = ("STI101", "STI 014")
 """Stim channels in which Neuromag systems combine all others, newer and older."""
 
@@ -74,6 +74,14 @@ def annotated_events(raw: mne.io.BaseRaw, named: Sequence[str] = ()) -> Events:
             )
         )
     return Events(onsets_of(raw)[~aside], text[~aside], left_out)
+
+
+def own_events(raw: mne.io.BaseRaw, where: str, named: Sequence[str] = ()) -> Events:
+    """Return the events that a file holds: its annotations, where it has none those of its stim channels."""
+    events = annotated_events(raw, named)
+    if not len(events.onsets) and "stim" in raw.get_channel_types():
+        return channel_events(raw, where)
+    return events
 
 
 def channel_events(raw: mne.io.BaseRaw, where: str, channel: str | None = None) -> Events:
@@ -194,14 +202,16 @@ def keep_stretches(raw: mne.io.BaseRaw, choice: str) -> None:
         text += [kind] * len(inside)
     raw.set_annotations(mne.Annotations(onset, duration, text, orig_time=None), verbose="ERROR")
     # MNE rounds onsets to microseconds, and compares seconds that it has computed in two ways: a trial that begins or
-    # ends at an interruption would touch it by chance. A mark that ends a thousandth of a sample before it, and begins
-    # as much after it, touches only what has samples on both sides.
+    # ends where a stretch or an interruption does would touch it by chance. A mark that begins a thousandth of a sample
+    # after the sample, and ends as much before, touches only what shares samples with it, or has some on both sides.
     marks = raw.annotations
-    breaks_at = np.char.endswith(marks.description, " boundary")
-    marks.onset[breaks_at] = np.round(marks.onset[breaks_at] * sfreq) / sfreq
-    bad_at = marks.description == "BAD boundary"
-    marks.onset[bad_at] += _BESIDE / sfreq
-    marks.duration[bad_at] = -2 * _BESIDE / sfreq
+    inset = np.where(marks.description == "EDGE boundary", 0.0, _BESIDE)
+    begin = marks.onset * sfreq
+    begin, end = (
+        np.where(np.abs(edge - np.round(edge)) < _ON_SAMPLE, np.round(edge) + aside, edge)
+        for edge, aside in ((begin, inset), (begin + marks.duration * sfreq, -inset))
+    )
+    marks.onset[:], marks.duration[:] = begin / sfreq, (end - begin) / sfreq
 
 
 def check_names(labels: Mapping[str, str] | None, seen: set[str], found: set[str], who: str) -> list[str]:

@@ -200,6 +200,23 @@ def test_trials_that_begin_or_end_at_an_interruption_are_whole(first):
         assert kept.selection.tolist() == [0, 3]
 
 
+@pytest.mark.parametrize(("first", "sfreq"), [(0, 100.0), (37, 128.0), (5001, 250.0)])
+def test_trials_beside_a_bad_stretch_of_whole_samples_are_whole(first, sfreq):
+    """BrainVision marks whole samples: MNE alone drops some trials that share none with a stretch, by its seconds."""
+    raw = mne.io.RawArray(np.zeros((1, 900)), mne.create_info(["Cz"], sfreq, "eeg"), first_samp=first, verbose="ERROR")
+    raw.set_meas_date(0)
+    for at in range(300, 350):
+        mark = mne.Annotations([(first + at) / sfreq], [50 / sfreq], ["BAD_x"], orig_time=raw.info["meas_date"])
+        raw.set_annotations(mark, verbose="ERROR")
+        keep_stretches(raw, "leave_out")
+        begin = np.array([at - 100, at - 99, at + 49, at + 50]) + first  # trials of 100 samples beside samples 0 to 49
+        events = np.column_stack([begin, 0 * begin, 0 * begin + 1])
+        kept = mne.Epochs(
+            raw, events, None, 0.0, 99 / sfreq, baseline=None, reject_by_annotation=True, preload=True, verbose="ERROR"
+        )
+        assert kept.selection.tolist() == [0, 3]
+
+
 def test_filters_stop_at_an_interruption(tmp_path):
     raw, onsets, labels = make_raw()
     raw._data[:, 3000:] += 1e-3  # the electrode's offset is another one after the pause
