@@ -74,7 +74,7 @@ def left_out(X: np.ndarray, Y: np.ndarray, folds: list[np.ndarray], metric: str 
         return found
 
     region = {"all": np.ones(Y.shape[1], dtype=bool)}
-    return jackknife([METRICS[metric]], predict, [group[test] for test in folds], None, region)[0]
+    return jackknife([METRICS[metric]], predict, [group[test] for test in folds], region)[0]
 
 
 def seen(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:

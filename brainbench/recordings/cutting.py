@@ -106,7 +106,7 @@ def cut(
     reasons = Counter(
         f"too close to an end of the run for {span}"
         if reason[0] in _NOT_WHOLE
-        else f"touch a stretch marked '{reason[0]}' (`bad_stretches: keep` takes them)"
+        else f"touching a stretch marked '{reason[0]}' (`bad_stretches: keep` takes them)"
         for reason in epochs.drop_log
         if reason
     )

@@ -25,8 +25,10 @@ _BAD_PREFIX = re.compile(r"^(comment/)?bad[ _]*", re.IGNORECASE)
 _BREAK = re.compile(r"edge|boundary|new segment|lostsamples", re.IGNORECASE)
 _REMARK = re.compile(r"comment|syncstatus|recording (starts?|ends?|stops?|paused|resumed)", re.IGNORECASE)
 """Beginnings of descriptions that no task writes: bad stretches, interruptions, and remarks of people or machines."""
-_BESIDE = 1e-3
-"""Samples."""
+_ON_SAMPLE, _BESIDE = 2e-2, 1e-3
+"""Samples by which an edge may miss a sample and still lie on it, and by which marks keep away from it."""
+COMBINED = ("STI101", "STI 014")
+"""Stim channels in which Neuromag systems combine all others, newer and older."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def channel_events(raw: mne.io.BaseRaw, where: str, channel: str | None = None) 
     where : str
         File, for messages.
     channel : str, optional
-        Its name; without it MNE's choice among those of kind stim.
+        Its name. Without it all of kind stim are taken together, or that alone which Neuromag combines them in: MNE's
+        rule, whatever its configuration on this machine says.
 
     Raises
     ------
@@ -100,21 +103,20 @@ def channel_events(raw: mne.io.BaseRaw, where: str, channel: str | None = None) 
             f"{where}: no channel of kind stim",
             hint="`dataset.stim_channel` names the channel that holds the codes",
         )
-    found = mne.find_events(raw, stim_channel=channel, shortest_event=1, verbose="ERROR")
-    name = channel or _some(stim)
-    for other in stim if channel is None and not len(found) else []:  # MNE's choice may be idle, and another not
-        found, name = mne.find_events(raw, stim_channel=other, shortest_event=1, verbose="ERROR"), other
-        if len(found):
+    combined = [name for name in COMBINED if name in stim][:1]
+    for names in [[channel]] if channel is not None else [combined, stim] if combined else [stim]:
+        found = mne.find_events(raw, stim_channel=names, shortest_event=1, verbose="ERROR")
+        if len(found):  # one that is idle says nothing, and others may
             break
     # By position: a channel called `stim`, as MOABB calls its own, is a kind of channel by name too.
-    codes = raw.get_data(picks=[raw.ch_names.index(one) for one in ([channel] if channel else stim)]).astype(np.int64)
+    codes = raw.get_data(picks=[raw.ch_names.index(name) for name in names]).astype(np.int64)
     falls = int(((codes[:, 1:] > 0) & (codes[:, 1:] < codes[:, :-1])).sum(axis=1).max())
     why = "of the stim channel, from a higher code straight to another: no events by MNE's rule (a table can name them)"
     return Events(
         (found[:, 0] - raw.first_samp) / raw.info["sfreq"],
         found[:, 2].astype(str),
         [LeftOut(counted(falls, "change"), why)] if falls else [],
-        [f"{counted(len(found), 'event')} from the stim channel {name}"],
+        [f"{counted(len(found), 'event')} from the stim channel{'s' * (len(names) > 1)} {_some(names)}"],
     )
 
 
@@ -192,14 +194,16 @@ def keep_stretches(raw: mne.io.BaseRaw, choice: str) -> None:
         text += [kind] * len(inside)
     raw.set_annotations(mne.Annotations(onset, duration, text, orig_time=None), verbose="ERROR")
     # MNE rounds onsets to microseconds, and compares seconds that it has computed in two ways: a trial that begins or
-    # ends at an interruption would touch it by chance. A mark that ends a thousandth of a sample before it, and begins
-    # as much after it, touches only what has samples on both sides.
+    # ends where a stretch or an interruption does would touch it by chance. A mark that begins a thousandth of a sample
+    # after the sample, and ends as much before, touches only what shares samples with it, or has some on both sides.
     marks = raw.annotations
-    breaks_at = np.char.endswith(marks.description, " boundary")
-    marks.onset[breaks_at] = np.round(marks.onset[breaks_at] * sfreq) / sfreq
-    bad_at = marks.description == "BAD boundary"
-    marks.onset[bad_at] += _BESIDE / sfreq
-    marks.duration[bad_at] = -2 * _BESIDE / sfreq
+    inset = np.where(marks.description == "EDGE boundary", 0.0, _BESIDE)
+    begin = marks.onset * sfreq
+    begin, end = (
+        np.where(np.abs(edge - np.round(edge)) < _ON_SAMPLE, np.round(edge) + aside, edge)
+        for edge, aside in ((begin, inset), (begin + marks.duration * sfreq, -inset))
+    )
+    marks.onset[:], marks.duration[:] = begin / sfreq, (end - begin) / sfreq
 
 
 def check_names(labels: Mapping[str, str] | None, seen: set[str], found: set[str], who: str) -> list[str]:

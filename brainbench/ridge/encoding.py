@@ -26,6 +26,9 @@ if TYPE_CHECKING:  # estimators bring scikit-learn and half of SciPy along: what
 PREDICTED = 0.01
 """Inner R2 from which a target counts as predicted."""
 
+WIDE = 2
+"""Times as many features as training rows from which features are turned into as many as there are training rows."""
+
 
 @dataclass(frozen=True)
 class FoldSettings:
@@ -149,6 +152,9 @@ class FoldDesign:
         if self.clean is not None:
             pieces = [(self.clean[0](seen), self.clean[1](new)) for seen, new in pieces]
         scaled = [_scale(*_reduce(*piece, settings)) for piece in pieces]
+        del pieces
+        if len(scaled) == 1 and scaled[0][0].shape[1] >= WIDE * len(train) and np.isfinite(scaled[0][0]).all():
+            scaled = [_turned(*scaled[0])]  # what is not finite is named by the fit
         self.X_train = np.concatenate([piece[0] for piece in scaled], axis=1)
         self.X_test = np.concatenate([piece[1] for piece in scaled], axis=1)
         edges = np.cumsum([0, *[piece[0].shape[1] for piece in scaled]])
@@ -340,6 +346,18 @@ def _reduce(train: np.ndarray, test: np.ndarray, settings: FoldSettings) -> tupl
         return train, test
     reducer = make_reducer(settings.reduction, settings.n_components, settings.seed)
     return reducer.fit_transform(train), reducer.transform(test)
+
+
+def _turned(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return as many features as training rows whose products of training rows with all rows are the same.
+
+    Ridge knows features by these products alone; fits, exchanges and intervals form them again and again. Directions
+    that rounding made are left empty.
+    """
+    values, vectors = np.linalg.eigh(train @ train.T)
+    size = np.sqrt(np.where(values > len(values) * np.finfo(float).eps * values[-1], values, 0.0))
+    inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    return vectors * size, (test @ train.T) @ (vectors * inverse)
 
 
 def _scale(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -44,7 +44,9 @@ def test_alice_without_motion_is_refused_by_name(real_data, tmp_path):
         check_dataset(open_real("alice", root))
 
 
-@pytest.mark.parametrize(("line", "message"), [("1.0 2.0 oops 3 4 5", "not a row of numbers"), ("1 2", "2 values")])
+@pytest.mark.parametrize(
+    ("line", "message"), [("1.0 2.0 oops 3 4 5", "not a row of numbers"), ("1 2", "2 values"), ("1_5 2 3 4 5 6", "1_5")]
+)
 def test_alice_names_the_line_that_is_wrong(real_data, tmp_path, line, message):
     root = tmp_path / "alice"
     shutil.copytree(real_data / "alice", root)

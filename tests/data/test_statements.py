@@ -182,7 +182,7 @@ def test_bad_stretches_take_their_trials_out(tmp_path):
     dataset, every = own(tmp_path, tmin=-1.0), own(tmp_path, tmin=-1.0, bad_stretches="keep")
     assert len(every.trials("s1")) - len(dataset.trials("s1")) == 2
     text = said(dataset)
-    assert "1 trial left out: touch a stretch marked 'BAD_cough'" in text and "'BAD boundary'" in text
+    assert "1 trial left out: touching a stretch marked 'BAD_cough'" in text and "'BAD boundary'" in text
 
 
 @pytest.mark.parametrize("first", [0, 777, 3823])
@@ -196,6 +196,23 @@ def test_trials_that_begin_or_end_at_an_interruption_are_whole(first):
         events = np.column_stack([begin, 0 * begin, 0 * begin + 1])
         kept = mne.Epochs(
             raw, events, None, 0.0, 0.495, baseline=None, reject_by_annotation=True, preload=True, verbose="ERROR"
+        )
+        assert kept.selection.tolist() == [0, 3]
+
+
+@pytest.mark.parametrize(("first", "sfreq"), [(0, 100.0), (37, 128.0), (5001, 250.0)])
+def test_trials_beside_a_bad_stretch_of_whole_samples_are_whole(first, sfreq):
+    """BrainVision marks whole samples: MNE alone drops some trials that share none with a stretch, by its seconds."""
+    raw = mne.io.RawArray(np.zeros((1, 900)), mne.create_info(["Cz"], sfreq, "eeg"), first_samp=first, verbose="ERROR")
+    raw.set_meas_date(0)
+    for at in range(300, 350):
+        mark = mne.Annotations([(first + at) / sfreq], [50 / sfreq], ["BAD_x"], orig_time=raw.info["meas_date"])
+        raw.set_annotations(mark, verbose="ERROR")
+        keep_stretches(raw, "leave_out")
+        begin = np.array([at - 100, at - 99, at + 49, at + 50]) + first  # trials of 100 samples beside samples 0 to 49
+        events = np.column_stack([begin, 0 * begin, 0 * begin + 1])
+        kept = mne.Epochs(
+            raw, events, None, 0.0, 99 / sfreq, baseline=None, reject_by_annotation=True, preload=True, verbose="ERROR"
         )
         assert kept.selection.tolist() == [0, 3]
 
@@ -295,6 +312,21 @@ def test_events_of_a_stim_channel(tmp_path):
         assert "events from the stim channel STI 014" in said(dataset)
     with pytest.raises(UserError, match="no channel 'STI014'; did you mean 'STI 014'"):
         own(tmp_path, events="stim", stim_channel="STI014").trials("s1")
+
+
+@pytest.mark.parametrize("idle", ["STI 014", "Trigger"])
+def test_all_stim_channels_are_read_where_the_combined_one_is_idle_or_none(tmp_path, idle, monkeypatch):
+    monkeypatch.setenv("MNE_STIM_CHANNEL", idle)
+    raw, onsets, labels = make_raw(names=[*CHANNELS, "STI 014", "Trigger", "Status"])
+    raw._data[4:] = 0
+    raw.set_channel_types(dict.fromkeys([idle, "Trigger", "Status"], "stim"), verbose="ERROR")  # else named only
+    raw._data[5, 20:25] = 77
+    for onset, label in zip(onsets, labels, strict=True):
+        raw._data[6, round(onset * SFREQ) : round(onset * SFREQ) + 5] = 1 + (label == "right")
+    write_runs(tmp_path, (raw, onsets, None))
+    dataset = own(tmp_path, events="stim", labels={"1": "left", "2": "right"})
+    assert dataset.trials("s1").label.tolist() == labels.tolist()
+    assert "events from the stim channels " in said(dataset) and "Trigger, Status" in said(dataset)
 
 
 def test_a_trigger_channel_of_no_kind_can_be_named(tmp_path):

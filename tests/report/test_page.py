@@ -15,6 +15,7 @@ import brainbench as bb
 from brainbench.core.errors import UserError
 from brainbench.report import write_report
 from brainbench.report.figures.drawing import new_figure
+from brainbench.report.frame import prose
 from brainbench.report.section import sections
 from tests.studies.recipes import SMALL, write_recipe
 
@@ -70,6 +71,10 @@ def test_it_is_one_small_file_without_network(run, page):
 def test_what_a_user_writes_is_escaped(run, page):
     assert "<script>alert" not in run.report.read_text()
     assert any("<script>alert('x')</script> & co" in text for text in page.texts)
+
+
+def test_settings_in_sentences_are_code_and_all_else_is_escaped():
+    assert prose("`run: <i>` <b>, a ` alone") == "<code>run: &lt;i&gt;</code> &lt;b&gt;, a ` alone"
 
 
 def test_it_can_be_read_on_a_phone_and_by_a_screen_reader(run, page):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections import Counter
@@ -13,7 +14,7 @@ import numpy as np
 from brainbench.commands.proposing.inventory import Inventory, Proposal, first_of
 from brainbench.core.errors import UserError
 from brainbench.data.layouts.bids.files import entities_of
-from brainbench.data.tables import Table
+from brainbench.data.tables import Table, number_in
 from brainbench.recordings.formats.stamped import TIME, read_stamped
 from brainbench.recordings.reading import READERS, kinds_of
 
@@ -30,7 +31,8 @@ _FEWEST = 5
 
 def propose_recordings(found: Inventory) -> Proposal | None:
     """Return a recipe for recordings of sensors; None where there are none."""
-    files = [path for path in found.of("recording") if not re.search(r"-\d+\.fif$", path.name)]  # parts of a split file
+    every = found.of("recording")
+    files = [path for path in every if not _is_part(path, set(every))]
     stamped = [path for path in found.tables if _is_stamped(path, found.tables[path])]
     files += stamped
     if not files:
@@ -71,6 +73,13 @@ def propose_recordings(found: Inventory) -> Proposal | None:
     return proposal
 
 
+def _is_part(path: Path, files: set[Path]) -> bool:
+    """Return whether a file is a further part of a split FIF file, which is read with the first: as MNE, or BIDS."""
+    first = re.sub(r"-\d+(?=\.fif$)", "", path.name)
+    first = re.sub(r"(?<=_split-)0*([2-9]|[1-9]\d+)(?=_)", lambda part: "1".zfill(len(part[0])), first)
+    return first != path.name and path.with_name(first) in files
+
+
 def _is_stamped(path: Path, table: Table) -> bool:
     """Return whether a table is a recording: many rows of time stamps and channels, at the rate of one."""
     if path.suffix != ".csv" or len(table) < _FEWEST_SAMPLES or first_of(table.columns, *TIME) is None:
@@ -95,15 +104,15 @@ def _own_rows(found: Inventory, table: Path, proposal: Proposal) -> list[dict[st
 def _rows(found: Inventory, files: list[Path], proposal: Proposal) -> list[dict[str, str]]:
     """Return path, subject, session and run of every file, by BIDS' names, else by folders and names."""
     rows, how = [], set()
-    parents = {path.parent for path in files}
+    above = Path(os.path.commonpath([path.parent for path in files]))
     for path in files:
         said = entities_of(path.name)
         if "sub" in said:
             how.add("BIDS names")
             row = {"subject": said["sub"], "session": said.get("ses", ""), "run": said.get("run", "")}
-        elif len(parents) > 1 and path.parent != found.root:
+        elif path.parent != above:
             how.add("their folders")
-            row = {"subject": path.relative_to(found.root).parts[0], "session": "", "run": path.stem}
+            row = {"subject": path.relative_to(above).parts[0], "session": "", "run": path.stem}
         else:
             first, *others = re.split(r"[_\-. ]+", path.stem.removesuffix("_raw"))
             how.add("the beginning of their names")
@@ -178,13 +187,13 @@ def _events(
             if {"path", "onset", "label"} <= set(table.columns):
                 proposal.took.append((found.short(path), "the events"))
                 proposal.dataset["events"] = found.short(path)
-                return _counted(_of_table(table, column, onset, label))
-            events += _of_table(table, column, onset, label)
+                return _counted(_of_table(table, column, onset, label, proposal))
+            events += _of_table(table, column, onset, label, proposal)
             proposal.took.append((found.short(path), f"events: onset '{onset}', label '{label}'"))
             continue
         of = _recording_of(path, found, paths)
         if of is not None:
-            events += [{"path": of, **row} for row in _of_table(table, None, onset, label)]
+            events += [{"path": of, **row} for row in _of_table(table, None, onset, label, proposal)]
             proposal.took.append((found.short(path), f"events of {of}: onset '{onset}', label '{label}'"))
     late = [
         row for row in events if headers.get(row["path"]) is not None and row["onset"] > headers[row["path"]].times[-1]
@@ -213,21 +222,28 @@ def _events(
     return _counted(marks)
 
 
-def _of_table(table: Table, column: str | None, onset: str, label: str) -> list[dict[str, Any]]:
-    """Return the events of a table whose onset is a number and whose label is none of nothing."""
-    rows = []
+def _of_table(
+    table: Table, column: str | None, onset: str, label: str, proposal: Proposal
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return the events of a table whose onset is a number and whose label is none of nothing; others are counted."""
+    rows, lost = [], []
     names = table.texts(column, required=False) if column is not None else [""] * len(table)
     for path, time, name in zip(
         names, table.texts(onset, required=False), table.texts(label, required=False), strict=True
     ):
-        try:
-            seconds = float(time)
-        except ValueError:
+        if name in ("", "n/a"):
             continue
-        if name not in ("", "n/a") and np.isfinite(seconds):
+        seconds, wrong = number_in(time)
+        if wrong:
+            lost.append(wrong)
+        else:
             rows.append(
                 {"path": path, "onset": seconds, "label": name} if column else {"onset": seconds, "label": name}
             )
+    if lost:
+        proposal.missing.append(
+            f"the onsets of {len(lost)} of {len(table)} events in {table.path.name}, which are not taken: {lost[0]}"
+        )
     return rows
 
 

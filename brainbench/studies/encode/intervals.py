@@ -81,9 +81,10 @@ def left_out(
         fold[test] = number
     group = jackknife_groups(drawn_as_one(case), fold, seed=recipe.seed)
     each = [Refits(recipe, folder, one, kept, group) for one in models]
-    parts = None if case.split.over == "folds" else [np.arange(sum(map(len, each[0].groups)))]
-    predict = each[0] if len(each) == 1 else BestOf(each, pooled=parts is not None)
-    return jackknife([METRICS[name] for name in names], predict, each[0].groups, parts, case.responses.rois)
+    pooled = case.split.over != "folds"
+    predict = each[0] if len(each) == 1 else BestOf(each, pooled=pooled)
+    metrics = [METRICS[name] for name in names]
+    return jackknife(metrics, predict, each[0].groups, case.responses.rois, pooled=pooled)
 
 
 def drawn_as_one(case: Case) -> np.ndarray:

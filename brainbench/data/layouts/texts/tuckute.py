@@ -12,7 +12,7 @@ from brainbench.data.account import RunUse
 from brainbench.data.base import Context, Dataset, Responses, Stimuli
 from brainbench.data.images import with_all
 from brainbench.data.layouts.nsd_files import SYNTHETIC
-from brainbench.data.tables import Table, read_table
+from brainbench.data.tables import Table, number_in, read_table
 from brainbench.recipes.data.languages import TuckuteSettings
 
 PATTERN = "brain-lang-data_participant_*.csv"
@@ -127,10 +127,9 @@ class Tuckute(Dataset):
         )
         for line, mine, item, roi, cell in read:
             if mine and roi in column and cell.lower() not in ("", "nan", "na"):
-                try:
-                    values[place[item], column[roi]] = float(cell)
-                except ValueError:
-                    raise UserError(f"{self._path}:{line}  column 'response_target': '{cell}' is no number") from None
+                values[place[item], column[roi]], wrong = number_in(cell)
+                if wrong:
+                    raise UserError(f"{self._path}:{line}  column 'response_target': {wrong}")
         seen = np.isfinite(values).any(axis=1)
         absent = ~np.isfinite(values[seen]).any(axis=0)
         if not seen.any() or absent.all():
