@@ -38,7 +38,7 @@ from common import Targets  # noqa: E402
 from brainbench.evaluation.ceilings import split_half  # noqa: E402
 from brainbench.evaluation.exchange import Exchange, make_exchange  # noqa: E402
 from brainbench.evaluation.family import fill_p, p_of_draws, p_of_targets  # noqa: E402
-from brainbench.evaluation.intervals import jackknife, jackknife_groups  # noqa: E402
+from brainbench.evaluation.intervals import Held, jackknife, jackknife_groups  # noqa: E402
 from brainbench.evaluation.metrics import METRICS  # noqa: E402
 from brainbench.evaluation.refit import Null, column_scores, refit_null  # noqa: E402
 from brainbench.evaluation.scoring import Scoring, score_predictions  # noqa: E402
@@ -188,12 +188,12 @@ def intervals_of(
     group = jackknife_groups(np.arange(len(Y)), home)
     without = [FoldWithout(one.X_train, one.X_test, group[one.train], int(group.max()) + 1) for one in designs]
 
-    def predict(targets: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-        found = []
+    def predict(targets: np.ndarray) -> Iterator[Held]:
         for design, chosen, one in zip(designs, alphas, without, strict=True):
-            y_train, y_test = design.responses(Y[:, targets])
-            found.append((y_test, *one.predict(y_train, chosen[targets])))
-        return found
+            order = np.argsort(chosen[targets], kind="stable")
+            mine = targets[order]
+            y_train, y_test = design.responses(Y[:, mine])
+            yield Held(y_test, *one.predict(y_train, chosen[mine]), order)
 
     metrics = [METRICS[name] for name in ("pearson_r", "r2")]
     found = jackknife(metrics, predict, [group[design.test] for design in designs], regions)

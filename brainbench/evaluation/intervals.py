@@ -20,7 +20,7 @@ expectation of the printed score over new rows of this design, with the same enc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +43,44 @@ LEAST = 0.5
 """Least share of the jackknife's variance that is left when interactions of pairs are taken out: it counts them twice,
 so that no more than half can be theirs. Estimates of them may be larger by chance; intervals would be too short."""
 
-Predict = Callable[[np.ndarray], Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]]
-"""From targets to, fold by fold, measured and predicted rows and the changes ``(n_groups, n_rows, n_targets)``."""
+
+@dataclass(frozen=True)
+class Held:
+    """Held-out rows of a fold for some targets.
+
+    Attributes
+    ----------
+    measured, predicted : ndarray (n_rows, n_targets)
+    changes : ndarray (n_groups, n_rows, n_targets)
+        Of the predictions without each group.
+    order : int ndarray (n_targets,), optional
+        Which of the targets asked for stand in the columns, where it is not each in its place.
+    """
+
+    measured: np.ndarray
+    predicted: np.ndarray
+    changes: np.ndarray
+    order: np.ndarray | None = None
+
+    def in_place(self) -> Held:
+        """Return the same with the targets as they were asked for."""
+        if self.order is None:
+            return self
+        back = np.argsort(self.order)
+        return Held(self.measured[:, back], self.predicted[:, back], self.changes[..., back])
+
+    @classmethod
+    def together(cls, folds: Iterable[Held]) -> Held:
+        """Return the rows of all folds as one."""
+        every = [fold.in_place() for fold in folds]
+        return cls(
+            np.concatenate([one.measured for one in every]), np.concatenate([one.predicted for one in every]),
+            np.concatenate([one.changes for one in every], axis=1),
+        )  # fmt: skip
+
+
+Predict = Callable[[np.ndarray], Iterable[Held]]
+"""From targets to the folds."""
 
 
 def jackknife_groups(unit: np.ndarray, fold: np.ndarray, n_groups: int = N_GROUPS, *, seed: int = 0) -> np.ndarray:
@@ -170,25 +206,22 @@ def jackknife(
         for _ in metrics
     ]  # fmt: skip
     used = np.flatnonzero(masks.any(axis=0))
-    block = block or targets_at_once(n_groups, sum(map(len, group)))
+    block = block or targets_at_once(n_groups, max(map(len, of_parts)))
     for start in range(0, len(used), block):
         targets = used[start : start + block]
         share = masks[:, targets] / masks.sum(axis=1, keepdims=True) / len(of_parts)  # weights of a region's mean
         parts = predict(targets)
-        if pooled:
-            y, p, change = (np.concatenate(side, axis=-2) for side in zip(*parts, strict=True))
-            parts = [(y, p, change)]
-        for part, of_part in zip(parts, of_parts, strict=True):
-            sums = _Sums(*part, of_part)
+        for part, of_part in zip([Held.together(parts)] if pooled else parts, of_parts, strict=True):
+            sums, weights = _Sums(part, of_part), share if part.order is None else share[:, part.order]
             for metric, out in zip(metrics, found, strict=True):
                 if metric.of_moments is None:
-                    whole, left_out = _by_function(metric, *part, of_part)
+                    whole, left_out = _by_function(metric, part, of_part)
                 else:
                     whole, left_out = metric.of_moments(sums.whole), sums.left_out(metric.of_moments)
-                out.values[:] += share @ whole
-                out.left_out[:] += left_out @ share.T
+                out.values[:] += weights @ whole
+                out.left_out[:] += left_out @ weights.T
                 if metric.slope is not None:
-                    out.pairs[:] += sums.pairs(*metric.slope(sums.whole), share)
+                    out.pairs[:] += sums.pairs(*metric.slope(sums.whole), weights)
     return found
 
 
@@ -197,14 +230,12 @@ class _Sums:
 
     Parameters
     ----------
-    y, p : ndarray (n_rows, n_targets)
-        Measured and predicted.
-    change : ndarray (n_groups, n_rows, n_targets)
-        Of the predictions without each group.
+    part : Held
     group : int ndarray (n_rows,)
     """
 
-    def __init__(self, y: np.ndarray, p: np.ndarray, change: np.ndarray, group: np.ndarray) -> None:
+    def __init__(self, part: Held, group: np.ndarray) -> None:
+        y, p, change = part.measured, part.predicted, part.changes
         self.tested, count = np.unique(group, return_counts=True)
         self.n_groups = len(change)
         origins = y.mean(axis=0), p.mean(axis=0)
@@ -265,13 +296,12 @@ class _Sums:
         return out
 
 
-def _by_function(
-    metric: Metric, y: np.ndarray, p: np.ndarray, change: np.ndarray, group: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _by_function(metric: Metric, part: Held, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the score, and the score without each group, by calls of the metric's function."""
+    y, p = part.measured, part.predicted
     whole = metric.function(y, p)
     left_out = []
-    for index, moved in enumerate(change):
+    for index, moved in enumerate(part.changes):
         kept = group != index
         left_out.append(metric.function(y[kept], (p + moved)[kept]) if kept.sum() > 2 else whole)
     return whole, np.stack(left_out)

@@ -14,7 +14,7 @@ from brainbench.data.tables import read_table
 from brainbench.recipes.datasets import EegFolderSettings
 from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.channels import of_kind, set_types
-from brainbench.recordings.events import Events, annotated_events, channel_events, check_names, named_events
+from brainbench.recordings.events import Events, channel_events, check_names, named_events, own_events
 from brainbench.recordings.intracranial.electrodes import contact_labels, electrode_files, electrode_tables
 from brainbench.recordings.reading import files_of, read_raw, require_mne
 from brainbench.recordings.recording import Recording
@@ -130,10 +130,7 @@ class EegFolder(RecordingDataset):
             return Events(rows["onset"].to_numpy(dtype=float), rows["label"].to_numpy(dtype=str))
         if own.events == "stim" or own.stim_channel is not None:
             return channel_events(raw, path, own.stim_channel)
-        events = annotated_events(raw, list(own.labels or {}))
-        if not len(events.onsets) and "stim" in raw.get_channel_types():
-            return channel_events(raw, path)
-        return events
+        return own_events(raw, path, list(own.labels or {}))
 
     def _read_events(self) -> pd.DataFrame:
         own = self.own

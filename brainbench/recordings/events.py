@@ -76,6 +76,14 @@ def annotated_events(raw: mne.io.BaseRaw, named: Sequence[str] = ()) -> Events:
     return Events(onsets_of(raw)[~aside], text[~aside], left_out)
 
 
+def own_events(raw: mne.io.BaseRaw, where: str, named: Sequence[str] = ()) -> Events:
+    """Return the events that a file holds: its annotations, where it has none those of its stim channels."""
+    events = annotated_events(raw, named)
+    if not len(events.onsets) and "stim" in raw.get_channel_types():
+        return channel_events(raw, where)
+    return events
+
+
 def channel_events(raw: mne.io.BaseRaw, where: str, channel: str | None = None) -> Events:
     """Return the events that a stim channel holds, labelled with their codes.
 

@@ -131,6 +131,23 @@ def test_tables_of_samples_are_recordings_and_tables_of_events_are_none(tmp_path
     assert any("microvolts were taken" in line for line in proposal.missing)
 
 
+def test_codes_of_a_stim_channel_are_events_and_kinds_that_are_not_taken_are_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lab").mkdir()
+    kinds = ["eeg", "eeg", "mag", "grad", "grad", "stim"]
+    data = 1e-12 * np.random.default_rng(0).normal(size=(6, 4000))
+    data[5] = 0
+    data[5, 100:3900:300], data[5, 250:3900:300] = 1, 2
+    info = mne.create_info(["E1", "E2", "M1", "G1", "G2", "STI 014"], 100.0, kinds)
+    mne.io.RawArray(data, info, first_samp=700, verbose="ERROR").save(
+        tmp_path / "lab" / "anna_raw.fif", verbose="ERROR"
+    )
+    proposal = propose(tmp_path / "lab")
+    assert ("classes", "1 (13), 2 (13)") in proposal.took and proposal.dataset["events"] == "annotations"
+    assert ("marks inside the files", "the events: 26 events from the stim channel STI 014") in proposal.took
+    assert ("kind of channels", "eeg, 2 in all files; there are mag (1) and grad (2) too") in proposal.took
+
+
 def test_onsets_beyond_the_end_are_not_taken_for_seconds_without_a_word(own):
     for path in (own / "recordings").glob("*_events.csv"):
         pd.read_csv(path).assign(onset=lambda table: table["onset"] * 1000).to_csv(path, index=False)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from brainbench.evaluation.intervals import Jackknife, jackknife, jackknife_groups
+from brainbench.evaluation.intervals import Held, Jackknife, jackknife, jackknife_groups
 from brainbench.evaluation.metrics import METRICS, Metric, Moments
 from brainbench.ridge.deletion import FoldWithout
 
@@ -43,8 +43,9 @@ def test_every_group_is_left_out_of_training_and_test(name, pooled):
     without = [FoldWithout(X[a], X[b], group[a], 12) for a, b in zip(train, folds, strict=True)]
 
     def predict(targets):
+        order = rng.permutation(len(targets))  # a fold may give targets in an order of its own
         return [
-            (Y[b][:, targets], *one.predict(Y[a][:, targets], np.full(len(targets), 3.0)))
+            Held(Y[b][:, targets[order]], *one.predict(Y[a][:, targets[order]], np.full(len(order), 3.0)), order)
             for one, a, b in zip(without, train, folds, strict=True)
         ]
 
@@ -93,7 +94,7 @@ def test_interactions_of_pairs_against_the_changes_row_by_row():
     y, p, change = rng.normal(size=(12, 3)) + 2, rng.normal(size=(12, 3)), rng.normal(size=(4, 12, 3))
     group = rng.permutation(np.arange(12) % 4)
     for name in SLOPES:
-        (found,) = jackknife([METRICS[name]], lambda _: [(y, p, change)], [group], {"all": np.ones(3, bool)})
+        (found,) = jackknife([METRICS[name]], lambda _: [Held(y, p, change)], [group], {"all": np.ones(3, bool)})
         a, b, c = METRICS[name].slope(moments(y, p, (0.0, 0.0)))
         slope = a * y + b * p + c
         for tested in range(4):

@@ -13,8 +13,10 @@ import numpy as np
 
 from brainbench.commands.proposing.inventory import Inventory, Proposal, first_of
 from brainbench.core.errors import UserError
+from brainbench.core.order import natural
 from brainbench.data.layouts.bids.files import entities_of
 from brainbench.data.tables import Table, number_in
+from brainbench.recordings.events import own_events
 from brainbench.recordings.formats.stamped import TIME, read_stamped
 from brainbench.recordings.reading import READERS, kinds_of
 
@@ -53,20 +55,21 @@ def propose_recordings(found: Inventory) -> Proposal | None:
     _channels(headers, found.root, proposal)
     counts, spacing = _events(found, rows, headers, proposal)
     if not spacing.size:
-        proposal.missing.append("events: no table has onset and label, and the files have no marks: write events.csv")
+        inside = "the files have neither marks nor codes in a stim channel"
+        proposal.missing.append(f"events: no table has onset and label, and {inside}: write events.csv")
         return proposal
     length = float(min(_LONGEST_S, np.floor(10 * np.median(spacing)) / 10))
     proposal.dataset |= {"tmin": 0.0, "tmax": max(length, 0.2)}
     proposal.missing.append(f"when a trial begins and ends: 0 to {max(length, 0.2):g} s after its event was taken")
     rare = [name for name, count in counts.items() if count < _FEWEST]
-    kept = {name: name for name in sorted(counts) if name not in rare}
+    kept = {name: name for name in sorted(counts, key=natural) if name not in rare}
     if rare and len(kept) > 1:
         proposal.dataset["labels"] = kept
         proposal.missing.append(
-            f"which marks are classes: {', '.join(sorted(rare))} come under {_FEWEST} times, left out"
+            f"which marks are classes: {', '.join(sorted(rare, key=natural))} come under {_FEWEST} times, left out"
         )
     classes = kept if len(kept) > 1 else counts
-    proposal.took.append(("classes", ", ".join(f"{name} ({counts[name]})" for name in sorted(classes))))
+    proposal.took.append(("classes", ", ".join(f"{name} ({counts[name]})" for name in sorted(classes, key=natural))))
     proposal.sections["evaluate"] = [{"scheme": _scheme(rows)}]
     several = sorted({row["subject"] for row in rows})
     proposal.sections["held_out"] = several[-1:]
@@ -153,9 +156,12 @@ def _channels(headers: dict[str, Any], root: Path, proposal: Proposal) -> None:
     count = Counter(kind for one in kinds.values() for kind in one.values())
     there = next((some for some in (_ELECTRODES, _COILS) if any(count[one] for one in some)), _ELECTRODES)
     kind = max(there, key=lambda one: count[one])
+    others = [f"{one} ({count[one]})" for one in (*_ELECTRODES, *_COILS) if count[one] and one != kind]
     if kind != "eeg":
         proposal.dataset["kind"] = kind
-        proposal.took.append(("kind of channels", f"{kind}, {count[kind]} in all files"))
+    if kind != "eeg" or others:
+        beside = f"; there are {' and '.join(others)} too" if others else ""
+        proposal.took.append(("kind of channels", f"{kind}, {count[kind]} in all files{beside}"))
     of_kind = {path: [name for name, one in named.items() if one == kind] for path, named in kinds.items()}
     first = next(iter(of_kind.values()))
     shared = [name for name in first if all(name in names for names in of_kind.values())]
@@ -210,15 +216,15 @@ def _events(
         proposal.tables["events.csv"] = events
         return _counted(events)
     proposal.dataset["events"] = "annotations"
+    inside = {path: own_events(raw, path) for path, raw in headers.items() if raw is not None}
     marks = [
-        {"path": path, "onset": float(one["onset"]), "label": str(one["description"])}
-        for path, raw in headers.items()
-        if raw is not None
-        for one in raw.annotations
-        if not str(one["description"]).lower().startswith(("bad", "edge", "new segment", "comment"))
+        {"path": path, "onset": float(onset), "label": str(label)}
+        for path, one in inside.items()
+        for onset, label in zip(one.onsets, one.labels, strict=True)
     ]
     if marks:
-        proposal.took.append(("marks inside the files", "the events"))
+        said = "; ".join(list(dict.fromkeys(text for one in inside.values() for text in one.said))[:3])
+        proposal.took.append(("marks inside the files", f"the events{': ' if said else ''}{said}"))
     return _counted(marks)
 
 
