@@ -27,6 +27,8 @@ _REMARK = re.compile(r"comment|syncstatus|recording (starts?|ends?|stops?|paused
 """Beginnings of descriptions that no task writes: bad stretches, interruptions, and remarks of people or machines."""
 _ON_SAMPLE, _BESIDE = 2e-2, 1e-3
 """Samples by which an edge may miss a sample and still lie on it, and by which marks keep away from it."""
+EDGE, BAD_EDGE = "EDGE boundary", "BAD boundary"
+"""How MNE marks an interruption, for filters and for trials."""
 COMBINED = ("STI101", "STI 014")
 """Stim channels in which Neuromag systems combine all others, newer and older."""
 
@@ -182,30 +184,57 @@ def keep_stretches(raw: mne.io.BaseRaw, choice: str) -> None:
     choice : {"leave_out", "keep"}
         `keep` takes bad stretches for good; filters still stop at interruptions.
     """
-    import mne
-
     sfreq = raw.info["sfreq"]
-    onset, duration, text = [], [], []
+    stretches: list[tuple[float, float, str]] = []
     breaks: set[int] = set()
     for start, mark in zip(onsets_of(raw), raw.annotations, strict=True):
         name = str(mark["description"])
         if _BREAK.match(_BAD_PREFIX.sub("", name)):
             breaks.add(round(start * sfreq))
         elif _BAD.match(name) and choice == "leave_out":
-            onset.append(start)
-            duration.append(float(mark["duration"]))
-            text.append(re.sub("^comment/", "", name, flags=re.IGNORECASE))
+            stretches.append((start, float(mark["duration"]), re.sub("^comment/", "", name, flags=re.IGNORECASE)))
     inside = sorted(sample for sample in breaks if 0 < sample < raw.n_times)  # else the beginning or end of the file
-    for kind in ("EDGE boundary", *(["BAD boundary"] if choice == "leave_out" else [])):
-        onset += [sample / sfreq for sample in inside]
-        duration += [0.0] * len(inside)
-        text += [kind] * len(inside)
+    mark_stretches(raw, stretches, inside, spanned=choice == "keep")
+
+
+def interruptions(raw: mne.io.BaseRaw) -> list[int]:
+    """Return the samples before which a recording that `mark_stretches` has marked was interrupted."""
+    at = onsets_of(raw)[raw.annotations.description == EDGE]
+    return [round(start * raw.info["sfreq"]) for start in at.tolist()]
+
+
+def stretches_of(raw: mne.io.BaseRaw) -> list[tuple[float, float, str]]:
+    """Return onset (from the first sample), duration (both s) and name of the bad stretches of a marked recording."""
+    marks = zip(onsets_of(raw).tolist(), raw.annotations.duration.tolist(), raw.annotations.description, strict=True)
+    return [(start, max(length, 0.0), str(name)) for start, length, name in marks if name not in (EDGE, BAD_EDGE)]
+
+
+def mark_stretches(
+    raw: mne.io.BaseRaw, stretches: Sequence[tuple[float, float, str]], breaks: Sequence[int], *, spanned: bool
+) -> None:
+    """Write bad stretches and interruptions on a recording, in place of what is there.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+    stretches : sequence of (onset, duration, name)
+        In seconds from the first sample.
+    breaks : sequence of int
+        Samples before which the recording was interrupted.
+    spanned : bool
+        Whether trials may span an interruption.
+    """
+    import mne
+
+    sfreq = raw.info["sfreq"]
+    marked = [*stretches, *((at / sfreq, 0.0, kind) for kind in (EDGE, BAD_EDGE)[: 2 - spanned] for at in breaks)]
+    onset, duration, text = zip(*marked, strict=True) if marked else ((), (), ())
     raw.set_annotations(mne.Annotations(onset, duration, text, orig_time=None), verbose="ERROR")
     # MNE rounds onsets to microseconds, and compares seconds that it has computed in two ways: a trial that begins or
     # ends where a stretch or an interruption does would touch it by chance. A mark that begins a thousandth of a sample
     # after the sample, and ends as much before, touches only what shares samples with it, or has some on both sides.
     marks = raw.annotations
-    inset = np.where(marks.description == "EDGE boundary", 0.0, _BESIDE)
+    inset = np.where(marks.description == EDGE, 0.0, _BESIDE)
     begin = marks.onset * sfreq
     begin, end = (
         np.where(np.abs(edge - np.round(edge)) < _ON_SAMPLE, np.round(edge) + aside, edge)

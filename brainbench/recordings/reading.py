@@ -96,7 +96,9 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
             raise UserError(
                 f"{path}: not a readable {ending[1:].upper()} file"
                 f" ({type(error).__name__}{': ' + reason[0][:300] if reason else ''})",
-                hint="compare its size with the source's, and open it with the program that wrote it",
+                hint="copy all files of the recording, under the names that they had"
+                if isinstance(error, FileNotFoundError)
+                else "compare its size with the source's, and open it with the program that wrote it",
             ) from error
     if table is not None:
         said += _obey_table(raw, table)

@@ -31,6 +31,10 @@ def test_alice(real_data):
     said = [words.load(i) for i in range(len(words))]
     assert len(words) == 2127 and "sp" not in said
     assert said.count("size") == 2 and said.count("name") == 1  # which the format of the file says too
+    assert (
+        open_real("alice", real_data, subjects=["18"]).files()
+        == open_real("alice", real_data, subjects=["s18"]).files()
+    )
     with pytest.raises(UserError, match=r"s33 is left out: .* flat"):
         open_real("alice", real_data, subjects=["s33"])
 

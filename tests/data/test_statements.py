@@ -18,10 +18,14 @@ from brainbench.decoders.covariance import check_rank, trial_covariances
 from brainbench.evaluation.trials.certificate import trial_certificate
 from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.splitters import TrialRows
+from brainbench.recipes.datasets import dataset_settings
 from brainbench.recordings.channels import role_by_name, role_by_values
+from brainbench.recordings.cutting import cut
 from brainbench.recordings.events import keep_stretches, onsets_of
+from brainbench.recordings.formats.pieces import joined_pieces
 from brainbench.recordings.matching import plain_name
 from brainbench.recordings.reading import files_of, read_raw
+from brainbench.recordings.recording import Recording
 from brainbench.recordings.units import volts
 from brainbench.studies.trials.trials import check_alike
 from tests.data.test_trials import CHANNELS, SFREQ, folder, make_raw, write_folder
@@ -215,6 +219,21 @@ def test_trials_beside_a_bad_stretch_of_whole_samples_are_whole(first, sfreq):
             raw, events, None, 0.0, 99 / sfreq, baseline=None, reject_by_annotation=True, preload=True, verbose="ERROR"
         )
         assert kept.selection.tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("sfreq", [250.0, 128.0])
+def test_pieces_are_resampled_each_for_itself_and_stay_in_time(sfreq):
+    """MNE rounds the length of every part: the fortieth trial began 40 ms late, and many were called interrupted."""
+    rng = np.random.default_rng(0)
+    pieces = [1e-5 * (place + rng.normal(size=(2, 1001))) for place in range(40)]
+    raw, starts = joined_pieces([(one, "") for one in pieces], {"A1": "seeg", "A2": "seeg"}, 1000.0)
+    keep_stretches(raw, "leave_out")
+    how = dataset_settings({"name": "du-in", "root": "", "band": None, "tmax": 0.99, "sfreq": sfreq})
+    trials, left_out = cut(Recording(raw, starts, np.array(["a", "b"] * 20), "0", "1", ""), "s1", how)
+    assert len(trials) == 40 and not left_out
+    alone = [mne.filter.resample(one, up=sfreq, down=1000.0, verbose="ERROR") for one in pieces]
+    for trial, one in zip(trials.get_data(copy=False), alone, strict=True):
+        np.testing.assert_allclose(trial, one[:, : trial.shape[1]], atol=1e-12)
 
 
 def test_filters_stop_at_an_interruption(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
 from brainbench.data.account import RunUse
-from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli, subject_named
+from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli, subject_named, subjects_asked
 from brainbench.data.sound.recording import Heard, open_wav
 from brainbench.data.sound.synthesis import PROGRAM, spoken
 from brainbench.data.tables import parse_row, read_text
@@ -90,9 +90,8 @@ class Alice(Dataset):
 
     def files(self) -> list[Path]:
         """Return time courses, predictors and the TextGrid."""
-        chosen = self.subjects if self.settings.subjects == "all" else list(self.settings.subjects)
         files = [self._text_grid, *([] if self._wav is None else [self._wav])]
-        for subject in chosen:
+        for subject in subjects_asked(self.subjects, self.settings.subjects):
             files.append(self.folder / f"{self.settings.radius_mm}mm" / f"{subject}-timecourses.txt")
             files += [self._predictor(subject, "sndpwr"), self._predictor(subject, "rate")]
             if "motion" in self.settings.nuisance:

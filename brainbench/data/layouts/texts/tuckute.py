@@ -9,7 +9,7 @@ import numpy as np
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.account import RunUse
-from brainbench.data.base import Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.images import with_all
 from brainbench.data.layouts.nsd_files import SYNTHETIC
 from brainbench.data.tables import Table, number_in, read_table
@@ -37,7 +37,7 @@ class Tuckute(Dataset):
             raise UserError(f"{root}: {len(found)} files {PATTERN}; one was expected there, or in data/")
         (self._path,) = found
         self._table = self._checked(read_table(self._path))
-        chosen = self.subjects if settings.subjects == "all" else [s for s in self.subjects if s in settings.subjects]
+        chosen = subjects_asked(self.subjects, settings.subjects)
         read = {tuple(np.flatnonzero(self._values(subject)[1]).tolist()) for subject in chosen}
         self.aligned_targets = len(read) == 1  # a mean over participants is one of the same sentences
 
