@@ -1,14 +1,49 @@
-"""What the benchmarks share: medians of alternating runs, peaks of a subprocess, plain tables."""
+"""What the benchmarks share: medians of alternating runs, peaks of a subprocess, and lines of targets."""
 
 from __future__ import annotations
 
 import contextlib
 import resource
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NoReturn
+
+
+class Targets:
+    """A table of what is asked: one row a target, with what was measured and whether it is met."""
+
+    def __init__(self) -> None:
+        self.held, self._begun = True, False
+
+    def at_most(self, target: str, measured: float, asked: float, remark: str = "") -> None:
+        """Print a target that holds where no more was measured than is asked."""
+        self._row(target, measured, f"<= {asked:.3g}", measured <= asked, remark)
+
+    def at_least(self, target: str, measured: float, asked: float, remark: str = "") -> None:
+        """Print a target that holds where no less was measured than is asked."""
+        self._row(target, measured, f">= {asked:.3g}", measured >= asked, remark)
+
+    def left_out(self, target: str, why: str) -> None:
+        """Print a target that could not be measured."""
+        self._print(target, "", "", "left out", why)
+
+    def leave(self) -> NoReturn:
+        """End the process, with exit code 1 where a target is missed."""
+        sys.exit(0 if self.held else 1)
+
+    def _row(self, target: str, measured: float, asked: str, met: bool, remark: str) -> None:
+        self.held &= met
+        self._print(target, f"{measured:.3g}", asked, "pass" if met else "FAIL", remark)
+
+    def _print(self, *cells: str) -> None:
+        if not self._begun:
+            print("| target | measured | asked | | |\n|---|---|---|---|---|")
+        self._begun = True
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def alternate(

@@ -136,6 +136,8 @@ def _run(
     if marked and rng.random() < 0.5:
         marks += [(rng.uniform(0, end - 1), rng.uniform(0, 1), rng.choice(("BAD_move", "bad", "BAD x"))) for _ in "12"]
         defects.append("bad stretches")
+    if kind == "vhdr":  # the format counts samples: what is planned is what it can say
+        marks = [(round(at * sfreq) / sfreq, max(1, round(long * sfreq)) / sfreq, text) for at, long, text in marks]
     if marked and rng.random() < 0.3:
         marks.append((rng.uniform(1, end - 1), 0.0, "boundary"))
         defects.append("boundary")
@@ -241,6 +243,8 @@ def expected(plan: Plan) -> list[tuple[mne.Epochs, Run]]:
     bads = {name for run in plan.runs for name in run.raw.info["bads"]}
     for run in plan.runs:
         raw = run.raw.copy()
+        if len(run.written.ch_names) < len(raw.ch_names):  # a projector knows only the channels that the file has
+            raw.drop_channels([name for name in raw.ch_names if name not in run.written.ch_names])
         if raw.info["projs"]:
             raw.apply_proj(verbose="ERROR")
         marks = raw.annotations
@@ -248,15 +252,23 @@ def expected(plan: Plan) -> list[tuple[mne.Epochs, Run]]:
         own = [at for at, text in enumerate(marks.description) if text.lower().startswith("bad")]
         breaks = [at for at, text in enumerate(marks.description) if text == "boundary"]
         breaks = [at for at in breaks if 0 < round(onset[at] * plan.sfreq) < raw.n_times]
-        stretches = mne.Annotations(onset[own], marks.duration[own], marks.description[own])
+        # A stretch of whole samples touches what has one of them; its edges would be held against seconds by chance.
+        inset = 0.25 / plan.sfreq if plan.format == "vhdr" else 0.0
+        stretches = mne.Annotations(onset[own] + inset, marks.duration[own] - 2 * inset, marks.description[own])
         breaks_at = np.round(onset[breaks] * plan.sfreq)
         stretches.append(breaks_at / plan.sfreq, 0.0, "EDGE boundary") if breaks else None
         raw.set_annotations(stretches, verbose="ERROR")
         names = [name for name in run.expected_names if name not in bads]
         if "bad_channels" in settings:
             names = settings.get("channels", run.expected_names)
+        names = [name for name in names if name in raw.ch_names]
         if settings.get("bad_channels") == "interpolate" and raw.info["bads"]:
-            scalp = raw.copy().pick(run.expected_names).set_montage(MONTAGE).interpolate_bads(verbose="ERROR")
+            scalp = (
+                raw.copy()
+                .pick([one for one in run.expected_names if one in raw.ch_names])
+                .set_montage(MONTAGE)
+                .interpolate_bads(verbose="ERROR")
+            )
             raw._data[[raw.ch_names.index(name) for name in scalp.ch_names]] = scalp.get_data()
         raw.info["bads"] = []
         if plan.settings["band"]:

@@ -5,18 +5,18 @@ training trials of every fold; at least four of the five planted ones must be am
 folds). With labels that were permuted before anything else, decoding must stay within what guessing gives.
 
 ``--part sphere``: dipoles in a spherical head (MNE's forward solution), seen by caps of 19, 32 and 64 electrodes and by
-a helmet of 48 magnetometers. In each of ten heads a small tokenizer is trained on recordings of two caps and helmet,
-and tried on new recordings of all four: the time courses of the dipoles are read from the latent sources, one source a
-dipole, beside the untrained twin; and sensors that the tokenizer does not see are decoded, under caps that it knows and
-under the cap of 32, which it never met.
+the 151 axial gradiometers of a CTF device. In each of ten heads a small tokenizer is trained on recordings of two caps
+and the device, and tried on new recordings of all four: the time courses of the dipoles are read from the latent
+sources, one source a dipole, beside the untrained twin; and sensors that the tokenizer does not see are decoded, under
+layouts that it knows and under the cap of 32, which it never met. `--mixing field` gives its sources a lead field.
 
 ``--part limits``: what `recipes/tokenizer-eeg.yaml` could reach on the person that it holds out. Withheld sensors are
-foretold from spatial components of the people trained on, by least squares and without codes; and the bits that its
-codes have in a window bound r from above, were the signals Gaussian (reverse water-filling over the eigenvalues of the
-cross spectra).
+foretold from spatial components of the people trained on, by least squares and without codes, and from the lead field
+of the recipe's tokenizer before any training, without codec and codes; and the bits that its codes have in a window
+bound r from above, were the signals Gaussian (reverse water-filling over the eigenvalues of the cross spectra).
 
     python benchmarks/sensors.py --part words
-    python benchmarks/sensors.py --part sphere
+    python benchmarks/sensors.py --part sphere [--mixing field]
     python benchmarks/sensors.py --part limits --data ../shared/data
 """
 
@@ -36,14 +36,14 @@ from unittest.mock import patch
 import mne
 import numpy as np
 import torch
-from mne.io.constants import FIFF
 from scipy.stats import binom
 
 import brainbench as bb
 from brainbench.networks.store import NetworkStore
 from brainbench.networks.tokens.trained import reconstruction_r
-from brainbench.networks.tokens.training import Person, TokenTraining
-from brainbench.networks.zoo.tokenizer import BrainTokenizer
+from brainbench.networks.tokens.training import Person, TokenTraining, shape_of
+from brainbench.networks.zoo.leadfield import FieldEncoder
+from brainbench.networks.zoo.tokenizer import BrainTokenizer, Mixing
 from brainbench.recipes.reader import find_recipe, parse_recipe
 from brainbench.recipes.tokenizers import PretrainTraining, TokenizerSettings
 from brainbench.recordings.physionet import PhysionetMi
@@ -138,18 +138,13 @@ def cap(n: int) -> mne.Info:
     return info
 
 
-def helmet(n: int = 48) -> mne.Info:
-    """Return magnetometers that look at the middle of the head from a half sphere around it."""
-    height, angle = np.linspace(1, 0, n), np.arange(n) * np.pi * (3 - 5**0.5)
-    outward = np.stack([*(np.sqrt(1 - height**2) * (np.cos(angle), np.sin(angle))), height], axis=1)
-    info = mne.create_info([f"MEG{k:03d}" for k in range(n)], SFREQ, "mag")
-    for channel, out in zip(info["chs"], outward, strict=True):
-        across = np.cross(out, [0.3, 0.5, 0.8])
-        across /= np.linalg.norm(across)
-        channel["loc"][:12] = [*(CENTRE + 0.12 * out), *across, *np.cross(out, across), *out]
-        channel["coil_type"] = FIFF.FIFFV_COIL_POINT_MAGNETOMETER
+def helmet() -> mne.Info:
+    """Return the 151 axial gradiometers of a CTF device, its origin in the middle of the head (MNE 1.12 or later)."""
+    info = mne.channels.read_meg_canonical_info("ctf151")
+    to_head = np.eye(4)
+    to_head[:3, 3] = CENTRE
     with info._unlock():
-        info["dev_head_t"] = mne.transforms.Transform("meg", "head", np.eye(4))
+        info["dev_head_t"] = mne.transforms.Transform("meg", "head", to_head)
     return info
 
 
@@ -219,7 +214,7 @@ def dipoles_found(network: BrainTokenizer, one: Person, courses: np.ndarray) -> 
     return float(found[1][found[0].argmax(axis=0), np.arange(courses.shape[1])].mean())
 
 
-def head(seed: int, folder: Path) -> tuple[int, dict[str, float], float, float]:
+def head(seed: int, mixing: Mixing, folder: Path) -> tuple[int, dict[str, float], float, float]:
     """Return the number of dipoles, withheld r by layout, and r of dipoles, trained and untrained."""
     rng = np.random.default_rng([seed, 11])
     n = int(rng.integers(4, 9))
@@ -227,13 +222,14 @@ def head(seed: int, folder: Path) -> tuple[int, dict[str, float], float, float]:
     outward[:, 2] = np.abs(outward[:, 2])
     directions, outward = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (directions, outward))
     places = CENTRE + outward * rng.uniform(0.04, 0.07, size=(n, 1))
-    layouts = {"19": cap(19), "64": cap(64), "helmet": helmet(), UNSEEN: cap(32)}
+    layouts = {"19": cap(19), "64": cap(64), "CTF": helmet(), UNSEEN: cap(32)}
     fields = {name: lead_field(info, places, directions) for name, info in layouts.items()}
     people = [
         person(layouts[name], recorded(fields[name], N_SEGMENTS, rng)[0], name) for name in layouts if name != UNSEEN
     ]
+    settings = TOKENIZER.model_copy(update={"mixing": mixing})
     training = TokenTraining(
-        TOKENIZER, TRAINING, people, [], SFREQ, NetworkStore(folder), seed=seed, device="cpu", threads=1
+        settings, TRAINING, people, [], SFREQ, NetworkStore(folder), seed=seed, device="cpu", threads=1
     )
     twin, trained = training.built(), training.network()
     new = {name: recorded(fields[name], N_SEGMENTS // 2, rng) for name in layouts}
@@ -245,14 +241,14 @@ def head(seed: int, folder: Path) -> tuple[int, dict[str, float], float, float]:
     return n, withheld, float(found[0]), float(found[1])
 
 
-def print_sphere() -> bool:
+def print_sphere(mixing: Mixing) -> bool:
     """Print a row a head; return whether both claims hold."""
-    print("\n| head | dipoles | dipoles found: trained | untrained | withheld r: 19 | 64 | helmet | 32, never met |")
+    print("\n| head | dipoles | dipoles found: trained | untrained | withheld r: 19 | 64 | CTF | 32, never met |")
     print(f"|{'---|' * 8}")
     rows, start = [], time.process_time()
     with tempfile.TemporaryDirectory() as name:
         for seed in range(N_HEADS):
-            n, withheld, trained, twin = head(seed, Path(name))
+            n, withheld, trained, twin = head(seed, mixing, Path(name))
             shown = [f"{value:.2f}" for value in (trained, twin, *withheld.values())]
             print(f"| {seed} | {n} | {' | '.join(shown)} |", flush=True)
             *seen, unseen = withheld.values()
@@ -283,6 +279,25 @@ def components_r(people: list[Segments], held: Segments, n: int, n_times: int) -
         read = np.linalg.solve(field[seen].T @ field[seen] + 0.02 * np.eye(n), field[seen].T)
         guess, truth = np.einsum("cs,nst->nct", field[~seen] @ read, known[:, seen]), known[:, ~seen]
         a, b = (centred_windows(x, n_times) for x in (guess, truth))
+        r = (a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+        found[~seen] = r.mean(axis=(0, 2))
+    return float(found.mean())
+
+
+@torch.inference_mode()
+def field_r(settings: TokenizerSettings, held: Segments, seed: int) -> float:
+    """Return r of withheld sensors from the courses of sources that an untrained lead field has."""
+    torch.manual_seed(seed)
+    network = BrainTokenizer(shape_of(settings)).eval()
+    encoder = network.encoder
+    assert isinstance(encoder, FieldEncoder)
+    sensors = network.sensor_embed(*(torch.from_numpy(x)[None] for x in (held.sensors.place, held.sensors.kind)))
+    field, found = encoder.field(sensors)[0].numpy(), np.zeros(sensors.shape[1])
+    for seen in withheld_parts(len(found), 4, 0):
+        known = normalised(held.X, held.sensors.kind, seen)
+        weights = field[~seen] @ encoder.inverse(sensors[:, seen])[0].numpy()
+        guess = np.einsum("cs,nst->nct", weights, known[:, seen])
+        a, b = (centred_windows(x, settings.window) for x in (guess, known[:, ~seen]))
         r = (a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
         found[~seen] = r.mean(axis=(0, 2))
     return float(found.mean())
@@ -322,6 +337,9 @@ def print_limits(data: Path) -> bool:
     print("\n| components | r |\n|---|---|")
     for n in (4, 8, 16, 32):
         print(f"| {n} | {components_r(people, held, n, tokenizer.window):.3f} |", flush=True)
+    drawn = [field_r(tokenizer, held, seed) for seed in SEEDS]
+    shown = f"{min(drawn):.3f} to {max(drawn):.3f} in {len(drawn)} draws"
+    print(f"\nFrom {tokenizer.n_sources} sources of an untrained lead field: {shown}.")
     tokens = tokenizer.window // int(np.prod(tokenizer.ratios))
     bits = tokens * tokenizer.n_sources * tokenizer.n_levels * np.log2(tokenizer.n_codes)
     most = bound_r(held, bits, tokenizer.window)
@@ -333,9 +351,14 @@ def main() -> None:
     """Run the part that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=["words", "sphere", "limits"], required=True)
+    parser.add_argument("--mixing", choices=["attention", "field"], default="attention", help="of sources (sphere)")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="holds MNE-eegbci-data (limits)")
     given = parser.parse_args()
-    parts = {"words": print_words, "sphere": print_sphere, "limits": lambda: print_limits(given.data)}
+    parts = {
+        "words": print_words,
+        "sphere": lambda: print_sphere(given.mixing),
+        "limits": lambda: print_limits(given.data),
+    }
     sys.exit(0 if parts[given.part]() else 1)
 
 

@@ -33,11 +33,12 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
 import numpy as np  # noqa: E402
+from common import Targets  # noqa: E402
 
 from brainbench.evaluation.ceilings import split_half  # noqa: E402
 from brainbench.evaluation.exchange import Exchange, make_exchange  # noqa: E402
 from brainbench.evaluation.family import fill_p, p_of_draws, p_of_targets  # noqa: E402
-from brainbench.evaluation.intervals import jackknife, jackknife_groups  # noqa: E402
+from brainbench.evaluation.intervals import Held, jackknife, jackknife_groups  # noqa: E402
 from brainbench.evaluation.metrics import METRICS  # noqa: E402
 from brainbench.evaluation.refit import Null, column_scores, refit_null  # noqa: E402
 from brainbench.evaluation.scoring import Scoring, score_predictions  # noqa: E402
@@ -95,33 +96,31 @@ def cpu_of(python: str, recipe: Path, settings: tuple[str, ...], out: Path, cach
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def part_recipes(against: str | None, alice: str | None, only: str) -> bool:
-    """Print the CPU of the stage for every recipe; return whether none takes more than the other build's."""
-    good = True
-    print("| recipe | build | all | without | significance stage | ratio |\n|---|---|---|---|---|---|")
+def part_recipes(against: str | None, alice: str | None, only: str, targets: Targets) -> None:
+    """Print the CPU of the stage for every recipe, beside the other build's."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for title, (recipe, settings) in recipes().items():
-            if only not in title or ("alice" in title and not alice):
+            if only not in title:
                 continue
-            settings += (f"dataset.root={alice}",) if "alice" in title else ()
-            stages = []
-            for number, python in enumerate([against, sys.executable] if against else [sys.executable]):
+            what = f"stage of {title}, here over there"
+            if "alice" in title and not alice:
+                targets.left_out(what, "--alice is not given")
+                continue
+            settings += (f"dataset.root={Path(alice).resolve()}",) if alice and "alice" in title else ()
+            stages, said = [], []
+            for number, python in enumerate([sys.executable, *([against] if against else [])]):
                 cache = folder / f"cache{number}"
                 runs = [
                     cpu_of(python, recipe, (*settings, *extra), folder / f"{recipe.stem}-{number}-{turn}", cache)
                     for turn, extra in enumerate((NOTHING, NOTHING, ()))  # the first one fills the feature store
                 ]
                 stages.append(runs[2] - runs[1])
-                ratio = stages[-1] / stages[0]
-                build = "this" if python == sys.executable else "other"
-                print(
-                    f"| {title} | {build} | {runs[2]:.1f} | {runs[1]:.1f} | {stages[-1]:.1f} | {ratio:.2f} |",
-                    flush=True,
-                )
-            good &= stages[-1] <= stages[0]
-    print("the stage takes no more than the other build's:", "yes" if good else "NO")
-    return good
+                said.append(f"{stages[-1]:.1f} s of {runs[2]:.1f}")
+            if against:
+                targets.at_most(what, stages[0] / stages[1], 1.0, ", there ".join(said))
+            else:
+                targets.left_out(what, f"{said[0]} here; --against is not given")
 
 
 def designs_of(X: np.ndarray, seed: int) -> list[FoldDesign]:
@@ -156,10 +155,10 @@ def observed_of(Y: np.ndarray, designs: list[FoldDesign]) -> np.ndarray:
     return column_scores("pearson_r", "folds")(parts)
 
 
-def part_fit() -> bool:
+def part_fit(targets: Targets) -> None:
     """Hold the null of a layer against its fit."""
     rng = np.random.default_rng(0)
-    n_rows, n_targets, good = 1000, 8000, True
+    n_rows, n_targets = 1000, 8000
     for width in (300, 768, 2000):
         X = rng.normal(size=(n_rows, width)) * np.linspace(2, 0.05, width)
         Y = rng.normal(size=(n_rows, n_targets)) + 0.3 * X[:, :10] @ rng.normal(size=(10, n_targets))
@@ -172,17 +171,36 @@ def part_fit() -> bool:
         start = time.process_time()
         found = null_of(Y, exchange, designs_of(X, 0), regions)
         null = time.process_time() - start
-        good &= null <= MOST_OF_A_FIT * fit
-        print(
-            f"1,000 rows x {width} features -> 8,000 targets: fit {fit:.1f} CPU s, null {null:.1f}, ratio "
-            f"{null / fit:.2f} (at most {MOST_OF_A_FIT}); {len(found.sampled)} targets drawn, the line explains "
+        targets.at_most(
+            f"null of a layer over its fits, 1,000 x {width} -> 8,000", null / fit, MOST_OF_A_FIT,
+            f"{null:.1f} s, fits {fit:.1f} s; {len(found.sampled)} targets drawn, the line explains "
             f"{found.explained:.3f}",
-            flush=True,
-        )
-    return good
+        )  # fmt: skip
 
 
-def part_wide(against: str | None, n_layers: int) -> bool:
+def intervals_of(
+    Y: np.ndarray, designs: list[FoldDesign], alphas: list[np.ndarray], regions: dict[str, np.ndarray]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the intervals of a layer's correlations and R2 from the penalties of its fits, as recipes find them."""
+    home = np.empty(len(Y), dtype=int)
+    for number, design in enumerate(designs):
+        home[design.test] = number
+    group = jackknife_groups(np.arange(len(Y)), home)
+    without = [FoldWithout(one.X_train, one.X_test, group[one.train], int(group.max()) + 1) for one in designs]
+
+    def predict(targets: np.ndarray) -> Iterator[Held]:
+        for design, chosen, one in zip(designs, alphas, without, strict=True):
+            order = np.argsort(chosen[targets], kind="stable")
+            mine = targets[order]
+            y_train, y_test = design.responses(Y[:, mine])
+            yield Held(y_test, *one.predict(y_train, chosen[mine]), order)
+
+    metrics = [METRICS[name] for name in ("pearson_r", "r2")]
+    found = jackknife(metrics, predict, [group[design.test] for design in designs], regions)
+    return [one.interval() for one in found]
+
+
+def part_wide(against: str | None, n_layers: int, targets: Targets) -> None:
     """Score, null, p, intervals and ceilings of 300 stimuli, shown twice, x 10,000 voxels in four regions."""
     rng = np.random.default_rng(3)
     n_rows, n_targets, width = 300, 10_000, 384
@@ -195,8 +213,6 @@ def part_wide(against: str | None, n_layers: int) -> bool:
     fits = [design.fit(Y) for design in designs]
     true, predicted = (np.concatenate([getattr(fit, name) for fit in fits]) for name in ("y_true", "y_pred"))
     fold = np.concatenate([np.full(len(design.test), k) for k, design in enumerate(designs)])
-    home = np.empty(n_rows, dtype=int)
-    home[np.concatenate([design.test for design in designs])] = fold
     start = time.process_time()
     for _ in range(n_layers):
         how = Scoring(metrics=("pearson_r", "r2"))
@@ -204,33 +220,21 @@ def part_wide(against: str | None, n_layers: int) -> bool:
         scored = score_predictions(true, predicted, fold, how, rois=regions, run=0 * rows, stimulus=rows)
         exchange = make_exchange(n_rows, kind="rows", n_exchanges=199)
         fill_p(scored, null_of(Y, exchange, designs_of(X, 0), regions), exchange)
-        group = jackknife_groups(np.arange(n_rows), home)
-        without = [FoldWithout(one.X_train, one.X_test, group[one.train], int(group.max()) + 1) for one in designs]
-
-        def predict(targets: np.ndarray, without: list[FoldWithout] = without) -> list[tuple[np.ndarray, ...]]:
-            found = []
-            for design, fit, one in zip(designs, fits, without, strict=True):
-                y_train, y_test = design.responses(Y[:, targets])
-                found.append((y_test, *one.predict(y_train, fit.best_alphas[targets])))
-            return found
-
-        metrics = [METRICS[name] for name in how.metrics]
-        for one in jackknife(metrics, predict, [group[design.test] for design in designs], None, regions):
-            one.interval()
+        intervals_of(Y, designs, [fit.best_alphas for fit in fits], regions)
     ceiling = split_half(shown, stimulus).ceiling(2)
     [ceiling.region(mask) for mask in regions.values()]
     ours = time.process_time() - start
-    print(f"300 stimuli x 10,000 voxels x {n_layers} layers: significance stage {ours:.1f} CPU s")
+    what = f"stage of 300 stimuli x 10,000 voxels x {n_layers} layers, here over there"
     if not against:
-        return True
+        targets.left_out(what, f"{ours:.1f} s here; --against is not given")
+        return
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "held.npz"
         masks = np.stack(list(regions.values()))
         np.savez(path, true=true, predicted=predicted, fold=fold, regions=masks, shown=shown, stimulus=stimulus)
         command = [against, "-c", OTHER, str(path), str(n_layers)]
         theirs = float(subprocess.run(command, cwd=name, capture_output=True, text=True, check=True).stdout)
-    print(f"the other build: {theirs:.1f} CPU s; ratio {ours / theirs:.2f} (at most 1)")
-    return ours <= theirs
+    targets.at_most(what, ours / theirs, 1.0, f"{ours:.1f} s, there {theirs:.1f} s")
 
 
 AGREE = 0.9
@@ -261,9 +265,9 @@ def agreement(p: np.ndarray, level: float, n: int, n_exact: int) -> float:
     return float(np.mean(np.abs(p - level) <= 2 * np.sqrt(level * (1 - level) * (1 / n + 1 / n_exact))))
 
 
-def part_agreement(n_exact: int) -> bool:
-    """Ask the shipped null for the p of scores that brute force gives a level; return whether nine in ten agree."""
-    good = True
+def part_agreement(n_exact: int, targets: Targets) -> None:
+    """Ask the shipped null for the p of scores that brute force gives a level."""
+    least = 1.0
     print(
         "| responses | of | p by brute force | agree | by counts in 199 exact draws | by as many others | shipped p: "
         "median, 5-95 % |\n|---|---|---|---|---|---|---|"
@@ -300,18 +304,18 @@ def part_agreement(n_exact: int) -> bool:
                 if what == "regions":
                     both = ((counted, 199), (control, n_exact))
                     beside = [f"{agreement(one, level, n, n_exact):.2f}" for one, n in both]
-                good &= within >= AGREE
+                least = min(least, within)
                 median, low, high = np.quantile(p, [0.5, 0.05, 0.95])
                 print(
                     f"| {kind} | {len(p) // N_SAMPLES} {what} | {level} | {within:.2f} | {' | '.join(beside)} | "
                     f"{median:.4f}, {low:.4f} to {high:.4f} |",
                     flush=True,
                 )
-    return good
+    targets.at_least(f"p agree with {n_exact:,} fitted exchanges, the least share of the above", least, AGREE)
 
 
-def main() -> int:
-    """Print what was asked for; return 1 where a bound is not kept."""
+def main() -> None:
+    """Print what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--part", nargs="*", choices=("recipes", "wide", "fit", "agreement"), default=["recipes", "fit"]
@@ -322,14 +326,17 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=12, help="of part wide")
     parser.add_argument("--exact", type=int, default=N_EXACT, help="exchanges that part agreement fits, twice")
     args = parser.parse_args()
+    targets = Targets()
     parts = {
-        "recipes": lambda: part_recipes(args.against, args.alice, args.only),
-        "wide": lambda: part_wide(args.against, args.layers),
-        "fit": part_fit,
-        "agreement": lambda: part_agreement(args.exact),
+        "recipes": lambda: part_recipes(args.against, args.alice, args.only, targets),
+        "wide": lambda: part_wide(args.against, args.layers, targets),
+        "fit": lambda: part_fit(targets),
+        "agreement": lambda: part_agreement(args.exact, targets),
     }
-    return 0 if all([parts[part]() for part in args.part]) else 1
+    for part in args.part:
+        parts[part]()
+    targets.leave()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache, partial
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from brainbench.evaluation import ceilings
 from brainbench.evaluation.bootstrap import subject_mean
 from brainbench.evaluation.calibration import Promise, Row
-from brainbench.evaluation.intervals import Jackknife, jackknife, jackknife_groups
+from brainbench.evaluation.intervals import Held, Jackknife, jackknife, jackknife_groups
 from brainbench.evaluation.metrics import METRICS
 from brainbench.evaluation.scoring import partition
 from brainbench.ridge.deletion import FoldWithout
@@ -67,14 +68,12 @@ def left_out(X: np.ndarray, Y: np.ndarray, folds: list[np.ndarray], metric: str 
     designs, _ = fitted(X, Y, folds)
     without = [FoldWithout(X[train], X[test], group[train], int(group.max()) + 1) for train, test, _ in designs]
 
-    def predict(targets: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        found = []
+    def predict(targets: np.ndarray) -> Iterator[Held]:
         for one, (train, test, alphas) in zip(without, designs, strict=True):
-            found.append((Y[test][:, targets], *one.predict(Y[train][:, targets], alphas[targets])))
-        return found
+            yield Held(Y[test][:, targets], *one.predict(Y[train][:, targets], alphas[targets]))
 
     region = {"all": np.ones(Y.shape[1], dtype=bool)}
-    return jackknife([METRICS[metric]], predict, [group[test] for test in folds], None, region)[0]
+    return jackknife([METRICS[metric]], predict, [group[test] for test in folds], region)[0]
 
 
 def seen(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:

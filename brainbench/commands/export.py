@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def export_run(
     list of Path
         ``predictions/*.npy`` (held-out `y_true`, `y_pred`, `row`, `fold`), ``weights/*.npy``,
         ``preference/*.npy`` (index of the best layer per target by the first metric, -1: none above chance) with
-        ``preference/*.json`` naming the layers, and ``maps/*.nii.gz`` of the preferences. Of a run that decoded
+        ``preference/*.json`` naming the layers, and ``maps/*.nii.gz`` of the preferences, counted from 1 there (0 is
+        outside, or none). Of a run that decoded
         trials ``predictions.csv``: what every pipeline said of every trial when it was held out. Of a run that
         compared RDMs ``measured/*.npy`` and ``layers/*.npy`` (square), ``stimuli.csv`` with their order,
         ``rdms.hdf5`` with all of them as rsatoolbox loads them (where h5py is installed), and ``scores.csv``.
@@ -227,7 +229,9 @@ def _write_preference(
         written.append(made.root / made.claim("preference", item.stem, ".json"))
         write_json(written[-1], {str(index): name for index, (name, _) in enumerate(layers)})
         if case.responses.masker is not None:
-            written.append(made.root / write_image(made, item, case.responses.masker, case.responses.space))
+            # What lies outside is 0 in an image: layers count from 1 there, and targets without one are 0 as well.
+            seen = replace(item, values=best + 1)
+            written.append(made.root / write_image(made, seen, case.responses.masker, case.responses.space))
     return written
 
 
@@ -236,7 +240,7 @@ predictions/  held-out responses as they were fitted (ytrue) and predicted (ypre
 weights/      ridge weights refitted on all rows of the main scheme, for raw features: coef (features x targets),
               intercept, and the penalty (alpha) of every target
 preference/   index of the best layer of every target (-1: none is better than chance); the .json names the layers
-maps/         the same as images
+maps/         the same as images, layers counted from 1; 0 is outside, and where none is better than chance
 All arrays are plain .npy files without pickle.
 """
 README_RDMS = """\

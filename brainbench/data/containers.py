@@ -37,6 +37,8 @@ def read_mat(path: Path, names: Sequence[str], *, whole: bool = False) -> Mappin
         stored = loadmat(path, simplify_cells=True) if whole else loadmat(path, variable_names=names)
     except MemoryError:
         raise
+    except NotImplementedError:
+        raise UserError(f"{path}: a .mat file of version 7.3", hint="save it with `save(..., '-v7')`") from None
     except Exception as error:  # SciPy's parser raises errors of every kind where bytes are not what it expects
         raise UserError(f"{path}: not a readable .mat file ({error})") from None
     missing = [name for name in names if name not in stored]

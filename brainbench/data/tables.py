@@ -110,7 +110,7 @@ class Table:
         """Return a column as finite numbers, ``(n_rows,)`` float64; a cell that is none becomes NaN and a problem."""
         values = np.full(len(self), np.nan)
         for row, (line, cell) in enumerate(zip(self.lines, self._cells[column], strict=True)):
-            value, wrong = _number(cell)
+            value, wrong = number_in(cell)
             if not wrong and minimum is not None and value < minimum:
                 wrong = f"{cell} is below {minimum:g}"
             if wrong:
@@ -269,14 +269,14 @@ def parse_row(cells: Iterable[str]) -> tuple[np.ndarray, list[tuple[int, str]]]:
     """Return the numbers of one record and what is wrong with which cell (position, message)."""
     values, wrong = [], []
     for at, cell in enumerate(cells):
-        value, problem = _number(cell)
+        value, problem = number_in(cell)
         values.append(value)
         if problem:
             wrong.append((at, problem))
     return np.array(values), wrong
 
 
-def _number(cell: str) -> tuple[float, str]:
+def number_in(cell: str) -> tuple[float, str]:
     """Return the number in a cell and what is wrong with it (empty when nothing is)."""
     if not cell:
         return float("nan"), "the cell is empty"

@@ -1,8 +1,8 @@
 """Tokenizers of sensors as encoders: the layers of a trained network, on signals of any layout.
 
-Layers are ``codec`` (tokens of every channel), ``sources`` (what latent sources gather), ``levels.k`` (the sum of the
-first codebooks' vectors), and ``blocks.k`` of a masked-code model. Tokens that begin after the signal's end, where the
-last window is filled up, are not counted.
+Layers are ``codec`` (tokens of every channel; a tokenizer with a lead field has none), ``sources`` (what latent sources
+gather), ``levels.k`` (the sum of the first codebooks' vectors), and ``blocks.k`` of a masked-code model. Tokens that
+begin after the signal's end, where the last window is filled up, are not counted.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from brainbench.networks.tokens.trained import key_of
 from brainbench.networks.tokens.training import MASKED, omni_of, shape_of
 from brainbench.networks.weights import digest_weights, load_strictly, read_weights, seeded
 from brainbench.networks.zoo.brainomni import BASE, OVERLAP, TINY, BrainOmni
+from brainbench.networks.zoo.leadfield import FieldEncoder
 from brainbench.networks.zoo.official import load_official
 from brainbench.networks.zoo.tokenizer import BrainTokenizer
 from brainbench.recipes.encoders import SensorSettings
@@ -72,11 +73,13 @@ class Reader(nn.Module):
 
     def forward(self, x: Tensor, place: Tensor, kind: Tensor) -> Tensor:
         """Run through every place, and return the last one's value ``(n, n_sources, n_tokens, width)``."""
-        tokenizer = self.tokenizer
-        tokens = self.codec(tokenizer.encoder.codec(tokenizer.windows(x, self.overlap)))
-        rest = F.normalize(
-            self.sources(tokenizer.encoder.gathered(tokens, tokenizer.sensor_embed(place, kind))), dim=-1
-        )
+        tokenizer, encoder = self.tokenizer, self.tokenizer.encoder
+        windows, sensors = tokenizer.windows(x, self.overlap), tokenizer.sensor_embed(place, kind)
+        if isinstance(encoder, FieldEncoder):
+            latent = encoder(windows, sensors)
+        else:
+            latent = encoder.gathered(self.codec(encoder.codec(windows)), sensors)
+        rest = F.normalize(self.sources(latent), dim=-1)
         total = torch.zeros_like(rest)
         for layer, level in zip(tokenizer.quantizer.rvq.layers, self.levels, strict=True):
             chosen = layer(rest)[0]
@@ -209,10 +212,11 @@ class SensorEncoder(NetworkEncoder):
 
     @cached_property
     def taps(self) -> Sequence[Tap]:
-        """Codec, sources, levels and blocks."""
+        """Codec (of channels, where there is one), sources, levels and blocks."""
         reader = self.network
         assert isinstance(reader, Reader)
-        names = ["codec", "sources", *(f"levels.{k}" for k in range(len(reader.levels)))]
+        fielded = reader.tokenizer.shape.mixing == "field"
+        names = [*([] if fielded else ["codec"]), "sources", *(f"levels.{k}" for k in range(len(reader.levels)))]
         names += [f"blocks.{k}" for k in reader.depth]
         return [Tap(name, name, "output", k / (len(names) - 1)) for k, name in enumerate(names)]
 

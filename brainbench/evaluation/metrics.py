@@ -34,10 +34,54 @@ Resample = Callable[[np.ndarray, np.ndarray, Parts, np.ndarray], np.ndarray]
 """From (measured, predicted, parts, orders or weights) to the scores of every order or draw, ``(n, n_targets)``."""
 
 
+FLAT_SUMS = 1e-13
+"""The same for squares that come as differences of sums, which rounding keeps from being 0."""
+
 PAIRS_AT_ONCE = 512
 """Rows whose pairs with all others are held at once."""
 MANY_ROWS = 64
 """Rows of a part from which draws of its correlation are taken in float32."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over some rows of what was measured, y, and predicted, p; arrays that broadcast to ``(..., n_targets)``.
+
+    Attributes
+    ----------
+    n : ndarray
+        Number of rows.
+    y, p, yy, yp, pp : ndarray
+        Sums of the values and of their products; y and p are each about an origin of its own near their means, so that
+        differences of these sums are precise.
+    shift : ndarray
+        The origin of p less that of y.
+    """
+
+    n: np.ndarray
+    y: np.ndarray
+    p: np.ndarray
+    yy: np.ndarray
+    yp: np.ndarray
+    pp: np.ndarray
+    shift: np.ndarray
+
+    def total(self) -> np.ndarray:
+        """Return the sum of squares of y about its mean; 0 for constant ones."""
+        return _varying(self.yy - self.y**2 / self.n, self.yy)
+
+    def power(self) -> np.ndarray:
+        """Return the sum of squares of p about its mean; 0 for constant ones."""
+        return _varying(self.pp - self.p**2 / self.n, self.pp)
+
+    def left(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sums of p - y and of its squares."""
+        plain, off = self.p - self.y, self.n * self.shift
+        return plain + off, self.yy - 2 * self.yp + self.pp + (2 * plain + off) * self.shift
+
+
+def _varying(squares: np.ndarray, size: np.ndarray) -> np.ndarray:
+    return np.asarray(np.where(squares > FLAT_SUMS * np.maximum(size, 1e-300), squares, 0.0))
 
 
 @dataclass(frozen=True)
@@ -57,9 +101,10 @@ class Metric:
         Whether `function` returns a value per target, so that ``metrics:`` of a recipe may name it.
     bootstrap : callable, optional
         Scores with every row counted as often as ``weights`` ``(n_draws, n_rows)`` say.
-    slope : callable, optional
-        From (measured, predicted) to the derivative of the score by every prediction, ``(n_rows, n_targets)``: with it
-        intervals take out what pairs of rows add (`brainbench.evaluation.intervals`).
+    of_moments, slope : callable, optional
+        From `Moments` to the score, and to three numbers (a, b, c) so that its derivative by the prediction of a row is
+        a y + b p + c: with them intervals cost sums, and take out what pairs of rows add
+        (`brainbench.evaluation.intervals`).
     power : int, optional
         The power of Pearson's r that it is in, for its noise ceiling; without one it has no ceiling.
     chance : float, optional
@@ -75,7 +120,8 @@ class Metric:
     function: Callable[..., Any]
     per_target: bool = False
     bootstrap: Resample | None = None
-    slope: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    of_moments: Callable[[Moments], np.ndarray] | None = None
+    slope: Callable[[Moments], tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
     power: int | None = None
     chance: float | None = 0.0
     direction: int = 1
@@ -331,44 +377,57 @@ def _bootstrap_share(centered: bool) -> Resample:
     return bootstrap
 
 
-# Derivatives by the predictions ----------------------------------------------------------------------------------
+# Scores and their derivatives by predictions, from sums ------------------------------------------------------------
 
 
-def _pearson_slope(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-    """Return the derivative of Pearson's r of every target by its predictions."""
-    y, p = y_true - y_true.mean(axis=0), y_pred - y_pred.mean(axis=0)
-    sy, sp = np.sqrt((y**2).sum(axis=0)), np.sqrt((p**2).sum(axis=0))
-    size = np.where((sy > 0) & (sp > 0), sy * sp, np.inf)
-    r = (y * p).sum(axis=0) / size
-    return np.asarray(y / size - r * p / np.where(sp > 0, sp**2, np.inf))
+def _inverse(values: np.ndarray) -> np.ndarray:
+    """Return 1 / values, and 0 for 0: what does not vary scores 0."""
+    return np.asarray(np.divide(1.0, values, out=np.zeros_like(values), where=values > 0))
 
 
-def _r2_slope(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-    """Return the derivative of R2 of every target by its predictions."""
-    total = ((y_true - y_true.mean(axis=0)) ** 2).sum(axis=0)
-    return np.asarray(2 * (y_true - y_pred) / np.where(total > 0, total, np.inf))
+def _pearson_of(sums: Moments) -> np.ndarray:
+    return np.asarray((sums.yp - sums.y * sums.p / sums.n) * _inverse(np.sqrt(sums.total() * sums.power())))
 
 
-def _explained_variance_slope(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-    """Return the derivative of the explained variance of every target by its predictions."""
-    left = y_true - y_pred
-    total = ((y_true - y_true.mean(axis=0)) ** 2).sum(axis=0)
-    return np.asarray(2 * (left - left.mean(axis=0)) / np.where(total > 0, total, np.inf))
+def _pearson_slope(sums: Moments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    a = _inverse(np.sqrt(sums.total() * sums.power()))
+    b = -_pearson_of(sums) * _inverse(sums.power())
+    return a, b, -(a * sums.y + b * sums.p) / sums.n
+
+
+def _share_of(centered: bool) -> Callable[[Moments], np.ndarray]:
+    """Return 1 - SS_left / SS_total of moments; centred, what is left is taken about its mean."""
+
+    def score(sums: Moments) -> np.ndarray:
+        plain, squares = sums.left()
+        total = sums.total()
+        return np.where(total > 0, 1 - (squares - centered * plain**2 / sums.n) * _inverse(total), 0.0)
+
+    return score
+
+
+def _share_slope(centered: bool) -> Callable[[Moments], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def slope(sums: Moments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        twice = 2 * _inverse(sums.total())
+        return twice, -twice, twice * (centered * sums.left()[0] / sums.n - sums.shift)
+
+    return slope
 
 
 for _metric in (
     Metric(
         "pearson_r", "Pearson r", pearson_r, per_target=True,
-        bootstrap=_bootstrap_pearson, slope=_pearson_slope, power=1, bounds=(-1, 1),
+        bootstrap=_bootstrap_pearson, of_moments=_pearson_of, slope=_pearson_slope, power=1, bounds=(-1, 1),
     ),
     Metric(
         "r2", "R²", r2, per_target=True,
-        bootstrap=_bootstrap_share(centered=False), slope=_r2_slope, power=2, bounds=(-np.inf, 1),
+        bootstrap=_bootstrap_share(centered=False), of_moments=_share_of(centered=False),
+        slope=_share_slope(centered=False), power=2, bounds=(-np.inf, 1),
     ),
     Metric(
         "explained_variance", "explained variance", explained_variance, per_target=True,
-        bootstrap=_bootstrap_share(centered=True),
-        slope=_explained_variance_slope, power=2, bounds=(-np.inf, 1),
+        bootstrap=_bootstrap_share(centered=True), of_moments=_share_of(centered=True),
+        slope=_share_slope(centered=True), power=2, bounds=(-np.inf, 1),
     ),
     Metric(UNIQUE, "unique R² over controls", unique_r2),
     Metric("two_vs_two", "2 vs 2 accuracy", two_vs_two, chance=0.5, bounds=(0, 1)),

@@ -88,7 +88,7 @@ def to_rows(
         Seconds, on the clock of `row_time`. Without `duration` every stimulus is an impulse at its onset; with it, it
         acts all the time until its end, see `acting_durations`.
     row_time : ndarray (n_rows,)
-        When each volume was measured, seconds.
+        When each volume was measured, seconds; in any order, for not everybody hears the runs in that of the clock.
     t_r : float
         Seconds between volumes.
     resample : {"sum", "mean", "lanczos"}
@@ -105,6 +105,12 @@ def to_rows(
     float32 ndarray (n_rows, n_features * max(1, n_delays))
     """
     onset, row_time = np.asarray(onset, dtype=float), np.asarray(row_time, dtype=float)
+    if np.any(np.diff(row_time) < 0):  # what follows looks back from one volume to the one before
+        order = np.argsort(row_time, kind="stable")
+        rising = to_rows(
+            features, onset, duration, row_time[order], t_r, resample=resample, hrf=hrf, delays_s=delays_s
+        )  # fmt: skip
+        return rising[np.argsort(order)]
     if len(onset) * len(row_time) > _AT_ONCE:
         return _in_stretches(
             features, onset, duration, row_time, t_r, resample=resample, hrf=hrf, delays_s=delays_s

@@ -123,12 +123,13 @@ def _predictions(
     """
     train, test = design.folds[number]
     groups = None if design.inner_groups is None else design.inner_groups[number]
-    whole = FoldDesign([X], train, test, design.settings, inner_groups=groups, run=design.run, nuisance=design.nuisance)
-    tests = [whole.X_test, *(whole.test_rows([one]) for one in edited)]
+    whole = FoldDesign(
+        [X], train, test, design.settings, inner_groups=groups, run=design.run, nuisance=design.nuisance,
+        also=[[one] for one in edited],
+    )  # fmt: skip
     y_train, y_test = whole.responses(design.Y)
     y_true = y_test - y_train.mean(axis=0)  # predictions are deviations from the training mean
-    whole.X_test = np.concatenate(tests)
-    frozen = whole.fit(design.Y).y_pred.reshape(len(tests), *y_true.shape)
+    frozen = whole.fit(design.Y).y_pred.reshape(1 + len(edited), *y_true.shape)
     refitted = [whole.of([one]).fit(design.Y).y_pred for one in edited]
     return y_true, np.concatenate([frozen, np.stack(refitted)]) if refitted else frozen
 

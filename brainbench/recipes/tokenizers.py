@@ -21,7 +21,7 @@ class TokenizerSettings(Section):
     width: int = Field(64, ge=8)
     """Values of a token (256)."""
     n_heads: int = Field(4, ge=1)
-    """Heads of attention (4)."""
+    """Heads of attention (4); a lead field has none."""
     n_sources: int = Field(8, ge=1)
     """Latent sources (16)."""
     n_levels: int = Field(4, ge=1)
@@ -30,6 +30,9 @@ class TokenizerSettings(Section):
     """Codes of each (512)."""
     gradient: Literal["rotation", "straight"] = "rotation"
     """How gradients pass the codebooks: the rotation trick, or straight through."""
+    mixing: Literal["attention", "field"] = "attention"
+    """How sources read sensors, and sensors are decoded from sources: attention, as published, or a lead field that is
+    learned, and its least-squares inverse."""
     phase: Literal["circular", "released"] = "circular"
     """Distance of phases in the objective: the shorter way round, or the released code's plain difference."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.recipes.datasets import RecordingSettings
-from brainbench.recordings.events import onsets_of
+from brainbench.recordings.events import BAD_EDGE, interruptions, mark_stretches, onsets_of, stretches_of
 from brainbench.recordings.recording import METADATA, LeftOut, Recording, counted
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _NOT_WHOLE = ("NO_DATA", "TOO_SHORT")
 def filtered(recording: Recording, settings: RecordingSettings, band: Sequence[float] | None = None) -> mne.io.BaseRaw:
     """Return a whole run in its pass band and at the rate asked for; the recording itself is not changed.
 
-    Parts between which the recording was interrupted are filtered each for itself.
+    Parts between which the recording was interrupted are filtered and resampled each for itself.
     """
     raw = recording.raw
     band = settings.band if band is None else band
@@ -37,8 +38,34 @@ def filtered(recording: Recording, settings: RecordingSettings, band: Sequence[f
         # A recording that is too short for the filter is the user's to know, not a warning among many.
         raw = raw.copy().filter(low or None, high, method=settings.filter, picks="all", verbose="ERROR")
     if settings.sfreq is not None and settings.sfreq != raw.info["sfreq"]:
-        raw = (raw.copy() if raw is recording.raw else raw).resample(settings.sfreq, verbose="ERROR")
+        raw = _at_rate(raw.copy() if raw is recording.raw else raw, settings.sfreq)
     return raw
+
+
+def _at_rate(raw: mne.io.BaseRaw, sfreq: float) -> mne.io.BaseRaw:
+    """Return a recording at another rate; the parts between interruptions begin at the samples nearest to their times.
+
+    MNE resamples parts one by one and rounds the length of each: over hundreds of parts, trials would come to lie tens
+    of samples beside their events.
+    """
+    import mne
+
+    rate, edges = raw.info["sfreq"], interruptions(raw)
+    if not edges:
+        return raw.resample(sfreq, verbose="ERROR")
+    edges = [0, *edges, raw.n_times]
+    moved = np.round(np.array(edges) * sfreq / rate).astype(int)
+    samples, parts = raw.get_data(), []
+    for (start, stop), length in zip(pairwise(edges), np.diff(moved), strict=True):
+        part = mne.filter.resample(samples[:, start:stop], up=sfreq, down=rate, verbose="ERROR")
+        parts.append(np.pad(part, ((0, 0), (0, max(0, length - part.shape[1]))), mode="edge")[:, :length])
+    info = raw.info.copy()
+    with info._unlock():
+        info["sfreq"], info["lowpass"] = sfreq, min(info["lowpass"], sfreq / 2)
+    found = mne.io.RawArray(np.concatenate(parts, axis=1), info, verbose="ERROR")
+    spanned = BAD_EDGE not in raw.annotations.description
+    mark_stretches(found, stretches_of(raw), moved[1:-1].tolist(), spanned=spanned)
+    return found
 
 
 def cut(
@@ -106,7 +133,7 @@ def cut(
     reasons = Counter(
         f"too close to an end of the run for {span}"
         if reason[0] in _NOT_WHOLE
-        else f"touch a stretch marked '{reason[0]}' (`bad_stretches: keep` takes them)"
+        else f"touching a stretch marked '{reason[0]}' (`bad_stretches: keep` takes them)"
         for reason in epochs.drop_log
         if reason
     )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.base import Context, subjects_asked
+from brainbench.data.tables import read_table
 from brainbench.recipes.datasets import EegFolderSettings
 from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.channels import of_kind, set_types
-from brainbench.recordings.events import Events, annotated_events, channel_events, check_names, named_events
+from brainbench.recordings.events import Events, channel_events, check_names, named_events, own_events
 from brainbench.recordings.intracranial.electrodes import contact_labels, electrode_files, electrode_tables
 from brainbench.recordings.reading import files_of, read_raw, require_mne
 from brainbench.recordings.recording import Recording
@@ -130,19 +130,11 @@ class EegFolder(RecordingDataset):
             return Events(rows["onset"].to_numpy(dtype=float), rows["label"].to_numpy(dtype=str))
         if own.events == "stim" or own.stim_channel is not None:
             return channel_events(raw, path, own.stim_channel)
-        events = annotated_events(raw, list(own.labels or {}))
-        if not len(events.onsets) and "stim" in raw.get_channel_types():
-            return channel_events(raw, path)
-        return events
+        return own_events(raw, path, list(own.labels or {}))
 
     def _read_events(self) -> pd.DataFrame:
         own = self.own
-        table = _read_table(self.root / own.events, ("path", "onset", "label"), ())
-        onset = pd.to_numeric(table["onset"], errors="coerce")
-        if not np.isfinite(onset).all():
-            row = int(np.flatnonzero(~np.isfinite(onset))[0])
-            raise UserError(f"{own.events}: row {row + 2}: onset '{table['onset'].iloc[row]}' is not seconds")
-        table["onset"] = onset
+        table = _read_table(self.root / own.events, ("path", "onset", "label"))
         table["path"] = [_plain(path) for path in table["path"]]
         for path in table["path"].unique():
             if path not in set(self.table["path"]):
@@ -163,25 +155,18 @@ def _plain(path: str) -> str:
     return os.path.normpath(path.strip().replace("\\", "/"))
 
 
-def _read_table(path: Path, needed: tuple[str, ...], optional: tuple[str, ...]) -> pd.DataFrame:
-    if not path.is_file():
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.*sv")]) if path.parent.is_dir() else ""
-        raise UserError(f"{path} does not exist{near}")
-    try:
-        table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a table: {error}") from None
+def _read_table(path: Path, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Return a table of text without the blanks around cells; columns of `needed` hold no empty one."""
+    table = read_table(path)
+    table.require(*needed)
     for name in needed:
-        if name not in table:
-            raise UserError(
-                f"{path.name}: no column '{name}'{did_you_mean(name, table.columns)}",
-                hint=f"columns: {', '.join(table.columns)}",
-            )
-        if (table[name] == "").any():
-            raise UserError(f"{path.name}: row {int(np.flatnonzero(table[name] == '')[0]) + 2}: '{name}' is empty")
+        table.texts(name)
+    columns: dict[str, Any] = {name: table.texts(name, required=False) for name in table.columns}
+    if "onset" in needed:
+        columns["onset"] = table.numbers("onset")
+    table.finish()
+    frame = pd.DataFrame(columns)
     for name in optional:
-        if name not in table:
-            table[name] = ""
-    if not len(table):
-        raise UserError(f"{path.name} has no rows")
-    return table
+        if name not in frame:
+            frame[name] = ""
+    return frame

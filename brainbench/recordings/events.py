@@ -25,8 +25,12 @@ _BAD_PREFIX = re.compile(r"^(comment/)?bad[ _]*", re.IGNORECASE)
 _BREAK = re.compile(r"edge|boundary|new segment|lostsamples", re.IGNORECASE)
 _REMARK = re.compile(r"comment|syncstatus|recording (starts?|ends?|stops?|paused|resumed)", re.IGNORECASE)
 """Beginnings of descriptions that no task writes: bad stretches, interruptions, and remarks of people or machines."""
-_BESIDE = 1e-3
-"""Samples."""
+_ON_SAMPLE, _BESIDE = 2e-2, 1e-3
+"""Samples by which an edge may miss a sample and still lie on it, and by which marks keep away from it."""
+EDGE, BAD_EDGE = "EDGE boundary", "BAD boundary"
+"""How MNE marks an interruption, for filters and for trials."""
+COMBINED = ("STI101", "STI 014")
+"""Stim channels in which Neuromag systems combine all others, newer and older."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,14 @@ def annotated_events(raw: mne.io.BaseRaw, named: Sequence[str] = ()) -> Events:
     return Events(onsets_of(raw)[~aside], text[~aside], left_out)
 
 
+def own_events(raw: mne.io.BaseRaw, where: str, named: Sequence[str] = ()) -> Events:
+    """Return the events that a file holds: its annotations, where it has none those of its stim channels."""
+    events = annotated_events(raw, named)
+    if not len(events.onsets) and "stim" in raw.get_channel_types():
+        return channel_events(raw, where)
+    return events
+
+
 def channel_events(raw: mne.io.BaseRaw, where: str, channel: str | None = None) -> Events:
     """Return the events that a stim channel holds, labelled with their codes.
 
@@ -83,7 +95,8 @@ def channel_events(raw: mne.io.BaseRaw, where: str, channel: str | None = None) 
     where : str
         File, for messages.
     channel : str, optional
-        Its name; without it MNE's choice among those of kind stim.
+        Its name. Without it all of kind stim are taken together, or that alone which Neuromag combines them in: MNE's
+        rule, whatever its configuration on this machine says.
 
     Raises
     ------
@@ -100,21 +113,20 @@ def channel_events(raw: mne.io.BaseRaw, where: str, channel: str | None = None) 
             f"{where}: no channel of kind stim",
             hint="`dataset.stim_channel` names the channel that holds the codes",
         )
-    found = mne.find_events(raw, stim_channel=channel, shortest_event=1, verbose="ERROR")
-    name = channel or _some(stim)
-    for other in stim if channel is None and not len(found) else []:  # MNE's choice may be idle, and another not
-        found, name = mne.find_events(raw, stim_channel=other, shortest_event=1, verbose="ERROR"), other
-        if len(found):
+    combined = [name for name in COMBINED if name in stim][:1]
+    for names in [[channel]] if channel is not None else [combined, stim] if combined else [stim]:
+        found = mne.find_events(raw, stim_channel=names, shortest_event=1, verbose="ERROR")
+        if len(found):  # one that is idle says nothing, and others may
             break
     # By position: a channel called `stim`, as MOABB calls its own, is a kind of channel by name too.
-    codes = raw.get_data(picks=[raw.ch_names.index(one) for one in ([channel] if channel else stim)]).astype(np.int64)
+    codes = raw.get_data(picks=[raw.ch_names.index(name) for name in names]).astype(np.int64)
     falls = int(((codes[:, 1:] > 0) & (codes[:, 1:] < codes[:, :-1])).sum(axis=1).max())
     why = "of the stim channel, from a higher code straight to another: no events by MNE's rule (a table can name them)"
     return Events(
         (found[:, 0] - raw.first_samp) / raw.info["sfreq"],
         found[:, 2].astype(str),
         [LeftOut(counted(falls, "change"), why)] if falls else [],
-        [f"{counted(len(found), 'event')} from the stim channel {name}"],
+        [f"{counted(len(found), 'event')} from the stim channel{'s' * (len(names) > 1)} {_some(names)}"],
     )
 
 
@@ -172,34 +184,63 @@ def keep_stretches(raw: mne.io.BaseRaw, choice: str) -> None:
     choice : {"leave_out", "keep"}
         `keep` takes bad stretches for good; filters still stop at interruptions.
     """
-    import mne
-
     sfreq = raw.info["sfreq"]
-    onset, duration, text = [], [], []
+    stretches: list[tuple[float, float, str]] = []
     breaks: set[int] = set()
     for start, mark in zip(onsets_of(raw), raw.annotations, strict=True):
         name = str(mark["description"])
         if _BREAK.match(_BAD_PREFIX.sub("", name)):
             breaks.add(round(start * sfreq))
         elif _BAD.match(name) and choice == "leave_out":
-            onset.append(start)
-            duration.append(float(mark["duration"]))
-            text.append(re.sub("^comment/", "", name, flags=re.IGNORECASE))
+            stretches.append((start, float(mark["duration"]), re.sub("^comment/", "", name, flags=re.IGNORECASE)))
     inside = sorted(sample for sample in breaks if 0 < sample < raw.n_times)  # else the beginning or end of the file
-    for kind in ("EDGE boundary", *(["BAD boundary"] if choice == "leave_out" else [])):
-        onset += [sample / sfreq for sample in inside]
-        duration += [0.0] * len(inside)
-        text += [kind] * len(inside)
+    mark_stretches(raw, stretches, inside, spanned=choice == "keep")
+
+
+def interruptions(raw: mne.io.BaseRaw) -> list[int]:
+    """Return the samples before which a recording that `mark_stretches` has marked was interrupted."""
+    at = onsets_of(raw)[raw.annotations.description == EDGE]
+    return [round(start * raw.info["sfreq"]) for start in at.tolist()]
+
+
+def stretches_of(raw: mne.io.BaseRaw) -> list[tuple[float, float, str]]:
+    """Return onset (from the first sample), duration (both s) and name of the bad stretches of a marked recording."""
+    marks = zip(onsets_of(raw).tolist(), raw.annotations.duration.tolist(), raw.annotations.description, strict=True)
+    return [(start, max(length, 0.0), str(name)) for start, length, name in marks if name not in (EDGE, BAD_EDGE)]
+
+
+def mark_stretches(
+    raw: mne.io.BaseRaw, stretches: Sequence[tuple[float, float, str]], breaks: Sequence[int], *, spanned: bool
+) -> None:
+    """Write bad stretches and interruptions on a recording, in place of what is there.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+    stretches : sequence of (onset, duration, name)
+        In seconds from the first sample.
+    breaks : sequence of int
+        Samples before which the recording was interrupted.
+    spanned : bool
+        Whether trials may span an interruption.
+    """
+    import mne
+
+    sfreq = raw.info["sfreq"]
+    marked = [*stretches, *((at / sfreq, 0.0, kind) for kind in (EDGE, BAD_EDGE)[: 2 - spanned] for at in breaks)]
+    onset, duration, text = zip(*marked, strict=True) if marked else ((), (), ())
     raw.set_annotations(mne.Annotations(onset, duration, text, orig_time=None), verbose="ERROR")
     # MNE rounds onsets to microseconds, and compares seconds that it has computed in two ways: a trial that begins or
-    # ends at an interruption would touch it by chance. A mark that ends a thousandth of a sample before it, and begins
-    # as much after it, touches only what has samples on both sides.
+    # ends where a stretch or an interruption does would touch it by chance. A mark that begins a thousandth of a sample
+    # after the sample, and ends as much before, touches only what shares samples with it, or has some on both sides.
     marks = raw.annotations
-    breaks_at = np.char.endswith(marks.description, " boundary")
-    marks.onset[breaks_at] = np.round(marks.onset[breaks_at] * sfreq) / sfreq
-    bad_at = marks.description == "BAD boundary"
-    marks.onset[bad_at] += _BESIDE / sfreq
-    marks.duration[bad_at] = -2 * _BESIDE / sfreq
+    inset = np.where(marks.description == EDGE, 0.0, _BESIDE)
+    begin = marks.onset * sfreq
+    begin, end = (
+        np.where(np.abs(edge - np.round(edge)) < _ON_SAMPLE, np.round(edge) + aside, edge)
+        for edge, aside in ((begin, inset), (begin + marks.duration * sfreq, -inset))
+    )
+    marks.onset[:], marks.duration[:] = begin / sfreq, (end - begin) / sfreq
 
 
 def check_names(labels: Mapping[str, str] | None, seen: set[str], found: set[str], who: str) -> list[str]:

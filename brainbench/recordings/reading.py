@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.matlab import check_mat
 from brainbench.core.remembered import file_state
+from brainbench.data.tables import read_table
 from brainbench.recordings.channels import listed
 from brainbench.recordings.formats.stamped import read_stamped
 from brainbench.recordings.intracranial.electrodes import electrode_files, electrode_tables, place_contacts
@@ -95,7 +96,9 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
             raise UserError(
                 f"{path}: not a readable {ending[1:].upper()} file"
                 f" ({type(error).__name__}{': ' + reason[0][:300] if reason else ''})",
-                hint="compare its size with the source's, and open it with the program that wrote it",
+                hint="copy all files of the recording, under the names that they had"
+                if isinstance(error, FileNotFoundError)
+                else "compare its size with the source's, and open it with the program that wrote it",
             ) from error
     if table is not None:
         said += _obey_table(raw, table)
@@ -220,13 +223,11 @@ def _obey_table(raw: mne.io.BaseRaw, table: Path) -> list[str]:
     UserError
         If it is no such table, or names none of the recording's channels.
     """
-    import pandas as pd
-
-    try:
-        rows = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
-        names, kinds = list(rows["name"]), list(rows["type"]) if "type" in rows else []
-    except (KeyError, ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise UserError(f"{table}: not a table of channels (name, type, status): {error}") from None
+    rows = read_table(table)
+    rows.require("name")
+    names = rows.texts("name")
+    rows.finish()
+    kinds, status = (rows.texts(one, required=False) if one in rows else [] for one in ("type", "status"))
     known = set(raw.ch_names)
     if not known.intersection(names):
         raise UserError(
@@ -236,7 +237,6 @@ def _obey_table(raw: mne.io.BaseRaw, table: Path) -> list[str]:
     types = {name: _BIDS_KINDS[kind.upper()] for name, kind in zip(names, kinds, strict=False) if name in known
              and kind.upper() in _BIDS_KINDS}  # fmt: skip
     raw.set_channel_types(types, on_unit_change="ignore", verbose="ERROR")
-    status = list(rows["status"]) if "status" in rows else []
     bad = [name for name, one in zip(names, status, strict=False) if one.lower() == "bad" and name in known]
     raw.info["bads"] = [name for name in raw.ch_names if name in {*raw.info["bads"], *bad}]
     others = [name for name in names if name not in known]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from brainbench.report.tables import interval, number, probability
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 
@@ -97,6 +99,13 @@ def _drawn(figure: Figure, svg: str) -> Drawn:
     return Drawn(f"data:image/svg+xml;base64,{source}", width, height)
 
 
+def prose(sentence: str) -> Markup:
+    """Return a sentence for a page, with what stands between backticks set as code and all else escaped."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
+
+
 def environment() -> Environment:
     """Return jinja2 with the templates of pages; what users write is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -105,5 +114,5 @@ def environment() -> Environment:
         loader=PackageLoader("brainbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    found.filters |= {"number": number, "probability": probability, "interval": interval}
+    found.filters |= {"number": number, "probability": probability, "interval": interval, "prose": prose}
     return found

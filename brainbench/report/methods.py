@@ -87,10 +87,18 @@ def _data(facts: Settings) -> str:
             low, high = min(values), max(values)
             ranged.append(f"{low} {word}" if low == high else f"{low} to {high} {word}")
     left = [row for row in facts["data"] if row["left_out"]]
-    text = f"We analysed {n} participant{'' if n == 1 else 's'} of {dataset['title']} [dataset]"
+    runs = {(row["subject"], row["session"], row["run"]) for row in left if row["session"] or row["run"]}
+    whole = {row["subject"] for row in left} - {subject for subject, *_ in runs}
+    parts = [_counted(len(runs), "run")] * bool(runs)
+    parts += [f"all runs of {_counted(len(whole), 'participant')}"] * bool(whole)
+    text = f"We analysed {_counted(n, 'participant')} of {dataset['title']} [dataset]"
     text += f", with {' and '.join(ranged)} each" if ranged else ""
-    text += f"; parts of {len(left)} runs were left out, with reasons in the report" if left else ""
+    text += f"; parts of {' and of '.join(parts)} were left out, with reasons in the report" if left else ""
     return text + "."
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _encoders(entries: Sequence[Settings]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:  # estimators bring scikit-learn and half of SciPy along: what
 
 PREDICTED = 0.01
 """Inner R2 from which a target counts as predicted."""
+
+WIDE = 2
+"""Times as many features as training rows from which features are turned into as many as there are training rows."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,9 @@ class FoldDesign:
         As in `fit_fold`.
     keep : bool
         Whether what `fit` and `refits` factorise is kept for the next responses.
+    also : sequence of sequence of ndarray (n_rows, n_features)
+        Other features, as many bands and as wide, whose test rows stand below those of `bands` and are predicted with
+        them: what an edited network gives, asked of the fit to the whole one.
     """
 
     def __init__(
@@ -140,6 +146,7 @@ class FoldDesign:
         run: np.ndarray,
         nuisance: np.ndarray | None = None,
         keep: bool = False,
+        also: Sequence[Sequence[np.ndarray]] = (),
     ) -> None:
         self.train, self.test, self.settings, self.inner_groups = train, test, settings, inner_groups
         self.keep = keep
@@ -154,33 +161,26 @@ class FoldDesign:
                 _Cleaner(train, inner, run, settings, nuisance),
                 _Cleaner(test, [np.arange(len(test))], run, settings, nuisance),
             )
-        self._take(bands)
+        self._take(bands, also)
 
-    def _take(self, bands: Sequence[np.ndarray]) -> None:
-        pieces, self._spaces = [], []
-        for X in bands:
-            rows, space = _prepared(self._cleaned(X, 0), self.settings)
-            pieces.append(rows)
-            self._spaces.append(space)
-        self.X_train, self.X_test = np.concatenate(pieces, axis=1), self.test_rows(bands)
-        edges = np.cumsum([0, *[piece.shape[1] for piece in pieces]])
+    def _take(self, bands: Sequence[np.ndarray], also: Sequence[Sequence[np.ndarray]] = ()) -> None:
+        train = self.train
+        pieces = [
+            (self._rows(X, 0), np.concatenate([self._rows(one, 1) for one in (X, *others)]))
+            for X, *others in zip(bands, *also, strict=True)
+        ]
+        scaled = [_scale(*_reduce(*piece, self.settings)) for piece in pieces]
+        del pieces
+        if len(scaled) == 1 and scaled[0][0].shape[1] >= WIDE * len(train) and np.isfinite(scaled[0][0]).all():
+            scaled = [_turned(*scaled[0])]  # what is not finite is named by the fit
+        self.X_train = np.concatenate([piece[0] for piece in scaled], axis=1)
+        self.X_test = np.concatenate([piece[1] for piece in scaled], axis=1)
+        edges = np.cumsum([0, *[piece[0].shape[1] for piece in scaled]])
         self.slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
 
-    def _cleaned(self, X: np.ndarray, part: int) -> np.ndarray:
+    def _rows(self, X: np.ndarray, part: int) -> np.ndarray:
         rows = np.asarray(X[(self.train, self.test)[part]], dtype=np.float64)
         return rows if self.clean is None else self.clean[part](rows)
-
-    def test_rows(self, bands: Sequence[np.ndarray]) -> np.ndarray:
-        """Return test rows of features as `X_test` holds them, reduced and scaled by the training rows of this fold.
-
-        Parameters
-        ----------
-        bands : sequence of ndarray (n_rows, n_features)
-            As many as the fold was made of, as wide as those; an edited network's, say.
-        """
-        return np.concatenate(
-            [space(self._cleaned(X, 1)) for X, space in zip(bands, self._spaces, strict=True)], axis=1
-        )
 
     def of(self, bands: Sequence[np.ndarray]) -> FoldDesign:
         """Return the same fold of other features: what is taken out of rows is not prepared again."""
@@ -283,9 +283,10 @@ def fit_all(
         y, x = clean(y), clean(x)
     # Reduction and scaling are affine: what they do to unit vectors and to the origin gives the weights back.
     probes = np.concatenate([np.zeros((1, x.shape[1])), np.eye(x.shape[1])])
-    scaled, space = _prepared(x, settings)
+    reduced, seen = _reduce(x, probes, settings)
+    scaled, seen = _scale(reduced, seen)
     head = RidgeCV(alphas=settings.alphas, cv=settings.inner_folds).fit(scaled, y, groups=inner_groups)
-    predicted = space(probes) @ head.coef_ + head.intercept_
+    predicted = seen @ head.coef_ + head.intercept_
     return {
         "coef": (predicted[1:] - predicted[0]).astype(np.float32),
         "intercept": predicted[0].astype(np.float32),
@@ -365,26 +366,28 @@ class _Cleaner:
         return without(array, self.bases)
 
 
-@dataclass(frozen=True)
-class _Space:
-    """How rows are reduced and scaled, as training rows say."""
-
-    reducer: Any
-    center: np.ndarray
-    factor: np.ndarray
-
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
-        reduced = rows if self.reducer is None else self.reducer.transform(rows)
-        return np.asarray((reduced - self.center) / self.factor)
+def _reduce(train: np.ndarray, test: np.ndarray, settings: FoldSettings) -> tuple[np.ndarray, np.ndarray]:
+    if settings.reduction == "none" or train.shape[1] <= settings.n_components:
+        return train, test
+    reducer = make_reducer(settings.reduction, settings.n_components, settings.seed)
+    return reducer.fit_transform(train), reducer.transform(test)
 
 
-def _prepared(train: np.ndarray, settings: FoldSettings) -> tuple[np.ndarray, _Space]:
-    """Reduce, standardise and divide by the square root of the number of features; and what does so to other rows."""
-    reducer = None
-    if settings.reduction != "none" and train.shape[1] > settings.n_components:
-        reducer = make_reducer(settings.reduction, settings.n_components, settings.seed)
-        train = reducer.fit_transform(train)
+def _turned(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return as many features as training rows whose products of training rows with all rows are the same.
+
+    Ridge knows features by these products alone; fits, exchanges and intervals form them again and again. Directions
+    that rounding made are left empty.
+    """
+    values, vectors = np.linalg.eigh(train @ train.T)
+    size = np.sqrt(np.where(values > len(values) * np.finfo(float).eps * values[-1], values, 0.0))
+    inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    return vectors * size, (test @ train.T) @ (vectors * inverse)
+
+
+def _scale(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standardise by the training rows and divide by the square root of the number of features."""
     center, spread = train.mean(axis=0), train.std(axis=0)
     factor = np.where(spread > 1e-10 * max(float(spread.max(initial=0.0)), 1e-300), spread, np.inf)
     factor = factor * np.sqrt(train.shape[1])
-    return (train - center) / factor, _Space(reducer, center, factor)
+    return (train - center) / factor, (test - center) / factor

@@ -140,7 +140,7 @@ class RunFolder:
     def record_done(self, digest: str, **facts: Any) -> None:
         """Record a unit's completion, once per digest."""
         if self._recorded is None:
-            self._recorded = {event["unit"] for event in self.events() if event["event"] == "unit_done"}
+            self._recorded = {str(event.get("unit")) for event in self.events() if event["event"] == "unit_done"}
         if digest not in self._recorded:
             self._recorded.add(digest)
             self.event("unit_done", unit=digest, **facts)
@@ -155,14 +155,16 @@ class RunFolder:
             handle.write(line.encode())
 
     def events(self) -> list[dict[str, Any]]:
-        """Return every whole event, oldest first."""
+        """Return every whole event, oldest first; a line that was damaged is none."""
         path = self.path / "events.jsonl"
         if not path.exists():
             return []
         events = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                events.append(json.loads(line))
+        for line in path.read_bytes().split(b"\n"):
+            with contextlib.suppress(ValueError):  # no JSON, or no text
+                event = json.loads(line)
+                if isinstance(event, dict) and "event" in event:
+                    events.append(event)
         return events
 
     def _mend_events(self) -> None:

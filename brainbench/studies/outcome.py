@@ -22,6 +22,8 @@ ALL = "all"
 """The ``fold`` of a score over folds."""
 TOGETHER = ("group", "mean")
 """Subjects that stand for all participants: the mean response, and the mean of the scores."""
+MOST_NAMED = 5
+"""Regions that one warning names."""
 ENDINGS = {"volume": ".nii.gz", "cifti": ".dscalar.nii"}
 """Endings of maps by the space of their targets; surfaces are GIFTI files."""
 
@@ -140,27 +142,30 @@ class Outcome:
         A ceiling has failed where its interval reaches 0, or where it lies under a score that is above chance: no score
         is divided by it, and a warning says so.
         """
-        said: set[str] = set()
+        failed: dict[tuple[str, str, str], dict[str, str]] = {}
         for number, row in enumerate(self.rows):
             ceiling, low = row.get("ceiling"), row.get("ceiling_low")
             if ceiling is None or row["fold"] != ALL:
                 continue
-            where = f"{row['roi']} ({row['subject']}, {row.get('scheme', '')})"
             above = row["value"] > ceiling and row.get("q") is not None and row["q"] < level
             if low is not None and (low <= 0 or above):
-                interval = f"{ceiling:.2f} [{low:.2f}, {row['ceiling_high']:.2f}]"
                 reason = "its interval reaches 0" if low <= 0 else "a score above chance lies above it"
                 row["ceiling"], self.failed_ceilings[number] = None, ceiling
-                if where not in said:  # once for all layers and metrics
-                    said.add(where)
-                    self.warn(
-                        f"{where}: the noise ceiling was not found ({interval}: {reason}); nothing is divided by it"
-                    )
+                of = failed.setdefault((row["subject"], row.get("scheme", ""), reason), {})
+                of.setdefault(row["roi"], f"{ceiling:.2f} [{low:.2f}, {row['ceiling_high']:.2f}]")
             elif low is None and row.get("ci_low") is not None and row["ci_low"] > ceiling:
                 self.warn(
-                    f"{where}: {row['metric']} {row['value']:.2f} lies above its ceiling of {ceiling:.2f} by more than "
-                    "its sampling error; one of them is not what it seems"
+                    f"{row['roi']} ({row['subject']}, {row.get('scheme', '')}): {row['metric']} {row['value']:.2f} "
+                    f"lies above its ceiling of {ceiling:.2f} by more than its sampling error; one of them is not what "
+                    "it seems"
                 )
+        for (subject, scheme, reason), found in failed.items():
+            regions = ", ".join(f"{roi} {interval}" for roi, interval in list(found.items())[:MOST_NAMED])
+            more = f" and {len(found) - MOST_NAMED} more regions" if len(found) > MOST_NAMED else ""
+            self.warn(
+                f"{subject}, {scheme}: the noise ceiling was not found in {regions}{more}: {reason}; nothing is "
+                "divided by it"
+            )
 
     def scores_csv(self) -> str:
         """Return ``scores.csv``: rows sorted by key, numbers in shortest exact form, nothing that varies by run."""

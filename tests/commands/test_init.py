@@ -2,6 +2,7 @@
 
 import shutil
 
+import mne
 import numpy as np
 import pandas as pd
 import pytest
@@ -130,6 +131,23 @@ def test_tables_of_samples_are_recordings_and_tables_of_events_are_none(tmp_path
     assert any("microvolts were taken" in line for line in proposal.missing)
 
 
+def test_codes_of_a_stim_channel_are_events_and_kinds_that_are_not_taken_are_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lab").mkdir()
+    kinds = ["eeg", "eeg", "mag", "grad", "grad", "stim"]
+    data = 1e-12 * np.random.default_rng(0).normal(size=(6, 4000))
+    data[5] = 0
+    data[5, 100:3900:300], data[5, 250:3900:300] = 1, 2
+    info = mne.create_info(["E1", "E2", "M1", "G1", "G2", "STI 014"], 100.0, kinds)
+    mne.io.RawArray(data, info, first_samp=700, verbose="ERROR").save(
+        tmp_path / "lab" / "anna_raw.fif", verbose="ERROR"
+    )
+    proposal = propose(tmp_path / "lab")
+    assert ("classes", "1 (13), 2 (13)") in proposal.took and proposal.dataset["events"] == "annotations"
+    assert ("marks inside the files", "the events: 26 events from the stim channel STI 014") in proposal.took
+    assert ("kind of channels", "eeg, 2 in all files; there are mag (1) and grad (2) too") in proposal.took
+
+
 def test_onsets_beyond_the_end_are_not_taken_for_seconds_without_a_word(own):
     for path in (own / "recordings").glob("*_events.csv"):
         pd.read_csv(path).assign(onset=lambda table: table["onset"] * 1000).to_csv(path, index=False)
@@ -164,3 +182,53 @@ def test_a_folder_of_nothing_is_refused_with_what_it_holds(tmp_path, monkeypatch
     with pytest.raises(UserError, match="is not a folder"):
         init("nope")
     assert list(tmp_path.iterdir()) == [tmp_path / "notes"]
+
+
+def record(path, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = 1e-5 * np.random.default_rng(seed).normal(size=(2, 3000))
+    raw = mne.io.RawArray(samples, mne.create_info(["C3", "C4"], 100.0, "eeg"), verbose="ERROR")
+    raw.set_annotations(mne.Annotations(np.arange(1, 25, 2.0), 0.0, ["left", "right"] * 6))
+    raw.save(path, verbose="ERROR")
+
+
+def test_numbered_files_are_recordings_unless_they_are_parts_of_a_split_one(tmp_path):
+    for seed, name in enumerate(("anna-1.fif", "anna-2.fif", "ben_raw.fif", "ben_raw-1.fif")):
+        record(tmp_path / "one" / name, seed)
+    for part in ("01", "02"):
+        record(tmp_path / "bids" / f"sub-1_task-x_split-{part}_meg.fif")
+    found = {name: propose(tmp_path / name).tables["recordings.csv"] for name in ("one", "bids")}
+    assert [row["path"] for row in found["one"]] == ["anna-1.fif", "anna-2.fif", "ben_raw.fif"]
+    assert [row["path"] for row in found["bids"]] == ["sub-1_task-x_split-01_meg.fif"]
+
+
+def test_people_are_the_folders_that_differ_and_lost_onsets_are_counted(tmp_path):
+    for who in ("anna", "ben"):
+        for run in (1, 2):
+            record(tmp_path / "raw" / who / f"run{run}_raw.fif", run)
+            rows = [f"{second}{',5' if second == 3 else ''}\t{'ab'[second % 2]}" for second in range(1, 25)]
+            text = "\n".join(["onset\ttrial_type", *rows])
+            (tmp_path / "raw" / who / f"run{run}_raw_events.tsv").write_text(text)
+    proposal = propose(tmp_path)
+    assert {(row["subject"], row["run"]) for row in proposal.tables["recordings.csv"]} == {
+        (who, f"run{run}_raw") for who in ("anna", "ben") for run in (1, 2)
+    }
+    assert len(proposal.tables["events.csv"]) == 4 * 23
+    lost = "the onsets of 1 of 24 events in run1_raw_events.tsv, which are not taken: '3,5' is not a number"
+    assert any(line.startswith(lost) for line in proposal.missing)
+
+
+def test_numbers_of_runs_are_not_taken_for_stimuli_that_have_numbers(tmp_path):
+    names = made.pictures(tmp_path / "img", 4)
+    for number, name in enumerate(names, start=1):
+        (tmp_path / "img" / name).rename(tmp_path / "img" / f"{number}.png")
+    for who in ("sub-1", "sub-11"):
+        table = pd.DataFrame(
+            {"run": np.repeat([1, 2, 3], 4), "picture": [1, 2, 3, 4] * 2 + [4, 3, 2, int(who[-2:] == "11") + 1]}
+        )
+        table.to_csv(tmp_path / f"{who}_trials.csv", index=False)
+        np.save(tmp_path / f"{who}_responses.npy", np.random.default_rng(0).normal(size=(12, 3)))
+    proposal = propose(tmp_path)
+    shown = {who: [row["stimulus"] for row in proposal.tables[f"{who}_design.csv"]] for who in ("sub-1", "sub-11")}
+    assert shown["sub-1"][:4] == ["1", "2", "3", "4"] and (shown["sub-1"][-1], shown["sub-11"][-1]) == ("1", "2")
+    assert "which column names the stimulus: 'picture' was taken, not run" in proposal.missing

@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
@@ -88,6 +89,19 @@ def test_files_of_other_versions_are_left_to_their_readers(tmp_path):
     check_mat(tmp_path / "four.mat")
     (tmp_path / "none.mat").write_bytes(b"")
     check_mat(tmp_path / "none.mat")
+
+
+def test_version_7_3_is_hdf5_behind_a_header_and_no_damage(tmp_path):
+    path = tmp_path / "seven.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["a"] = np.arange(3.0)
+    text = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, HDF5 schema 1.00 .".ljust(124)
+    with path.open("r+b") as file:
+        file.write(text + b"\x00\x02IM")
+    check_mat(path)
+    with pytest.raises(UserError, match=r"seven\.mat: a \.mat file of version 7\.3") as refused:
+        read_mat(path, ["a"])
+    assert "-v7" in str(refused.value.hint)
 
 
 def test_no_damage_of_one_byte_gets_past(tmp_path):

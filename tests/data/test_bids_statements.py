@@ -176,8 +176,9 @@ ALL_ROWS = list(range(120))
         (confound("rot_z", [0, 1, 50], "n/a"), r"tsv:3  column 'rot_z': no value\n\S+tsv:52  column 'rot_z': no value"),
         (confound("csf", ALL_ROWS, "n/a"), r"timeseries.tsv  column 'csf': no value in any row"),
         (confound("trans_x", ALL_ROWS, 0.0), r"column 'trans_x' is the same in every volume that is kept"),
-        (confound("rot_x", [5], "inf"), r"tsv:7  column 'rot_x': 'inf' is no finite number"),
-        (confound("rot_x", [5], "oops"), r"tsv:7  column 'rot_x': 'oops' is no finite number"),
+        (confound("rot_x", [5], "inf"), r"tsv:7  column 'rot_x': 'inf' is not finite"),
+        (confound("rot_x", [5], "oops"), r"tsv:7  column 'rot_x': 'oops' is not a number"),
+        (confound("rot_x", [5], "1_5"), r"tsv:7  column 'rot_x': '1_5' is not a number"),
         (lambda table: table.pop("rot_z"), r"nilearn's load_confounds refuses .*rot_z"),
         (
             lambda table: table.__setitem__("trans_z", table["trans_x"] * 3),
@@ -319,6 +320,23 @@ def test_random_events_are_read_as_pandas_reads_them(rows, order, tmp_path_facto
     assert found.labels["cue"].tolist() == shown["cue"].tolist() if len(shown) else len(found) == 0
     assert found.n_others == len(frame) - len(shown)
     assert found.lines == [line + 2 for line in shown.index]
+
+
+def test_two_paths_are_not_one_stimulus_by_their_names_without_the_folder(tmp_path):
+    # stimuli.csv lists the faces: `houses/01.png` would be taken for the face of the same name.
+    files = [tmp_path / "stimuli" / "faces" / f"0{k}.png" for k in (1, 2)]
+    names = Names(["face1", "face2"], "stimuli.csv", files, [tmp_path, tmp_path / "stimuli"])
+
+    def read(run, *cells):
+        path = tmp_path / f"{run}_events.tsv"
+        rows = [f"{10 * k}\t1\t{cell}" for k, cell in enumerate(cells)]
+        path.write_text("\n".join(["onset\tduration\tstim", *rows]))
+        return read_events(path, "stim", names, 240.0).stimulus.tolist()
+
+    assert read("one", "faces/01.png", "stimuli/faces/01.png", "faces\\02.png", "01", "face2") == [0, 0, 1, 0, 1]
+    both = r"two_events.tsv:3  column 'stim': 'houses/01.png' and 'faces/01.png' would both be 'face1' of stimuli.csv"
+    with pytest.raises(UserError, match=both):
+        read("two", "faces/02.png", "houses/01.png")
 
 
 @settings(max_examples=200, deadline=None)

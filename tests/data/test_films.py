@@ -113,6 +113,14 @@ def test_pickles_that_are_programs_are_not_run(tmp_path):
     assert repr(read_pickle(path, dictionaries=["brainbench.core.pickles.Attributes"])) == repr(values)
 
 
+def test_two_recordings_of_one_session_are_refused(tmp_path):
+    root = write_seed_iv(tmp_path, sessions=("1",))
+    first = root / "eeg_raw_data" / "1" / "2_20150501.mat"
+    first.with_name("2_20150601.mat").write_bytes(first.read_bytes())
+    with pytest.raises(UserError, match=r"two recordings of participant 2: 2_20150501.mat, 2_20150601.mat"):
+        DATASETS.builder("seed-iv").looks_like(root)
+
+
 def test_what_is_not_the_official_layout_is_refused(tmp_path, made):
     write_seed(tmp_path)
     folder = tmp_path / "Preprocessed_EEG"

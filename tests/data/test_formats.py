@@ -74,7 +74,8 @@ def word(rows):
     ("spoil", "said"),
     [
         (gone, r"0.168 s lie before row 501 below the header, .*: samples are missing \(1 times\)"),
-        (word, "row 8 below the header: 'x' in column 'Cz' is no number"),
+        (word, "row 8 below the header, column 'Cz': 'x' is not a number"),
+        (lambda rows: rows.assign(Cz=["1_5", *rows["Cz"][1:]]), "row 1 .*'1_5' is not a number"),
         (lambda rows: rows.drop(columns="Time"), "no column of time stamps among"),
         (lambda rows: rows.assign(Time=1000 * rows["Time"]), "time stamps rise by 8 a row.*\n.*divide milliseconds"),
         (lambda rows: rows.assign(Time=-rows["Time"]), "row 2 below the header: time stamps do not rise"),

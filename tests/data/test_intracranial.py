@@ -148,6 +148,7 @@ def test_of_several_tables_none_is_taken_and_that_is_said(tmp_path):
     ("change", "settings", "message"),
     [
         (("electrodes.tsv", "A1\t0", "A1\tzero"), {}, "electrodes.tsv:2  x: 'zero' is not a number"),
+        (("electrodes.tsv", "A1\t0", "A1\t1_0"), {}, "electrodes.tsv:2  x: '1_0' is not a number"),
         (("electrodes.tsv", "name\tx", "name\tX"), {}, "no column 'x'; did you mean 'X'"),
         (("coordsystem.json", "{", "["), {}, "not a readable JSON file"),
         (None, {"kind": "eeg", "channel_types": dict.fromkeys(CONTACTS, "eeg"), "reference": "bipolar"},
@@ -178,8 +179,14 @@ def test_the_layout_of_duin(tmp_path):
     assert set(dataset.files()) == {path for path in tmp_path.rglob("*") if path.is_file()}
 
 
-def _duin(root, **settings):
-    write_duin(root)
+def test_runs_of_duin_come_in_the_order_of_their_numbers(tmp_path):
+    # What is chronological trains on the first ones: run10 is not the second.
+    runs = dict.fromkeys(_duin(tmp_path, runs=("run1", "run2", "run10")).trials("001").run.tolist())
+    assert list(runs) == ["run1", "run2", "run10"]
+
+
+def _duin(root, runs=("run1", "run2"), **settings):
+    write_duin(root, runs=runs)
     path, _ = resolve_root("du-in", str(root))
     values = {"name": "du-in", "tmax": 0.299, **settings}
     return DATASETS.builder("du-in").open(dataset_settings(values), path, Context())

@@ -92,6 +92,13 @@ def test_algonauts_keeps_the_contract_and_finds_the_signal(tmp_path):
     assert 1 - left.var() / y.var() > 0.6
 
 
+def test_participants_by_number_have_the_same_files(tmp_path):
+    # What `files` does not name is not hashed: a finished run would be served for changed responses.
+    write_algonauts(tmp_path)
+    files = [opened("algonauts2023", tmp_path, subjects=[one]).files() for one in ("subj01", "1")]
+    assert files[0] == files[1] and len(files[0]) > 2
+
+
 def test_algonauts_refuses_what_differs(tmp_path):
     write_algonauts(tmp_path)
     base = tmp_path / "subj01"

@@ -31,6 +31,10 @@ def test_alice(real_data):
     said = [words.load(i) for i in range(len(words))]
     assert len(words) == 2127 and "sp" not in said
     assert said.count("size") == 2 and said.count("name") == 1  # which the format of the file says too
+    assert (
+        open_real("alice", real_data, subjects=["18"]).files()
+        == open_real("alice", real_data, subjects=["s18"]).files()
+    )
     with pytest.raises(UserError, match=r"s33 is left out: .* flat"):
         open_real("alice", real_data, subjects=["s33"])
 
@@ -44,7 +48,9 @@ def test_alice_without_motion_is_refused_by_name(real_data, tmp_path):
         check_dataset(open_real("alice", root))
 
 
-@pytest.mark.parametrize(("line", "message"), [("1.0 2.0 oops 3 4 5", "not a row of numbers"), ("1 2", "2 values")])
+@pytest.mark.parametrize(
+    ("line", "message"), [("1.0 2.0 oops 3 4 5", "not a row of numbers"), ("1 2", "2 values"), ("1_5 2 3 4 5 6", "1_5")]
+)
 def test_alice_names_the_line_that_is_wrong(real_data, tmp_path, line, message):
     root = tmp_path / "alice"
     shutil.copytree(real_data / "alice", root)

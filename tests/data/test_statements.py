@@ -18,10 +18,14 @@ from brainbench.decoders.covariance import check_rank, trial_covariances
 from brainbench.evaluation.trials.certificate import trial_certificate
 from brainbench.evaluation.trials.content import fingerprints
 from brainbench.evaluation.trials.splitters import TrialRows
+from brainbench.recipes.datasets import dataset_settings
 from brainbench.recordings.channels import role_by_name, role_by_values
+from brainbench.recordings.cutting import cut
 from brainbench.recordings.events import keep_stretches, onsets_of
+from brainbench.recordings.formats.pieces import joined_pieces
 from brainbench.recordings.matching import plain_name
 from brainbench.recordings.reading import files_of, read_raw
+from brainbench.recordings.recording import Recording
 from brainbench.recordings.units import volts
 from brainbench.studies.trials.trials import check_alike
 from tests.data.test_trials import CHANNELS, SFREQ, folder, make_raw, write_folder
@@ -182,7 +186,7 @@ def test_bad_stretches_take_their_trials_out(tmp_path):
     dataset, every = own(tmp_path, tmin=-1.0), own(tmp_path, tmin=-1.0, bad_stretches="keep")
     assert len(every.trials("s1")) - len(dataset.trials("s1")) == 2
     text = said(dataset)
-    assert "1 trial left out: touch a stretch marked 'BAD_cough'" in text and "'BAD boundary'" in text
+    assert "1 trial left out: touching a stretch marked 'BAD_cough'" in text and "'BAD boundary'" in text
 
 
 @pytest.mark.parametrize("first", [0, 777, 3823])
@@ -198,6 +202,38 @@ def test_trials_that_begin_or_end_at_an_interruption_are_whole(first):
             raw, events, None, 0.0, 0.495, baseline=None, reject_by_annotation=True, preload=True, verbose="ERROR"
         )
         assert kept.selection.tolist() == [0, 3]
+
+
+@pytest.mark.parametrize(("first", "sfreq"), [(0, 100.0), (37, 128.0), (5001, 250.0)])
+def test_trials_beside_a_bad_stretch_of_whole_samples_are_whole(first, sfreq):
+    """BrainVision marks whole samples: MNE alone drops some trials that share none with a stretch, by its seconds."""
+    raw = mne.io.RawArray(np.zeros((1, 900)), mne.create_info(["Cz"], sfreq, "eeg"), first_samp=first, verbose="ERROR")
+    raw.set_meas_date(0)
+    for at in range(300, 350):
+        mark = mne.Annotations([(first + at) / sfreq], [50 / sfreq], ["BAD_x"], orig_time=raw.info["meas_date"])
+        raw.set_annotations(mark, verbose="ERROR")
+        keep_stretches(raw, "leave_out")
+        begin = np.array([at - 100, at - 99, at + 49, at + 50]) + first  # trials of 100 samples beside samples 0 to 49
+        events = np.column_stack([begin, 0 * begin, 0 * begin + 1])
+        kept = mne.Epochs(
+            raw, events, None, 0.0, 99 / sfreq, baseline=None, reject_by_annotation=True, preload=True, verbose="ERROR"
+        )
+        assert kept.selection.tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("sfreq", [250.0, 128.0])
+def test_pieces_are_resampled_each_for_itself_and_stay_in_time(sfreq):
+    """MNE rounds the length of every part: the fortieth trial began 40 ms late, and many were called interrupted."""
+    rng = np.random.default_rng(0)
+    pieces = [1e-5 * (place + rng.normal(size=(2, 1001))) for place in range(40)]
+    raw, starts = joined_pieces([(one, "") for one in pieces], {"A1": "seeg", "A2": "seeg"}, 1000.0)
+    keep_stretches(raw, "leave_out")
+    how = dataset_settings({"name": "du-in", "root": "", "band": None, "tmax": 0.99, "sfreq": sfreq})
+    trials, left_out = cut(Recording(raw, starts, np.array(["a", "b"] * 20), "0", "1", ""), "s1", how)
+    assert len(trials) == 40 and not left_out
+    alone = [mne.filter.resample(one, up=sfreq, down=1000.0, verbose="ERROR") for one in pieces]
+    for trial, one in zip(trials.get_data(copy=False), alone, strict=True):
+        np.testing.assert_allclose(trial, one[:, : trial.shape[1]], atol=1e-12)
 
 
 def test_filters_stop_at_an_interruption(tmp_path):
@@ -295,6 +331,21 @@ def test_events_of_a_stim_channel(tmp_path):
         assert "events from the stim channel STI 014" in said(dataset)
     with pytest.raises(UserError, match="no channel 'STI014'; did you mean 'STI 014'"):
         own(tmp_path, events="stim", stim_channel="STI014").trials("s1")
+
+
+@pytest.mark.parametrize("idle", ["STI 014", "Trigger"])
+def test_all_stim_channels_are_read_where_the_combined_one_is_idle_or_none(tmp_path, idle, monkeypatch):
+    monkeypatch.setenv("MNE_STIM_CHANNEL", idle)
+    raw, onsets, labels = make_raw(names=[*CHANNELS, "STI 014", "Trigger", "Status"])
+    raw._data[4:] = 0
+    raw.set_channel_types(dict.fromkeys([idle, "Trigger", "Status"], "stim"), verbose="ERROR")  # else named only
+    raw._data[5, 20:25] = 77
+    for onset, label in zip(onsets, labels, strict=True):
+        raw._data[6, round(onset * SFREQ) : round(onset * SFREQ) + 5] = 1 + (label == "right")
+    write_runs(tmp_path, (raw, onsets, None))
+    dataset = own(tmp_path, events="stim", labels={"1": "left", "2": "right"})
+    assert dataset.trials("s1").label.tolist() == labels.tolist()
+    assert "events from the stim channels " in said(dataset) and "Trigger, Status" in said(dataset)
 
 
 def test_a_trigger_channel_of_no_kind_can_be_named(tmp_path):

@@ -141,8 +141,22 @@ def test_tables_are_checked(tmp_path):
     with pytest.raises(UserError, match="no column 'onset'; did you mean 'onsets'"):
         folder(tmp_path)
     events.iloc[:0].to_csv(tmp_path / "events.csv", index=False)
-    with pytest.raises(UserError, match="has no rows"):
+    with pytest.raises(UserError, match="no row below the header"):
         folder(tmp_path)
+
+
+def test_blanks_around_cells_make_no_other_participant_and_no_other_class(tmp_path):
+    # Spreadsheets leave them: `s1 ` would be a person of its own, held out while s1 trains.
+    write_folder(tmp_path)
+    right = folder(tmp_path).trials("s1")
+    for name, column in (("recordings.csv", "subject"), ("events.csv", "label")):
+        table = pd.read_csv(tmp_path / name, dtype=str)
+        table.loc[0, column] += " "
+        table.to_csv(tmp_path / name, index=False)
+    dataset = folder(tmp_path)
+    trials = dataset.trials("s1")
+    assert dataset.subjects == ["s1"] and trials.label.tolist() == right.label.tolist()
+    assert trials.digest() == right.digest()
 
 
 def test_no_events_of_a_subject(tmp_path):
@@ -194,7 +208,7 @@ def test_the_table_of_channels_that_bids_puts_beside_a_recording(tmp_path):
     table = tmp_path / "sub-1_run-2_channels.tsv"
     rows = pd.DataFrame({"name": [*names, "gone"], "type": ["EEG"] * 4 + ["VEOG", "EEG"]})
     rows.to_csv(tmp_path / "sub-1_run-1_channels.tsv", sep="\t", index=False)
-    rows.assign(status=["good", "Bad", *["good"] * 4]).to_csv(table, sep="\t", index=False)
+    rows.assign(status=["good", "Bad ", *["good"] * 4]).to_csv(table, sep="\t", index=False)
     dataset = folder(tmp_path, repeated_trials="keep", other_channels="keep")
     assert dataset.trials("s1").ch_names == ["C3", "C4", "Pz"] and table in dataset.files()
     said = "\n".join(map(str, dataset.account("s1")))
@@ -203,8 +217,8 @@ def test_the_table_of_channels_that_bids_puts_beside_a_recording(tmp_path):
     table.write_text("name\ttype\nA1\tEEG\n")
     with pytest.raises(UserError, match="none of its 1 channels is in the recording, such as 'A1'"):
         folder(tmp_path).trials("s1")
-    table.write_text("channel,kind\n")
-    with pytest.raises(UserError, match="not a table of channels"):
+    table.write_text("channel\tkind\nC3\tEEG\n")
+    with pytest.raises(UserError, match="no column 'name'"):
         folder(tmp_path).trials("s1")
 
 

@@ -102,6 +102,29 @@ def test_layers_are_what_the_network_computes(trained, stimuli):
     np.testing.assert_allclose(found["blocks.0"], block[:, :, inside].mean(2).flatten(1), atol=1e-5)
 
 
+def test_a_tokenizer_with_a_field_has_no_layer_of_channels(trained, stimuli):
+    """Its codec reads sources; layers equal the network's own tokens, of the tokenizer and of a model of its codes."""
+    settings = SMALL.model_copy(update={"mixing": "field"})
+    tokenizer = tokens.TokenTraining(
+        settings, trained[1].training, trained[1].people, [], 100.0, trained[0], device="cpu"
+    )
+    masked = tokens.MaskedTraining(trained[2].settings, tokenizer)
+    assert tokenizer.key != trained[1].key
+    masked.trained()
+    few = stimuli.take(np.arange(3))
+    found = encoder(trained, tokenizer.key).features(few, pool="flatten")
+    assert list(found) == ["sources", "levels.0", "levels.1"]
+    sensors = stimuli.layout.sensors()
+    x = torch.from_numpy(normalised(np.stack([few.load(i) for i in range(3)]).astype(float), sensors.kind))
+    place, kind = (torch.from_numpy(part).expand(3, *part.shape) for part in (sensors.place, sensors.kind))
+    with torch.inference_mode():
+        expected = tokenizer.network().tokenize(x, place, kind)[0][:, :, : -(-200 // 8)]
+    np.testing.assert_allclose(found["levels.1"], expected.flatten(1), atol=1e-5)
+    assert list(encoder(trained, masked.key).features(few))[-2:] == ["blocks.0", "blocks.1"]
+    with pytest.raises(UserError, match="'codec' matches none"):
+        encoder(trained, tokenizer.key).select(["codec"])
+
+
 def test_positions_matter_and_must_be_known(trained, root, stimuli):
     made = encoder(trained, trained[1].key)
     other = folder(root, tmin=0.0, tmax=2.0, band_power=POWER, montage=None).stimuli("s1")

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from brainbench.evaluation.intervals import Jackknife, jackknife, jackknife_groups
-from brainbench.evaluation.metrics import METRICS
+from brainbench.evaluation.intervals import Held, Jackknife, jackknife, jackknife_groups
+from brainbench.evaluation.metrics import METRICS, Metric, Moments
 from brainbench.ridge.deletion import FoldWithout
 
 SLOPES = ("pearson_r", "r2", "explained_variance")
@@ -43,14 +43,19 @@ def test_every_group_is_left_out_of_training_and_test(name, pooled):
     without = [FoldWithout(X[a], X[b], group[a], 12) for a, b in zip(train, folds, strict=True)]
 
     def predict(targets):
+        order = rng.permutation(len(targets))  # a fold may give targets in an order of its own
         return [
-            (Y[b][:, targets], *one.predict(Y[a][:, targets], np.full(len(targets), 3.0)))
+            Held(Y[b][:, targets[order]], *one.predict(Y[a][:, targets[order]], np.full(len(order), 3.0)), order)
             for one, a, b in zip(without, train, folds, strict=True)
         ]
 
-    parts = [np.arange(40)] if pooled else None
     regions = {"all": np.ones(5, bool), "two": np.arange(5) < 2}
-    (found,) = jackknife([METRICS[name]], predict, [group[b] for b in folds], parts, regions, block=2)
+    plain = Metric("plain", "by its function alone", METRICS[name].function, per_target=True)
+    groups = [group[b] for b in folds]
+    found, by_function = jackknife([METRICS[name], plain], predict, groups, regions, pooled=pooled, block=2)
+    np.testing.assert_allclose(found.left_out, by_function.left_out, atol=1e-12)
+    np.testing.assert_allclose(found.values, by_function.values, atol=1e-12)
+    assert not by_function.pairs.any()
     assert found.values[0] == pytest.approx(score(METRICS[name], X, Y, folds, np.ones(40, bool), pooled))
     for left in range(12):
         want = score(METRICS[name], X, Y, folds, group != left, pooled)
@@ -60,16 +65,43 @@ def test_every_group_is_left_out_of_training_and_test(name, pooled):
         )
 
 
+def moments(y, p, origins):
+    a, b = y - origins[0], p - origins[1]
+    sums = [one.sum(axis=0) for one in (a, b, a * a, a * b, b * b)]
+    return Moments(np.array(float(len(y))), *sums, np.full(y.shape[1], origins[1] - origins[0]))
+
+
 @pytest.mark.parametrize("name", SLOPES)
-def test_slopes_against_differences(name):
+@pytest.mark.parametrize("origins", [(0.0, 0.0), (1.2, 0.3)])
+def test_scores_and_slopes_from_moments(name, origins):
     rng = np.random.default_rng(1)
-    y, p = rng.normal(size=(9, 3)) + 1, rng.normal(size=(9, 3))
-    slope = METRICS[name].slope(y, p)
+    metric = METRICS[name]
+    y, p = rng.normal(size=(9, 4)) + 1, rng.normal(size=(9, 4))
+    y[:, 3] = origins[0]  # a constant target scores 0
+    np.testing.assert_allclose(metric.of_moments(moments(y, p, origins)), metric.function(y, p), atol=1e-12)
+    a, b, c = metric.slope(moments(y, p, origins))
+    slope = a * (y - origins[0]) + b * (p - origins[1]) + c
     for row in range(9):
-        step = np.zeros((9, 3))
+        step = np.zeros((9, 4))
         step[row] = 1e-6
-        want = (METRICS[name].function(y, p + step) - METRICS[name].function(y, p - step)) / 2e-6
+        want = (metric.function(y, p + step) - metric.function(y, p - step)) / 2e-6
         np.testing.assert_allclose(slope[row], want, atol=1e-6)
+
+
+def test_interactions_of_pairs_against_the_changes_row_by_row():
+    """What leaving a group out moves through each tested group: the slope by the change about its mean."""
+    rng = np.random.default_rng(5)
+    y, p, change = rng.normal(size=(12, 3)) + 2, rng.normal(size=(12, 3)), rng.normal(size=(4, 12, 3))
+    group = rng.permutation(np.arange(12) % 4)
+    for name in SLOPES:
+        (found,) = jackknife([METRICS[name]], lambda _: [Held(y, p, change)], [group], {"all": np.ones(3, bool)})
+        a, b, c = METRICS[name].slope(moments(y, p, (0.0, 0.0)))
+        slope = a * y + b * p + c
+        for tested in range(4):
+            for left in range(4):
+                about = change[left] - change[left].mean(axis=0)
+                want = (slope * about)[group == tested].sum(axis=0).mean() if tested != left else 0.0
+                assert found.pairs[tested, left, 0] == pytest.approx(want, abs=1e-12)
 
 
 def test_groups_stay_in_a_fold_and_keep_units_together():

@@ -217,3 +217,17 @@ def test_the_first_volume_of_every_run_remembers_what_came_before_it(resample):
         np.concatenate([times, times + 160.0]), 2.0, resample=resample,
     )  # fmt: skip
     np.testing.assert_allclose(both, np.tile(alone, (2, 1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("resample", ["sum", "mean", "lanczos"])
+@pytest.mark.parametrize("at_once", [1 << 24, 500])
+def test_runs_in_another_order_than_the_clocks_have_the_same_features(resample, at_once, monkeypatch):
+    # Who hears the second story first has the same features of it as everybody, in other rows.
+    monkeypatch.setattr("brainbench.features.timing._AT_ONCE", at_once)
+    rng = np.random.default_rng(0)
+    onset = np.concatenate([np.arange(0.3, 60.0, 0.7), 160.0 + np.arange(0.3, 60.0, 0.7)])
+    features, times = rng.standard_normal((len(onset), 2)), 10.0 + 2.0 * np.arange(25)
+    first, second = times, times + 160.0
+    usual = to_rows(features, onset, None, np.concatenate([first, second]), 2.0, resample=resample)
+    other = to_rows(features, onset, None, np.concatenate([second, first]), 2.0, resample=resample)
+    np.testing.assert_array_equal(other, np.concatenate([usual[25:], usual[:25]]))

@@ -15,6 +15,8 @@ import brainbench as bb
 from brainbench.core.errors import UserError
 from brainbench.report import write_report
 from brainbench.report.figures.drawing import new_figure
+from brainbench.report.frame import prose
+from brainbench.report.methods import _data as methods_data
 from brainbench.report.section import sections
 from tests.studies.recipes import SMALL, write_recipe
 
@@ -72,6 +74,10 @@ def test_what_a_user_writes_is_escaped(run, page):
     assert any("<script>alert('x')</script> & co" in text for text in page.texts)
 
 
+def test_settings_in_sentences_are_code_and_all_else_is_escaped():
+    assert prose("`run: <i>` <b>, a ` alone") == "<code>run: &lt;i&gt;</code> &lt;b&gt;, a ` alone"
+
+
 def test_it_can_be_read_on_a_phone_and_by_a_screen_reader(run, page):
     assert 'name="viewport"' in run.report.read_text()
     assert page.alts and all(re.search(r"\d", alt) and len(alt) > 30 for alt in page.alts)  # the result, not a title
@@ -124,6 +130,18 @@ def test_every_heading_stands_in_the_contents_once(run, page):
     nav = text[text.index("<nav") : text.index("</nav>")]
     assert re.findall(r'href="#([^"]+)"', nav) == anchors
     assert {one.removeprefix("#") for one in page.addresses if one.startswith("#")} == set(anchors)
+
+
+def test_methods_count_runs_not_reasons():
+    def row(subject, run, why):
+        return {"subject": subject, "session": "", "run": run, "used": "", "left_out": "1 trial", "why": why}
+
+    rows = [row("s1", "1", "late"), row("s1", "1", "bad"), row("s1", "1", "early"), row("s2", "1", "late")]
+    facts = {"subjects": [], "dataset": {"title": "Made"}, "findings": {}, "data": rows}
+    facts["subjects"] = [{"subject": name, "n_rows": 4, "n_targets": 2} for name in ("s1", "s2", "s3")]
+    assert "; parts of 2 runs were left out" in methods_data(facts)
+    facts["data"].append(row("s3", "", "flat"))
+    assert "; parts of 2 runs and of all runs of 1 participant were left out" in methods_data(facts)
 
 
 def test_no_two_sections_stand_in_one_place():

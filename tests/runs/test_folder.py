@@ -74,6 +74,21 @@ def test_a_unit_is_served_under_its_own_digest_only(tmp_path):
     assert [event["unit"] for event in folder.events() if event["event"] == "unit_damaged"] == [second] * 2
 
 
+def test_a_damaged_log_stops_no_run(tmp_path):
+    folder = RunFolder(tmp_path)
+    with folder.writing():
+        folder.record_done("a" * 32, kind="fit", label="x", seconds=1.5)
+    whole = (tmp_path / "events.jsonl").read_bytes()
+    assert len(folder.events()) == 1
+    for at in range(len(whole)):
+        for flipped in (whole[at] ^ 1, whole[at] ^ 128):
+            (tmp_path / "events.jsonl").write_bytes(whole[:at] + bytes([flipped]) + whole[at + 1 :])
+            again = RunFolder(tmp_path)
+            with again.writing():
+                again.record_done("b" * 32)
+            assert again.events()[-1]["unit"] == "b" * 32
+
+
 NAMES = st.one_of(
     st.sampled_from(["NA", "N/A", "null", "None", "nan", "", "007", "1e5", "True", "-inf", "#N/A", "<NA>"]),
     st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_size=8),

@@ -199,7 +199,10 @@ def test_other_data_and_sizes_are_refused_where_the_recipe_is_read():
             parse_recipe(RECIPE.replace(old, new).format(root="x"), "recipe.yaml")
 
 
-def test_the_page_counts_the_steps_that_were_made(people, tmp_path):
-    (tmp_path / "recipe.yaml").write_text(recipe(people))
-    page = bb.run(tmp_path / "recipe.yaml", out=tmp_path / "run", cache=tmp_path / "cache").report.read_text()
+def test_the_page_of_a_lead_field_counts_the_steps_that_were_made(people, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(recipe(people).replace("{window: 64", "{mixing: field, window: 64"))
+    done = bb.run(tmp_path / "recipe.yaml", out=tmp_path / "run", cache=tmp_path / "cache")
+    page, maps = done.report.read_text(), np.array(done.facts["findings"]["sources"]["values"])
     assert "After 12 steps in 3 epochs;" in page and "After 8 steps in 2 epochs;" in page
+    assert "the learned lead field" in page and "Fields of latent sources over electrodes" in page
+    assert maps.shape == (3, 10) and maps.min() < 0 < maps.max()

@@ -13,6 +13,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -346,6 +347,9 @@ def test_compare_export_and_report(finished, tmp_path, cache):
     assert coef.shape[1] == 36 and np.isfinite(coef).all()
     preference = np.load(next((tmp_path / "export" / "preference").glob("*.npy")))
     assert (preference[:12] == 0).mean() > 0.7 and (preference[12:24] == 3).mean() > 0.7
+    # In an image everything outside is 0, so that the first layer is 1.
+    image = nibabel.load(next((tmp_path / "export" / "maps").glob("*stat-preferredlayer.nii.gz"))).get_fdata()
+    assert sorted(image[image != 0]) == sorted(preference[preference >= 0] + 1)
     (other.path / "report.html").unlink()
     done = command("report", other.path)
     assert done.returncode == 0 and (other.path / "report.html").exists()

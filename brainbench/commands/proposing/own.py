@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from brainbench.commands.proposing.images import images_in
-from brainbench.commands.proposing.inventory import Inventory, Lookup, Proposal, first_of
+from brainbench.commands.proposing.inventory import Inventory, Lookup, Proposal, distinct, first_of
 from brainbench.core.files import mapped
 from brainbench.data.cifti import is_cifti
 from brainbench.data.tables import Table
 
 _RUNS = ("run", "block", "session", "scan", "chunk", "group")
+_SHOWN = ("stimulus", "stim", "stim_file", "stim_id", "image", "picture", "item", "file", "path", "text", "sound")
+"""What a column is called that says which stimulus a row shows."""
 _KNOWN = ("id", "path", "text", "onset", "duration", "run", "repeat", "stimulus")
 """Columns with a meaning of their own in the tables that are written."""
 
@@ -215,12 +217,15 @@ def _design(
     designs: dict[str, tuple[Path, str]] = {}
     for subject, (_, n_rows) in subjects.items():
         for path, table in found.tables.items():
-            near = (
-                subject in found.short(path) or len(subjects) == 1 or not any(s in found.short(path) for s in subjects)
-            )
-            column = next((n for n in table.columns if all(c in names for c in table.texts(n, required=False))), None)
-            if near and column is not None and len(table) == n_rows and subject not in designs:
-                designs[subject] = (path, column)
+            called = [one for one in subjects if _is_called(one, found.short(path))]
+            near = subject in called or len(subjects) == 1 or not called
+            columns = _stimulus_columns(table, names)
+            if near and columns and len(table) == n_rows and subject not in designs:
+                designs[subject] = (path, columns[0])
+                if columns[1:]:
+                    others = ", ".join(columns[1:])
+                    said = f"which column names the stimulus: '{columns[0]}' was taken, not {others}"
+                    proposal.missing += [said] if said not in proposal.missing else []
     without = [subject for subject in subjects if subject not in designs]
     if without:
         files = ", ".join(subjects[one][0] for one in without[:3])
@@ -250,6 +255,24 @@ def _design(
         proposal.missing.append("which rows were measured together: no column is a run, and all rows are taken as one")
     _labels(tables, {run or "", *(column for _, column in designs.values())}, proposal)
     _holding_out(tables, {one: column for one, (_, column) in designs.items()}, run, proposal)
+
+
+def _is_called(subject: str, path: str) -> bool:
+    """Return whether a path names a subject, whose number is no part of another one: 1 is in `sub-01`, not in 11."""
+    number = re.fullmatch(r"(\D*)0*(\d+)(.*)", subject)
+    if number is None:
+        return subject in path
+    before, digits, after = (re.escape(part) for part in number.groups())
+    return re.search(rf"{before}(?<!\d)0*{digits}(?!\d){after}", path) is not None
+
+
+def _stimulus_columns(table: Table, names: dict[str, str]) -> list[str]:
+    """Return the columns of which every cell names a stimulus, the likeliest first: numbers of runs do so by chance."""
+    fitting = [one for one in table.columns if all(cell in names for cell in table.texts(one, required=False))]
+    return sorted(
+        fitting,
+        key=lambda one: (one.lower() not in _SHOWN, one.lower() in _RUNS, -distinct(table.texts(one, required=False))),
+    )
 
 
 def _rows_of(table: Table, column: str, names: dict[str, str]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections import Counter
@@ -12,8 +13,10 @@ import numpy as np
 
 from brainbench.commands.proposing.inventory import Inventory, Proposal, first_of
 from brainbench.core.errors import UserError
+from brainbench.core.order import natural
 from brainbench.data.layouts.bids.files import entities_of
-from brainbench.data.tables import Table
+from brainbench.data.tables import Table, number_in
+from brainbench.recordings.events import own_events
 from brainbench.recordings.formats.stamped import TIME, read_stamped
 from brainbench.recordings.reading import READERS, kinds_of
 
@@ -30,7 +33,8 @@ _FEWEST = 5
 
 def propose_recordings(found: Inventory) -> Proposal | None:
     """Return a recipe for recordings of sensors; None where there are none."""
-    files = [path for path in found.of("recording") if not re.search(r"-\d+\.fif$", path.name)]  # parts of a split file
+    every = found.of("recording")
+    files = [path for path in every if not _is_part(path, set(every))]
     stamped = [path for path in found.tables if _is_stamped(path, found.tables[path])]
     files += stamped
     if not files:
@@ -51,24 +55,32 @@ def propose_recordings(found: Inventory) -> Proposal | None:
     _channels(headers, found.root, proposal)
     counts, spacing = _events(found, rows, headers, proposal)
     if not spacing.size:
-        proposal.missing.append("events: no table has onset and label, and the files have no marks: write events.csv")
+        inside = "the files have neither marks nor codes in a stim channel"
+        proposal.missing.append(f"events: no table has onset and label, and {inside}: write events.csv")
         return proposal
     length = float(min(_LONGEST_S, np.floor(10 * np.median(spacing)) / 10))
     proposal.dataset |= {"tmin": 0.0, "tmax": max(length, 0.2)}
     proposal.missing.append(f"when a trial begins and ends: 0 to {max(length, 0.2):g} s after its event was taken")
     rare = [name for name, count in counts.items() if count < _FEWEST]
-    kept = {name: name for name in sorted(counts) if name not in rare}
+    kept = {name: name for name in sorted(counts, key=natural) if name not in rare}
     if rare and len(kept) > 1:
         proposal.dataset["labels"] = kept
         proposal.missing.append(
-            f"which marks are classes: {', '.join(sorted(rare))} come under {_FEWEST} times, left out"
+            f"which marks are classes: {', '.join(sorted(rare, key=natural))} come under {_FEWEST} times, left out"
         )
     classes = kept if len(kept) > 1 else counts
-    proposal.took.append(("classes", ", ".join(f"{name} ({counts[name]})" for name in sorted(classes))))
+    proposal.took.append(("classes", ", ".join(f"{name} ({counts[name]})" for name in sorted(classes, key=natural))))
     proposal.sections["evaluate"] = [{"scheme": _scheme(rows)}]
     several = sorted({row["subject"] for row in rows})
     proposal.sections["held_out"] = several[-1:]
     return proposal
+
+
+def _is_part(path: Path, files: set[Path]) -> bool:
+    """Return whether a file is a further part of a split FIF file, which is read with the first: as MNE, or BIDS."""
+    first = re.sub(r"-\d+(?=\.fif$)", "", path.name)
+    first = re.sub(r"(?<=_split-)0*([2-9]|[1-9]\d+)(?=_)", lambda part: "1".zfill(len(part[0])), first)
+    return first != path.name and path.with_name(first) in files
 
 
 def _is_stamped(path: Path, table: Table) -> bool:
@@ -95,15 +107,15 @@ def _own_rows(found: Inventory, table: Path, proposal: Proposal) -> list[dict[st
 def _rows(found: Inventory, files: list[Path], proposal: Proposal) -> list[dict[str, str]]:
     """Return path, subject, session and run of every file, by BIDS' names, else by folders and names."""
     rows, how = [], set()
-    parents = {path.parent for path in files}
+    above = Path(os.path.commonpath([path.parent for path in files]))
     for path in files:
         said = entities_of(path.name)
         if "sub" in said:
             how.add("BIDS names")
             row = {"subject": said["sub"], "session": said.get("ses", ""), "run": said.get("run", "")}
-        elif len(parents) > 1 and path.parent != found.root:
+        elif path.parent != above:
             how.add("their folders")
-            row = {"subject": path.relative_to(found.root).parts[0], "session": "", "run": path.stem}
+            row = {"subject": path.relative_to(above).parts[0], "session": "", "run": path.stem}
         else:
             first, *others = re.split(r"[_\-. ]+", path.stem.removesuffix("_raw"))
             how.add("the beginning of their names")
@@ -144,9 +156,12 @@ def _channels(headers: dict[str, Any], root: Path, proposal: Proposal) -> None:
     count = Counter(kind for one in kinds.values() for kind in one.values())
     there = next((some for some in (_ELECTRODES, _COILS) if any(count[one] for one in some)), _ELECTRODES)
     kind = max(there, key=lambda one: count[one])
+    others = [f"{one} ({count[one]})" for one in (*_ELECTRODES, *_COILS) if count[one] and one != kind]
     if kind != "eeg":
         proposal.dataset["kind"] = kind
-        proposal.took.append(("kind of channels", f"{kind}, {count[kind]} in all files"))
+    if kind != "eeg" or others:
+        beside = f"; there are {' and '.join(others)} too" if others else ""
+        proposal.took.append(("kind of channels", f"{kind}, {count[kind]} in all files{beside}"))
     of_kind = {path: [name for name, one in named.items() if one == kind] for path, named in kinds.items()}
     first = next(iter(of_kind.values()))
     shared = [name for name in first if all(name in names for names in of_kind.values())]
@@ -178,13 +193,13 @@ def _events(
             if {"path", "onset", "label"} <= set(table.columns):
                 proposal.took.append((found.short(path), "the events"))
                 proposal.dataset["events"] = found.short(path)
-                return _counted(_of_table(table, column, onset, label))
-            events += _of_table(table, column, onset, label)
+                return _counted(_of_table(table, column, onset, label, proposal))
+            events += _of_table(table, column, onset, label, proposal)
             proposal.took.append((found.short(path), f"events: onset '{onset}', label '{label}'"))
             continue
         of = _recording_of(path, found, paths)
         if of is not None:
-            events += [{"path": of, **row} for row in _of_table(table, None, onset, label)]
+            events += [{"path": of, **row} for row in _of_table(table, None, onset, label, proposal)]
             proposal.took.append((found.short(path), f"events of {of}: onset '{onset}', label '{label}'"))
     late = [
         row for row in events if headers.get(row["path"]) is not None and row["onset"] > headers[row["path"]].times[-1]
@@ -201,33 +216,40 @@ def _events(
         proposal.tables["events.csv"] = events
         return _counted(events)
     proposal.dataset["events"] = "annotations"
+    inside = {path: own_events(raw, path) for path, raw in headers.items() if raw is not None}
     marks = [
-        {"path": path, "onset": float(one["onset"]), "label": str(one["description"])}
-        for path, raw in headers.items()
-        if raw is not None
-        for one in raw.annotations
-        if not str(one["description"]).lower().startswith(("bad", "edge", "new segment", "comment"))
+        {"path": path, "onset": float(onset), "label": str(label)}
+        for path, one in inside.items()
+        for onset, label in zip(one.onsets, one.labels, strict=True)
     ]
     if marks:
-        proposal.took.append(("marks inside the files", "the events"))
+        said = "; ".join(list(dict.fromkeys(text for one in inside.values() for text in one.said))[:3])
+        proposal.took.append(("marks inside the files", f"the events{': ' if said else ''}{said}"))
     return _counted(marks)
 
 
-def _of_table(table: Table, column: str | None, onset: str, label: str) -> list[dict[str, Any]]:
-    """Return the events of a table whose onset is a number and whose label is none of nothing."""
-    rows = []
+def _of_table(
+    table: Table, column: str | None, onset: str, label: str, proposal: Proposal
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return the events of a table whose onset is a number and whose label is none of nothing; others are counted."""
+    rows, lost = [], []
     names = table.texts(column, required=False) if column is not None else [""] * len(table)
     for path, time, name in zip(
         names, table.texts(onset, required=False), table.texts(label, required=False), strict=True
     ):
-        try:
-            seconds = float(time)
-        except ValueError:
+        if name in ("", "n/a"):
             continue
-        if name not in ("", "n/a") and np.isfinite(seconds):
+        seconds, wrong = number_in(time)
+        if wrong:
+            lost.append(wrong)
+        else:
             rows.append(
                 {"path": path, "onset": seconds, "label": name} if column else {"onset": seconds, "label": name}
             )
+    if lost:
+        proposal.missing.append(
+            f"the onsets of {len(lost)} of {len(table)} events in {table.path.name}, which are not taken: {lost[0]}"
+        )
     return rows
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError
 from brainbench.data.account import RunUse
-from brainbench.data.base import Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.images import with_all
 from brainbench.data.layouts.matrices import as_float, check_finite, flat_columns, load_npy
 from brainbench.data.layouts.nsd_files import LABELS, SYNTHETIC
@@ -94,10 +94,9 @@ class Algonauts(Dataset):
     def files(self) -> list[Path]:
         """Return responses, masks and images."""
         files: list[Path] = []
-        for subject in self.subjects:
-            if self.settings.subjects == "all" or subject in self.settings.subjects:
-                files += [*self._responses_of(subject).values(), *self._images(subject)]
-                files += [path for sides in self._masks_of(subject).values() for path in sides.values()]
+        for subject in subjects_asked(self.subjects, self.settings.subjects):
+            files += [*self._responses_of(subject).values(), *self._images(subject)]
+            files += [path for sides in self._masks_of(subject).values() for path in sides.values()]
         return sorted(path for path in files if path.is_file())
 
     def stimuli(self, subject: str) -> Stimuli:

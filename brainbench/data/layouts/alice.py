@@ -11,10 +11,10 @@ import numpy as np
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
 from brainbench.data.account import RunUse
-from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli, subject_named
+from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli, subject_named, subjects_asked
 from brainbench.data.sound.recording import Heard, open_wav
 from brainbench.data.sound.synthesis import PROGRAM, spoken
-from brainbench.data.tables import read_text
+from brainbench.data.tables import parse_row, read_text
 from brainbench.data.textgrid import read_intervals
 from brainbench.recipes.datasets import AliceSettings
 
@@ -90,9 +90,8 @@ class Alice(Dataset):
 
     def files(self) -> list[Path]:
         """Return time courses, predictors and the TextGrid."""
-        chosen = self.subjects if self.settings.subjects == "all" else list(self.settings.subjects)
         files = [self._text_grid, *([] if self._wav is None else [self._wav])]
-        for subject in chosen:
+        for subject in subjects_asked(self.subjects, self.settings.subjects):
             files.append(self.folder / f"{self.settings.radius_mm}mm" / f"{subject}-timecourses.txt")
             files += [self._predictor(subject, "sndpwr"), self._predictor(subject, "rate")]
             if "motion" in self.settings.nuisance:
@@ -209,17 +208,14 @@ class Alice(Dataset):
 
 def _read_table(path: Path) -> np.ndarray:
     """Read whitespace-separated numbers, naming the first row that is wrong."""
-    rows: list[list[float]] = []
+    rows: list[np.ndarray] = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         cells = re.split(r"[\s,]+", line.strip())
         if cells == [""]:
             continue
-        try:
-            row = [float(cell) for cell in cells]
-        except ValueError:
-            raise UserError(f"{path}:{number}: '{line.strip()[:40]}' is not a row of numbers") from None
-        if not np.isfinite(row).all():
-            raise UserError(f"{path}:{number}: a value is not finite ({line.strip()[:40]})")
+        row, wrong = parse_row(cells)
+        if wrong:
+            raise UserError(f"{path}:{number}: not a row of numbers: {wrong[0][1]}")
         if rows and len(row) != len(rows[0]):
             raise UserError(f"{path}:{number}: {len(row)} values, the rows above have {len(rows[0])}")
         rows.append(row)

@@ -17,7 +17,7 @@ from brainbench.core.order import natural
 from brainbench.data.account import RunUse
 from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.images import load_image, open_image, readable
-from brainbench.data.tables import read_text
+from brainbench.data.tables import parse_row, read_text
 from brainbench.recipes.datasets import HaxbySettings
 
 T_R = 2.5
@@ -350,11 +350,10 @@ def _read_events(path: Path) -> list[tuple[float, float, str]]:
         if not line.strip():
             continue
         cells = dict(zip(header, line.split("\t"), strict=False))
-        try:
-            onset, duration = float(cells["onset"]), float(cells["duration"])
-            name = cells["trial_type"].strip()
-        except (KeyError, ValueError):
-            raise UserError(f"{path}:{number}: '{line}' is not onset, duration and category") from None
+        (onset, duration), wrong = parse_row(cells.get(one, "").strip() for one in ("onset", "duration"))
+        name = cells.get("trial_type", "").strip()
+        if wrong or not name:
+            raise UserError(f"{path}:{number}: '{line}' is not onset, duration and category")
         if name == "rest":
             continue
         if name not in WORDS:

@@ -2,7 +2,8 @@
 
 A sensor is its place, direction and type; queries for a few latent sources look at all sensors (as an inverse solution
 does), residual codebooks make their tokens discrete, and sensors look at the sources (as a forward solution does) to be
-decoded, whether the encoder saw them or not. Module names are those of the published checkpoints.
+decoded, whether the encoder saw them or not. Module names are those of the published checkpoints. With
+``mixing="field"``, which is not published, both looks are replaced by a lead field: see `leadfield`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from brainbench.core.errors import UserError
 from brainbench.networks.zoo.codebook import Gradient, ResidualVQ
+from brainbench.networks.zoo.leadfield import FieldDecoder, FieldEncoder
 from brainbench.networks.zoo.seanet import SEANetDecoder, SEANetEncoder
 
 SENSOR_TYPES = ("eeg", "mag", "grad")
@@ -28,6 +30,7 @@ NOISE = 0.1
 PHASE_WEIGHT = 0.5
 
 Phase = Literal["circular", "released"]
+Mixing = Literal["attention", "field"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class TokenizerShape:
         Residual codebooks, and codes of each.
     gradient : {"rotation", "straight"}
         How gradients pass the codebooks.
+    mixing : {"attention", "field"}
+        How sources read sensors and sensors sources: attention as published, or a lead field and its inverse.
     """
 
     window: int = 512
@@ -58,6 +63,7 @@ class TokenizerShape:
     n_levels: int = 4
     n_codes: int = 512
     gradient: Gradient = "rotation"
+    mixing: Mixing = "attention"
 
     @property
     def stride(self) -> int:
@@ -158,7 +164,7 @@ class _Encoder(nn.Module):
         out: Tensor = self.backwardsolution(queries, key, tokens).transpose(1, 2)
         return out
 
-    def attention(self, x: Tensor, sensors: Tensor) -> Tensor:
+    def topography(self, x: Tensor, sensors: Tensor) -> Tensor:
         """Return how much sources look at sensors ``(n, n_sources, n_channels)``, mean over heads and time."""
         tokens = self.codec(x).transpose(1, 2)
         n = self.backwardsolution.n_heads
@@ -234,9 +240,10 @@ class BrainTokenizer(nn.Module):
         self.shape = shape or TokenizerShape()
         self.phase = phase
         self.sensor_embed = SensorEmbedding(self.shape.width)
-        self.encoder = _Encoder(self.shape)
+        fielded = self.shape.mixing == "field"
+        self.encoder = FieldEncoder(self.shape) if fielded else _Encoder(self.shape)
         self.quantizer = _Quantizer(self.shape)
-        self.decoder = _Decoder(self.shape)
+        self.decoder = FieldDecoder(self.shape) if fielded else _Decoder(self.shape)
         _begin_with_the_signal(self)
 
     def windows(self, x: Tensor, overlap: float = 0.0) -> Tensor:
@@ -271,12 +278,20 @@ class BrainTokenizer(nn.Module):
         """Return all sensors ``(n, n_channels, n_windows, window)``, z-scored by window, decoded from `seen` ones."""
         sensors, windows = self.sensor_embed(place, kind), self.windows(x)
         tokens, _, _ = self.quantizer(self.encoder(windows[:, seen], sensors[:, seen]))
-        decoded: Tensor = self.decoder(tokens, sensors, windows.shape[2])
-        return decoded
+        return self.decoded(tokens, sensors, windows.shape[2])
+
+    def decoded(self, tokens: Tensor, sensors: Tensor, n_windows: int) -> Tensor:
+        """Return signals of embedded sensors ``(n, n_channels, n_windows, window)`` from the sources' tokens."""
+        at = self.encoder.field(sensors) if isinstance(self.encoder, FieldEncoder) else sensors
+        found: Tensor = self.decoder(tokens, at, n_windows)
+        return found
 
     def topography(self, x: Tensor, place: Tensor, kind: Tensor) -> Tensor:
-        """Return how much every source looks at every sensor ``(n, n_sources, n_channels)``; rows sum to one."""
-        return self.encoder.attention(self.windows(x), self.sensor_embed(place, kind))
+        """Return how much every source looks at every sensor ``(n, n_sources, n_channels)``; rows sum to one.
+
+        With ``mixing="field"`` it is the field of every source, with its sign.
+        """
+        return self.encoder.topography(self.windows(x), self.sensor_embed(place, kind))
 
     def terms(self, x: Tensor, place: Tensor, kind: Tensor) -> dict[str, Tensor]:
         """Return the weighted terms of the objective; a quarter of the sensors is withheld and decoded with all.
@@ -294,7 +309,7 @@ class BrainTokenizer(nn.Module):
         noisy = windows[:, seen]
         latent = self.encoder(noisy + NOISE * torch.randn_like(noisy), sensors[:, seen])
         tokens, _, commitment = self.quantizer(latent)
-        decoded = self.decoder(tokens, sensors, windows.shape[2]).float()
+        decoded = self.decoded(tokens, sensors, windows.shape[2]).float()
         return codec_terms(decoded, zscored(windows.float()), self.phase) | {"commitment": commitment}
 
 

@@ -103,7 +103,11 @@ class SeedIv(Seed):
         for session in LABELS_IV:
             for path in sorted((folder / session).glob("*.mat")):
                 if named := _FILE.match(path.name):
-                    found.setdefault(named[1], {})[session] = path
+                    other = found.setdefault(named[1], {}).setdefault(session, path)
+                    if other != path:
+                        raise UserError(
+                            f"{path.parent}: two recordings of participant {named[1]}: {other.name}, {path.name}"
+                        )
         return found
 
     def files(self) -> list[Path]:  # noqa: D102

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brainbench.core.errors import UserError, one_of
+from brainbench.data.tables import number_in
 
 if TYPE_CHECKING:
     import mne
@@ -84,24 +85,21 @@ def _the_one(path: Path, plain: list[str], known: tuple[str, ...], what: str) ->
 
 def _numbers(path: Path, header: list[str], rows: list[list[str]], columns: list[int]) -> np.ndarray:
     """Return columns as numbers, ``(n_rows, n_columns)``."""
+    cells = [[row[place] for place in columns] for row in rows]
     try:
-        values = np.array([[row[place] for place in columns] for row in rows], dtype=np.float64)
+        if any("_" in cell for row in cells for cell in row):  # which NumPy reads over, as Python does
+            raise ValueError
+        values = np.array(cells, dtype=np.float64)
     except ValueError:
-        for number, row in enumerate(rows, start=1):
-            for place in columns:
-                try:
-                    float(row[place])
-                except ValueError:
-                    raise UserError(
-                        f"{path}: row {number} below the header: '{row[place]}' in column '{header[place]}' is no "
-                        "number",
-                        hint="a column of markers is called marker, event, label, stim or trigger",
-                    ) from None
-        raise
-    if not np.isfinite(values).all():
-        number, place = (int(one[0]) for one in np.nonzero(~np.isfinite(values)))
-        raise UserError(f"{path}: row {number + 1} below the header: '{header[columns[place]]}' is not finite")
-    return values
+        values = None
+    if values is not None and np.isfinite(values).all():
+        return values
+    number, place = next((k, at) for k, row in enumerate(cells) for at, cell in enumerate(row) if number_in(cell)[1])
+    raise UserError(
+        f"{path}: row {number + 1} below the header, column '{header[columns[place]]}': "
+        f"{number_in(cells[number][place])[1]}",
+        hint="a column of markers is called marker, event, label, stim or trigger",
+    )
 
 
 def _rate(path: Path, times: np.ndarray) -> tuple[float, list[str]]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError
+from brainbench.core.order import natural
 from brainbench.core.pickles import read_pickle
 from brainbench.data.base import Context, subjects_asked
 from brainbench.recipes.data.intracranial import DuInSettings
@@ -81,7 +82,8 @@ class DuIn(RecordingDataset):
     def _runs(self, subject: str) -> dict[str, Path]:
         folder = (_inside(self.root) or self.root) / subject / TASK
         inner = f"dataset.bipolar.default.{self.own.version}"
-        found = {path.name: path / inner for path in sorted(folder.iterdir()) if (path / inner / "data").is_file()}
+        runs = sorted(folder.iterdir(), key=lambda path: natural(path.name))  # whose order is that of time
+        found = {path.name: path / inner for path in runs if (path / inner / "data").is_file()}
         if not found:
             raise UserError(
                 f"{folder}: no run has {inner}/data", hint="`dataset.version` chooses aligned or unaligned pickles"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.data.tables import Table, read_table
+from brainbench.data.tables import Table, number_in, read_table
 from brainbench.recordings.channels import listed
 from brainbench.recordings.intracranial.contacts import pair_of
 from brainbench.recordings.matching import plain_name
@@ -82,10 +82,10 @@ def _numbers(table: Table, axis: str) -> np.ndarray:
     """Return a column of coordinates, NaN for n/a."""
     found = []
     for line, cell in zip(table.lines, table.texts(axis, required=False), strict=True):
-        try:
-            found.append(np.nan if cell in _NOTHING else float(cell))
-        except ValueError:
-            raise UserError(f"{table.path}:{line}  {axis}: '{cell}' is not a number") from None
+        value, wrong = (np.nan, "") if cell in _NOTHING else number_in(cell)
+        if wrong:
+            raise UserError(f"{table.path}:{line}  {axis}: {wrong}")
+        found.append(value)
     return np.array(found)
 
 

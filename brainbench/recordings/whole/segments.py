@@ -102,7 +102,9 @@ def _cut(run: Recording, dataset: RecordingDataset, seconds: float) -> tuple[np.
     data = epochs.get_data(copy=False)[:, :, :n_times].astype(np.float32)
     left = []
     if n_bad := sum(bool(reason) for reason in epochs.drop_log):
-        left.append(LeftOut(counted(n_bad, "segment"), "touch a stretch marked BAD (`bad_stretches: keep` takes them)"))
+        left.append(
+            LeftOut(counted(n_bad, "segment"), "touching a stretch marked BAD (`bad_stretches: keep` takes them)")
+        )
     rest = (raw.n_times % n_times) / raw.info["sfreq"]
     if rest > 0:
         left.append(LeftOut(f"{rest:.1f} s", "the end of the run, shorter than a segment"))

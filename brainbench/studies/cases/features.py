@@ -47,11 +47,15 @@ class Features:
         """What decides where `placed` puts features in time, for digests; None in trial designs."""
         if self.responses.continuous is None:
             return None
+        row_time = np.asarray(self.responses.continuous.row_time, dtype=np.float64)
+        # Until November 2026 rows that do not rise were placed as if they did.
+        back = {"runs": "in the order of the rows"} if np.any(np.diff(row_time) < 0) else {}
         return {
             **self._timing.model_dump(),
-            "row_time": digest_array(np.asarray(self.responses.continuous.row_time, dtype=np.float64)),
+            "row_time": digest_array(row_time),
             "t_r": self.responses.continuous.t_r,
             "acting": self._acting_durations is not None,
+            **back,
         }
 
     @property

@@ -13,7 +13,7 @@ from brainbench.core.digests import digest, digest_array
 from brainbench.core.last_used import LastUsed
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.ridge.deletion import FoldWithout
-from brainbench.ridge.encoding import FoldDesign, FoldResult, FoldSettings
+from brainbench.ridge.encoding import WIDE, FoldDesign, FoldResult, FoldSettings
 from brainbench.ridge.fixed import FixedFits
 from brainbench.studies.cases.case import Case
 
@@ -24,8 +24,10 @@ Source = tuple[str, str]
 def designs_bytes(n_rows: int, n_features: int, n_folds: int) -> int:
     """Return about how large the designs of a feature set become: features of every fold, and matrices of rows.
 
-    Where features are fewer than rows, what is factorised is as wide as they are.
+    Where features are fewer than rows, what is factorised is as wide as they are; where they are many more, they are
+    turned (`brainbench.ridge.encoding`).
     """
+    n_features = n_rows if n_features >= WIDE * n_rows else n_features
     return n_folds * n_rows * (20 * n_features + 100 * n_rows + 100 * min(n_rows, n_features))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from brainbench.core.digests import digest_array
-from brainbench.evaluation.intervals import FEWEST_UNITS, Jackknife, jackknife, jackknife_groups
+from brainbench.evaluation.intervals import FEWEST_UNITS, Held, Jackknife, jackknife, jackknife_groups, targets_at_once
 from brainbench.evaluation.metrics import METRICS
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.folder import RunFolder
@@ -19,8 +19,6 @@ from brainbench.studies.encode.fits import Fits, LayerFits, fold_settings
 
 FEWEST_RUNS = 10
 """Runs below which rows of a run are left out apart: so few runs say little about other runs."""
-
-Folds = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 def interval_unit(
@@ -81,9 +79,12 @@ def left_out(
         fold[test] = number
     group = jackknife_groups(drawn_as_one(case), fold, seed=recipe.seed)
     each = [Refits(recipe, folder, one, kept, group) for one in models]
-    parts = None if case.split.over == "folds" else [np.arange(sum(map(len, each[0].groups)))]
-    predict = each[0] if len(each) == 1 else BestOf(each, pooled=parts is not None)
-    return jackknife([METRICS[name] for name in names], predict, each[0].groups, parts, case.responses.rois)
+    pooled = case.split.over != "folds"
+    metrics, groups, regions = [METRICS[name] for name in names], each[0].groups, case.responses.rois
+    if len(each) == 1:
+        return jackknife(metrics, each[0], groups, regions, pooled=pooled)
+    at_once = targets_at_once(int(group.max()) + 1, sum(map(len, groups)))  # a choice among models asks all folds
+    return jackknife(metrics, BestOf(each, pooled=pooled), groups, regions, pooled=pooled, block=at_once)
 
 
 def drawn_as_one(case: Case) -> np.ndarray:
@@ -117,16 +118,17 @@ class Refits:
         self.folds = list(zip(designs.shared.folds, designs.shared.without(group), strict=True))
         self.groups = [group[design.test] for design, _ in self.folds]
 
-    def __call__(self, targets: np.ndarray) -> Folds:
-        """Return measured and predicted rows of every fold, and the changes without each group."""
-        found = []
+    def __call__(self, targets: np.ndarray) -> Iterator[Held]:
+        """Yield every fold, targets of equal penalties side by side."""
         for number, (design, without) in enumerate(self.folds):
-            y_train, y_test = design.responses(self.Y[:, targets])
+            alphas = self.alphas[number, targets]
             weights = None if self.weights is None else self.weights[number][:, targets]
-            predicted, changes = without.predict(y_train, self.alphas[number, targets], weights)
+            order = np.lexsort([alphas, *([] if weights is None else weights)])
+            y_train, y_test = design.responses(self.Y[:, targets[order]])
+            weights = None if weights is None else weights[:, order]
+            predicted, changes = without.predict(y_train, alphas[order], weights)
             center = y_train.mean(axis=0)
-            found.append((y_test - center, predicted - center, changes))
-        return found
+            yield Held(y_test - center, predicted - center, changes, order)
 
 
 class BestOf:
@@ -135,21 +137,21 @@ class BestOf:
     def __init__(self, models: Sequence[Refits], *, pooled: bool) -> None:
         self.models, self.pooled = models, pooled
 
-    def __call__(self, targets: np.ndarray) -> Folds:
+    def __call__(self, targets: np.ndarray) -> list[Held]:
         """Return the folds of every target's own model."""
-        each = [model(targets) for model in self.models]
+        each = [[fold.in_place() for fold in model(targets)] for model in self.models]
         choice = np.stack([self._loss(one) for one in each]).argmin(axis=0)
         found = []
-        for number, (measured, first, changes) in enumerate(each[0]):
-            predicted, moved = first.copy(), changes.copy()
+        for number, first in enumerate(each[0]):
+            predicted, moved = first.predicted.copy(), first.changes.copy()
             for index, one in enumerate(each[1:], start=1):
                 mine = choice == index
-                predicted[:, mine], moved[..., mine] = one[number][1][:, mine], one[number][2][..., mine]
-            found.append((measured, predicted, moved))
+                predicted[:, mine], moved[..., mine] = one[number].predicted[:, mine], one[number].changes[..., mine]
+            found.append(Held(first.measured, predicted, moved))
         return found
 
-    def _loss(self, folds: Folds) -> np.ndarray:
-        parts = [(measured, predicted) for measured, predicted, _ in folds]
+    def _loss(self, folds: list[Held]) -> np.ndarray:
+        parts = [(fold.measured, fold.predicted) for fold in folds]
         if self.pooled:
             parts = [(np.concatenate([one for one, _ in parts]), np.concatenate([one for _, one in parts]))]
         return np.asarray(np.sum([-METRICS["r2"].function(*part) for part in parts], axis=0))

@@ -10,7 +10,7 @@ import numpy as np
 
 from brainbench.data.base import Responses, Stimuli
 from brainbench.encoders.base import Layer
-from brainbench.evaluation.intervals import N_GROUPS, TARGETS_AT_ONCE
+from brainbench.evaluation.intervals import N_GROUPS, targets_at_once
 from brainbench.evaluation.metrics import METRICS
 from brainbench.evaluation.refit import MOST_REFITTED, MOST_VALUES, Null
 from brainbench.evaluation.scoring import Scored
@@ -340,7 +340,8 @@ class EncodeStudy(Study[EncodeRecipe]):
         models = 1 if recipe.unique is None else 3 + sum(not entry.is_model for entry in encoders)
         refitted = min(MOST_VALUES, rows * n_exchanges(recipe) * min(MOST_REFITTED, targets))
         scores = (2 + models) * megabytes((rows, targets), 8) + 4 * megabytes((refitted,), 4)
-        intervals = 3 * megabytes((N_GROUPS, rows, min(TARGETS_AT_ONCE, targets)), 8) if recipe.bootstrap.n_draws else 0
+        at_once = min(targets_at_once(N_GROUPS, rows), targets) if recipe.bootstrap.n_draws else 0
+        intervals = 3 * megabytes((N_GROUPS, rows, at_once), 8)
         block = min(BLOCK_MB, 8 * megabytes((rows, targets), 8))
         edits = 0.0 if self.edits is None else self.edits.megabytes + solve + fit
         units = jobs_of(recipe) * (max(features + solve + fit, scores, intervals, edits) + block)

@@ -180,6 +180,7 @@ class PretrainStudy(Study[PretrainRecipe]):
         one = self.segments[first]
         outcome.findings["sources"] = {
             "subject": first,
+            "mixing": self.recipe.tokenizer.mixing,
             "names": list(one.sensors.names),
             "kinds": one.sensors.kind.tolist(),
             "positions": [channel["loc"][:3].tolist() for channel in one.info["chs"]],

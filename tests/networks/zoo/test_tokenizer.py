@@ -1,5 +1,7 @@
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -171,3 +173,90 @@ def test_terms_by_hand():
 def test_one_channel_is_refused():
     with pytest.raises(UserError, match="two channels"):
         small().terms(*recording(channels=1))
+
+
+FIELD = replace(SMALL, mixing="field", n_sources=8)
+ATTENTION = (
+    "encoder.backwardsolution.v", "encoder.backwardsolution.proj", "encoder.k_proj",
+    "decoder.forwardsolution.kv", "decoder.forwardsolution.proj",
+)  # fmt: skip
+
+
+def fielded(seed=0, **changes):
+    torch.manual_seed(seed)
+    return BrainTokenizer(replace(FIELD, **changes)).eval()
+
+
+def embedded(network, given):
+    x, place, kind = given
+    return network.windows(x), network.sensor_embed(place, kind)
+
+
+def test_a_field_is_built_beside_the_published_network():
+    """Only how sources and sensors meet differs: attention's own tensors are gone, one number is new."""
+    published, field = (BrainTokenizer(TokenizerShape(mixing=mixing)) for mixing in ("attention", "field"))
+    theirs, ours = ({k: v.shape for k, v in one.state_dict().items()} for one in (published, field))
+    assert set(ours) - set(theirs) == {"encoder.log_noise"}
+    gone = {f"{name}.{part}" for name in ATTENTION for part in ("weight", "bias")}
+    assert set(theirs) - set(ours) == gone
+    assert all(theirs[name] == size for name, size in ours.items() if name in theirs)
+    assert sum(p.numel() for p in field.parameters()) == 5_050_338 - 6 * (256 * 256 + 256) + 1
+
+
+def test_courses_are_ridge_regression_on_the_field():
+    from sklearn.linear_model import Ridge
+
+    network, given = fielded(), recording(channels=12)
+    windows, sensors = embedded(network, given)
+    with torch.inference_mode():
+        courses, field = network.encoder.courses(windows, sensors), network.encoder.field(sensors)
+    ridge = Ridge(alpha=network.encoder.log_noise.exp().item(), fit_intercept=False, solver="cholesky")
+    for one in range(2):
+        y = windows[one].reshape(12, -1).double().numpy()
+        expected = ridge.fit(field[one].double().numpy(), y).coef_.T
+        np.testing.assert_allclose(courses[one].reshape(8, -1), expected, atol=1e-4)
+
+
+def test_a_field_interpolates_before_training():
+    """Sources' courses, carried to sensors that were not seen, come nearer than the nearest sensor, in every draw."""
+    given = recording(n=4, channels=40, seed=3)
+    seen = torch.arange(40) % 4 != 0
+    for seed in range(3):
+        network = fielded(seed, n_sources=16, width=64)
+        windows, sensors = embedded(network, given)
+        with torch.inference_mode():
+            courses = network.encoder.courses(windows[:, seen], sensors[:, seen])
+            found = torch.einsum("ncs,nswt->ncwt", network.encoder.field(sensors), courses)
+        near = torch.cdist(given[1][0, ~seen], given[1][0, seen]).argmin(1)
+        known = pearson(windows[:, seen][:, near], windows[:, ~seen]).mean()
+        assert pearson(found[:, ~seen], windows[:, ~seen]).mean() > known
+
+
+def test_withheld_sensors_never_reach_a_field():
+    network, (x, place, kind) = fielded(), recording(channels=8)
+    seen = torch.arange(8) % 4 != 0
+    other = torch.where(seen[:, None], x, torch.randn_like(x))
+    network.quantizer.rvq.layers.apply(lambda one: one.embed.normal_() if hasattr(one, "embed") else None)
+    with torch.inference_mode():
+        found, again = (network.reconstruct(one, place, kind, seen) for one in (x, other))
+    assert torch.equal(found, again) and found.abs().sum() > 0
+    torch.testing.assert_close(found.mean(-1), torch.zeros(found.shape[:-1]), atol=1e-5, rtol=0)
+
+
+def test_order_of_channels_does_not_matter_to_a_field():
+    network, (x, place, kind) = fielded(), recording(channels=7)
+    order = torch.randperm(7)
+    with torch.inference_mode():
+        latent, other = (
+            network.encoder(*embedded(network, (x[:, one], place[:, one], kind[:, one])))
+            for one in (torch.arange(7), order)
+        )
+        maps = network.topography(x, place, kind)
+    torch.testing.assert_close(latent, other, atol=1e-4, rtol=0)
+    assert latent.shape == (2, 8, 16, 16) and maps.shape == (2, 8, 7) and maps.min() < 0 < maps.max()
+
+
+def test_all_of_a_field_learns():
+    network = fielded().train()
+    sum(network.terms(*recording(n=4)).values()).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())

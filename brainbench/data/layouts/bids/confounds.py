@@ -9,7 +9,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError, one_of
 from brainbench.data.layouts.bids.files import MISSING, BidsRun
-from brainbench.data.tables import Problems, read_table
+from brainbench.data.tables import Problems, number_in, read_table
 from brainbench.recipes.datasets import BidsSettings
 
 _DISPLACEMENT = "framewise_displacement"
@@ -74,7 +74,7 @@ def framewise_displacement(run: BidsRun) -> np.ndarray | None:
     if _DISPLACEMENT not in table.columns:
         return None
     cells = table.texts(_DISPLACEMENT, required=False)
-    return np.array([float(cell) if _finite(cell) else np.nan for cell in cells])
+    return np.array([value if not wrong else np.nan for value, wrong in map(number_in, cells)])
 
 
 def _check_cells(run: BidsRun, names: list[str] | None) -> None:
@@ -91,16 +91,9 @@ def _check_cells(run: BidsRun, names: list[str] | None) -> None:
             if missing[at]:
                 if names is not None and not (at == 0 and "derivative" in name):
                     problems.add(f"column '{name}': no value", line)
-            elif not _finite(cell):
-                problems.add(f"column '{name}': '{cell}' is no finite number", line)
+            elif wrong := number_in(cell)[1]:
+                problems.add(f"column '{name}': {wrong}", line)
     problems.finish("confounds that are asked for need a number for every volume: `dataset.confounds` chooses others")
-
-
-def _finite(cell: str) -> bool:
-    try:
-        return bool(np.isfinite(float(cell)))
-    except ValueError:
-        return False
 
 
 def check_independent(regressors: Any, run: BidsRun, confounds: Any) -> None:

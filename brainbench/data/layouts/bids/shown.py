@@ -21,7 +21,8 @@ class Names:
     """What stimuli are called in tables of events.
 
     A cell is looked up as an id, as a path (from the table's folder, the root, or ``stimuli/``), as the name of a file,
-    and as a name without its ending, in this order; a name that stands for two stimuli is refused.
+    and as a name without its ending, in this order; a name that stands for two stimuli is refused, and so are two paths
+    that would stand for one: ``faces/01.png`` and ``houses/01.png``.
 
     Parameters
     ----------
@@ -47,6 +48,7 @@ class Names:
                 for spelling in spellings(file):
                     found.setdefault(spelling, []).append(one)
             self._ways.append(found)
+        self._paths: dict[str, PurePosixPath] = {}
 
     def of(self, cell: str) -> list[str]:
         """Return the ids that a cell may stand for: one, several, or none."""
@@ -66,7 +68,23 @@ class Names:
                 either = " or ".join(f"'{one}'" for one in found[cell][:3])
                 shown.problems.add(f"column '{column}': '{cell}' may be {either} of {self.where}", line)
         spelled = {cell: ids[0] for cell, ids in found.items() if ids}
+        for line, cell in zip(shown.lines, cells, strict=True):
+            if cell in spelled and (other := self._other_path(cell, spelled[cell])):
+                shown.problems.add(
+                    f"column '{column}': '{cell}' and '{other}' would both be '{spelled[cell]}' of {self.where}, by "
+                    "their names without the folder",
+                    line,
+                )
         return shown.indices(column, self.ids, self.where, spelled=spelled)
+
+    def _other_path(self, cell: str, stimulus: str) -> PurePosixPath | None:
+        """Return another path by which a stimulus was called before, in this table or another one."""
+        path = PurePosixPath(cell.replace("\\", "/"))
+        if len(path.parts) < 2:
+            return None
+        known = self._paths.setdefault(stimulus, path)
+        n = min(len(known.parts), len(path.parts))  # one may be written from a folder further in
+        return None if known.parts[-n:] == path.parts[-n:] else known
 
 
 def _paths(file: Path, folders: Sequence[Path]) -> list[str]:

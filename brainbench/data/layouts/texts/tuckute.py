@@ -9,10 +9,10 @@ import numpy as np
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.data.account import RunUse
-from brainbench.data.base import Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.images import with_all
 from brainbench.data.layouts.nsd_files import SYNTHETIC
-from brainbench.data.tables import Table, read_table
+from brainbench.data.tables import Table, number_in, read_table
 from brainbench.recipes.data.languages import TuckuteSettings
 
 PATTERN = "brain-lang-data_participant_*.csv"
@@ -37,7 +37,7 @@ class Tuckute(Dataset):
             raise UserError(f"{root}: {len(found)} files {PATTERN}; one was expected there, or in data/")
         (self._path,) = found
         self._table = self._checked(read_table(self._path))
-        chosen = self.subjects if settings.subjects == "all" else [s for s in self.subjects if s in settings.subjects]
+        chosen = subjects_asked(self.subjects, settings.subjects)
         read = {tuple(np.flatnonzero(self._values(subject)[1]).tolist()) for subject in chosen}
         self.aligned_targets = len(read) == 1  # a mean over participants is one of the same sentences
 
@@ -127,10 +127,9 @@ class Tuckute(Dataset):
         )
         for line, mine, item, roi, cell in read:
             if mine and roi in column and cell.lower() not in ("", "nan", "na"):
-                try:
-                    values[place[item], column[roi]] = float(cell)
-                except ValueError:
-                    raise UserError(f"{self._path}:{line}  column 'response_target': '{cell}' is no number") from None
+                values[place[item], column[roi]], wrong = number_in(cell)
+                if wrong:
+                    raise UserError(f"{self._path}:{line}  column 'response_target': {wrong}")
         seen = np.isfinite(values).any(axis=1)
         absent = ~np.isfinite(values[seen]).any(axis=0)
         if not seen.any() or absent.all():

@@ -1,4 +1,4 @@
-"""Where on the head every latent source looks."""
+"""Where on the head every latent source looks, or is seen."""
 
 from __future__ import annotations
 
@@ -25,19 +25,23 @@ def applies(facts: Facts) -> bool:
 
 
 def draw(page: Page) -> dict[str, Any] | None:
-    """Return maps of attention, a row for eight sources of one type of sensor."""
+    """Return maps of attention or of fields, a row for eight sources of one type of sensor."""
     found = page.findings["sources"]
+    field = found.get("mixing") == "field"
     kinds, values = np.array(found["kinds"]), np.array(found["values"])
     positions, figures = np.array(found["positions"]), []
     for kind in np.unique(kinds):
         mine = kinds == kind
         names = [name for name, keep in zip(found["names"], mine, strict=True) if keep]
-        even = values[:, mine] / values[:, mine].mean(axis=1, keepdims=True) - 1
-        for start in range(0, len(even), IN_A_ROW):
-            part = even[start : start + IN_A_ROW]
+        drawn = values[:, mine]
+        if not field:
+            drawn = drawn / drawn.mean(axis=1, keepdims=True) - 1
+        for start in range(0, len(drawn), IN_A_ROW):
+            part = drawn[start : start + IN_A_ROW]
             titles = [f"source {start + number}" for number in range(1, len(part) + 1)]
-            alt = f"Attention of latent sources over {TYPES[kind]}; {strongest(part.tolist(), names, titles)}"
+            shown = "Fields" if field else "Attention"
+            alt = f"{shown} of latent sources over {TYPES[kind]}; {strongest(part.tolist(), names, titles)}"
             figure = partial(topographies, part, names, positions[mine], page.mark, titles)
             file = f"sources_{TYPES[kind]}_{start // IN_A_ROW + 1}"
             figures.append(page.save(figure, file, alt))
-    return {"figures": figures, "subject": found["subject"]}
+    return {"figures": figures, "subject": found["subject"], "field": field}
