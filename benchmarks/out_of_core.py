@@ -5,7 +5,7 @@ The full run (10,000 rows x 1,000 features -> 75,000 and 300,000 targets) needs 
     python benchmarks/out_of_core.py --targets 75000 300000
 
 Each size runs in a process of its own, optionally under a limit (`--limit-gib 4`, by RLIMIT_DATA, which counts private
-memory and not files that are mapped).
+memory and not files that are mapped). Exit code 1 where the peak is more than 4 GiB.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from common import peak_anonymous_mib
+from common import Targets, peak_anonymous_mib
+
+MOST_GIB = 4.0
 
 
 def make(folder: Path, n: int, p: int, t: int) -> None:
@@ -69,6 +71,7 @@ def main() -> None:
     if options.child:
         child(Path(options.child), options.limit_gib)
         return
+    peaks = {}
     for t in options.targets:
         with TemporaryDirectory(dir=options.folder) as name:
             needed = 4 * t * (options.rows + options.features + 60)
@@ -76,7 +79,14 @@ def main() -> None:
                 sys.exit(f"{t} targets need {needed / 1e9:.0f} GB of disk in {name}; choose another with --folder")
             make(Path(name), options.rows, options.features, t)
             command = [sys.executable, __file__, "--child", name, "--limit-gib", str(options.limit_gib)]
-            subprocess.run(command, check=True)
+            said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        print(said, end="", flush=True)
+        peaks[t] = float(said.split("peak RssAnon")[1].split()[0]) / 1024
+    targets = Targets()
+    for t, peak in peaks.items():
+        what = f"{options.rows:,} x {options.features:,} -> {t:,} from memory maps, anonymous GiB"
+        targets.at_most(what, peak, MOST_GIB)
+    targets.leave()
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from brainbench.evaluation.metrics import Metric, Moments, total_squares
 N_GROUPS = 30
 """Groups of rows that are left out, where the folds allow as many."""
 
-VALUES_AT_ONCE = 4_000_000
+VALUES_AT_ONCE = 2_000_000
 """Changes held at once, in values."""
 
 FEWEST_AT_ONCE = 64
