@@ -71,8 +71,10 @@ class _Header:
                 raise _damaged(path, f"{n_records} records of {record} bytes after byte {begin}, {size} bytes in all")
             file.seek(end)
             table = file.read(8)
-            if len(table) < 8:
+            if not table:
                 return cls(second, n, 0, 0.0)
+            if len(table) < 8:
+                raise _damaged(path, f"a table of marks after byte {end}, {size} bytes in all")
             if version >= _COUNTED_FIRST:
                 n_marks, rate = int.from_bytes(table[1:4], "little"), float(np.frombuffer(table, "<f4", 1, 4)[0])
             else:
