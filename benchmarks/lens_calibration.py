@@ -38,7 +38,7 @@ def simulated(
         if elsewhere:
             edits.append(features - 0.3 * taken[:, rng.permutation(N_FEATURES)])
         else:
-            edits.append(features - spread.turned(part_taken, [int(rng.integers(2**31))]).numpy())
+            edits.append(features - spread.turned(part_taken, spread.map([int(rng.integers(2**31))])).numpy())
     weights = rng.standard_normal((2, PART))
     signal = np.stack([np.zeros(N_ROWS), base @ weights[0], part @ weights[1]], axis=1)
     scores = np.zeros((1 + len(edits), people, folds, len(REGIONS)))

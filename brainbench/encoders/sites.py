@@ -153,6 +153,10 @@ FAMILIES: tuple[Family, ...] = (
         "T5's encoder", r"block\.\d+", "layer.0.SelfAttention.o", "layer.1.DenseReluDense.wo",
         "layer.1.layer_norm", "layer.0.SelfAttention", norm="pre",
     ),
+    Family(
+        "RBTransformer", r"intercortical_attention_blocks\.\d+", "attention.fn.to_out.0", "feed_forward.fn.net.3",
+        "feed_forward.norm", "attention.fn.dropout", norm="pre",
+    ),
     Family("RegNet", r"s\d+"),
     Family("DenseNet", r"features\.denseblock\d+"),
 )
@@ -239,7 +243,9 @@ def _modules(family: Family) -> dict[str, tuple[str, Literal["input", "output", 
 
 
 def _n_heads(model: torch.nn.Module, block: str) -> int:
-    """Return the number of attention heads: the configuration's, or that of timm's attention."""
+    """Return the number of attention heads: the configuration's, or what a module of the block says."""
     config = getattr(model, "config", None)
-    found = getattr(config, "num_attention_heads", None) or getattr(model.get_submodule(block).attn, "num_heads", None)
-    return int(found)  # type: ignore[arg-type]
+    found: list[int] = [getattr(config, "num_attention_heads", None) or 0]
+    for module in model.get_submodule(block).modules():
+        found += [getattr(module, name) for name in ("num_heads", "n_heads") if hasattr(module, name)]
+    return next(int(number) for number in found if number)

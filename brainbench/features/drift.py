@@ -11,6 +11,9 @@ from brainbench.core.errors import UserError
 ROWS_PER_REGRESSOR = 3
 """Rows that each regressor of no interest needs: with fewer, taking it out takes most of a response."""
 
+Bases = Sequence[tuple[np.ndarray, np.ndarray]]
+"""Rows, and an orthonormal basis ``(n_rows of them, k)`` of what is taken out of them."""
+
 
 def segments_of(rows: np.ndarray, run: np.ndarray) -> list[np.ndarray]:
     """Return positions of contiguous pieces of rows.
@@ -67,9 +70,18 @@ def remove_drift(
     high_pass_s : float or None
         Longest period kept; None removes the mean alone.
     """
+    return without(array, drift_bases(segments, t_r, high_pass_s))
+
+
+def drift_bases(segments: Sequence[np.ndarray], t_r: float, high_pass_s: float | None) -> Bases:
+    """Return every segment and what `remove_drift` takes out of it."""
+    return [(rows, drift_basis(len(rows), t_r, high_pass_s)) for rows in segments]
+
+
+def without(array: np.ndarray, bases: Bases) -> np.ndarray:
+    """Project orthonormal bases out of rows, one after the other, ``(n_rows, n_columns)``, float64."""
     out = np.array(array, dtype=np.float64)
-    for rows in segments:
-        basis = drift_basis(len(rows), t_r, high_pass_s)
+    for rows, basis in bases:
         out[rows] -= basis @ (basis.T @ out[rows])
     return out
 
@@ -142,7 +154,12 @@ def regress_out(array: np.ndarray, nuisance: np.ndarray, blocks: Sequence[np.nda
     UserError
         If a block has fewer than `ROWS_PER_REGRESSOR` rows for each regressor.
     """
-    out = np.array(array, dtype=np.float64)
+    return without(array, nuisance_bases(nuisance, blocks))
+
+
+def nuisance_bases(nuisance: np.ndarray, blocks: Sequence[np.ndarray]) -> Bases:
+    """Return every block of rows and what `regress_out` takes out of it; it raises what that does."""
+    found = []
     for rows in blocks:
         if len(rows) < ROWS_PER_REGRESSOR * nuisance.shape[1]:
             raise UserError(
@@ -152,6 +169,5 @@ def regress_out(array: np.ndarray, nuisance: np.ndarray, blocks: Sequence[np.nda
                 hint="name fewer regressors in `dataset.nuisance`, deal larger folds (`folds.n_splits`, "
                 "`head.inner_folds`), or set `timing.regress_nuisance: false`",
             )
-        weights, *_ = np.linalg.lstsq(nuisance[rows], out[rows], rcond=1e-8)
-        out[rows] -= nuisance[rows] @ weights
-    return out
+        found.append((rows, _directions(nuisance[rows])))
+    return found

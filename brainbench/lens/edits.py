@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,13 +59,14 @@ class Change:
     name : str
         ``skip block 3``.
     steps : tuple of Step
-    skipped : int, optional
-        The block that gives what it was given, where that is all of the change: it need not be computed.
+    output : callable, optional
+        From what one block was given and gives to what it gives instead, where that is all of the change: runs begin
+        behind the block.
     """
 
     name: str
     steps: tuple[Step, ...]
-    skipped: int | None = None
+    output: Callable[[Tensor, Tensor], Tensor] | None = None
 
     @property
     def first(self) -> int:
@@ -145,10 +146,10 @@ class Spread:
         scale = (self.power / max(after, 1e-30)) ** 0.5
         return scale * (self.directions / self.size) @ turn.T @ (self.size[:, None] * self.directions.T)
 
-    def turned(self, taken: Tensor, seed: Sequence[int]) -> Tensor:
-        """Return what a control takes in the place of what the edit takes, ``(n, T, d)``."""
+    def turned(self, taken: Tensor, by: Tensor) -> Tensor:
+        """Return what a control takes in the place of what the edit takes, ``(n, T, d)``, with its `map`."""
         mean = self.mean.to(taken)
-        return mean + (taken - mean) @ self.map(seed).to(taken)
+        return mean + (taken - mean) @ by.to(taken)
 
 
 # Whole blocks --------------------------------------------------------------------------------------------------------
@@ -156,28 +157,28 @@ class Spread:
 
 def skip(block: int) -> Change:
     """Let a block give what it was given. After post-norm blocks too, whose output is then not normalised."""
-
-    def keep(value: Tensor, now: Pass) -> Tensor:
-        now.memory["skip", block] = value.clone()
-        return value
-
-    def give(_value: Tensor, now: Pass) -> Tensor:
-        return now.memory["skip", block]
-
-    return Change(f"skip block {block}", (Step(block, "resid_pre", keep), Step(block, "resid_post", give)), block)
+    return _exchanged(f"skip block {block}", block, lambda given, _gave: given)
 
 
 def skip_control(block: int, spread: Spread, seed: int) -> Change:
     """Take from the stream as much as the block adds, in directions drawn as the stream varies (`Spread`)."""
+    by = cache(lambda: spread.map([seed, block, 61]))  # once, and not before it runs: as long as some batches take
+    return _exchanged(
+        f"control {seed} of block {block}", block, lambda given, gave: gave - spread.turned(gave - given, by())
+    )
+
+
+def _exchanged(name: str, block: int, output: Callable[[Tensor, Tensor], Tensor]) -> Change:
+    """Return the change of what a block gives, from what it was given and what it gives."""
 
     def keep(value: Tensor, now: Pass) -> Tensor:
-        now.memory["control", block] = value.clone()
+        now.memory["given", block] = value.clone()
         return value
 
     def give(value: Tensor, now: Pass) -> Tensor:
-        return value - spread.turned(value - now.memory["control", block], [seed, block, 61])
+        return output(now.memory["given", block], value)
 
-    return Change(f"control {seed} of block {block}", (Step(block, "resid_pre", keep), Step(block, "resid_post", give)))
+    return Change(name, (Step(block, "resid_pre", keep), Step(block, "resid_post", give)), output)
 
 
 def last_active(n_blocks: int, alpha: float = 0.8) -> Change:
@@ -240,9 +241,10 @@ def erase(block: int, mean: Tensor, tokens: Callable[[Tensor], Tensor] | None = 
 
 def erase_control(block: int, mean: Tensor, spread: Spread, seed: int) -> Change:
     """Take as much from what a block is given as erasing it takes, in directions drawn as the stream varies."""
+    by = cache(lambda: spread.map([seed, block, 67]))
 
     def function(value: Tensor, now: Pass) -> Tensor:
-        taken = spread.turned(value - mean.to(value), [seed, block, 67])
+        taken = spread.turned(value - mean.to(value), by())
         return (value - taken).where(now.inside(value.shape[1]).unsqueeze(-1), value)
 
     return Change(f"control {seed} before block {block}", (Step(block, "resid_pre", function),))

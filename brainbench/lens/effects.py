@@ -121,27 +121,17 @@ def _predictions(
 
     Intact first, then with the head frozen under every edit, then refitted.
     """
-    _, test = design.folds[number]
-    whole = _fold(design, number, X)
-    tests = [whole.X_test]
-    for one in edited:
-        mixed = np.array(X, copy=True)
-        mixed[test] = one[test]
-        tests.append(_fold(design, number, mixed).X_test)
-    y_train, y_test = whole.responses(design.Y)
-    y_true = y_test - y_train.mean(axis=0)  # predictions are deviations from the training mean
-    whole.X_test = np.concatenate(tests)
-    frozen = whole.fit(design.Y).y_pred.reshape(len(tests), *y_true.shape)
-    refitted = [_fold(design, number, one).fit(design.Y).y_pred for one in edited]
-    return y_true, np.concatenate([frozen, np.stack(refitted)]) if refitted else frozen
-
-
-def _fold(design: Design, number: int, features: np.ndarray) -> FoldDesign:
     train, test = design.folds[number]
     groups = None if design.inner_groups is None else design.inner_groups[number]
-    return FoldDesign(
-        [features], train, test, design.settings, inner_groups=groups, run=design.run, nuisance=design.nuisance
-    )
+    whole = FoldDesign(
+        [X], train, test, design.settings, inner_groups=groups, run=design.run, nuisance=design.nuisance,
+        also=[[one] for one in edited],
+    )  # fmt: skip
+    y_train, y_test = whole.responses(design.Y)
+    y_true = y_test - y_train.mean(axis=0)  # predictions are deviations from the training mean
+    frozen = whole.fit(design.Y).y_pred.reshape(1 + len(edited), *y_true.shape)
+    refitted = [whole.of([one]).fit(design.Y).y_pred for one in edited]
+    return y_true, np.concatenate([frozen, np.stack(refitted)]) if refitted else frozen
 
 
 def _by_region(y_true: np.ndarray, y_pred: np.ndarray, design: Design) -> np.ndarray:

@@ -108,6 +108,15 @@ class _ChangedInPlaceError(Exception):
     """A later module wrote into a value before it was looked at."""
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """Tokens of a site, and the value that they may be a view of, as it was."""
+
+    tokens: Tensor
+    value: Tensor
+    version: int
+
+
 class _Looker:
     """Lets diagnostics look at blocks while a network runs."""
 
@@ -116,7 +125,6 @@ class _Looker:
         self.n_blocks = len(encoder.taps) - 1
         self.family = family_of(encoder.network, [tap.module for tap in encoder.taps[1:]])
         sites: list[Site] = list(dict.fromkeys(site for one in diagnostics for site in one.sites))
-        self.n_sites = len(sites)
         self.taps = {encoder.site(block, site): (block, site) for block in range(self.n_blocks) for site in sites}
         self.units = [_units(encoder, self.family, block) for block in range(self.n_blocks)] if diagnostics else []
         self.readout = readout_of(encoder.network)
@@ -140,8 +148,8 @@ class _Looker:
     def _batch(self, inputs: Inputs) -> _Batch:
         import torch
 
-        held: dict[int, dict[str, Tensor]] = {}
-        seen: dict[int, list[tuple[Tensor, int]]] = {}
+        held: dict[int, dict[Site, _Seen]] = {}
+        waiting: dict[int, list[Diagnostic]] = {}
         carries: dict[str, dict[str, Tensor]] = {one.name: {} for one in self.diagnostics}
         found: _Batch = {}
 
@@ -151,32 +159,41 @@ class _Looker:
                 raise UserError(
                     f"encoder '{self.encoder.name}': '{tap.name}' gives {len(value)} rows for {inputs.n} stimuli"
                 )
-            mine = held.setdefault(index, {})
+            mine, left = held.setdefault(index, {}), waiting.setdefault(index, list(self.diagnostics))
             tokens = tokens_of(value, tap).float()
-            mine[site] = tokens.clone() if self.copies else tokens
-            seen.setdefault(index, []).append((value, value._version))
-            if len(mine) == self.n_sites:
-                if not self.copies and any(one._version != version for one, version in seen.pop(index)):
-                    raise _ChangedInPlaceError
-                length = _length(held.pop(index))
-                keep, real, inside = counted(inputs, self.encoder.taps[index + 1], length)
-                places = _places(inputs, self.encoder.taps[index + 1], length, keep)
-                norm = "" if self.family is None else self.family.norm
-                state = None if self.readout.why else self.readout.state
-                block = Block(index, self.n_blocks, norm, mine, keep, real, inside, places, *self.units[index], state)
-                for one in self.diagnostics:
-                    given = one.function(replace(block, carry=carries[one.name]))
-                    for name, number in given.items():
-                        if isinstance(number, str):
-                            found[one.name, name, index] = None
-                            self.reasons[one.name, name] = number
-                        else:
-                            found[one.name, name, index] = number.detach().cpu()
+            mine[site] = _Seen(tokens.clone() if self.copies else tokens, value, value._version)
+            # As soon as a diagnostic has its sites it looks: what no other one waits for makes room for the network.
+            for one in [one for one in left if mine.keys() >= set(one.sites)]:
+                left.remove(one)
+                for name, number in one.function(self._block(index, one, mine, inputs, carries[one.name])).items():
+                    if isinstance(number, str):
+                        found[one.name, name, index] = None
+                        self.reasons[one.name, name] = number
+                    else:
+                        found[one.name, name, index] = number.detach().cpu()
+            wanted = {name for one in left for name in one.sites}
+            for name in mine.keys() - wanted:
+                del mine[name]
             return value.new_empty(0)
 
         with torch.no_grad():  # tensors of inference mode do not know when they are changed
             self.encoder.run(inputs, list(self.taps), reduce=look)
         return found
+
+    def _block(
+        self, index: int, one: Diagnostic, held: Mapping[Site, _Seen], inputs: Inputs, carry: dict[str, Tensor]
+    ) -> Block:
+        """Return what a diagnostic looks at, as it was when it was read."""
+        seen = {site: held[site] for site in one.sites}
+        if not self.copies and any(each.value._version != each.version for each in seen.values()):
+            raise _ChangedInPlaceError
+        values: dict[str, Tensor] = {site: each.tokens for site, each in seen.items()}
+        length = _length(values)
+        keep, real, inside = counted(inputs, self.encoder.taps[index + 1], length)
+        places = _places(inputs, self.encoder.taps[index + 1], length, keep)
+        norm = "" if self.family is None else self.family.norm
+        state = None if self.readout.why else self.readout.state
+        return Block(index, self.n_blocks, norm, values, keep, real, inside, places, *self.units[index], state, carry)
 
 
 def _units(encoder: NetworkEncoder, family: Family | None, block: int) -> tuple[Tensor | None, bool]:

@@ -10,9 +10,11 @@ import numpy as np
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
-from brainbench.encoders.capture import first_tensor
+from brainbench.encoders.capture import Tap, first_tensor, hooked
 from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.selfcheck import Probe, check
+from brainbench.encoders.sites import family_of
+from brainbench.encoders.tracing import block_lists
 from brainbench.networks.weights import digest_weights
 
 if TYPE_CHECKING:
@@ -76,6 +78,14 @@ class ModuleEncoder(NetworkEncoder):
         args = (taken.pop(""),) if "" in taken else ()
         return Inputs(len(rows), args, taken, real, None if special is None else special[: len(rows)], real)
 
+    def _known_block(self) -> str | None:
+        """Return the first block of a family whose sites are known: of tokens, with no library to say so."""
+        for blocks in block_lists(self.network):
+            family = family_of(self.network, blocks.names) if blocks.known else None
+            if family is not None and family.attention and not hasattr(self.network, "forward_intermediates"):
+                return blocks.names[0]
+        return None
+
     def _probe(self) -> Probe:
         import torch
 
@@ -94,5 +104,10 @@ class ModuleEncoder(NetworkEncoder):
             with torch.inference_mode():
                 states = together()
             mask = None if states is None or states[0].ndim != 3 else torch.ones(states[0].shape[:2], dtype=torch.bool)
+        elif mask is None and (known := self._known_block()) is not None:
+            tap = Tap("", known, "output", 0.0)
+            with torch.inference_mode(), hooked(self.network, {tap: torch.clone}) as values:
+                self.network(*both.args, **both.kwargs)
+            mask = torch.ones(values[""].shape[:2], dtype=torch.bool) if values and values[""].ndim == 3 else None
         alone = None if mask is None else mask[:1]
         return Probe(together, lambda: self.network(*one.args, **one.kwargs), mask, alone, False, "embeddings")

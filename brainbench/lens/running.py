@@ -27,6 +27,10 @@ _EXACT: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 """Networks, and whether a run of theirs may begin with the input of a block: it is tried once (`exact_from`)."""
 
 
+class _Enough(Exception):
+    """All that was wanted of a pass was read."""
+
+
 def edited(
     encoder: NetworkEncoder,
     stimuli: Stimuli,
@@ -60,11 +64,14 @@ def edited(
     """
     import torch
 
-    (tap,) = [one for one in encoder.taps if one.name == layer]
-    firsts = sorted({change.first for change in changes} - {0})
-    if len(encoder.taps) > 2 and any(change.skipped == 0 for change in changes):
-        firsts = sorted({0, 1, *firsts})  # behind a skipped block 0 runs begin with the next
-    exact: dict[int, bool] = {} if resume else dict.fromkeys(firsts, False)
+    ((place_of_tap, tap),) = [(place, one) for place, one in enumerate(encoder.taps) if one.name == layer]
+    # A run begins with what a block was given, or with what it gives, where a change is of that alone.
+    n_blocks = len(encoder.taps) - 1
+    behind = {change.first for change in changes if change.output is not None}
+    firsts = sorted(
+        ({change.first for change in changes} - {0}) | behind | {block + 1 for block in behind} - {n_blocks}
+    )
+    exact: dict[int, bool] = {} if resume and n_blocks > 1 else dict.fromkeys(firsts, False)
 
     n, size, read_at = encoder.reads(stimuli, rows, pool)
     order: list[int] = []
@@ -73,13 +80,15 @@ def edited(
         read = read_at(places)
         inputs, pooled = read.inputs, read.pooled
         stored = {encoder.site(block, "resid_pre"): block for block in firsts if exact.get(block, True)}
+        if stored and n_blocks - 1 in behind:
+            stored[encoder.site(n_blocks - 1, "resid_post")] = n_blocks
 
         def reduce(value: Tensor, at: Tap) -> Tensor:
             return value.clone() if at in stored else pooled(value, at)
 
         with torch.inference_mode():
             found = encoder.run(inputs, [tap, *stored], reduce=reduce)
-            given = {block: found[at.name] for at, block in stored.items()}
+            given = {block: found[at.name] for at, block in stored.items()}  # or what the last one gives
             if given and not exact:  # what a network hands on besides its stream, it hands on from the first block on
                 if encoder.network not in _EXACT:
                     tried = (exact_from(encoder, inputs, tap, found[tap.name], block, given[block], pooled)
@@ -88,14 +97,21 @@ def edited(
                 exact.update(dict.fromkeys(firsts, _EXACT[encoder.network]))
             out = []
             for change in changes:
+                first = change.first
+                if exact.get(first, False) and place_of_tap <= first and first > 0:
+                    out.append(found[tap.name].cpu().numpy())  # it lies before all that changes
+                    continue
                 now = Pass(np.asarray(read.rows), _inside(encoder, inputs))
                 edits = [edit_of(encoder, step, now) for step in change.steps]
                 with contextlib.ExitStack() as stack:
-                    if exact.get(change.first, False) and change.skipped is not None:
-                        stack.enter_context(resumed(encoder, change.skipped + 1, given[change.first]))
+                    if exact.get(first, False) and change.output is not None:
+                        at = encoder.site(first, "resid_post")
+                        gave = given[first + 1]
+                        new = change.output(tokens_of(given[first], at), tokens_of(gave, at))
+                        stack.enter_context(resumed(encoder, first + 1, _laid_out(new, gave, at)))
                         edits = []
-                    elif exact.get(change.first, False):
-                        stack.enter_context(resumed(encoder, change.first, given[change.first]))
+                    elif exact.get(first, False):
+                        stack.enter_context(resumed(encoder, first, given[first]))
                     out.append(_read_behind_edits(encoder, inputs, tap, edits, pooled).cpu().numpy())
         order.extend(read.rows)
         return found[tap.name].cpu().numpy(), np.stack(out)
@@ -128,17 +144,20 @@ def edit_of(encoder: NetworkEncoder, step: Step, now: Pass) -> Edit:
     at = encoder.site(step.block, step.site)
 
     def change(value: Tensor) -> Tensor:
-        tokens = tokens_of(value, at)
-        new = step.function(tokens, now)
-        if at.layout == "tokens_second":
-            return new.transpose(0, 1)
-        if at.layout == "tokens_last":
-            return new.transpose(1, 2)
-        if at.layout == "map":
-            return new.transpose(1, 2).reshape(value.shape)
-        return new.reshape(value.shape)
+        return _laid_out(step.function(tokens_of(value, at), now), value, at)
 
     return Edit(at, change)
+
+
+def _laid_out(tokens: Tensor, value: Tensor, at: Tap) -> Tensor:
+    """Return tokens in the layout of the value of a place."""
+    if at.layout == "tokens_second":
+        return tokens.transpose(0, 1)
+    if at.layout == "tokens_last":
+        return tokens.transpose(1, 2)
+    if at.layout == "map":
+        return tokens.transpose(1, 2).reshape(value.shape)
+    return tokens.reshape(value.shape)
 
 
 def _inside(encoder: NetworkEncoder, inputs: Inputs) -> Any:
@@ -183,7 +202,7 @@ def spread(encoder: NetworkEncoder, stimuli: Stimuli, rows: Sequence[int], block
     """
     import torch
 
-    pre, post = encoder.site(block, "resid_pre"), encoder.site(block, "resid_post")
+    wanted = [encoder.site(block, "resid_pre"), *([encoder.site(block, "resid_post")] if kind == "skip" else [])]
     n, size, read_at = encoder.reads(stimuli, rows, "mean")
     sums: dict[str, Tensor] = {}
     count = 0
@@ -195,10 +214,12 @@ def spread(encoder: NetworkEncoder, stimuli: Stimuli, rows: Sequence[int], block
         def look(value: Tensor, tap: Tap) -> Tensor:
             tokens = tokens_of(value, tap)
             seen.append(tokens[counted(inputs, encoder.taps[1], tokens.shape[1])[2].to(tokens.device)].double())
+            if len(seen) == len(wanted):
+                raise _Enough
             return value.new_empty(0)
 
-        with torch.inference_mode():
-            encoder.run(inputs, [pre, post] if kind == "skip" else [pre], reduce=look)
+        with torch.inference_mode(), contextlib.suppress(_Enough):
+            encoder.run(inputs, wanted, reduce=look)
         stream, taken = (seen[1], seen[1] - seen[0]) if kind == "skip" else (seen[0], seen[0])
         nonlocal count
         count += len(stream)

@@ -8,13 +8,22 @@ training rows, and the test rows are predicted once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from brainbench.features.drift import regress_out, remove_drift, restore_drift, restore_nuisance, segments_of
+from brainbench.features.drift import (
+    drift_bases,
+    nuisance_bases,
+    remove_drift,
+    restore_drift,
+    restore_nuisance,
+    segments_of,
+    without,
+)
 from brainbench.features.reduction import make_reducer
 
 if TYPE_CHECKING:  # estimators bring scikit-learn and half of SciPy along: what only describes fits needs neither
@@ -121,6 +130,9 @@ class FoldDesign:
         As in `fit_fold`.
     keep : bool
         Whether what `fit` and `refits` factorise is kept for the next responses.
+    also : sequence of sequence of ndarray (n_rows, n_features)
+        Other features, as many bands and as wide, whose test rows stand below those of `bands` and are predicted with
+        them: what an edited network gives, asked of the fit to the whole one.
     """
 
     def __init__(
@@ -134,6 +146,7 @@ class FoldDesign:
         run: np.ndarray,
         nuisance: np.ndarray | None = None,
         keep: bool = False,
+        also: Sequence[Sequence[np.ndarray]] = (),
     ) -> None:
         self.train, self.test, self.settings, self.inner_groups = train, test, settings, inner_groups
         self.keep = keep
@@ -148,10 +161,15 @@ class FoldDesign:
                 _Cleaner(train, inner, run, settings, nuisance),
                 _Cleaner(test, [np.arange(len(test))], run, settings, nuisance),
             )
-        pieces = [(np.asarray(X[train], dtype=np.float64), np.asarray(X[test], dtype=np.float64)) for X in bands]
-        if self.clean is not None:
-            pieces = [(self.clean[0](seen), self.clean[1](new)) for seen, new in pieces]
-        scaled = [_scale(*_reduce(*piece, settings)) for piece in pieces]
+        self._take(bands, also)
+
+    def _take(self, bands: Sequence[np.ndarray], also: Sequence[Sequence[np.ndarray]] = ()) -> None:
+        train = self.train
+        pieces = [
+            (self._rows(X, 0), np.concatenate([self._rows(one, 1) for one in (X, *others)]))
+            for X, *others in zip(bands, *also, strict=True)
+        ]
+        scaled = [_scale(*_reduce(*piece, self.settings)) for piece in pieces]
         del pieces
         if len(scaled) == 1 and scaled[0][0].shape[1] >= WIDE * len(train) and np.isfinite(scaled[0][0]).all():
             scaled = [_turned(*scaled[0])]  # what is not finite is named by the fit
@@ -159,6 +177,17 @@ class FoldDesign:
         self.X_test = np.concatenate([piece[1] for piece in scaled], axis=1)
         edges = np.cumsum([0, *[piece[0].shape[1] for piece in scaled]])
         self.slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
+
+    def _rows(self, X: np.ndarray, part: int) -> np.ndarray:
+        rows = np.asarray(X[(self.train, self.test)[part]], dtype=np.float64)
+        return rows if self.clean is None else self.clean[part](rows)
+
+    def of(self, bands: Sequence[np.ndarray]) -> FoldDesign:
+        """Return the same fold of other features: what is taken out of rows is not prepared again."""
+        other = copy(self)
+        other._refits, other._solvers = None, {}
+        other._take(bands)
+        return other
 
     def responses(self, Y: np.ndarray, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return training and test rows of the responses, float64, without drift and nuisance.
@@ -323,22 +352,18 @@ class _Cleaner:
         settings: FoldSettings,
         nuisance: np.ndarray | None,
     ) -> None:
-        self.settings, self.blocks, self.nuisance = settings, blocks, None
+        assert settings.t_r is not None
         block = np.zeros(len(rows), dtype=int)
         for number, one in enumerate(blocks):
             block[one] = number
         runs = np.unique(np.asarray(run)[rows], return_inverse=True)[1]
-        self.segments = segments_of(rows, runs * len(blocks) + block)
+        segments = segments_of(rows, runs * len(blocks) + block)
+        self.bases = list(drift_bases(segments, settings.t_r, settings.high_pass_s))
         if nuisance is not None:
-            self.nuisance = self._drift(np.asarray(nuisance[rows], float))
-
-    def _drift(self, array: np.ndarray) -> np.ndarray:
-        assert self.settings.t_r is not None
-        return remove_drift(array, self.segments, self.settings.t_r, self.settings.high_pass_s)
+            self.bases += nuisance_bases(without(nuisance[rows], self.bases), blocks)
 
     def __call__(self, array: np.ndarray) -> np.ndarray:
-        array = self._drift(array)
-        return array if self.nuisance is None else regress_out(array, self.nuisance, self.blocks)
+        return without(array, self.bases)
 
 
 def _reduce(train: np.ndarray, test: np.ndarray, settings: FoldSettings) -> tuple[np.ndarray, np.ndarray]:

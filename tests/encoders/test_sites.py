@@ -12,6 +12,7 @@ from brainbench.encoders.capture import Edit, Tap, hooked
 from brainbench.encoders.patterns import patterns_made
 from brainbench.encoders.selfcheck import Probe, check
 from brainbench.encoders.sites import FAMILIES, SITES, family_of, site
+from brainbench.networks.zoo.rbtransformer import RBTransformer
 from tests.encoders.tiny import images, make
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
@@ -55,7 +56,7 @@ POST_NORM = ("bert", "distilbert", "hubert", "visual bert", "wav2vec2")
 MIDDLE = {"bert": "attention.output.LayerNorm", "distilbert": "sa_layer_norm", "hubert": "layer_norm",
           "visual bert": "attention.output.LayerNorm", "wav2vec2": "layer_norm"}  # fmt: skip
 CAUSAL = ("clip text", "cohere", "gemma3", "gpt2", "llama", "olmo2", "qwen2", "qwen3")
-KINDS = [*TEXT, *VISION, *PAIR, *SOUND, "timm"]
+KINDS = [*TEXT, *VISION, *PAIR, *SOUND, "timm", "rbtransformer"]
 
 
 @cache
@@ -66,6 +67,9 @@ def opened(kind):
         if kind == "timm":
             network = timm.create_model("test_vit", img_size=32, init_values=0.5)
             inputs = {"x": torch.randn(2, 3, 32, 32)}
+        elif kind == "rbtransformer":
+            network = RBTransformer(5, 2, width=16, depth=3, n_heads=2, head_width=8)
+            inputs = {"tokens": torch.randn(2, 5, 4)}
         else:
             name, sizes = {**TEXT, **VISION, **PAIR, **SOUND}[kind]
             model = getattr(transformers, name)
@@ -90,10 +94,15 @@ def opened(kind):
     def states():
         if kind == "timm":
             return network.forward_intermediates(inputs["x"], intermediates_only=True)
+        if kind == "rbtransformer":
+            network(**inputs)
+            return None  # nothing is said of its blocks
         return list(network(**inputs, output_hidden_states=True).hidden_states)
 
     mask = None
-    if kind != "timm":
+    if kind == "rbtransformer":
+        mask = torch.ones(2, 5).bool()
+    elif kind != "timm":
         with torch.inference_mode():
             mask = torch.ones(states()[0].shape[:2]).bool()
     one = {name: value[:1] for name, value in inputs.items()}

@@ -87,6 +87,24 @@ def test_every_edit_leaves_what_lies_before_it_and_the_network_itself_alone(kind
     assert left(encoder) == before
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_runs_that_begin_behind_a_block_are_whole_runs_bit_for_bit(kind):
+    """Skipped blocks and their controls, the first and the last ones too; and layers far before an edit."""
+    encoder = encoder_of(kind)
+    rows, blocks = range(2), range(len(encoder.taps) - 1)
+    direction = torch.ones(encoder.taps[-1].width or 1)
+    for tap in (1, len(blocks)):
+        for block in blocks:
+            drawn = spread(encoder, encoder.stimuli, rows, block, "skip")
+            made = [e.skip(block), e.skip_control(block, drawn, 0), e.steer({block: direction}, 2.0)]
+            told = [
+                edited(encoder, encoder.stimuli, rows, made, encoder.taps[tap].name, "flatten", resume=resume)
+                for resume in (True, False)
+            ]
+            np.testing.assert_array_equal(told[0][1], told[1][1])
+            assert [np.array_equal(one, told[0][0]) for one in told[0][1]] == [tap <= block] * 3
+
+
 @pytest.mark.parametrize("kind", ["timm", "vit", "bert", "gpt2", "llama", "t5"])
 def test_runs_that_begin_in_the_middle_are_tried(kind):
     encoder = encoder_of(kind)
@@ -328,7 +346,7 @@ def test_a_control_takes_as_much_where_the_stream_varies():
     spread = e.Spread.of(*(torch.from_numpy(one) for one in (np.cov(stream.T), taken.mean(0), np.cov(taken.T))))
     mean, power = taken.mean(0), np.zeros(6)
     for seed in range(300):
-        turned = spread.turned(torch.from_numpy(taken)[None], [seed])[0].numpy()
+        turned = spread.turned(torch.from_numpy(taken)[None], spread.map([seed]))[0].numpy()
         np.testing.assert_allclose(turned.mean(0), mean, atol=1e-8)
         assert ((turned - mean) ** 2).sum() == pytest.approx(((taken - mean) ** 2).sum(), rel=1e-5)
         np.testing.assert_allclose((turned - mean) @ basis @ basis.T, turned - mean, atol=1e-6)

@@ -95,6 +95,26 @@ def test_frozen_is_the_head_of_the_clean_training_rows(brain):
     np.testing.assert_allclose(found.frozen[0], np.mean(scores, axis=0), rtol=1e-4)
 
 
+@pytest.mark.parametrize(("reduction", "d"), [("none", 8), ("none", 90), ("pca", 30)])
+def test_in_time_frozen_and_refitted_are_fits_of_their_own(reduction, d):
+    """By brute force, with drift and motion taken out, features wider than rows or reduced."""
+    rng = np.random.default_rng(0)
+    n, run = 60, np.zeros(60, int)
+    X, Z = (np.cumsum(rng.standard_normal((n, d)), axis=0) for _ in range(2))
+    Y, motion = X[:, :3] + rng.standard_normal((n, 3)), np.cumsum(rng.standard_normal((n, 2)), axis=0)
+    folds = [(np.setdiff1d(np.arange(n), test), test) for test in np.array_split(np.arange(n), 2)]
+    how = FoldSettings(np.logspace(-2, 4, 4), reduction, 5, inner_folds=2, high_pass_s=40.0, t_r=2.0)
+    found = effects(X, [Z], Design(Y, folds, how, np.eye(3, dtype=bool), run, nuisance=motion, metric="r2"))
+    for number, (train, test) in enumerate(folds):
+        mixed = X.copy()
+        mixed[test] = Z[test]
+        for features, scores in ((mixed, found.frozen_folds), (Z, found.refitted_folds)):
+            done = fit_fold([features], Y, train, test, how, inner_groups=None, run=run, nuisance=motion)
+            left = ((done.y_true - done.y_pred) ** 2).sum(0)
+            expected = 1 - left / ((done.y_true - done.y_true.mean(0)) ** 2).sum(0)
+            np.testing.assert_allclose(scores[number, 0], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_planted_head_stands_out_of_its_controls():
     """T22: one of 24 heads drives the region."""
     rng = np.random.default_rng(1)

@@ -97,8 +97,8 @@ def _over_queries(A: Tensor, weight: Tensor) -> Tensor:
 
 
 def _entropy(p: Tensor) -> Tensor:
-    """Return the entropy over the last axis, in nats; faster than PyTorch's `entr`."""
-    return -p.clamp(min=1e-30).log_().mul_(p).sum(-1)
+    """Return the entropy over the last axis, in nats; faster than PyTorch's `entr`: one array, written into."""
+    return -p.log().mul_(p).nan_to_num_(nan=0.0).sum(-1)  # 0 ln 0 is 0
 
 
 def _nmi(received: Tensor, along: Tensor, n_tokens: Tensor) -> Tensor:
@@ -154,8 +154,10 @@ def _distances(block: Block, A: Tensor, weight: Tensor, known: Tensor) -> dict[s
     for unit, where in block.places.items():
         there = where[block.inside[0]] if cut else where
         apart = torch.cdist(there, there, compute_mode="donot_use_mm_for_euclid_dist")
-        steps = apart * weight.unsqueeze(2)
-        mean = (A.flatten(2) @ steps.flatten(1).unsqueeze(2))[..., 0]
+        if cut:  # queries and places are the same of all stimuli
+            mean = A.flatten(2) @ (apart / len(apart)).flatten()
+        else:
+            mean = (A.flatten(2) @ (apart * weight.unsqueeze(2)).flatten(1).unsqueeze(2))[..., 0]
         mean = torch.where(known.unsqueeze(1), mean, torch.nan)
         if unit in ("cm", "ms"):
             found["distance_cm" if unit == "cm" else "lag_ms"] = mean.mean(1)

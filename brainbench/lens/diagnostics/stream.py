@@ -26,23 +26,24 @@ TOLERANCE = 1e-3
 
 def stream(block: Block) -> Mapping[str, Tensor | str]:
     """Return ratio and cosine of attention, MLP and both with the stream that each is added to."""
+    import torch
+
     before, attention, mlp = block["resid_pre"], block["attn_out"], block["mlp_out"]
     if block.norm != "post" and not _adds_up(block):
         _grown(block)
         return dict.fromkeys((column.name for column in diagnostic.columns), MORE)
     found: dict[str, Tensor | str] = {}
-    for part, added, to in (
-        ("attn", attention, before),
-        ("mlp", mlp, block["resid_mid"]),
-        ("layer", attention + mlp, before),
-    ):
-        size, held = added.norm(dim=-1), to.norm(dim=-1)
-        cosine = (added * to).sum(-1) / (size * held).clamp(min=SMALLEST**2)
+    both, before_size = attention + mlp, before.norm(dim=-1)
+    along = torch.empty_like(before)  # room that the three products share
+    for part, added, to in (("attn", attention, before), ("mlp", mlp, block["resid_mid"]), ("layer", both, before)):
+        size = added.norm(dim=-1)
+        held = before_size if to is before else to.norm(dim=-1)
+        cosine = torch.mul(added, to, out=along).sum(-1) / (size * held).clamp(min=SMALLEST**2)
         found[f"r_{part}"] = block.mean(size / held.clamp(min=SMALLEST))
         found[f"cos_{part}"] = block.mean(cosine.where((size > SMALLEST) & (held > SMALLEST), float("nan")))
     if block.norm == "post":
         return found | dict.fromkeys(("r_layer", "cos_layer", *VOID, "void_disagrees"), NORMALISED)
-    return found | void(block, (attention + mlp).norm(dim=-1) / before.norm(dim=-1).clamp(min=SMALLEST))
+    return found | void(block, both.norm(dim=-1) / before_size.clamp(min=SMALLEST))
 
 
 def void(block: Block, ratio: Tensor) -> dict[str, Tensor | str]:
@@ -77,8 +78,13 @@ def _grown(block: Block) -> tuple[Tensor, Tensor]:
 def _adds_up(block: Block) -> bool:
     """Return whether the stream is the sum that it is taken for: what the sites are called must be what they are."""
     after = block["resid_post"]
-    made = block["resid_pre"] + block["attn_out"] + block["mlp_out"]
-    return bool((made - after).abs().amax() <= TOLERANCE * after.abs().amax())
+    rest = (block["resid_pre"] + block["attn_out"]).add_(block["mlp_out"]).sub_(after)
+    return bool(_largest(rest) <= TOLERANCE * _largest(after))
+
+
+def _largest(values: Tensor) -> Tensor:
+    low, high = values.aminmax()
+    return high.maximum(-low)
 
 
 diagnostic = Diagnostic(

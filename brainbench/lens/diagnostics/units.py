@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import log
 from typing import TYPE_CHECKING
 
+from brainbench.encoders.sites import Site
 from brainbench.lens.base import Block, Column, Diagnostic, Looked
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ FEW = f"fewer than {PER_CLUSTER * CLUSTERS} tokens: no {CLUSTERS} clusters"
 
 def units(block: Block) -> Mapping[str, Tensor | str]:
     """Return sparsity of hidden units and the largest value of the stream; keep a sample of tokens."""
-    act, stream = block["mlp_act"].abs(), block["resid_post"]
+    stream, act = block["resid_post"], _size(block, "mlp_act")
     found: dict[str, Tensor | str] = {"active_exact": SMOOTH}
     if block.rectified:
         found["active_exact"] = block.mean((act > 0).float().mean(-1))
@@ -47,6 +48,17 @@ def units(block: Block) -> Mapping[str, Tensor | str]:
     found["first_token_cos"] = block.mean(_cosine(stream, stream[:, :1]))
     found["sample"] = _sample(stream, block)
     return found
+
+
+def _size(block: Block, site: Site) -> Tensor:
+    """Return absolute values, which may be written into: blocks of a batch share the room, as making it takes long."""
+    import torch
+
+    value = block[site]
+    room = block.carry.get(site)
+    if room is None or room.shape != value.shape:
+        room = block.carry[site] = torch.empty_like(value)
+    return torch.abs(value, out=room)
 
 
 def _active(act: Tensor, block: Block) -> Tensor:
@@ -80,9 +92,9 @@ def _massive(block: Block) -> dict[str, Tensor | str]:
     """Return the largest value beside the median of all, where it stands, and what tells its origin."""
     import torch
 
-    size = block["resid_post"].abs()
+    size = _size(block, "resid_post")
     if not bool(block.real.all()):
-        size = size * block.real.unsqueeze(-1)
+        size *= block.real.unsqueeze(-1)
     flat, width = size.flatten(1), size.shape[-1]
     peak, at = size.max(1)
     largest, feature = peak.max(1)

@@ -25,7 +25,11 @@ from brainbench.studies.opened import Opened, OpenEncoder
 from brainbench.studies.words import significant
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from brainbench.data.base import Stimuli
     from brainbench.encoders.network import NetworkEncoder
+    from brainbench.encoders.sites import Site
     from brainbench.lens.edits import Change
     from brainbench.lens.effects import Design, Effects
 
@@ -35,6 +39,8 @@ OF_SOUND = "it hears sound in long windows, which edits do not read yet"
 NO_STREAM = "the sites of its blocks are not known: that all of them share one stream is not either"
 TARGET_METRICS = ("pearson_r", "r2", "explained_variance")
 WAYS = ("frozen", "refitted")
+MEANS: dict[str, Site] = {"heads": "z", "erase": "resid_pre"}
+"""Where the mean is taken that an edit puts in the place of values."""
 SHARES = (0.05, 0.1, 0.2)
 """Of all heads, how many are held to be the most harmful of a region: the cut is arbitrary, so that there are three."""
 
@@ -62,6 +68,7 @@ class EditStudy:
 
     def __init__(self, opened: Opened[EncodeRecipe], settings: Lens, cases: Sequence[Case]) -> None:
         self.opened, self.settings = opened, settings
+        self._means: dict[tuple[str, str, str], dict[tuple[int, Site], Tensor]] = {}
         self._networks = threading.Lock()  # a network is another one while it is edited: one unit at a time
         self.cases = [case for case in cases if case.rows.subject != GROUP]
         lead = opened.recipe.metrics[0]
@@ -135,6 +142,7 @@ class EditStudy:
         encoder: Any = entry.encoder
         seed, n_controls = self.opened.recipe.seed, self.settings.controls
         made: dict[str, list[np.ndarray]] = {}
+        placed: dict[str, list[np.ndarray]] = {}
         found: dict[int, Effects] = {}
         n_real = 0
         for group in self._alike:
@@ -143,14 +151,19 @@ class EditStudy:
             if stimuli.digest() not in made:
                 rows = encoder.order(stimuli).tolist()
                 with self._networks:
-                    real, controls = changes(encoder, stimuli, kind, block, n_controls, seed)
-                    whole, changed = edited(
+                    mean = self._mean(encoder, stimuli, kind, block)
+                    real, controls = changes(encoder, stimuli, kind, block, n_controls, seed, mean)
+                    intact, changed = edited(
                         encoder, stimuli, rows, [*real, *controls], encoder.taps[-1].name, entry.settings.pool
                     )
                 back, n_real = np.argsort(rows), len(real)
-                made = {stimuli.digest(): [whole[back], *changed[:, back]]}
-            placed = [case.features.placed(values)[case.rows.first] for values in made[stimuli.digest()]]
-            together = effects(placed[0], placed[1:], self._design([self.cases[index] for index in group]))
+                made = {stimuli.digest(): [one[back] for one in (intact, *changed)]}
+            times = digest([stimuli.digest(), case.features.in_time, case.responses.stimulus, case.rows.first])
+            if times not in placed:  # participants differ in what is taken out of features, not in when words came
+                placed = {times: [case.features.placed(one)[case.rows.first] for one in made[stimuli.digest()]]}
+            together = effects(
+                placed[times][0], placed[times][1:], self._design([self.cases[index] for index in group])
+            )
             found |= zip(group, _of_each(together, len(group)), strict=True)
         ordered = [found[index] for index in range(len(self.cases))]
         return {
@@ -159,6 +172,18 @@ class EditStudy:
             "refitted": np.stack([one.refitted_folds for one in ordered]),
             "n_real": np.array(n_real),
         }
+
+    def _mean(self, encoder: NetworkEncoder, stimuli: Stimuli, kind: str, block: int) -> Tensor | None:
+        """Return the mean that an edit of a block puts in the place of values; one pass finds those of all blocks."""
+        from brainbench.lens.running import means
+
+        if kind not in MEANS:
+            return None
+        site, key = MEANS[kind], (encoder.digest(), stimuli.digest(), kind)
+        if key not in self._means:
+            wanted = [(number, site) for number in range(len(encoder.taps) - 1)]
+            self._means[key] = means(encoder, stimuli, range(len(stimuli)), wanted)
+        return self._means[key][block, site]
 
     @cached_property
     def _read(self) -> list[tuple[str, str]]:
@@ -307,19 +332,16 @@ def heads_of(encoder: NetworkEncoder) -> int:
 
 
 def changes(
-    encoder: NetworkEncoder, stimuli: Any, kind: str, block: int, n_controls: int, seed: int
+    encoder: NetworkEncoder, stimuli: Stimuli, kind: str, block: int, n_controls: int, seed: int, mean: Tensor | None
 ) -> tuple[list[Change], list[Change]]:
     """Return the edits of a block, and edits of the same size chosen at random; heads stand beside one another."""
     from brainbench.lens import edits
-    from brainbench.lens.running import means, spread
+    from brainbench.lens.running import spread
 
-    rows = range(len(stimuli))
     if kind == "heads":
-        mean = means(encoder, stimuli, rows, [(block, "z")])[block, "z"]
         return [edits.ablate_heads(block, [head], mean) for head in range(heads_of(encoder))], []
     seeds = [seed * 1000 + draw for draw in range(n_controls)]
-    drawn = spread(encoder, stimuli, rows, block, kind) if n_controls else None
-    if kind == "erase":
-        mean = means(encoder, stimuli, rows, [(block, "resid_pre")])[block, "resid_pre"]
+    drawn = spread(encoder, stimuli, range(len(stimuli)), block, kind) if n_controls else None
+    if mean is not None:
         return [edits.erase(block, mean)], [edits.erase_control(block, mean, drawn, one) for one in seeds if drawn]
     return [edits.skip(block)], [edits.skip_control(block, drawn, one) for one in seeds if drawn]
