@@ -46,7 +46,7 @@ SCALP = ("Fp1", "Fz", "C3", "Cz", "C4", "T7", "T8", "P7", "Pz", "Oz")
 OTHERS = ("HEOG", "EOG left", "ECG", "EMG1", "Trigger", "Marker", "DC01", "GSR", "Resp", "STI 014")
 MONTAGE = "colin27_1005"
 OLD = {"T7": "T3", "T8": "T4", "P7": "T5"}
-FORMATS = ("fif", "fif", "vhdr", "edf", "bdf", "set")
+FORMATS = ("fif", "fif", "vhdr", "edf", "bdf", "set", "gdf")
 REFUSED = ("NaN", "flat", "unit", "channel", "rate", "two classes", "cut")
 """Defects for which a refusal is right."""
 
@@ -152,8 +152,9 @@ def _run(
         if rng.random() < 0.4:
             raw.set_eeg_reference(projection=True, verbose="ERROR")
             defects.append("projector")
-    if kind in ("vhdr", "edf") and rng.random() < 0.4:
-        run.unit = rng.choice(("\u03bcV", "mV", "nV", "uV", "V") if kind == "vhdr" else ("mV", "nV", "uV"))
+    if kind in ("vhdr", "edf", "gdf") and rng.random() < 0.4:
+        units = {"vhdr": ("\u03bcV", "mV", "nV", "uV", "V"), "gdf": ("mV", "nV", "uV", "V")}
+        run.unit = rng.choice(units.get(kind, ("mV", "nV", "uV")))
         defects.append(f"unit {run.unit}")
     if rng.random() < 0.1 and run.events != "stim":
         at = rng.randrange(len(onsets))

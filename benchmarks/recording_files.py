@@ -24,6 +24,9 @@ def write_recording(path: Path, raw: mne.io.BaseRaw, *, unit: str = "uV", run: A
     if path.suffix == ".set":
         write_eeglab(path, raw)
         return 1e-9
+    if path.suffix == ".gdf":
+        write_gdf(path, raw, {}, version="2.20", unit="uV" if unit == "µV" else unit)
+        return 1e-9
     status = None
     if path.suffix == ".bdf":
         status = np.zeros(raw.n_times, int)
@@ -147,8 +150,16 @@ def _short(value: float) -> str:
     return str(int(value)) if value == int(value) else f"{value:.6g}"[:8]
 
 
-def write_gdf(path: Path, raw: mne.io.BaseRaw, codes: dict[str, int]) -> None:
-    """Write GDF 1.25: float32 in microvolts, records of a second, and a table of events of type 1.
+def write_gdf(
+    path: Path,
+    raw: mne.io.BaseRaw,
+    codes: dict[str, int],
+    *,
+    version: str = "1.25",
+    unit: str = "uV",
+    marks_hz: int | None = None,
+) -> None:
+    """Write GDF: float32, records of a second, and a table of events, of type 3 where one has a length.
 
     Parameters
     ----------
@@ -157,19 +168,42 @@ def write_gdf(path: Path, raw: mne.io.BaseRaw, codes: dict[str, int]) -> None:
         Whole seconds; its annotations are the events.
     codes : dict
         Name of an annotation -> its number in the file, such as 769 for a cue to the left.
+    version : {"1.25", "2.20"}
+    unit : str
+        ``V``, ``mV``, ``uV`` or ``nV``, which version 2 writes as a number.
+    marks_hz : int, optional
+        Rate that events count at; the samples' where it is not given.
     """
     rate, n = round(raw.info["sfreq"]), len(raw.ch_names)
-    x = (raw.get_data() * 1e6).astype("<f4")
+    x = (raw.get_data() / FACTOR[unit]).astype("<f4")
     records = x.shape[1] // rate
-    head = b"GDF 1.25" + b"X X".ljust(80) + b"made".ljust(80) + b"2026010112000000"
-    head += np.array([256 * (n + 1)], "<i8").tobytes() + bytes(24) + bytes(20)
-    head += np.array([records], "<i8").tobytes() + np.array([1, 1, n], "<u4").tobytes()
-    head += b"".join(name.encode().ljust(16) for name in raw.ch_names) + b" " * 80 * n + b"uV".ljust(8) * n
-    for low, kind in ((-1e4, "<f8"), (1e4, "<f8"), (-10000, "<i8"), (10000, "<i8")):
-        head += np.full(n, low, kind).tobytes()
-    head += b" " * 80 * n + np.full(n, rate, "<i4").tobytes() + np.full(n, 16, "<i4").tobytes() + bytes(32 * n)
-    body = x[:, : records * rate].reshape(n, records, rate).transpose(1, 0, 2).tobytes()
-    at = np.round(raw.annotations.onset * rate).astype("<u4") + 1
+    names = b"".join(name.encode().ljust(16) for name in raw.ch_names) + b" " * 80 * n
+    top = float(np.abs(x).max()) + 1
+    at = np.round(raw.annotations.onset * (marks_hz or rate)).astype("<u4") + 1
+    lengths = np.round(raw.annotations.duration * (marks_hz or rate)).astype("<u4")
     kinds = np.array([codes[name] for name in raw.annotations.description], "<u2")
-    events = bytes([1, rate % 256, rate // 256 % 256, rate // 65536]) + np.array([len(at)], "<u4").tobytes()
-    path.write_bytes(head + body + events + at.tobytes() + kinds.tobytes())
+    mode = bytes([3 if lengths.any() else 1])
+    hz = marks_hz or rate
+    if version == "1.25":
+        head = b"GDF 1.25" + b"X X".ljust(80) + b"made".ljust(80) + b"2026010112000000"
+        head += np.array([256 * (n + 1)], "<i8").tobytes() + bytes(24) + bytes(20)
+        head += np.array([records], "<i8").tobytes() + np.array([1, 1, n], "<u4").tobytes()
+        head += names + unit.encode("latin-1").ljust(8) * n
+        for limit, kind in ((-top, "<f8"), (top, "<f8"), (-np.ceil(top), "<i8"), (np.ceil(top), "<i8")):
+            head += np.full(n, np.ceil(limit) if limit > 0 else np.floor(limit), kind).tobytes()
+        head += b" " * 80 * n + np.full(n, rate, "<i4").tobytes() + np.full(n, 16, "<i4").tobytes() + bytes(32 * n)
+        table = mode + hz.to_bytes(3, "little") + np.array([len(at)], "<u4").tobytes()
+    else:
+        head = b"GDF 2.20" + b"X X".ljust(66) + bytes(14) + b"made".ljust(64) + bytes(32)
+        head += np.array([n + 1], "<u2").tobytes() + bytes(50) + np.array([records], "<i8").tobytes()
+        head += np.array([1, 1], "<u4").tobytes() + np.array([n, 0], "<u2").tobytes() + names + bytes(6 * n)
+        code = 4256 + {"V": 0, "mV": 18, "uV": 19, "nV": 20}[unit]
+        head += np.full(n, code, "<u2").tobytes() + np.repeat([-top, top, -top, top], n).astype("<f8").tobytes()
+        head += bytes((68 + 12) * n) + np.full(n, rate, "<i4").tobytes() + np.full(n, 16, "<i4").tobytes()
+        head += bytes(32 * n)
+        table = mode + len(at).to_bytes(3, "little") + np.array([hz], "<f4").tobytes()
+    table += at.tobytes() + kinds.tobytes()
+    if lengths.any():
+        table += np.zeros(len(at), "<u2").tobytes() + lengths.tobytes()
+    body = x[:, : records * rate].reshape(n, records, rate).transpose(1, 0, 2).tobytes()
+    path.write_bytes(head + body + table)

@@ -51,7 +51,7 @@ VARIED = {
     "penalties": [5, 10, 20, 40],
     "layers": [1, 2, 4],
     "participants": [1, 2, 4],
-    "exchanges": [5, 20, 80],
+    "exchanges": [5, 20, 40],
 }
 TESTED = 20
 """Targets of a null."""

@@ -5,10 +5,11 @@ training trials of every fold; at least four of the five planted ones must be am
 folds). With labels that were permuted before anything else, decoding must stay within what guessing gives.
 
 ``--part sphere``: dipoles in a spherical head (MNE's forward solution), seen by caps of 19, 32 and 64 electrodes and by
-the 151 axial gradiometers of a CTF device. In each of ten heads a small tokenizer is trained on recordings of two caps
-and the device, and tried on new recordings of all four: the time courses of the dipoles are read from the latent
-sources, one source a dipole, beside the untrained twin; and sensors that the tokenizer does not see are decoded, under
-layouts that it knows and under the cap of 32, which it never met. `--mixing field` gives its sources a lead field.
+a helmet of 48 magnetometers, or with `--device` by a real device. In each of ten heads a small tokenizer is trained on
+recordings of two caps and helmet, and tried on new recordings of all four: the time courses of the dipoles are read
+from the latent sources, one source a dipole, beside the untrained twin; and sensors that the tokenizer does not see are
+decoded, under layouts that it knows and under the cap of 32, which it never met. `--mixing field` gives its sources a
+lead field.
 
 ``--part limits``: what `recipes/tokenizer-eeg.yaml` could reach on the person that it holds out. Withheld sensors are
 foretold from spatial components of the people trained on, by least squares and without codes, and from the lead field
@@ -16,7 +17,7 @@ of the recipe's tokenizer before any training, without codec and codes; and the 
 bound r from above, were the signals Gaussian (reverse water-filling over the eigenvalues of the cross spectra).
 
     python benchmarks/sensors.py --part words
-    python benchmarks/sensors.py --part sphere [--mixing field]
+    python benchmarks/sensors.py --part sphere [--mixing field] [--device ctf151]
     python benchmarks/sensors.py --part limits --data ../shared/data
 """
 
@@ -36,6 +37,7 @@ from unittest.mock import patch
 import mne
 import numpy as np
 import torch
+from mne.io.constants import FIFF
 from scipy.stats import binom
 
 import brainbench as bb
@@ -138,9 +140,22 @@ def cap(n: int) -> mne.Info:
     return info
 
 
-def helmet() -> mne.Info:
-    """Return the 151 axial gradiometers of a CTF device, its origin in the middle of the head (MNE 1.12 or later)."""
-    info = mne.channels.read_meg_canonical_info("ctf151")
+def helmet(device: str) -> mne.Info:
+    """Return a device, its origin in the middle of the head: a real one (MNE 1.12 or later), or one that is made.
+
+    The one that is made has 48 magnetometers on a half sphere, which look at its middle.
+    """
+    if device != "made":
+        info = mne.channels.read_meg_canonical_info(device)
+    else:
+        height, angle = np.linspace(1, 0, 48), np.arange(48) * np.pi * (3 - 5**0.5)
+        outward = np.stack([*(np.sqrt(1 - height**2) * (np.cos(angle), np.sin(angle))), height], axis=1)
+        info = mne.create_info([f"MEG{k:03d}" for k in range(48)], SFREQ, "mag")
+        for channel, out in zip(info["chs"], outward, strict=True):
+            across = np.cross(out, [0.3, 0.5, 0.8])
+            across /= np.linalg.norm(across)
+            channel["loc"][:12] = [*(0.12 * out), *across, *np.cross(out, across), *out]
+            channel["coil_type"] = FIFF.FIFFV_COIL_POINT_MAGNETOMETER
     to_head = np.eye(4)
     to_head[:3, 3] = CENTRE
     with info._unlock():
@@ -214,7 +229,7 @@ def dipoles_found(network: BrainTokenizer, one: Person, courses: np.ndarray) -> 
     return float(found[1][found[0].argmax(axis=0), np.arange(courses.shape[1])].mean())
 
 
-def head(seed: int, mixing: Mixing, folder: Path) -> tuple[int, dict[str, float], float, float]:
+def head(seed: int, mixing: Mixing, device: str, folder: Path) -> tuple[int, dict[str, float], float, float]:
     """Return the number of dipoles, withheld r by layout, and r of dipoles, trained and untrained."""
     rng = np.random.default_rng([seed, 11])
     n = int(rng.integers(4, 9))
@@ -222,7 +237,7 @@ def head(seed: int, mixing: Mixing, folder: Path) -> tuple[int, dict[str, float]
     outward[:, 2] = np.abs(outward[:, 2])
     directions, outward = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (directions, outward))
     places = CENTRE + outward * rng.uniform(0.04, 0.07, size=(n, 1))
-    layouts = {"19": cap(19), "64": cap(64), "CTF": helmet(), UNSEEN: cap(32)}
+    layouts = {"19": cap(19), "64": cap(64), "helmet": helmet(device), UNSEEN: cap(32)}
     fields = {name: lead_field(info, places, directions) for name, info in layouts.items()}
     people = [
         person(layouts[name], recorded(fields[name], N_SEGMENTS, rng)[0], name) for name in layouts if name != UNSEEN
@@ -241,14 +256,14 @@ def head(seed: int, mixing: Mixing, folder: Path) -> tuple[int, dict[str, float]
     return n, withheld, float(found[0]), float(found[1])
 
 
-def print_sphere(mixing: Mixing) -> bool:
+def print_sphere(mixing: Mixing, device: str) -> bool:
     """Print a row a head; return whether both claims hold."""
-    print("\n| head | dipoles | dipoles found: trained | untrained | withheld r: 19 | 64 | CTF | 32, never met |")
+    print("\n| head | dipoles | dipoles found: trained | untrained | withheld r: 19 | 64 | helmet | 32, never met |")
     print(f"|{'---|' * 8}")
     rows, start = [], time.process_time()
     with tempfile.TemporaryDirectory() as name:
         for seed in range(N_HEADS):
-            n, withheld, trained, twin = head(seed, mixing, Path(name))
+            n, withheld, trained, twin = head(seed, mixing, device, Path(name))
             shown = [f"{value:.2f}" for value in (trained, twin, *withheld.values())]
             print(f"| {seed} | {n} | {' | '.join(shown)} |", flush=True)
             *seen, unseen = withheld.values()
@@ -352,11 +367,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=["words", "sphere", "limits"], required=True)
     parser.add_argument("--mixing", choices=["attention", "field"], default="attention", help="of sources (sphere)")
+    parser.add_argument("--device", choices=["made", "ctf151", "ctf275"], default="made", help="helmet (sphere)")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="holds MNE-eegbci-data (limits)")
     given = parser.parse_args()
     parts = {
         "words": print_words,
-        "sphere": lambda: print_sphere(given.mixing),
+        "sphere": lambda: print_sphere(given.mixing, given.device),
         "limits": lambda: print_limits(given.data),
     }
     sys.exit(0 if parts[given.part]() else 1)

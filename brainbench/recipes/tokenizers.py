@@ -88,6 +88,8 @@ class PretrainTraining(Section):
     """Segments of a step, all of one participant."""
     sensors: int | None = Field(None, ge=2, examples=[16])
     """Sensors drawn for each step, at random; null takes all. Fewer cost less, and show the network many layouts."""
+    codes_after: int = Field(0, ge=0)
+    """Steps before the codebooks begin, as k-means of what the codec has become; until then tokens pass as they are."""
     learning_rate: float = Field(1e-3, gt=0)
     """Largest learning rate: up in the first steps, then down by half a cosine."""
     weight_decay: float = Field(0.01, ge=0)
@@ -96,3 +98,9 @@ class PretrainTraining(Section):
     """Decay of the moving average of the weights that is taken at the end; null takes the last weights."""
     bf16: bool = True
     """Compute in bfloat16 where there is CUDA; it changes nothing elsewhere."""
+
+    @model_validator(mode="after")
+    def _codes_begin(self) -> Self:
+        if self.codes_after >= self.steps:
+            raise ValueError(f"`codes_after` ({self.codes_after}) must be less than `steps` ({self.steps})")
+        return self

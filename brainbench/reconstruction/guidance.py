@@ -76,7 +76,7 @@ class Process(ABC):
     def steps(self, n: int, strength: float) -> list[int]:
         """Return the time steps of a sampler of `n` steps, from noise or from an image with noise."""
         total = len(self.alphas)
-        times = np.rint(np.arange(total, 0, -total / n)).astype(int) - 1
+        times = np.rint(np.arange(total, 0, -total / n)).astype(int)[:n] - 1  # rounding may add one that ends at 0
         return [int(step) for step in times[n - max(1, round(n * strength)) :]]
 
 

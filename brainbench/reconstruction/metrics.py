@@ -260,18 +260,19 @@ class ImageScore:
 
 
 def bootstrap_interval(
-    values: np.ndarray, units: np.ndarray | None = None, *, n_draws: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the central 95 % of the mean of `values` over images (`units`) drawn with replacement; NaN is left out.
+    values: np.ndarray, units: np.ndarray | None = None, *, n_draws: int = 1000, seed: int = 0,
+    confidence: float = 0.95,
+) -> tuple[float, float]:  # fmt: skip
+    """Return the central part of the mean of `values` over images (`units`) drawn with replacement; NaN is left out.
 
-    For the difference of two rows of the ladder give the differences per image.
+    NaN without draws. For the difference of two rows of the ladder give the differences per image.
     """
     known = ~np.isnan(values)
-    if not known.any():
+    if not known.any() or not n_draws:
         return float("nan"), float("nan")
     units = np.arange(len(values)) if units is None else np.asarray(units)
     weights = row_weights(units[known], n_draws=n_draws, seed=seed)
-    low, high = np.quantile(weights @ values[known] / weights.sum(axis=1), [0.025, 0.975])
+    low, high = np.quantile(weights @ values[known] / weights.sum(axis=1), [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 

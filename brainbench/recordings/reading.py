@@ -14,6 +14,7 @@ from brainbench.core.matlab import check_mat
 from brainbench.core.remembered import file_state
 from brainbench.data.tables import read_table
 from brainbench.recordings.channels import listed
+from brainbench.recordings.formats.gdf import check_gdf, obey_marks
 from brainbench.recordings.formats.stamped import read_stamped
 from brainbench.recordings.intracranial.electrodes import electrode_files, electrode_tables, place_contacts
 from brainbench.recordings.matching import plain_name
@@ -75,6 +76,8 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
         raise UserError(f"{path} does not exist{near}")
     if ending == ".set":
         check_mat(path)
+    elif ending == ".gdf":
+        check_gdf(path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -85,6 +88,9 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
             else:
                 raw, said = read_stamped(path)
             said = [*said, *mend_units(raw, path), *_slower_channels(raw, path)]
+            if ending == ".gdf":
+                caught[:] = [one for one in caught if "annotation" not in str(one.message)]  # of times that were wrong
+                said += obey_marks(raw, path)
             table = channel_table(path)
         except MemoryError:
             raise UserError(f"{path}: does not fit into memory") from None

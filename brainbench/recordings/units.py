@@ -7,6 +7,8 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from brainbench.recordings.formats.gdf import gdf_units
+
 if TYPE_CHECKING:
     import mne
 
@@ -50,10 +52,10 @@ def _units(raw: mne.io.BaseRaw, path: Path) -> dict[int, tuple[str, float]]:
             info = raw.info["chs"][index]
             found[index] = unit, float(info["cal"] * info["range"]) / resolution
         return found
-    if path.suffix.lower() in (".edf", ".bdf"):
+    if path.suffix.lower() in (".edf", ".bdf", ".gdf"):
         applied = raw._raw_extras[0]["units"]
         types = raw.get_channel_types()
-        units = _edf_units(path)
+        units = gdf_units(path) if path.suffix.lower() == ".gdf" else _edf_units(path)
         # Channels of annotations are no channels of the recording: names tell which units are whose.
         if len(units) == len(applied) == len(raw.ch_names):
             return {index: (unit, float(applied[index])) for index, unit in enumerate(units) if types[index] != "stim"}

@@ -29,7 +29,8 @@ COLUMNS: dict[str, str] = {
     "ceiling": "best score the repeats allow, in the unit of the metric; empty where it was not found",
     "ceiling_low": "lower end of the ceiling's interval, where repeats or participants give one",
     "ceiling_high": "upper end of the ceiling's interval",
-    "null_95": "95th percentile of the permutation null; of `ece`: of decoders that are perfectly calibrated",
+    "null_95": "95th percentile of the permutation null, the 5th where lower is better; of `ece`: of decoders that are "
+    "perfectly calibrated",
     "p": "permutation p = (b + 1) / (n + 1); of `ece`: against decoders that are perfectly calibrated",
     "test": "what was exchanged, and whether the p is about new stimuli or about these",
     "q": "p after Benjamini-Hochberg, over all encoders, regions and participants of a scheme (best_...; the group "

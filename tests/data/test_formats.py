@@ -107,6 +107,45 @@ def test_gdf_gives_samples_and_events_by_their_codes(tmp_path):
     np.testing.assert_allclose(trials.X[1], raw.get_data()[:, 375:501], atol=1e-10)
 
 
+@pytest.mark.parametrize("version", ["1.25", "2.20"])
+@pytest.mark.parametrize("unit", ["V", "mV", "uV", "nV"])
+def test_gdf_obeys_units_rates_of_marks_rejected_trials_and_new_segments(tmp_path, version, unit):
+    rows = table(2500)
+    raw = mne.io.RawArray(1e-6 * rows[["C3", "C4"]].to_numpy().T, mne.create_info(["C3", "C4"], SFREQ, "eeg"))
+    marks = [(2.0 * at, 0.0, ("left", "right")[at % 2]) for at in range(1, 9)]
+    marks += [(5.5, 1.5, "rejected"), (9.9, 0.0, "rejected"), (12.5, 0.0, "segment")]
+    raw.set_annotations(mne.Annotations(*zip(*sorted(marks), strict=True)))
+    codes = {"left": 769, "right": 770, "rejected": 1023, "segment": 32766}
+    write_gdf(tmp_path / "a.gdf", raw, codes, version=version, unit=unit, marks_hz=2 * round(SFREQ))
+    (tmp_path / "recordings.csv").write_text("path,subject\na.gdf,s1\n")
+    labels = {"769": "left", "770": "right"}
+    for choice, kept in (("leave_out", [2, 4, 8, 10, 14, 16]), ("keep", [2, 4, 6, 8, 10, 12, 14, 16])):
+        settings = {"name": "eeg-folder", "labels": labels, "band": None, "tmin": 0.0, "tmax": 1.0}
+        settings |= {"events": "annotations", "bad_stretches": choice}
+        dataset = DATASETS.builder("eeg-folder").open(dataset_settings(settings), tmp_path, Context())
+        trials = dataset.trials("s1")
+        np.testing.assert_allclose(trials.onset, kept, atol=1e-9)
+        first = raw.get_data()[:, round(2 * SFREQ) : round(3 * SFREQ) + 1]
+        np.testing.assert_allclose(trials.X[0], first, atol=1e-6 * np.abs(first).max())
+    said = "\n".join(str(row) for row in dataset.account("s1"))
+    assert "1 mark 32766: a new segment begins" in said and "1 mark 1023: a trial that was rejected" in said
+    assert "marks count at 250 Hz, samples at 125" in said and "1 mark 1023 (a rejected trial) without a length" in said
+
+
+@pytest.mark.parametrize("version", ["1.25", "2.20"])
+def test_gdf_that_is_cut_short_is_a_message_with_both_numbers(tmp_path, version):
+    rows = table(1250)
+    raw = mne.io.RawArray(1e-6 * rows[["C3", "C4"]].to_numpy().T, mne.create_info(["C3", "C4"], SFREQ, "eeg"))
+    raw.set_annotations(mne.Annotations([1.0, 2.0], [0.0, 1.0], ["left", "left"]))
+    path = tmp_path / "a.gdf"
+    write_gdf(path, raw, {"left": 769}, version=version)
+    whole = path.read_bytes()
+    for end in (3, 100, 500, 3000, len(whole) - 500, len(whole) - 30, len(whole) - 1):
+        path.write_bytes(whole[:end])
+        with pytest.raises(UserError, match=rf"cut short or damaged.*({end} bytes|version)"):
+            read_raw(path)
+
+
 def test_densities_are_those_of_white_noise_and_of_a_sine():
     rng, sfreq = np.random.default_rng(0), 100.0
     time = np.arange(6000) / sfreq

@@ -12,6 +12,7 @@ from brainbench.core.errors import UserError
 from brainbench.recipes.reconstruction import GENERATORS, generator_settings
 from brainbench.reconstruction.facets import mean_images
 from brainbench.reconstruction.generators.small import SmallGenerator
+from brainbench.reconstruction.generators.small_training import noise_schedule, time_steps
 from brainbench.reconstruction.guidance import LatentProcess, SmallProcess, guide, linear_response, process_of
 from tests.reconstruction.pretrained_models import write_stable_diffusion
 from tests.reconstruction.toy import bars, blue
@@ -67,6 +68,16 @@ def test_finished_image_and_noise_make_up_the_latents(trained_small: SmallGenera
         torch.testing.assert_close(np.sqrt(share) * finished + np.sqrt(1 - share) * eps, z, atol=1e-4, rtol=1e-4)
     assert process.steps(4, 1.0) == [999, 749, 499, 249]
     assert process.steps(4, 0.5) == [499, 249]
+
+
+@pytest.mark.parametrize("n", [61, 103, 998])
+def test_no_number_of_steps_adds_one_before_the_first(trained_small: SmallGenerator, n: int) -> None:
+    # Stepping by 1000 / 61, floating point comes to 0 after 61 steps and a little: one step more, at time -1.
+    process = SmallProcess(trained_small)
+    assert len(process.steps(n, 1.0)) == n
+    assert process.steps(n, 1.0)[-1] >= 0
+    schedule = noise_schedule()
+    assert time_steps(schedule, n).tolist() == process.steps(n, 1.0)
 
 
 def test_a_linear_reader_reads_normed_features() -> None:

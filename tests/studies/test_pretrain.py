@@ -117,7 +117,7 @@ class Killed(BaseException):
 
 def test_killed_at_three_moments_it_ends_in_the_same_bytes(people, tmp_path, monkeypatch):
     path = tmp_path / "recipe.yaml"
-    path.write_text(recipe(people))
+    path.write_text(recipe(people).replace("steps: 12,", "steps: 12, codes_after: 6,"))
     whole = bb.run(path, out=tmp_path / "whole", cache=tmp_path / "a")
     page = (whole.path / "report.html").read_text()
     for title in ("Sensors that were not seen", "Training", "Codebooks", "Latent sources", "Masked codes"):
@@ -192,6 +192,7 @@ def test_other_data_and_sizes_are_refused_where_the_recipe_is_read():
     for old, new, message in (
         ("window: 64", "window: 60", "`window` .60 samples. must be a multiple of the product of `ratios` .8."),
         ("n_heads: 2, n_sources", "n_heads: 3, n_sources", "must be even and a multiple of `n_heads`"),
+        ("steps: 12,", "steps: 12, codes_after: 12,", "`codes_after` .12. must be less than `steps` .12."),
         ("{{name: eeg-folder, root: {root}, events: annotations, band: [1.0, 20.0], montage: standard_1005}}",
          "{{name: haxby2001}}", "'haxby2001' has no continuous recordings"),
     ):  # fmt: skip
@@ -200,9 +201,15 @@ def test_other_data_and_sizes_are_refused_where_the_recipe_is_read():
 
 
 def test_the_page_of_a_lead_field_counts_the_steps_that_were_made(people, tmp_path):
-    (tmp_path / "recipe.yaml").write_text(recipe(people).replace("{window: 64", "{mixing: field, window: 64"))
+    (tmp_path / "recipe.yaml").write_text(
+        recipe(people)
+        .replace("{window: 64", "{mixing: field, window: 64")
+        .replace("steps: 12,", "steps: 12, codes_after: 5,")
+    )
     done = bb.run(tmp_path / "recipe.yaml", out=tmp_path / "run", cache=tmp_path / "cache")
     page, maps = done.report.read_text(), np.array(done.facts["findings"]["sources"]["values"])
     assert "After 12 steps in 3 epochs;" in page and "After 8 steps in 2 epochs;" in page
     assert "the learned lead field" in page and "Fields of latent sources over electrodes" in page
     assert maps.shape == (3, 10) and maps.min() < 0 < maps.max()
+    commitment = done.facts["findings"]["training"][0]["commitment"]  # of epochs of four steps
+    assert commitment[0] == 0 and min(commitment[1:]) > 0

@@ -100,9 +100,10 @@ REDUCED: dict[str, list[str]] = {
     ],
     "tokenizer-eeg": [
         "dataset.subjects=[S001, S002]", "dataset.sfreq=64.0", "dataset.band=[0.5, 30.0]", "held_out=[S002]",
-        "tokenizer={window: 64, n_filters: 2, ratios: [4, 2], width: 8, n_heads: 2, n_sources: 3, n_levels: 2, "
-        "n_codes: 8}",
-        "training.steps=4", "training.sensors=4", "training.batch_size=4", "least_perplexity=0.0",
+        "tokenizer={mixing: field, window: 64, n_filters: 2, ratios: [4, 2], width: 8, n_heads: 2, n_sources: 3, "
+        "n_levels: 2, n_codes: 8}",
+        "training.steps=4", "training.codes_after=1", "training.sensors=4", "training.batch_size=4",
+        "least_perplexity=0.0",
     ],
     "tokenizer-probe": [  # without its probes: the network that they read is trained by another recipe
         *TINY, "dataset.subjects=[S001, S002]",

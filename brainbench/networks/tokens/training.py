@@ -76,25 +76,31 @@ class SensorBatches:
         With `n_steps`, of which every epoch takes an equal part.
     sensors : int, optional
         Sensors drawn for a batch.
+    codes_after : int
+        Steps without codebooks. Where there are any, each batch ends with whether it is coded.
     """
 
     people: Sequence[Person]
     training: Training
     sensors: int | None = None
+    codes_after: int = 0
 
     def __call__(self, epoch: int, step: int) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
         """Yield the batches of an epoch; see `brainbench.networks.training.Batches`."""
         assert self.training.n_steps is not None
         device = resolve_device(self.training.device)
         weight = torch.tensor([float(len(person.X)) for person in self.people])
-        for _ in range(step, min(step + STRETCH, self.training.n_steps)):
+        for number in range(step, min(step + STRETCH, self.training.n_steps)):
             person = self.people[int(torch.multinomial(weight, 1))]
             n_channels = person.X.shape[1]
             rows = torch.randperm(len(person.X))[: self.training.batch_size].numpy()
             among = None
             if self.sensors is not None and self.sensors < n_channels:
                 among = torch.randperm(n_channels)[: self.sensors]
-            yield len(rows), person.batch(rows, device, among)
+            batch: tuple[Tensor, ...] = person.batch(rows, device, among)
+            if self.codes_after:
+                batch = (*batch, torch.tensor(number >= self.codes_after))
+            yield len(rows), batch
 
 
 @dataclass(frozen=True)
@@ -171,7 +177,7 @@ class TokenTraining:
 
         def run(checkpoint: Path, key: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
             network = self.built()
-            batches = SensorBatches(self.people, options, self.training.sensors)
+            batches = SensorBatches(self.people, options, self.training.sensors, self.training.codes_after)
             found = train(
                 network, batches, _terms, options, checkpoint=checkpoint, key=key, progress=progress,
                 validate=self._validate if self.validation else None,

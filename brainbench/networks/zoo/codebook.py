@@ -135,19 +135,24 @@ class Codebook(nn.Module):
                 self._follow(flat, indices)
         return chosen.reshape(x.shape), indices.reshape(x.shape[:-1])
 
+    def check_enough(self, n_vectors: int) -> None:
+        """Refuse to begin with fewer vectors than codes."""
+        size = len(self.embed)
+        if n_vectors < size:
+            raise UserError(
+                f"codebook: the first batch gives {n_vectors:,} vectors for {size:,} codes, which would begin as "
+                "duplicates",
+                hint="take larger batches or longer segments, or fewer codes",
+            )
+
     def usage(self) -> Usage:
         """Return how much is used, by the moving counts of training."""
         return usage_of(self.cluster_size)
 
     @torch.no_grad()
     def _begin(self, flat: Tensor) -> None:
+        self.check_enough(len(flat))
         size = len(self.embed)
-        if len(flat) < size:
-            raise UserError(
-                f"codebook: the first batch gives {len(flat):,} vectors for {size:,} codes, which would begin as "
-                "duplicates",
-                hint="take larger batches or longer segments, or fewer codes",
-            )
         if len(flat) > self.kmeans_vectors >= size:
             flat = flat[torch.randperm(len(flat), device=flat.device)[: self.kmeans_vectors]]
         centres, counts = kmeans(flat, size, self.kmeans_iterations, self.metric)

@@ -183,6 +183,11 @@ class _Quantizer(nn.Module):
         found: tuple[Tensor, Tensor, Tensor] = self.rvq(F.normalize(x, dim=-1))
         return found
 
+    def uncoded(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tokens of length one as they are, and no commitment, before there are codes."""
+        self.rvq.layers[0].codebook.check_enough(x[..., 0].numel())  # type: ignore[union-attr, operator]
+        return F.normalize(x, dim=-1), x.new_zeros(())
+
 
 class _Forward(nn.Module):
     """Sensors look at sources."""
@@ -293,8 +298,10 @@ class BrainTokenizer(nn.Module):
         """
         return self.encoder.topography(self.windows(x), self.sensor_embed(place, kind))
 
-    def terms(self, x: Tensor, place: Tensor, kind: Tensor) -> dict[str, Tensor]:
+    def terms(self, x: Tensor, place: Tensor, kind: Tensor, coded: Tensor | bool = True) -> dict[str, Tensor]:
         """Return the weighted terms of the objective; a quarter of the sensors is withheld and decoded with all.
+
+        Without `coded` tokens pass as they are: codebooks begin later, with what the codec has become.
 
         Raises
         ------
@@ -308,7 +315,10 @@ class BrainTokenizer(nn.Module):
         seen = order[max(1, int(WITHHELD * x.shape[1])) :]
         noisy = windows[:, seen]
         latent = self.encoder(noisy + NOISE * torch.randn_like(noisy), sensors[:, seen])
-        tokens, _, commitment = self.quantizer(latent)
+        if coded:
+            tokens, _, commitment = self.quantizer(latent)
+        else:
+            tokens, commitment = self.quantizer.uncoded(latent)
         decoded = self.decoded(tokens, sensors, windows.shape[2]).float()
         return codec_terms(decoded, zscored(windows.float()), self.phase) | {"commitment": commitment}
 

@@ -16,6 +16,7 @@ from brainbench.core.errors import UserError
 from brainbench.networks.devices import automatic_batch, in_batches, resolve_device
 from brainbench.reconstruction.base import Generator, Images, Progress
 from brainbench.reconstruction.cards import check_licence
+from brainbench.reconstruction.generators.small_training import time_steps
 from brainbench.reconstruction.pictures import to_images, to_pixels
 from brainbench.reconstruction.pretrained import Pretrained
 from brainbench.reconstruction.resizing import resized, with_channels
@@ -206,8 +207,7 @@ def sample(
         Called after every step.
     """
     scheduler = copy.deepcopy(scheduler)
-    scheduler.set_timesteps(steps, device=device)
-    timesteps = scheduler.timesteps
+    timesteps = time_steps(scheduler, steps, device)
     continuous = timesteps.is_floating_point()
     if continuous:
         timesteps = timesteps[:-1]  # the last is where the last step leads to

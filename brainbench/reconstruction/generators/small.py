@@ -31,7 +31,12 @@ from brainbench.networks.weights import digest_weights, seeded
 from brainbench.recipes.encoders import EncoderSettings
 from brainbench.recipes.reconstruction import SmallSettings
 from brainbench.reconstruction.base import Condition, Generator, Images, Progress
-from brainbench.reconstruction.generators.small_training import NoisyImages, noise_schedule, velocity_error
+from brainbench.reconstruction.generators.small_training import (
+    NoisyImages,
+    noise_schedule,
+    time_steps,
+    velocity_error,
+)
 from brainbench.reconstruction.resizing import resized, with_channels
 
 MAX_COMPONENTS = 128
@@ -377,8 +382,7 @@ class SmallGenerator(Generator):
         if start is not None and strength == 0:
             return start
         schedule = noise_schedule()
-        schedule.set_timesteps(self.settings.steps)
-        times = schedule.timesteps[-max(1, round(self.settings.steps * strength)) :]
+        times = time_steps(schedule, self.settings.steps)[-max(1, round(self.settings.steps * strength)) :]
         total, done = len(times) * -(-n // BATCH), 0
         images = np.empty((n, self.image_size, self.image_size, self.channels), dtype=np.float32)
         for first in range(0, n, BATCH):

@@ -201,11 +201,14 @@ def explore_claims(outcome: Outcome) -> list[str]:
     for item in outcome.findings["exploration"]:
         steps = {(step["stage"], step["row"]): step["readers"] for step in item["steps"]}
         best, plain = steps["guided", item["best"]], steps["unguided", ""]
-        held = "above" if best[0]["ci_low"] > item["high"][0] else "not reliably above"
+        low, up = best[0]["ci_low"], best[0]["ci_high"]
+        drawn = low is not None and np.isfinite(low)  # not without draws
+        sure = (low if drawn else best[0]["mean"]) > item["high"][0]
+        held = "above" if sure else "not reliably above" if drawn else "not above"
         text = (
             f"{item['subject']}, {item['target']}: guided images ({item['best']}, the highest of those tried) are "
-            f"predicted {best[0]['mean']:.2f} standard deviations above the mean of the stimuli "
-            f"({best[0]['ci_low']:.2f} to {best[0]['ci_high']:.2f}), {held} the 95th percentile of the stimuli "
+            f"predicted {best[0]['mean']:.2f} standard deviations above the mean of the stimuli"
+            f"{f' ({low:.2f} to {up:.2f})' if drawn else ''}, {held} the 95th percentile of the stimuli "
             f"({item['high'][0]:.2f}); without guidance {plain[0]['mean']:.2f}"
         )
         judges = [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
 from brainbench.reconstruction.metrics import METRICS, WITHIN, title_of
 from brainbench.studies.outcome import Outcome
@@ -49,8 +51,10 @@ def _identified(where: str, rows: dict[tuple[str, str, str], Row], recipe: Recon
             continue
         text = f"{where}: {words_of(name, recipe)} of the predicted images is {_value(row)}"
         if row.get("p") is not None:
-            verdict = "above" if row["p"] < 0.05 else "not above"
-            text += f", {verdict} the {number(row.get('null_95'), 2)} under which 95 % of shuffles lie"
+            higher = METRICS[name.removesuffix(WITHIN)].better == "higher"
+            past, side = ("above", "under") if higher else ("below", "over")
+            verdict = past if row["p"] < 0.05 else f"not {past}"
+            text += f", {verdict} the {number(row.get('null_95'), 2)} {side} which 95 % of shuffles lie"
             text += f" (p {probability(row['p'])})"
         no_brain = [
             f"{words} {number(other['value'], 2)}"
@@ -74,8 +78,10 @@ def _stages(where: str, rows: dict[tuple[str, str, str], Row], recipe: Reconstru
             continue
         up = METRICS[metric.removesuffix(WITHIN)].better == "higher"
         detail = f"{words_of(metric, recipe)} by {number(abs(row['value']), 2)}"
-        detail += f" (difference {number(row['ci_low'], 2)} to {number(row['ci_high'], 2)})"
         sign = 1 if up else -1
+        if row["ci_low"] is None or not np.isfinite(row["ci_low"]):
+            continue  # without an interval nothing can be told
+        detail += f" (difference {number(row['ci_low'], 2)} to {number(row['ci_high'], 2)})"
         if min(sign * row["ci_low"], sign * row["ci_high"]) > 0:
             better.append(detail)
         elif max(sign * row["ci_low"], sign * row["ci_high"]) < 0:
@@ -92,6 +98,8 @@ def _stages(where: str, rows: dict[tuple[str, str, str], Row], recipe: Reconstru
 
 
 def _value(row: Row) -> str:
+    if row["ci_low"] is None or not np.isfinite(row["ci_low"]):
+        return number(row["value"], 2)
     return f"{number(row['value'], 2)} (interval {number(row['ci_low'], 2)} to {number(row['ci_high'], 2)})"
 
 

@@ -330,7 +330,10 @@ def _add(
         "subject": rows.subject, "scheme": label, "folds": label, "stage": stage, "row": row, "metric": metric,
         "fold": ALL, "n_targets": rows.Y.shape[1],
     }  # fmt: skip
-    low, high = bootstrap_interval(values, judge.stimulus, n_draws=recipe.bootstrap.n_draws, seed=recipe.seed)
+    again = recipe.bootstrap
+    low, high = bootstrap_interval(
+        values, judge.stimulus, n_draws=again.n_draws, seed=recipe.seed, confidence=again.confidence
+    )
     value = float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
     more: dict[str, Any] = {}
     if null is not None and len(null) and judge.exchange is not None:
@@ -339,7 +342,7 @@ def _add(
         how = "predictions fixed, the null widened" if judge.learned else "predictions fixed, which knew none of them"
         more = {
             "p": p_of_draws(toward * value, toward * draws, judge.exchange),
-            "null_95": float(np.quantile(draws, 0.95)),
+            "null_95": toward * float(np.quantile(toward * draws, 0.95)),
             "test": f"true images exchanged: {judge.exchange.text}; {how} ({len(draws)})",
         }
     outcome.add(**common, value=value, ci_low=low, ci_high=high, n_rows=int(np.isfinite(values).sum()), **more)

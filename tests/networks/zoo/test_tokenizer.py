@@ -260,3 +260,15 @@ def test_all_of_a_field_learns():
     network = fielded().train()
     sum(network.terms(*recording(n=4)).values()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+def test_codebooks_begin_when_they_are_told_to():
+    """Until then tokens pass, nothing is learned of codes, and too few vectors for them are refused at once."""
+    network, given = fielded().train(), recording(n=4)
+    assert network.terms(*given, torch.tensor(False))["commitment"] == 0
+    books = [layer.codebook for layer in network.quantizer.rvq.layers]
+    assert all(book.inited == 0 and book.embed.abs().sum() == 0 for book in books)
+    assert network.terms(*given, torch.tensor(True))["commitment"] > 0
+    assert all(book.inited == 1 and book.embed.abs().sum() > 0 for book in books)
+    with pytest.raises(UserError, match="512 vectors for 2,000 codes"):
+        fielded(n_codes=2000).train().terms(*given, False)
