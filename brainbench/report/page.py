@@ -82,8 +82,10 @@ def draw_figure(folder: Path, name: str) -> Figure:
         try:
             page.html()
         except _Found as found:
-            found.figure.set_facecolor("white")
-            return found.figure
+            page.like = found.figure
+    if page.like is not None:
+        page.like.set_facecolor("white")
+        return page.like
     known = sorted(page.names)
     raise UserError(
         f"the report of {folder} has no figure '{name}'{did_you_mean(name, known)}",
@@ -270,12 +272,15 @@ class _OneFigure(Page):
         super().__init__(root)
         self.wanted = wanted
         self.names: list[str] = []
+        self.like: Figure | None = None
 
     def save(self, figure: Figure | Panels | None, name: str, alt: str) -> Picture | None:
         """Stop at the figure that is wanted."""
         drawn = figure(room=WIDTH) if callable(figure) else figure
         if drawn is not None:
             self.names.append(name)
-            if name == self.wanted or name.startswith(f"{self.wanted}_"):
+            if name == self.wanted:
                 raise _Found(drawn)
+            if self.like is None and name.startswith(f"{self.wanted}_"):  # layer_by_roi: the first participant's
+                self.like = drawn
         return None

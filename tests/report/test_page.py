@@ -17,6 +17,7 @@ from brainbench.report import write_report
 from brainbench.report.figures.drawing import new_figure
 from brainbench.report.frame import prose
 from brainbench.report.methods import _data as methods_data
+from brainbench.report.page import _Found, _OneFigure
 from brainbench.report.section import sections
 from tests.studies.recipes import SMALL, write_recipe
 
@@ -142,6 +143,16 @@ def test_methods_count_runs_not_reasons():
     assert "; parts of 2 runs were left out" in methods_data(facts)
     facts["data"].append(row("s3", "", "flat"))
     assert "; parts of 2 runs and of all runs of 1 participant were left out" in methods_data(facts)
+
+
+def test_a_figure_whose_name_is_asked_for_comes_before_one_that_begins_so():
+    page = object.__new__(_OneFigure)
+    page.wanted, page.names, page.like = "lens_minilm", [], None
+    first, second = object(), object()
+    page.save(first, "lens_minilm_map", "")
+    with pytest.raises(_Found) as found:
+        page.save(second, "lens_minilm", "")
+    assert page.like is first and found.value.figure is second
 
 
 def test_no_two_sections_stand_in_one_place():

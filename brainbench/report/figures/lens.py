@@ -17,6 +17,12 @@ FLAT = 1e-3
 """Of a row's largest value: what differs less over blocks is one colour."""
 PANEL = 3.1
 """Inches across a panel."""
+LINE = 0.16
+"""Inches that a line of a legend takes."""
+BELOW = 30.0
+"""Points from an axis to the legend, under the axis' name."""
+SHORT = 10
+"""Letters of names that stand in two columns below a panel."""
 
 
 def against_depth(
@@ -42,8 +48,13 @@ def against_depth(
     """
     n = len(panels) + bool(scores)
     n_rows, n_columns = abreast(n, PANEL, room)
-    figure = new_figure(min(room, 3.2 * n_columns + 0.3), 2.7 * n_rows + 0.2, mark)
-    axes = figure.subplots(n_rows, n_columns, squeeze=False).flatten()
+    from matplotlib.transforms import offset_copy
+
+    legends = [_legend([line["title"] for line in lines]) for lines in panels.values()]
+    legends += [_legend(list(scores))] if scores else []
+    heights = [2.6 + LINE * max(lines for lines, _ in legends[at : at + n_columns]) for at in range(0, n, n_columns)]
+    figure = new_figure(min(room, 3.2 * n_columns + 0.3), sum(heights) + 0.2, mark)
+    axes = figure.subplots(n_rows, n_columns, squeeze=False, gridspec_kw={"height_ratios": heights}).flatten()
     for ax in axes[n:]:
         ax.set_visible(False)
     for ax, (title, lines) in zip(axes, panels.items(), strict=False):
@@ -58,13 +69,20 @@ def against_depth(
             depth, value, "o-", color=COLOURS[index % len(COLOURS)], markersize=3.2, linewidth=1.3, label=roi
         )
         axes[n - 1].set_title(f"{axis}, by region", loc="left")
-    for ax in axes[:n]:
+    for ax, (_, abreast_of) in zip(axes[:n], legends, strict=True):
         ax.axhline(0, color=RULE, linewidth=0.8, zorder=0)
         ax.set_xlim(-0.03, 1.03)
         ax.set_xlabel("relative depth")
-        ax.legend()
+        below = offset_copy(ax.transAxes, figure, y=-BELOW, units="points")  # never over a line
+        ax.legend(ncols=abreast_of, loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, borderaxespad=0)
         clean(ax)
     return figure
+
+
+def _legend(names: Sequence[str]) -> tuple[int, int]:
+    """Return how many lines a legend takes below a panel, and how many names stand beside each other in it."""
+    beside = 2 if max(map(len, names), default=0) <= SHORT else 1
+    return -(-len(names) // beside), beside
 
 
 def heat_map(groups: Mapping[str, Sequence[tuple[str, np.ndarray]]], mark: str = "", room: float = WIDTH) -> Figure:
