@@ -108,6 +108,23 @@ def test_means_over_participants_are_tested_against_the_metrics_own_chance(name,
     assert row["p"] == (None if expected is None else pytest.approx(expected))
 
 
+def test_the_ceiling_beside_a_mean_is_of_the_same_participants(added):
+    from types import SimpleNamespace
+
+    recipe = SimpleNamespace(bootstrap=SimpleNamespace(confidence=0.95))
+    for found, right in (
+        ([(0.8, 0.5), (0.2, 0.0)], 0.5),  # not .8, which is of the first alone
+        ([(0.1, 0.0), (0.2, 0.0)], None),
+        ([(0.8, 0.5), (None, None)], None),
+    ):
+        outcome = Outcome()
+        for subject, (ceiling, low) in enumerate(found):
+            more = {"subject": f"s{subject}", "ceiling": ceiling, "ceiling_low": low}
+            outcome.add(fold="all", metric="r2", value=0.1 + 0.1 * subject, roi="all", **more)
+        mean_over_subjects(recipe, outcome, ["s0", "s1"])
+        assert outcome.rows[-1]["subject"] == "mean" and outcome.rows[-1]["ceiling"] == right
+
+
 def test_a_region_is_tested_once_over_all_layers(led):
     lead = metrics.METRICS[led.facts["metric"]]
     over = led.scores.query("fold == 'all'")

@@ -104,7 +104,9 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
         p = None if p is None or not np.isfinite(p) else p
         known = np.isfinite(found.ci_low)
         low, high = sorted((toward * found.ci_low, toward * found.ci_high)) if known else (None, None)
-        ceilings = [row["ceiling"] for row in rows if row.get("ceiling") is not None and row.get("ceiling_low") != 0]
+        # Of the participants whose scores these are: the mean of those alone that were found would lie too high.
+        ceilings = [row["ceiling"] for row in rows if row.get("ceiling") is not None]
+        a_found = any(row.get("ceiling_low") is None or row["ceiling_low"] > 0 for row in rows)
         first = {name: value for name, value in rows[0].items() if name in _SHARED}
         outcome.add(
             **first,
@@ -115,7 +117,7 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
             ci_high=high,
             p=p,
             test=None if p is None else T_TEST,
-            ceiling=float(np.mean(ceilings)) if ceilings else None,
+            ceiling=float(np.mean(ceilings)) if a_found and len(ceilings) == len(rows) else None,
             n_rows=len(rows),
         )
 
