@@ -208,7 +208,7 @@ def label_table_of(path: Path) -> Path:
     Raises
     ------
     UserError
-        If there is none.
+        If there is none, or several name as much of what the image is.
     """
     stem = path.name.removesuffix(".gz").removesuffix(".nii")
     for suffix in (".tsv", ".csv"):
@@ -216,9 +216,16 @@ def label_table_of(path: Path) -> Path:
             return path.parent / f"{stem}{suffix}"
     own = set(stem.split("_"))
     for folder in list(path.parents)[:_INHERITS] if "dseg" in own else ():
-        for table in sorted(folder.glob("*dseg.tsv")):
-            if set(table.stem.split("_")) <= own:
-                return table
+        fitting = [table for table in sorted(folder.glob("*dseg.tsv")) if set(table.stem.split("_")) <= own]
+        most = max((len(table.stem.split("_")) for table in fitting), default=0)
+        closest = [table for table in fitting if len(table.stem.split("_")) == most]
+        if len(closest) > 1:
+            raise UserError(
+                f"{path}: several label tables may be its own: {', '.join(table.name for table in closest)}",
+                hint=f"put the right one beside it as {stem}.tsv",
+            )
+        if closest:
+            return closest[0]
     raise UserError(
         f"{path}: no label table beside it ({stem}.tsv or {stem}.csv)",
         hint="a table with the columns index and name",

@@ -11,6 +11,7 @@ from PIL import Image
 from brainbench.core.errors import UserError
 from brainbench.data.base import choose_subjects, subject_named
 from brainbench.data.check import check_dataset
+from brainbench.data.images import label_table_of
 from brainbench.data.layouts.bids.betas import temporal_snr
 from brainbench.data.layouts.bids.quality import agreement_of_runs
 from brainbench.report.figures.models import motion
@@ -173,6 +174,18 @@ def test_the_segmentation_of_fmriprep_is_an_atlas_with_the_table_at_the_root(own
     assert rois["ctx-lh-postcentral"].sum() == INSIDE[:, 2:].sum() and "wrong" not in rois
     with pytest.raises(UserError, match=r"desc-aseg_dseg.nii.gz is not there"):
         open_bids(own, atlas="aseg").files()
+
+
+def test_the_table_that_names_most_of_an_atlas_is_its_own_and_two_alike_are_refused(tmp_path):
+    image = tmp_path / "space-MNI_atlas-A_seg-17n_dseg.nii.gz"
+    (tmp_path / "atlas-A_dseg.tsv").touch()
+    (tmp_path / "atlas-A_seg-17n_dseg.tsv").touch()
+    assert label_table_of(image).name == "atlas-A_seg-17n_dseg.tsv"
+    (tmp_path / "space-MNI_atlas-A_dseg.tsv").touch()
+    with pytest.raises(UserError, match=r"its own: atlas-A_seg-17n_dseg.tsv, space-MNI_atlas-A_dseg.tsv"):
+        label_table_of(image)
+    (tmp_path / "space-MNI_atlas-A_seg-17n_dseg.tsv").touch()
+    assert label_table_of(image).name == "space-MNI_atlas-A_seg-17n_dseg.tsv"
 
 
 def test_how_steady_a_run_was_and_how_far_the_head_moved_is_said(own):
