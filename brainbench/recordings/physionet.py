@@ -151,7 +151,8 @@ class PhysionetMi(RecordingDataset):
         low, high = self.settings.tmin, self.settings.tmax
         rate = self.settings.sfreq or raw.info["sfreq"]
         step = (round((high - low) * rate) + 1) / rate
-        onsets = np.arange(max(-low, 0.0), raw.times[-1] - high, step)
+        last = raw.times[-1] - high + 0.5 / raw.info["sfreq"]  # a trial that ends with the run is whole
+        onsets = np.arange(max(-low, 0.0), last, step)
         return Events(onsets, np.full(len(onsets), label))
 
 
