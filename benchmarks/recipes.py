@@ -85,7 +85,12 @@ def start(targets: Targets, pythons: Sequence[str], folder: Path, repeats: int =
         for name, (arguments, _) in START.items():
             where = place if arguments[0] in ("run", "plan") else []
             times = repeats if index == len(pythons) - 1 else 2
-            seconds[name].append(command_seconds(python, [*arguments, *where], folder, times))
+            try:
+                seconds[name].append(command_seconds(python, [*arguments, *where], folder, times))
+            except subprocess.CalledProcessError:
+                if index == len(pythons) - 1:
+                    raise
+                seconds[name].append(float("nan"))  # an earlier release may not have the command
     for name, (_, bound) in START.items():
         there, here = seconds[name]
         targets.at_most(f"{name}, CPU s", here, bound, f"there {there:.2f} s")
