@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from brainbench.lens.check import made_block
-from brainbench.lens.diagnostics.attention import NO_SENSORS, NOT_A_SEQUENCE, attention, diagnostic
+from brainbench.lens.diagnostics.attention import NO_SENSORS, NOT_A_SEQUENCE, _entropy, attention, diagnostic
 from brainbench.lens.measure import measured
 from tests.encoders.tiny import SENTENCES, images, make, stimuli_of, write_bert, write_gpt2
 
@@ -149,3 +149,9 @@ def test_padding_and_company_change_nothing(write, tmp_path):
     np.testing.assert_allclose(one.values, five.values, rtol=1e-3, atol=1e-5)
     mask = one.values[NAMES.index("nmi_mask"), 0]
     assert ((mask[np.isfinite(mask)] > 0) == (write is write_gpt2)).all()
+
+
+def test_attention_that_is_no_number_has_no_entropy():
+    p = torch.tensor([[0.5, 0.5, 0.0], [float("nan"), 0.5, 0.5]])
+    found = _entropy(p)
+    assert found[0].item() == pytest.approx(np.log(2)) and found[1].isnan()

@@ -98,7 +98,7 @@ def _over_queries(A: Tensor, weight: Tensor) -> Tensor:
 
 def _entropy(p: Tensor) -> Tensor:
     """Return the entropy over the last axis, in nats; faster than PyTorch's `entr`: one array, written into."""
-    return -p.log().mul_(p).nan_to_num_(nan=0.0).sum(-1)  # 0 ln 0 is 0
+    return -p.clamp(min=1e-30).log_().mul_(p).sum(-1)  # 0 ln 0 is 0, and NaN stays NaN
 
 
 def _nmi(received: Tensor, along: Tensor, n_tokens: Tensor) -> Tensor:
