@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from brainbench.core.matlab import check_mat
 from brainbench.core.remembered import file_state
 from brainbench.data.tables import read_table
 from brainbench.recordings.channels import listed
-from brainbench.recordings.formats.gdf import check_gdf, obey_marks
+from brainbench.recordings.formats.gdf import read_gdf
 from brainbench.recordings.formats.stamped import read_stamped
 from brainbench.recordings.intracranial.electrodes import electrode_files, electrode_tables, place_contacts
 from brainbench.recordings.matching import plain_name
@@ -33,7 +33,9 @@ READERS = {
     ".fif": "read_raw_fif",
     ".csv": "",
 }
-"""File ending -> reader of `mne.io`; tables are read here."""
+"""File ending -> reader of `mne.io`; tables have none."""
+OWN: dict[str, Callable[[Path], tuple[mne.io.BaseRaw, list[str]]]] = {".csv": read_stamped, ".gdf": read_gdf}
+"""File ending -> reader of ours, that says what it did."""
 
 _BIDS_KINDS = {
     "EEG": "eeg", "ECOG": "ecog", "SEEG": "seeg", "DBS": "dbs", "EOG": "eog", "VEOG": "eog", "HEOG": "eog",
@@ -76,21 +78,16 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
         raise UserError(f"{path} does not exist{near}")
     if ending == ".set":
         check_mat(path)
-    elif ending == ".gdf":
-        check_gdf(path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             raw: mne.io.BaseRaw
             said: list[str]
-            if READERS[ending]:
-                raw, said = getattr(mne.io, READERS[ending])(path, preload=True, verbose="WARNING"), []
+            if ending in OWN:
+                raw, said = OWN[ending](path)
             else:
-                raw, said = read_stamped(path)
+                raw, said = getattr(mne.io, READERS[ending])(path, preload=True, verbose="WARNING"), []
             said = [*said, *mend_units(raw, path), *_slower_channels(raw, path)]
-            if ending == ".gdf":
-                caught[:] = [one for one in caught if "annotation" not in str(one.message)]  # of times that were wrong
-                said += obey_marks(raw, path)
             table = channel_table(path)
         except MemoryError:
             raise UserError(f"{path}: does not fit into memory") from None

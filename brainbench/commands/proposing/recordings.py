@@ -18,7 +18,7 @@ from brainbench.data.layouts.bids.files import entities_of
 from brainbench.data.tables import Table, number_in
 from brainbench.recordings.events import own_events
 from brainbench.recordings.formats.stamped import TIME, read_stamped
-from brainbench.recordings.reading import READERS, kinds_of
+from brainbench.recordings.reading import OWN, READERS, kinds_of
 
 _ONSETS = ("onset", "onset_s", "time", "time_s", "seconds", "start")
 _LABELS = ("label", "trial_type", "condition", "class", "event", "type", "description", "value")
@@ -140,8 +140,8 @@ def _header(path: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            if not READERS[path.suffix.lower()]:
-                return read_stamped(path)[0]
+            if path.suffix.lower() in OWN:
+                return OWN[path.suffix.lower()](path)[0]
             return getattr(mne.io, READERS[path.suffix.lower()])(path, preload=False, verbose="ERROR")
         except Exception:  # `check` says it
             return None

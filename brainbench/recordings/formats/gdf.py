@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,17 +85,6 @@ class _Header:
             return cls(second, n, n_marks, rate)
 
 
-def check_gdf(path: Path) -> None:
-    """Refuse a GDF file that holds less than its header says.
-
-    Raises
-    ------
-    UserError
-        Naming what it says and what is there.
-    """
-    _Header.of(path)
-
-
 def _whole(head: bytes, at: int) -> int:
     return int(np.frombuffer(head, "<i8", 1, at)[0])
 
@@ -116,17 +106,30 @@ def gdf_units(path: Path) -> list[str]:
     return ["" if prefix is None else f"{prefix}V" for prefix in prefixes]
 
 
-def obey_marks(raw: mne.io.BaseRaw, path: Path) -> list[str]:
-    """Give marks their times, and those that the format defines the names that MNE obeys; return what was done.
+def read_gdf(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
+    """Return a recording whose marks have their times, and those that the format defines the names that MNE obeys.
 
     Marks count at a rate of their own. A rejected trial becomes a stretch marked ``BAD``, a new segment an
-    interruption.
+    interruption. What was done is returned with it.
+
+    Raises
+    ------
+    UserError
+        If the file holds less than its header says.
     """
     import mne
 
-    header, sfreq, said = _Header.of(path), float(raw.info["sfreq"]), []
-    if not header.n_marks:
-        return []
+    header = _Header.of(path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*annotation")  # of times that MNE takes at another rate
+        raw: mne.io.BaseRaw = mne.io.read_raw_gdf(path, preload=True, verbose="WARNING")
+    return raw, _obey_marks(raw, header) if header.n_marks else []
+
+
+def _obey_marks(raw: mne.io.BaseRaw, header: _Header) -> list[str]:
+    import mne
+
+    sfreq, said = float(raw.info["sfreq"]), []
     _, sample, kind, _, length = raw._raw_extras[0]["events"]
     rate = header.rate or sfreq
     if abs(rate / sfreq - 1) > 1e-6:
