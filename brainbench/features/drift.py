@@ -136,15 +136,14 @@ def _directions(columns: np.ndarray) -> np.ndarray:
     return np.asarray(left[:, size > 1e-8 * max(float(size.max(initial=0.0)), 1e-300)])
 
 
-def regress_out(array: np.ndarray, nuisance: np.ndarray, blocks: Sequence[np.ndarray]) -> np.ndarray:
-    """Subtract what nuisance explains, with weights of every block of rows from these rows alone.
+def nuisance_bases(nuisance: np.ndarray, blocks: Sequence[np.ndarray]) -> Bases:
+    """Return every block of rows and what nuisance explains in it, with weights of the block's rows alone.
 
     Weights that blocks shared would say in one what the other measured. A penalty that is chosen on rows beside others
     would be chosen by that: features with as many columns as rows know the difference by heart.
 
     Parameters
     ----------
-    array : ndarray (n_rows, n_columns)
     nuisance : ndarray (n_rows, n_nuisance)
     blocks : sequence of int ndarray
         Rows that share weights.
@@ -154,11 +153,6 @@ def regress_out(array: np.ndarray, nuisance: np.ndarray, blocks: Sequence[np.nda
     UserError
         If a block has fewer than `ROWS_PER_REGRESSOR` rows for each regressor.
     """
-    return without(array, nuisance_bases(nuisance, blocks))
-
-
-def nuisance_bases(nuisance: np.ndarray, blocks: Sequence[np.ndarray]) -> Bases:
-    """Return every block of rows and what `regress_out` takes out of it; it raises what that does."""
     found = []
     for rows in blocks:
         if len(rows) < ROWS_PER_REGRESSOR * nuisance.shape[1]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from brainbench.recordings.recording import counted
+
 Settings = Mapping[str, Any]
 ALWAYS = ("numpy", "scipy", "scikit-learn", "pandas", "matplotlib")
 """Packages that every run computes and draws with."""
@@ -89,16 +91,12 @@ def _data(facts: Settings) -> str:
     left = [row for row in facts["data"] if row["left_out"]]
     runs = {(row["subject"], row["session"], row["run"]) for row in left if row["session"] or row["run"]}
     whole = {row["subject"] for row in left} - {subject for subject, *_ in runs}
-    parts = [_counted(len(runs), "run")] * bool(runs)
-    parts += [f"all runs of {_counted(len(whole), 'participant')}"] * bool(whole)
-    text = f"We analysed {_counted(n, 'participant')} of {dataset['title']} [dataset]"
+    parts = [counted(len(runs), "run")] * bool(runs)
+    parts += [f"all runs of {counted(len(whole), 'participant')}"] * bool(whole)
+    text = f"We analysed {counted(n, 'participant')} of {dataset['title']} [dataset]"
     text += f", with {' and '.join(ranged)} each" if ranged else ""
     text += f"; parts of {' and of '.join(parts)} were left out, with reasons in the report" if left else ""
     return text + "."
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _encoders(entries: Sequence[Settings]) -> str:

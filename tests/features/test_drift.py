@@ -6,11 +6,12 @@ from scipy.signal import lfilter
 from brainbench.core.errors import UserError
 from brainbench.features.drift import (
     drift_basis,
-    regress_out,
+    nuisance_bases,
     remove_drift,
     restore_drift,
     restore_nuisance,
     segments_of,
+    without,
 )
 
 
@@ -69,6 +70,10 @@ def test_segments_break_at_gaps_and_runs():
     run = np.array(["a", "a", "a", "a", "a", "b", "b"])
     assert [list(s) for s in segments_of(rows, run)] == [[0, 1, 2], [3, 4], [5, 6]]
     assert [list(s) for s in segments_of(np.arange(3), np.zeros(3))] == [[0, 1, 2]]
+
+
+def regress_out(array, nuisance, blocks):
+    return without(array, nuisance_bases(nuisance, blocks))
 
 
 def test_every_block_of_rows_has_weights_of_its_own():

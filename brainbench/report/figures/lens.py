@@ -46,10 +46,10 @@ def against_depth(
     room : float
         Inches across.
     """
-    n = len(panels) + bool(scores)
-    n_rows, n_columns = abreast(n, PANEL, room)
     from matplotlib.transforms import offset_copy
 
+    n = len(panels) + bool(scores)
+    n_rows, n_columns = abreast(n, PANEL, room)
     legends = [_legend([line["title"] for line in lines]) for lines in panels.values()]
     legends += [_legend(list(scores))] if scores else []
     heights = [2.6 + LINE * max(lines for lines, _ in legends[at : at + n_columns]) for at in range(0, n, n_columns)]
