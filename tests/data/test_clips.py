@@ -1,5 +1,8 @@
 """Clips of every kind of file, and what is wrong with some."""
 
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -52,16 +55,37 @@ def test_frames_of_a_gif_are_shown_as_long_as_it_says(tmp_path):
     assert clip.duration == pytest.approx(1.0) and shades(clip.sampled(10)) == [1, 2, 3, 3, 3, 3, 3, 4, 5, 6]
 
 
-def test_films_are_decoded_by_pyav(tmp_path):
-    av = pytest.importorskip("av")
-    path = tmp_path / "a.mp4"
+def write_film(path, codec="mpeg4", n=12, ratio=None, **settings):
+    """A film of 12 frames a second: of all gray, each lighter than the last."""
     with av.open(str(path), "w") as film:
-        stream = film.add_stream("mpeg4", rate=12)
+        stream = film.add_stream(codec, rate=12)
         stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
-        for k in range(1, 13):
+        for name, value in settings.items():
+            setattr(stream.codec_context, name, value)
+        if ratio is not None:
+            stream.codec_context.sample_aspect_ratio = ratio
+        for k in range(1, n + 1):
             frame = av.VideoFrame.from_ndarray(np.full((24, 32, 3), 20 * k, np.uint8), format="rgb24")
             film.mux(stream.encode(frame))
         film.mux(stream.encode())
+    return path
+
+
+def write_again(path, film, turned=0, after=0, late=0.0):
+    """The packets of a film in another file, without decoding: turned by degrees, some left out, `late` s cut off."""
+    with av.open(str(film)) as before, av.open(str(path), "w") as behind:
+        stream = behind.add_stream_from_template(before.streams.video[0])
+        if turned:
+            stream.set_display_rotation(turned)
+        for packet in [one for one in before.demux(video=0) if one.pts is not None][after:]:
+            packet.pts, packet.dts = (t - round(late / packet.time_base) for t in (packet.pts, packet.dts))
+            packet.stream = stream
+            behind.mux(packet)
+    return path
+
+
+def test_films_are_decoded_by_pyav(tmp_path):
+    path = write_film(tmp_path / "a.mp4")
     clip = open_clip(path, 12)
     assert len(clip.times) == 12 and clip.duration == pytest.approx(1.0)
     assert shades(clip.sampled(4)) == [2, 5, 8, 11]
@@ -70,6 +94,28 @@ def test_films_are_decoded_by_pyav(tmp_path):
     (tmp_path / "b.mp4").write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="not a readable film"):
         open_clip(tmp_path / "b.mp4")
+
+
+def test_a_film_that_was_cut_without_decoding_begins_at_the_cut(tmp_path):
+    clip = open_clip(write_again(tmp_path / "cut.mp4", write_film(tmp_path / "a.mp4"), late=0.5))
+    assert len(clip.times) == 6 and clip.duration == pytest.approx(0.5)
+    assert shades(clip.sampled(3)) == [8, 10, 12]
+
+
+def test_films_are_seen_as_players_show_them(tmp_path):
+    film = write_film(tmp_path / "a.mp4")
+    turned = open_clip(write_again(tmp_path / "turned.mp4", film, turned=90))
+    assert turned.sampled(2).shape == (2, 32, 24, 3) and shades(turned.sampled(2)) == [4, 10]
+    wide = open_clip(write_film(tmp_path / "wide.mp4", ratio=Fraction(3, 2)))
+    assert wide.sampled(2).shape == (2, 24, 48, 3)
+
+
+def test_a_film_of_which_frames_cannot_be_decoded_is_refused(tmp_path):
+    """Without the first picture the ones that build on it are dropped: all others would stand too early."""
+    film = write_film(tmp_path / "a.mpg", "mpeg2video", n=12, gop_size=4, max_b_frames=2)
+    clip = open_clip(write_again(tmp_path / "b.mpg", film, after=1))
+    with pytest.raises(UserError, match=r"b.mpg: \d+ frames could be decoded, and it has 11"):
+        clip.sampled(2)
 
 
 def test_what_is_wrong_is_named(tmp_path):

@@ -181,7 +181,11 @@ def _of_film(path: Path) -> Clip:
             if not film.streams.video:
                 raise UserError(f"{path}: a clip without frames")
             stream = film.streams.video[0]
-            stamps = sorted(float(p.pts * p.time_base) for p in film.demux(stream) if p.pts is not None)
+            # What a film that was cut without decoding keeps from before the cut is not shown.
+            shown = (packet for packet in film.demux(stream) if not packet.is_discard)
+            stamps = sorted(float(packet.pts * packet.time_base) for packet in shown if packet.pts is not None)
+            # Pixels of old cameras and of discs are not square, and players stretch them.
+            width = round(stream.width * (stream.sample_aspect_ratio or 1))
     except (av.FFmpegError, OSError) as error:
         raise UserError(f"{path}: not a readable film ({error})") from None
     if not stamps:
@@ -190,15 +194,18 @@ def _of_film(path: Path) -> Clip:
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 25
 
     def read(index: Sequence[int]) -> np.ndarray:
-        wanted, frames = set(index), []
+        wanted, frames, n = set(index), [], 0
         with av.open(str(path)) as film:
-            for k, frame in enumerate(film.decode(video=0)):
-                if k in wanted:
-                    frames.append(frame.to_ndarray(format="rgb24"))
-                if k >= max(wanted):
-                    break
-        if len(frames) < len(wanted):
-            raise UserError(f"{path}: {len(frames)} of {len(wanted)} frames could be decoded")
+            for n, frame in enumerate(film.decode(video=0), start=1):
+                if n - 1 in wanted:
+                    pixels = frame.to_ndarray(format="rgb24", width=width)
+                    frames.append(np.rot90(pixels, frame.rotation // 90))
+        if n != len(times):  # then nobody knows when which of them is shown
+            raise UserError(
+                f"{path}: {n} frames could be decoded, and it has {len(times)}",
+                hint="ffmpeg -i FILM -c:v libx264 -qp 10 WHOLE.mp4 makes a film of what can be decoded",
+            )
         return np.stack(frames)
 
-    return Clip(path.name, times, float(times[-1] + step), digest_file(path), read)
+    content = digest([digest_file(path), "as players show it"])  # features of before 2026-11-28 were of other frames
+    return Clip(path.name, times, float(times[-1] + step), content, read)
