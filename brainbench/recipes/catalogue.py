@@ -29,6 +29,8 @@ class Noun(Section):
 
     built_by: ClassVar[str] = ""
     """Class or function that builds it, as ``module:name``."""
+    revision: ClassVar[int] = 1
+    """Raised when the same settings lead to other results: a run that finished before begins anew."""
 
 
 N = TypeVar("N", bound=Noun)

@@ -138,6 +138,8 @@ class GeneratorSettings(Noun):
 
     guidable: ClassVar[bool] = False
     """Whether a region can guide it."""
+    revision: ClassVar[int] = 2
+    """Raised when the same settings draw other images; stands in the keys of what is drawn."""
     name: str
     """Which generator makes the final images."""
     strength: float = Field(0.75, ge=0, le=1)

@@ -12,7 +12,8 @@ from brainbench.core.errors import UserError
 from brainbench.recipes.reconstruction import GENERATORS, generator_settings
 from brainbench.reconstruction.facets import mean_images
 from brainbench.reconstruction.generators.small import SmallGenerator
-from brainbench.reconstruction.generators.small_training import noise_schedule, time_steps
+from brainbench.reconstruction.generators.small_training import noise_schedule
+from brainbench.reconstruction.generators.steps import time_steps
 from brainbench.reconstruction.guidance import LatentProcess, SmallProcess, guide, linear_response, process_of
 from tests.reconstruction.pretrained_models import write_stable_diffusion
 from tests.reconstruction.toy import bars, blue

@@ -72,8 +72,8 @@ def with_settings(generator: SmallGenerator, **changes: object) -> SmallGenerato
 
 def test_sixty_one_steps_draw_what_sixty_do(trained_small: SmallGenerator) -> None:
     # diffusers' `set_timesteps(61)` returns 62 times, the last of them -1.
-    _, features = bars(8, seed=9)
-    sixty, more = (with_settings(trained_small, steps=n).generate(features, None, list(range(8))) for n in (60, 61))
+    _, features = bars(2, seed=9)
+    sixty, more = (with_settings(trained_small, steps=n).generate(features, None, [0, 1]) for n in (60, 61))
     assert np.abs(more - sixty).mean() < 0.02
 
 

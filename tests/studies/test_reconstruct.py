@@ -189,6 +189,10 @@ def test_galleries_take_nobody_twice():
     found = ranked(scores, 2)
     assert [list(found[name]) for name in ("best", "median", "worst")] == [[1, 4], [3, 5], [6, 0]]
     assert list(ranked(scores, 1, lower_is_better=True)["best"]) == [0]
+    for n in range(1, 12):
+        taken = np.concatenate(list(ranked(np.linspace(0, 1, n), 4).values())).tolist()
+        assert len(set(taken)) == len(taken) == (n if n < 3 else 3 * min(4, n // 3))
+    assert {place: rows.tolist() for place, rows in ranked(scores[:2], 4).items()} == {"best": [1], "worst": [0]}
 
 
 def test_shipped_recipes_say_what_they_hold_out():

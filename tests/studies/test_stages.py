@@ -14,6 +14,7 @@ from brainbench.commands.worker import Finder
 from brainbench.core.progress import Stages
 from brainbench.recipes.kinds import kinds
 from brainbench.recipes.reader import read_recipe
+from brainbench.recipes.reconstruction import GeneratorSettings
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import Run, RunFolder
 from brainbench.studies.base import all_units, study_of
@@ -185,6 +186,20 @@ def test_nothing_is_left_of_a_finished_recipe(finished):
     assert after.finished and after.seconds == 0
     assert all(missing == 0 for _, missing in after.units.values())
     assert all(missing == 0 for _, _, missing, _ in after.features)
+
+
+def test_images_of_another_revision_are_drawn_anew(finished, monkeypatch):
+    name, recipe, run = finished
+    monkeypatch.setattr(GeneratorSettings, "revision", GeneratorSettings.revision + 1)
+    after = bb.plan(recipe, out=run.path, cache=run.path.parent / "cache")
+    if "generator" not in RECIPES[name]:
+        assert after.finished
+        return
+    assert not after.finished
+    again = {kind for kind, (_, missing) in after.units.items() if missing}
+    assert again == KINDS[name] - {"predict", "fit", "train"}  # what is trained is another matter
+    drawn, missing = after.units["draw"]
+    assert missing == drawn > 0
 
 
 def test_a_worker_finds_each_by_its_digest(finished):

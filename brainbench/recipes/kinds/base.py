@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from brainbench.core.errors import did_you_mean
 from brainbench.recipes.base import Section
+from brainbench.recipes.catalogue import Noun
 from brainbench.recipes.datasets import AnyDataset, DatasetSettings, SimulatedSettings
 from brainbench.recipes.encoders import EncoderSettings
 from brainbench.recipes.parts import (
@@ -167,7 +168,10 @@ class Recipe(Section):
 
     def science(self) -> dict[str, Any]:
         """Return every setting that can change a result, with its resolved default."""
-        return self.model_dump(mode="json", exclude={"execution"})
+        found = self.model_dump(mode="json", exclude={"execution"})
+        nouns = [one for part in vars(self).values() for one in (part if isinstance(part, list) else [part])]
+        revisions = [[type(one).__name__, one.revision] for one in nouns if isinstance(one, Noun) and one.revision > 1]
+        return {**found, "revisions": revisions} if revisions else found
 
 
 class ResponseRecipe(Recipe):

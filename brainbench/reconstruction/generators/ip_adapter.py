@@ -12,6 +12,7 @@ from brainbench.reconstruction.base import Condition
 from brainbench.reconstruction.codecs.autoencoder import Autoencoder
 from brainbench.reconstruction.generators.clip import ClipImage, ClipText
 from brainbench.reconstruction.generators.latent_diffusion import LatentDiffusion, Tensors, guided, sample
+from brainbench.reconstruction.generators.steps import time_steps
 from brainbench.reconstruction.pretrained import Pretrained, find, quiet
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class IpAdapter(LatentDiffusion):
         self.text = ClipText(self.model, "text_encoder", "tokenizer", projected=False, device=self.device)
         self.image = ClipImage(self.adapter, settings.adapter_encoder, None, self.device)
         self.layer = self._fit()
+        time_steps(self.scheduler, settings.steps)  # refused before anything is computed
 
     def _fit(self) -> str:
         """Return the layer that the adapter reads, after checking that model, adapter and encoder fit together."""

@@ -11,6 +11,7 @@ from brainbench.reconstruction.base import Condition
 from brainbench.reconstruction.codecs.autoencoder import latent_side
 from brainbench.reconstruction.generators.clip import ClipImage
 from brainbench.reconstruction.generators.latent_diffusion import LatentDiffusion, Tensors, guided, sample
+from brainbench.reconstruction.generators.steps import time_steps
 from brainbench.reconstruction.pretrained import Pretrained, find
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Kandinsky(LatentDiffusion):
             raise UserError(
                 f"{self.what}: {settings.model} takes image vectors of {wanted} numbers, {settings.prior} gives {given}"
             )
+        time_steps(self.scheduler, settings.steps)  # refused before anything is computed
 
     def conditions(self) -> list[Condition]:
         """Return the image vector."""

@@ -16,7 +16,7 @@ from brainbench.core.errors import UserError
 from brainbench.networks.devices import automatic_batch, in_batches, resolve_device
 from brainbench.reconstruction.base import Generator, Images, Progress
 from brainbench.reconstruction.cards import check_licence
-from brainbench.reconstruction.generators.small_training import time_steps
+from brainbench.reconstruction.generators.steps import time_steps, to_the_next
 from brainbench.reconstruction.pictures import to_images, to_pixels
 from brainbench.reconstruction.pretrained import Pretrained
 from brainbench.reconstruction.resizing import resized, with_channels
@@ -206,6 +206,8 @@ def sample(
     tick : callable
         Called after every step.
     """
+    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
     scheduler = copy.deepcopy(scheduler)
     timesteps = time_steps(scheduler, steps, device)
     continuous = timesteps.is_floating_point()
@@ -219,11 +221,13 @@ def sample(
         if len(timesteps) == 0:
             return start
         latents = scheduler.add_noise(start, noise, timesteps[:1].expand(len(noise)))
+    is_ddim = isinstance(scheduler, DDIMScheduler)
+    sampler = to_the_next(scheduler, timesteps) if is_ddim else scheduler
     options = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
-    for step in timesteps:
+    for left, step in zip(reversed(range(len(timesteps))), timesteps, strict=True):
         predicted = predict(scheduler.scale_model_input(latents, step), step)
-        at = step.expand(len(noise)) if continuous else step
-        latents = scheduler.step(predicted, at, latents, **options).prev_sample
+        at = left if is_ddim else step.expand(len(noise)) if continuous else step
+        latents = sampler.step(predicted, at, latents, **options).prev_sample
         tick()
     return latents
 

@@ -31,12 +31,8 @@ from brainbench.networks.weights import digest_weights, seeded
 from brainbench.recipes.encoders import EncoderSettings
 from brainbench.recipes.reconstruction import SmallSettings
 from brainbench.reconstruction.base import Condition, Generator, Images, Progress
-from brainbench.reconstruction.generators.small_training import (
-    NoisyImages,
-    noise_schedule,
-    time_steps,
-    velocity_error,
-)
+from brainbench.reconstruction.generators.small_training import NoisyImages, noise_schedule, velocity_error
+from brainbench.reconstruction.generators.steps import time_steps, to_the_next
 from brainbench.reconstruction.resizing import resized, with_channels
 
 MAX_COMPONENTS = 128
@@ -383,6 +379,7 @@ class SmallGenerator(Generator):
             return start
         schedule = noise_schedule()
         times = time_steps(schedule, self.settings.steps)[-max(1, round(self.settings.steps * strength)) :]
+        ddim = to_the_next(schedule, times)
         total, done = len(times) * -(-n // BATCH), 0
         images = np.empty((n, self.image_size, self.image_size, self.channels), dtype=np.float32)
         for first in range(0, n, BATCH):
@@ -391,10 +388,10 @@ class SmallGenerator(Generator):
             if start is not None and strength < 1:
                 clean = torch.from_numpy(start[rows]).permute(0, 3, 1, 2).to(self.device) * 2 - 1
                 z = schedule.add_noise(clean, z, times[:1])
-            for time in times:
+            for left, time in zip(reversed(range(len(times))), times, strict=True):
                 with torch.inference_mode():
                     v = self._velocity(z, time, conditions[rows])
-                    z = schedule.step(v, time, z, use_clipped_model_output=True).prev_sample
+                    z = ddim.step(v, left, z, use_clipped_model_output=True).prev_sample
                 done += 1
                 if progress is not None:
                     progress(done, total)

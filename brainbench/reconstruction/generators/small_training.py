@@ -33,17 +33,6 @@ def noise_schedule() -> Any:
     )
 
 
-def time_steps(schedule: Any, steps: int, device: str = "cpu") -> Tensor:
-    """Set a diffusers schedule to so many steps, and return its time steps.
-
-    Counted back from the last one in steps of a fraction, rounding may add one more, before the first: at -1 a network
-    knows nothing, and would spoil the finished image.
-    """
-    schedule.set_timesteps(steps, device=device)
-    times: Tensor = schedule.timesteps
-    return times if times.is_floating_point() else times[times >= 0]
-
-
 def velocity_error(
     network: nn.Module, noisy: Tensor, times: Tensor, seen: Tensor, keep: Tensor, velocity: Tensor
 ) -> Tensor:

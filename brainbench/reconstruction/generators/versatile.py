@@ -18,6 +18,7 @@ from brainbench.reconstruction.base import Condition
 from brainbench.reconstruction.codecs.autoencoder import Autoencoder
 from brainbench.reconstruction.generators.clip import ClipImage, ClipText
 from brainbench.reconstruction.generators.latent_diffusion import LatentDiffusion, Tensors, guided, sample
+from brainbench.reconstruction.generators.steps import time_steps
 from brainbench.reconstruction.pretrained import Pretrained, find, quiet
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class VersatileDiffusion(LatentDiffusion):
                     f"{self.what}: {self.model.model} attends to tokens of {wanted} numbers, its {encoder.part} gives "
                     f"{encoder.shapes['tokens'][1]}"
                 )
+        time_steps(self.scheduler, settings.steps)  # refused before anything is computed
 
     def conditions(self) -> list[Condition]:
         """Return image tokens and text tokens."""

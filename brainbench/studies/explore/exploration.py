@@ -249,6 +249,7 @@ class Exploration:
 
         key = {
             **self._generator_key(),
+            "revision": recipe.generator.revision,
             "fits": [unit.digest for unit in fits],
             "target": None if target is None else vars(target),
             "scale": scale,

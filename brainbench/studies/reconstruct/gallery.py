@@ -70,12 +70,17 @@ def keep_images(
 
 
 def ranked(values: np.ndarray, n: int, *, lower_is_better: bool = False) -> dict[str, np.ndarray]:
-    """Return rows of the best, median and worst scores, so many of each and none twice, best first."""
+    """Return rows of the best, median and worst scores, so many of each and none twice, best first.
+
+    Of two there is no median, and one alone is the best.
+    """
     known = np.flatnonzero(np.isfinite(values))
     order = known[np.argsort(values[known] if lower_is_better else -values[known], kind="stable")]
     n = min(n, max(1, len(order) // 3))
     middle = (len(order) - n) // 2
-    return {"best": order[:n], "median": order[middle : middle + n], "worst": order[-n:]}
+    found = {"best": order[:n], "median": order[middle : middle + n], "worst": order[-n:]}
+    few = {1: ("best",), 2: ("best", "worst")}.get(len(order), tuple(found))
+    return {place: found[place] for place in few}
 
 
 def _bytes(images: np.ndarray) -> np.ndarray:

@@ -278,6 +278,7 @@ def _draw_unit(one: Reconstruction, drawn: Drawn, predictions: Sequence[Unit], i
         "rung": drawn.rung,
         "generator": None if generator is None else generator.parameters(),
         "images": _training_digests(one, chunk),
+        "revision": None if recipe.generator is None else recipe.generator.revision,
         "n_samples": None if recipe.generator is None else recipe.generator.n_samples,
         "seed": recipe.seed,
     }

@@ -286,9 +286,6 @@ def note_trials(
             settings.model_dump(mode="json") | _said(settings, first, recipe) for settings in recipe.pipelines
         ],
         "shots": [case.label for case in cases if case.evaluation.scheme == "few-shot"],
-        "sensors": None
-        if first.positions is None
-        else {"names": list(first.info["ch_names"]), "positions": first.positions.round(6).tolist()},
         "on_scalp": on_scalp(first.info),
         "not_grouped": [],
         "patterns": [],

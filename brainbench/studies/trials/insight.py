@@ -43,10 +43,16 @@ def note_explanations(
         relevance = np.concatenate([one["relevance"] for one in mine])
         # Every fold has a network of its own, with its own scale of logits: each counts as much as its trials do.
         scale = np.concatenate([np.full(len(one["row"]), np.abs(one["relevance"]).mean() or 1.0) for one in mine])
-        means = np.stack([(relevance / scale[:, None])[label == name].mean(axis=0) for name in case.classes])
+        classes = [name for name in case.classes if (label == name).any()]
+        means = np.stack([(relevance / scale[:, None])[label == name].mean(axis=0) for name in classes])
         if member.positions is not None:
             outcome.findings["trials"]["relevance"].append(
-                {**common, "n_trials": len(label), "values": (means / np.abs(means).max()).round(4).tolist()}
+                {
+                    **common,
+                    "n_trials": len(label),
+                    "classes": classes,
+                    "values": (means / np.abs(means).max()).round(4).tolist(),
+                }
             )
         if "attention" in mine[0]:
             weights = [len(one["row"]) for one in mine]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainbench.report.figures.trials import topographies
-from brainbench.report.sections.trials.shared import decodes_trials, strongest
+from brainbench.report.sections.trials.shared import decodes_trials, places_of, strongest
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -21,19 +21,21 @@ applies = decodes_trials
 def draw(page: Page) -> dict[str, Any] | None:
     """Return a map per class and network: participants above chance first, since the others' maps explain noise."""
     trials = page.findings["trials"]
-    sensors, entries = trials["sensors"], trials.get("relevance") or []
-    if sensors is None or not entries:
-        return None
+    placed = [
+        (entry, *places)
+        for entry in trials.get("relevance") or []
+        if (places := places_of(page, entry["subject"])) is not None
+    ]
     rows = page.over_folds("accuracy", page.scheme).set_index(["subject", "pipeline"])
     accuracy = {key: rows.loc[key] for key in rows.index}
-    entries = sorted(entries, key=lambda e: not accuracy[e["subject"], e["pipeline"]]["q"] < page.level)
+    placed.sort(key=lambda one: not accuracy[one[0]["subject"], one[0]["pipeline"]]["q"] < page.level)
     shown = []
-    for entry in entries[:MAX_MAPS]:
+    for entry, names, positions in placed[:MAX_MAPS]:
         score = accuracy[entry["subject"], entry["pipeline"]]
         title = f"{entry['subject']}, {entry['pipeline']}"
-        values, positions = np.array(entry["values"]), np.array(sensors["positions"])
-        figure = partial(topographies, values, sensors["names"], positions, page.mark, trials["classes"])
-        where = strongest(entry["values"], sensors["names"], trials["classes"])
+        classes = entry.get("classes", trials["classes"])
+        figure = partial(topographies, np.array(entry["values"]), names, positions, page.mark, classes)
+        where = strongest(entry["values"], names, classes)
         alt = f"Relevance of channels, {title}; {where}"
         shown.append(
             {
@@ -43,4 +45,4 @@ def draw(page: Page) -> dict[str, Any] | None:
                 "figure": page.save(figure, f"relevance_{entry['subject']}_{entry['pipeline']}", alt),
             }
         )
-    return {"maps": shown}
+    return {"maps": shown, "n_left_out": len(placed) - len(shown)} if shown else None
