@@ -16,9 +16,9 @@ from brainbench.data.base import Responses
 from brainbench.recipes.kinds import Recipe, ResponseRecipe
 from brainbench.runs.units import jobs_to_use
 
-BASE_MB = 200.0
-"""Interpreter with NumPy, SciPy, scikit-learn and pandas."""
-NILEARN_MB = 70.0
+BASE_MB = 165.0
+"""Interpreter with NumPy, SciPy, scikit-learn, pandas and what is ours."""
+NILEARN_MB = 55.0
 TORCH_MB = 450.0
 """PyTorch and timm or transformers, without weights."""
 MNE_MB = 150.0

@@ -346,7 +346,8 @@ class EncodeStudy(Study[EncodeRecipe]):
         edits = 0.0 if self.edits is None else self.edits.megabytes + solve + fit
         units = jobs_of(recipe) * (max(features + solve + fit, scores, intervals, edits) + block)
         ceilings = min(jobs_of(recipe), len(self.members)) * (5 * megabytes((shown, targets), 4) + block)
-        kept = min(n_layers * designs_bytes(rows, width, recipe.folds.n_splits), self.opened.folds.most) / 1e6
+        designs = [designs_bytes(len(case.rows), width, len(case.split.folds)) for case in cases]
+        kept = min(n_layers * sum(designs), self.opened.folds.most) / 1e6
         return {**parts, "folds that participants share": kept, "units at once": max(units, ceilings, REPORT_MB)}
 
     def disk(self) -> float:
