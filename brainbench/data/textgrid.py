@@ -79,9 +79,7 @@ def read_intervals(path: Path, tier: str | int = 0) -> list[Interval]:
     except ValueError as error:
         raise UserError(f"{path}: token {position} of the TextGrid is not what it should be: {error}") from None
     if len(found) > 1:
-        raise UserError(
-            f"{path}: {len(found)} interval tiers are called '{tier}'", hint="rename or remove one of them"
-        )
+        raise UserError(f"{path}: {len(found)} interval tiers are called '{tier}'", hint="rename or remove one of them")
     if found:
         return found[0]
     raise UserError(f"{path}: no interval tier '{tier}'; it has {', '.join(names) or 'none'}")

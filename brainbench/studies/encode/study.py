@@ -267,7 +267,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         for plan, unit in self.partitions:
             report_partition(outcome, plan, runner.read([unit])[0])
         tests.report(outcome, ceilings)
-        best_layers(outcome, draws)
+        best_layers(outcome, draws, self.recipe.bootstrap.confidence)
         report_patterns(recipe, runner, outcome, self.patterns)
         geometry = report_geometry(recipe, runner, outcome, self.cases, self.geometry)
         if recipe.zero_shot is not None:
