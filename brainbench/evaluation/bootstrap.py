@@ -87,6 +87,7 @@ def best_layer(values: np.ndarray, draws: np.ndarray, depth: np.ndarray, confide
     Parameters
     ----------
     values : ndarray (n_layers, n_rois)
+        NaN where a score cannot be estimated.
     draws : ndarray (n_layers, n_draws, n_rois)
         Layers share the resampled rows, so that their differences keep their correlation.
     depth : ndarray (n_layers,)
@@ -94,6 +95,7 @@ def best_layer(values: np.ndarray, draws: np.ndarray, depth: np.ndarray, confide
         Share of the draws between the ends of the best depth.
     """
     tail = (1 - confidence) / 2
+    values, draws = (np.where(np.isnan(one), -np.inf, one) for one in (values, draws))  # not estimable: never the best
     winners = draws.argmax(axis=0)
     choices = []
     for roi in range(values.shape[1]):

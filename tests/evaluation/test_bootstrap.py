@@ -58,6 +58,9 @@ def test_best_layer_repeats_the_choice_in_every_draw():
     assert (second.depth_low, second.depth_high) == (1.0, 1.0)
     narrow, _ = best_layer(values, draws, np.array([0.0, 0.5, 1.0]), confidence=0.5)
     assert (narrow.depth_low, narrow.depth_high) == (0.5, 0.5)
+    draws[0, 1:, :], values[0, :] = np.nan, np.nan  # a layer whose score cannot be estimated is not the best one
+    again, _ = best_layer(values, draws, np.array([0.0, 0.5, 1.0]))
+    assert again.index == 1 and again.share.tolist() == first.share.tolist()
 
 
 def test_mean_over_participants_against_scipy():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from brainbench.report.page import Page
-from brainbench.report.sections.trials import attention, confusion, patterns, relevance, reliability
+from brainbench.report.sections.trials import accuracy, attention, confusion, parts, patterns, relevance, reliability
 
 FROZEN = Path(__file__).parent / "frozen" / "trials"
 
@@ -81,6 +81,26 @@ def test_maps_are_headed_by_a_participants_own_classes_at_its_own_channels(page)
         np.testing.assert_array_equal(places, others[::-1])
         assert f"strongest at {first[0]}" in alt and f"strongest at {third[0]}" in other
     assert "(left)" in page.drawn["relevance_made-1_csp"][1] and "(tongue)" in page.drawn["relevance_made-3_csp"][1]
+
+
+def test_a_part_that_one_participant_lacks_moves_nobody_elses(page):
+    part = page.findings["trials"]["band"]
+    scores, name = page.scores, part["parts"][0]["name"]
+    rows = (scores["scheme"] == part["scheme"]) & (scores["metric"] == "accuracy") & (scores["fold"] == "all")
+    mine = rows & (scores["roi"] == name)
+    assert set(scores[mine]["subject"]) >= {"made-1", "made-2", "made-3"}
+    value = scores[mine & (scores["subject"] == "made-2")]["value"].iloc[0]
+    page.scores = scores[~(mine & (scores["subject"] == "made-1"))]
+    found = parts.draw(page)["band"]
+    assert found["people"][:2] == ["made-1", "made-2"]
+    assert found["table"][0]["cells"][0] is None and found["table"][0]["cells"][1]["value"] == value
+
+
+def test_classes_are_told_by_who_has_them(page):
+    page.facts["subjects"][2]["labels"] = {"feet": 20, "hands": 20, "tongue": 20}
+    assert accuracy.draw(page)["classes"] == [("left", "right"), ("feet", "hands", "tongue")]
+    text = Path(accuracy.__file__).with_suffix(".html").read_text()
+    assert 'names | join(" against ")' in text
 
 
 def test_attention_of_other_electrodes_is_not_left_out(page):

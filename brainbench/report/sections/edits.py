@@ -40,7 +40,7 @@ def draw(page: Page) -> dict[str, Any]:
             pairs = sorted(every, key=lambda pair: -pair["frozen"]["lost"])[:MOST]
         name, done = f"edits_{item['encoder']}_{item['edit']}", DONE[item["edit"]]
         layers = layers_of(page, item["encoder"])
-        where = {roi: depth_words(layers[roi]) for roi in layers}
+        where = {roi: depth_words(layers[roi], page.toward) for roi in layers}
         sentences = [sentence(rows, roi, item["edit"], where.get(roi, "")) for roi in about["rois"] if rows]
         told = " ".join([f"{item['encoder']}: what is lost when {done}.", *sentences])
         shown.append(

@@ -84,18 +84,22 @@ def _groups(page: Page, entry: dict[str, Any], columns: list[dict[str, Any]]) ->
 
 def depth_sentences(page: Page, encoder: str) -> list[str]:
     """Return a sentence a region: the layer that scores best, and the depth that scores lie at."""
-    return [f"{roi}: {words}." for roi, rows in layers_of(page, encoder).items() if (words := depth_words(rows))]
+    found = {roi: depth_words(rows, page.toward) for roi, rows in layers_of(page, encoder).items()}
+    return [f"{roi}: {words}." for roi, words in found.items() if words]
 
 
-def depth_words(rows: Any) -> str:
-    """Return where in depth a region is best explained, from the scores of layers; nothing where there are none."""
+def depth_words(rows: Any, toward: int) -> str:
+    """Return where in depth a region is best explained, from the scores of layers; nothing where there are none.
+
+    Where less is better (`toward` -1), scores have no centre of mass.
+    """
     rows = rows[np.isfinite(rows["value"].to_numpy(dtype=float))]
     if rows.empty:
         return ""
-    best = rows.loc[rows["value"].idxmax()]
+    best = rows.loc[(toward * rows["value"]).idxmax()]
     said = f"best at {best['layer']} (depth {number(best['depth'], 2)}, {number(best['value'])})"
     above = np.clip(rows["value"].to_numpy(dtype=float), 0, None)
-    if len(rows) > 1 and above.sum() > 0:
+    if toward > 0 and len(rows) > 1 and above.sum() > 0:
         centre = float(above @ rows["depth"].to_numpy(dtype=float) / above.sum())
         said += f", centre of mass of its scores at depth {number(centre, 2)} over {len(rows)} taps"
     return said

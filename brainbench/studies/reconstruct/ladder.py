@@ -246,7 +246,8 @@ class Judge:
     ) -> dict[str, np.ndarray]:
         """Score truths dealt to the wrong reconstructions."""
         if R is None:
-            scorer = ImageScorer(self.truth, [name], contents=self.stimulus)
+            device = self.one.recipe.execution.device
+            scorer = ImageScorer(self.truth, [name], contents=self.stimulus, device=device)
             few = [scorer.score(images[np.argsort(order)])[name].values for order in orders[:N_SHUFFLES]]
             means = np.mean([values for values in few if values is not None], axis=0)
             return {f"{name}/shuffled": means}

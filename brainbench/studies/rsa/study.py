@@ -182,6 +182,9 @@ class RsaStudy(Study[RsaRecipe]):
         }  # fmt: skip
         layers = {(encoder, layer): values for encoder, layer, values in self.layer_rdms()}
         models = {entry.name for entry in self.opened.encoders if entry.is_model} or {one for one, _ in layers}
+        if len(self.geometries) > MAX_REGIONS:
+            more = len(self.geometries) - MAX_REGIONS
+            outcome.findings["rdms_left_out"] = f"RDMs of {more} more regions are not drawn; `export` writes them"
         for roi, people in list(self.geometries.items())[:MAX_REGIONS]:
             scored: dict[tuple[str, str], list[float]] = {}
             for row in outcome.rows:

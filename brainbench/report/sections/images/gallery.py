@@ -30,9 +30,8 @@ applies = reconstructs
 def draw(page: Page) -> dict[str, Any] | None:
     """Return a figure per participant and scheme."""
     shown: list[dict[str, Any]] = []
-    for entry in page.facts["pictures"]:
-        if entry["what"] != "gallery" or len(shown) >= MAX_GALLERIES:
-            continue
+    galleries = [entry for entry in page.facts["pictures"] if entry["what"] == "gallery"]
+    for entry in galleries[:MAX_GALLERIES]:
         with np.load(page.root / entry["file"], allow_pickle=False) as stored:
             pictures = {_heading(name): stored[name] for name in entry["columns"]}
             places, stimuli, score = stored["place"], stored["stimulus"], stored["score"]
@@ -42,7 +41,10 @@ def draw(page: Page) -> dict[str, Any] | None:
         alt = f"Images of {title}, {' beside '.join(pictures)}; {page.title_of(entry['metric'])}: {ranked}."
         name = f"gallery_{entry['subject']}_{entry['scheme'].replace('+', '_')}"
         shown.append({"title": title, "metric": entry["metric"], "figure": page.save(figure, name, alt)})
-    return {"galleries": shown, "about": page.findings["reconstruction"]} if shown else None
+    if not shown:
+        return None
+    about = page.findings["reconstruction"]
+    return {"galleries": shown, "about": about, "left_out": [entry["file"] for entry in galleries[MAX_GALLERIES:]]}
 
 
 def _heading(column: str) -> str:

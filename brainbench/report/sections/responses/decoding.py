@@ -47,6 +47,7 @@ def draw(page: Page) -> dict[str, Any] | None:
         "rows": rows.to_dict("records"),
         "pairs": pairs[pairs["subject"] == page.lead].to_dict("records"),
         "matrices": matrices,
+        "n_left_out": len(counted) - len(matrices),
         "tests": how_tested(rows),
         "chance": page.facts.get("chance", {}).get("accuracy") if counted else None,
     }

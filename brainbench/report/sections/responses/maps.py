@@ -26,7 +26,8 @@ def applies(facts: Facts) -> bool:
 
 def draw(page: Page) -> dict[str, Any] | None:
     """Return a map per participant, of the layer that is best over all regions; all have one scale and threshold."""
-    chosen = _chosen(page)
+    best = _chosen(page)
+    chosen, n_chosen = best[:MAX_MAPS], len(best)
     meshed = [hemispheres(page.root / entry["file"]) if entry["space"] in SURFACES else None for entry in chosen]
     found = [
         map_values(page.root / entry["file"]) if entry["space"] == "volume" or on_mesh is not None else None
@@ -54,6 +55,7 @@ def draw(page: Page) -> dict[str, Any] | None:
     turned = [entry for entry, on_mesh in zip(chosen, meshed, strict=True) if on_mesh is not None]
     return {
         "maps": shown,
+        "n_left_out": n_chosen - len(chosen),
         "limit": limit,
         "threshold": threshold if drawn and threshold > ANY else None,
         "finer": any(entry["space"] == "surface" for entry in turned),
@@ -105,4 +107,4 @@ def _chosen(page: Page) -> list[dict[str, Any]]:
             key = (subject, page.scheme, *(page.toward * means).idxmax(), page.facts["metric"])
             names = ("subject", "scheme", "encoder", "layer", "metric")
             found += [entry for entry in page.facts["maps"] if tuple(entry[name] for name in names) == key]
-    return found[:MAX_MAPS]
+    return found

@@ -22,7 +22,8 @@ def applies(facts: Facts) -> bool:
 
 
 def draw(page: Page) -> dict[str, Any] | None:
-    """Return the rows of a plain table; None where they are too many to be read."""
+    """Return the first rows of a plain table; all stand in the file of scores."""
     rows = page.over_folds(f"{MEDIAN}{page.facts['metric']}")
     rows = rows[(rows["n_targets"] > MIN_TARGETS) & ~rows["subject"].isin([MEAN])]
-    return {"rows": rows.to_dict("records")} if 0 < len(rows) <= MAX_ROWS else None
+    shown = rows.iloc[:MAX_ROWS].to_dict("records")
+    return {"rows": shown, "n_left_out": len(rows) - len(shown)} if shown else None

@@ -30,7 +30,7 @@ def draw(page: Page) -> dict[str, Any] | None:
     metric = page.facts["metric"]
     title = page.title_of(metric)
     rows = page.over_folds(metric, page.scheme)
-    rows = rows[rows["subject"].isin(names) & (rows["role"] == "model")]
+    rows = rows[rows["subject"].isin(names) & (rows["role"] == "model") & rows["value"].notna()]
     if len(names) < 2 or not len(rows):
         return None
     best = rows.sort_values("value", ascending=page.toward > 0).groupby(["subject", "roi"]).tail(1)

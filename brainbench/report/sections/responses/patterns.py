@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from brainbench.evaluation.metrics import title_of
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def draw(page: Page) -> dict[str, Any] | None:
         for row in page.over_folds(name).to_dict("records"):
             place = {key: row[key] for key in ("subject", "scheme", "encoder", "role", "roi")}
             cell = cells.setdefault(tuple(place.values()), place)
-            if name not in cell or row["value"] > cell[name]["value"]:
+            if name not in cell or row["value"] > cell[name]["value"] or np.isnan(cell[name]["value"]):
                 cell[name] = {"value": row["value"], "layer": row["layer"]}
     rows = list(cells.values())
     return {"rows": rows, "names": names, "titles": [title_of(name) for name in names]} if rows else None

@@ -61,6 +61,7 @@ def _groups(page: Page) -> dict[str, Any] | None:
     return {
         **facts,
         "figure": page.save(figure, "accuracy_by_region", f"Accuracy by group of channels: {'; '.join(said)}."),
+        "n_left_out": alone["subject"].nunique() - len(people),
         "table": [row for row in table if row["alone"] is not None],
         "not_grouped": trials.get("not_grouped") or [],
     }
@@ -93,6 +94,7 @@ def _contacts(page: Page) -> dict[str, Any] | None:
         **facts,
         "curve": page.save(curve, "accuracy_by_contacts", f"Accuracy by number of contacts: {'; '.join(ends)}."),
         "maps": maps[:MAX_PEOPLE],
+        "n_left_out": rows["subject"].nunique() - len(people),
         "planted": bool(planted),
     }
 

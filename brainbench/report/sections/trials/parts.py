@@ -34,16 +34,10 @@ def _parts(page: Page, kind: str) -> dict[str, Any] | None:
     order = {part["name"]: number for number, part in enumerate(facts["parts"])}
     rows = rows.assign(place=rows["roi"].map(order)).sort_values("place", kind="stable")
     people = rows[rows["subject"] != MEAN].sort_values("subject", kind="stable")
-    table = [
-        {
-            "name": name,
-            "cells": [
-                {**row, "sure": row["q"] < page.level} for row in people[people["roi"] == name].to_dict("records")
-            ],
-        }
-        for name in order
-    ]
-    shown = people[people["subject"].isin(list(dict.fromkeys(people["subject"]))[:MAX_PEOPLE])]
+    names = list(dict.fromkeys(people["subject"]))
+    cells = {(row["roi"], row["subject"]): {**row, "sure": row["q"] < page.level} for row in people.to_dict("records")}
+    table = [{"name": part, "cells": [cells.get((part, name)) for name in names]} for part in order]
+    shown = people[people["subject"].isin(names[:MAX_PEOPLE])]
     if kind == "time":
         figure = partial(figures.by_window, shown, facts["parts"], chance, facts["trial"], page.mark)
     else:
@@ -52,7 +46,8 @@ def _parts(page: Page, kind: str) -> dict[str, Any] | None:
         **facts,
         "figure": page.save(figure, f"accuracy_by_{kind}", _in_words(kind, shown, page.level)),
         "table": table,
-        "people": list(dict.fromkeys(people["subject"])),
+        "people": names,
+        "n_left_out": max(0, len(names) - MAX_PEOPLE),
     }
 
 
