@@ -78,8 +78,8 @@ def paired(table: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         A row per cell (`CELL`) and later run: means of ``first`` and ``other`` over the same participants, their
-        ``difference`` with a t interval over participants (``low``, ``high``; empty where they are too few for it to
-        cover), a two-sided ``p`` by exchanging signs, ``q`` over all rows, and ``n``. Participants are the
+        ``difference`` with a t interval of 95 % over participants (``low``, ``high``; empty where they are too few for
+        it to cover), a two-sided ``p`` by exchanging signs, ``q`` over all rows, and ``n``. Participants are the
         random effect: both runs meet the same ones, so that what they have in common falls out.
     """
     names = _names(table)

@@ -39,6 +39,8 @@ class Plan:
     seconds : float or None
         Expected time for missing features and units, from the rate of those that are finished here, or from one of each
         kind that was timed; None where that would take longer than anybody waits for a plan.
+    too_long : str
+        What takes longer than that, and how many of it are to be computed.
     """
 
     recipe: Recipe
@@ -51,6 +53,7 @@ class Plan:
     largest: str
     subjects: list[str]
     seconds: float | None = None
+    too_long: str = ""
     notes: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -78,7 +81,7 @@ class Plan:
             lines.append(f"units       {kind}: {total}, {total - missing} done, {missing} to compute")
         lines.append(f"memory      about {self.peak_mb / 1e3:.1f} GB at its peak ({self.largest})")
         lines.append(f"disk        about {self.disk_mb / 1e3:.2f} GB in the run folder")
-        unknown = "a unit takes more than a minute, or networks are trained first: known once some have run here"
+        unknown = f"{self.too_long or 'networks are trained first'}: known once some have run here"
         lines.append(f"time        {unknown if self.seconds is None else 'about ' + duration(self.seconds)}")
         lines += [f"note        {note}" for note in self.notes]
         return "\n".join(lines)
@@ -108,6 +111,7 @@ def make_plan(recipe: Recipe, folder: RunFolder, *, cache: str | os.PathLike[str
     from brainbench.runs.engines import LocalEngine, Runner
     from brainbench.studies.base import all_units, study_of
     from brainbench.studies.opened import open_all
+    from brainbench.studies.probe import TooLong
 
     opened = open_all(recipe, default_cache(None if cache is None else str(cache)))
     study = study_of(opened, Runner(folder, LocalEngine(), Stages(quiet=True)))
@@ -115,6 +119,13 @@ def make_plan(recipe: Recipe, folder: RunFolder, *, cache: str | os.PathLike[str
     for unit in all_units(study):
         total, missing = units.get(unit.kind, (0, 0))
         units[unit.kind] = (total + 1, missing + (not folder.has_unit(unit.digest)))
+    seconds, too_long = None, ""
+    try:
+        seconds = _expected_seconds(folder, study, units)
+    except TooLong as error:
+        n = units.get(error.kind, (0, 0))[1]
+        what = f"a unit of {error.kind}" if error.kind else "a pass of a network over a few stimuli"
+        too_long = f"{what} takes more than a minute" + (f", and {n} are to be computed" if n else "")
     return Plan(
         recipe=recipe,
         folder=str(folder.path),
@@ -123,7 +134,8 @@ def make_plan(recipe: Recipe, folder: RunFolder, *, cache: str | os.PathLike[str
         units=units,
         **asdict(estimate_memory(study)),
         subjects=opened.subjects,
-        seconds=_expected_seconds(folder, study, units),
+        seconds=seconds,
+        too_long=too_long,
     )
 
 

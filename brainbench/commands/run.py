@@ -101,7 +101,7 @@ class Run(StoredRun):
         -------
         DataFrame
             ``share`` is how often the layer was the best one of the bootstrap draws, in each of which the choice is
-            repeated; ``depth_low`` and ``depth_high`` hold 95 % of the draws.
+            repeated; between ``depth_low`` and ``depth_high`` lies the share of draws that `bootstrap.confidence` says.
         """
         import pandas as pd
 

@@ -15,14 +15,16 @@ import platform
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
 from brainbench.core.errors import UserError
+
+K = TypeVar("K")
 
 HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
 _UNWRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE)
@@ -183,3 +185,19 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def by_name(paths: Iterable[Path], name: Callable[[Path], K], what: str) -> dict[K, Path]:
+    """Return files by what their names say, in order.
+
+    Raises
+    ------
+    UserError
+        If two say the same: which of them is meant, nobody knows.
+    """
+    found: dict[K, Path] = {}
+    for path in paths:
+        other = found.setdefault(name(path), path)
+        if other != path:
+            raise UserError(f"{other} and {path} are both {what} '{name(path)}'", hint="remove or rename one of them")
+    return found

@@ -62,7 +62,8 @@ def read_intervals(path: Path, tier: str | int = 0) -> list[Interval]:
     try:
         take(), take()  # start and end of the file
         take()  # <exists>
-        names = []
+        names: list[str] = []
+        found: list[list[Interval]] = []
         for place in range(int(take())):
             kind, name = _unquote(take()), _unquote(take())
             take(), take()
@@ -71,12 +72,16 @@ def read_intervals(path: Path, tier: str | int = 0) -> list[Interval]:
             if kind == "IntervalTier":
                 intervals = [Interval(float(take()), float(take()), _unquote(take())) for _ in range(size)]
                 if tier in (name, place):
-                    return intervals
+                    found.append(intervals)
             else:
                 for _ in range(size):
                     take(), take()
     except ValueError as error:
         raise UserError(f"{path}: token {position} of the TextGrid is not what it should be: {error}") from None
+    if len(found) > 1:
+        raise UserError(f"{path}: {len(found)} interval tiers are called '{tier}'", hint="rename or remove one of them")
+    if found:
+        return found[0]
     raise UserError(f"{path}: no interval tier '{tier}'; it has {', '.join(names) or 'none'}")
 
 

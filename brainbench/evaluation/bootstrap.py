@@ -72,7 +72,7 @@ class Choice:
     share : ndarray (n_layers,)
         Share of bootstrap draws in which each layer was best.
     depth_low, depth_high : float
-        Central 95 % of the best depth over draws.
+        Central share of the best depth over draws.
     """
 
     index: int
@@ -81,7 +81,7 @@ class Choice:
     depth_high: float
 
 
-def best_layer(values: np.ndarray, draws: np.ndarray, depth: np.ndarray) -> list[Choice]:
+def best_layer(values: np.ndarray, draws: np.ndarray, depth: np.ndarray, confidence: float = 0.95) -> list[Choice]:
     """Choose the best layer of every ROI, repeating the choice in every bootstrap draw.
 
     Parameters
@@ -90,12 +90,15 @@ def best_layer(values: np.ndarray, draws: np.ndarray, depth: np.ndarray) -> list
     draws : ndarray (n_layers, n_draws, n_rois)
         Layers share the resampled rows, so that their differences keep their correlation.
     depth : ndarray (n_layers,)
+    confidence : float
+        Share of the draws between the ends of the best depth.
     """
+    tail = (1 - confidence) / 2
     winners = draws.argmax(axis=0)
     choices = []
     for roi in range(values.shape[1]):
         share = np.bincount(winners[:, roi], minlength=len(values)) / len(winners)
-        low, high = np.quantile(depth[winners[:, roi]], [0.025, 0.975], method="nearest")
+        low, high = np.quantile(depth[winners[:, roi]], [tail, 1 - tail], method="nearest")
         choices.append(Choice(int(values[:, roi].argmax()), share, float(low), float(high)))
     return choices
 

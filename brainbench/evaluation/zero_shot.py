@@ -24,6 +24,17 @@ _CHUNK_FLOATS = 2_000_000
 """Floats that the work on one chunk of pairs, or on one chunk of shuffles, may hold."""
 
 
+_CHUNKS = 6
+"""So many such chunks are alive at once, at most."""
+
+
+def bytes_of(n_stimuli: int, n_runs: int, n_targets: int, n_shuffles: int) -> int:
+    """Return about how much `leave_two_out_2v2` holds at its peak beside what it is given."""
+    pairs = n_stimuli * (n_stimuli - 1) // 2
+    means = 3 * n_runs * n_stimuli * n_targets + 2 * n_runs * n_stimuli**2
+    return 8 * ((n_shuffles + 1) * pairs + means + _CHUNKS * _CHUNK_FLOATS)
+
+
 @dataclass(frozen=True)
 class TwoVersusTwo:
     """Result of the test.

@@ -9,6 +9,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from brainbench.core.errors import UserError, did_you_mean
 from brainbench.core.facts import read_facts
 from brainbench.core.files import write_text
@@ -156,6 +158,11 @@ class Page:
         self.contents: list[tuple[str, str]] = []
         """Title and anchor of every heading so far."""
         self._bytes = 0
+
+    @cached_property
+    def confidence(self) -> float:
+        """Coverage of the run's intervals; older runs do not say, and have them at 95 %."""
+        return float((yaml.safe_load(self.recipe).get("bootstrap") or {}).get("confidence", 0.95))
 
     @property
     def who(self) -> str:

@@ -24,8 +24,9 @@ class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Ridge regression over feature spaces, ratio of penalties and alpha chosen per target.
 
     The kernel is a weighted sum of the bands' linear kernels; candidates for the weights are the equal mixture, each
-    band alone with the others nearly off, and seeded draws from a Dirichlet distribution. Every mixture is solved as
-    by `RidgeCV`, from the same inner products.
+    band alone with the others nearly off, and seeded draws from a Dirichlet distribution. Draws belong to the places
+    of bands: the same bands in another order have other candidates. Every mixture is solved as by `RidgeCV`, from the
+    same inner products.
 
     Parameters
     ----------

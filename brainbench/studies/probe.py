@@ -37,7 +37,15 @@ _LIMIT_S = 60.0
 
 
 class TooLong(Exception):
-    """A unit took longer than anybody waits for a plan."""
+    """A unit took longer than anybody waits for a plan.
+
+    Attributes
+    ----------
+    kind : str
+        Of the unit; empty where features took so long.
+    """
+
+    kind = ""
 
 
 class NoiseStore(FeatureStore):
@@ -84,13 +92,18 @@ def timings(study: Study[Any], missing: Mapping[str, int]) -> dict[str, float] |
     """Return the seconds of a unit of every missing kind, and as ``once`` those of features and of what is read once.
 
     What was timed for this recipe on this machine is taken from the cache. None where it cannot be known: networks of
-    encoders are trained first, or a unit takes longer than a minute.
+    encoders are trained first, or the run would refuse something.
 
     Parameters
     ----------
     study : Study
     missing : mapping of str to int
         Kind of unit -> how many are to be computed.
+
+    Raises
+    ------
+    TooLong
+        If a unit takes longer than a minute.
     """
     cache = study.opened.store.root
     machine = [platform.node(), platform.machine(), platform.processor()]
@@ -106,7 +119,7 @@ def timings(study: Study[Any], missing: Mapping[str, int]) -> dict[str, float] |
         return None
     try:
         found = _timed(study.opened, missing)
-    except (UserError, TooLong):  # the run says what is wrong, or how far it is
+    except UserError:  # the run says what is wrong
         return None
     write_cached_json(path, found)
     return found
@@ -140,7 +153,11 @@ def _timed(opened: Opened[Any], missing: Mapping[str, int]) -> dict[str, float]:
         with folder.writing(), one_thread_pool(opened.recipe.execution.threads_per_unit):
             for kind in missing:
                 first, *others = [unit for unit in units.values() if unit.kind == kind]
-                compute(first)
+                try:
+                    compute(first)
+                except TooLong as error:
+                    error.kind = kind
+                    raise
                 seconds[kind] = took[first.digest]
                 if others:  # the first one also reads and prepares what the others find ready
                     compute(others[0])

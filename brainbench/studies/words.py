@@ -20,11 +20,6 @@ def number(value: Any, digits: int = 3) -> str:
     return f"{round(float(value), digits) + 0.0:.{digits}f}"  # no negative zero
 
 
-def probability(value: Any) -> str:
-    """Return a p or q value as the report writes it; a t-test's may be too small for three digits."""
-    return "< 0.001" if value is not None and value < 0.0005 else number(value)
-
-
 def joined(names: Sequence[str]) -> str:
     """Return ``a, b and c``."""
     if len(names) < 2:

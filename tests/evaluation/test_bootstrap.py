@@ -56,6 +56,8 @@ def test_best_layer_repeats_the_choice_in_every_draw():
     np.testing.assert_array_equal(second.share, [0, 0, 1])
     assert (first.depth_low, first.depth_high) == (0.0, 1.0)
     assert (second.depth_low, second.depth_high) == (1.0, 1.0)
+    narrow, _ = best_layer(values, draws, np.array([0.0, 0.5, 1.0]), confidence=0.5)
+    assert (narrow.depth_low, narrow.depth_high) == (0.5, 0.5)
 
 
 def test_mean_over_participants_against_scipy():

@@ -1,11 +1,12 @@
 import time
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
 import pytest
 
 from brainbench.evaluation.exchange import make_exchange
-from brainbench.evaluation.zero_shot import leave_two_out_2v2
+from brainbench.evaluation.zero_shot import bytes_of, leave_two_out_2v2
 
 ALPHAS = np.array([0.01, 1.0, 100.0])
 
@@ -153,3 +154,15 @@ def test_one_run_and_runs_that_miss_stimuli():
         leave_two_out_2v2(features, responses[lonely], stimulus[lonely], run[lonely], alphas=ALPHAS)
     with pytest.raises(ValueError, match="5 or more, got 4"):
         leave_two_out_2v2(features[:4], responses, stimulus, run, alphas=ALPHAS)
+
+
+@pytest.mark.parametrize(("n", "runs", "targets", "shuffles"), [(24, 4, 50, 500), (24, 6, 2000, 200)])
+def test_what_it_holds_at_its_peak_is_foretold(n, runs, targets, shuffles):
+    rng = np.random.default_rng(0)
+    stimulus, run = np.tile(np.arange(n), runs), np.repeat(np.arange(runs), n)
+    features, responses = rng.normal(size=(n, 8)), rng.normal(size=(n * runs, targets))
+    tracemalloc.start()
+    leave_two_out_2v2(features, responses, stimulus, run, alphas=np.logspace(-3, 3, 7), n_shuffles=shuffles)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.8 * peak < bytes_of(n, runs, targets, shuffles) < 3 * peak

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from brainbench.evaluation.bootstrap import subject_mean
 from brainbench.report import write_report
 from brainbench.report.page import Page
-from brainbench.report.sections.responses import unique
+from brainbench.report.sections.responses import partition, unique
 
 FROZEN = Path(__file__).parent / "frozen" / "encode"
 
@@ -55,6 +57,22 @@ def test_they_stand_on_the_page_with_a_table(page):
     text = write_report(page.root).read_text()
     assert "Unique and shared" in text and (page.root / "figures" / "shared_variance.svg").is_file()
     assert "Parts of held-out R2 that layer and controls explain. fine (gabor " in text
+
+
+def test_intervals_over_participants_have_the_coverage_of_the_recipe(page, monkeypatch):
+    asked = []
+
+    def noted(values, confidence=None):
+        asked.append(confidence)
+        return subject_mean(values)
+
+    for section in (unique, partition):
+        monkeypatch.setattr(section, "subject_mean", noted)
+    recipe = yaml.safe_load(page.recipe)
+    recipe["bootstrap"]["confidence"] = 0.8
+    (page.root / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    unique._parts(Page(page.root))
+    assert set(asked) == {0.8}
 
 
 def test_a_run_that_did_not_note_the_controls_has_none_of_it(tmp_path):

@@ -8,10 +8,14 @@ import pytest
 import brainbench as bb
 from brainbench.core.errors import RecipeError, UserError
 from brainbench.core.facts import read_facts
+from brainbench.core.progress import Stages
 from brainbench.evaluation.bootstrap import subject_mean
-from brainbench.recipes.reader import parse_recipe
+from brainbench.recipes.reader import parse_recipe, read_recipe
 from brainbench.report.page import Page
 from brainbench.report.sections.responses.partition import draw
+from brainbench.runs.engines import LocalEngine, Runner
+from brainbench.studies.base import all_units, study_of
+from brainbench.studies.opened import open_all
 from tests.studies.recipes import SMALL
 
 RECIPE = (
@@ -111,3 +115,14 @@ def test_a_layer_that_was_not_chosen_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(UserError, match=r"partition.layers.gabor: no layer 'scale.1'"):
         bb.run(tmp_path / "r.yaml", out=tmp_path / "run", cache=tmp_path / "cache")
     assert not (tmp_path / "run" / "scores.csv").exists()
+
+
+def test_the_order_of_sets_and_controls_decides_nothing(three):
+    folder, found = three.path.parent, []
+    for sets in ("[gabor, pixels, coarse]", "[coarse, pixels, gabor]"):
+        over = "[pixels, coarse]" if sets.startswith("[gabor") else "[coarse, pixels]"
+        changes = [f"partition.sets={sets}", f"unique.over={over}"]
+        runner = Runner(three.folder, LocalEngine(), Stages(quiet=True))
+        study = study_of(open_all(read_recipe(folder / "r.yaml", changes), folder / "cache"), runner)
+        found.append({unit.digest for unit in all_units(study) if unit.kind in ("fit", "unique")})
+    assert found[0] == found[1] and len(found[0]) > 12

@@ -70,5 +70,11 @@ def test_what_takes_longer_than_a_plan_may_is_not_guessed(recipe, tmp_path, monk
     monkeypatch.setattr(probe, "_LIMIT_S", 0.2)
     monkeypatch.setattr(probe, "compute_unit", lambda unit: time.sleep(5))
     start = time.monotonic()
-    assert probe.timings(study, {"fit": 12}) is None
+    with pytest.raises(probe.TooLong) as error:
+        probe.timings(study, {"fit": 12})
+    assert error.value.kind == "fit"
     assert time.monotonic() - start < 4 and not (tmp_path / "cache" / probe.FOLDER).exists()
+    monkeypatch.setattr(probe, "_LIMIT_S", 0.1)
+    found = plan(recipe, cache=tmp_path / "cache", out=tmp_path / "run")
+    n = found.units["fit"][1]
+    assert found.seconds is None and f"a unit of fit takes more than a minute, and {n} are to be" in found.render()

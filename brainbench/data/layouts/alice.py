@@ -10,6 +10,7 @@ import numpy as np
 
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError
+from brainbench.core.files import by_name
 from brainbench.data.account import RunUse
 from brainbench.data.base import Context, Continuous, Dataset, Responses, Stimuli, subject_named, subjects_asked
 from brainbench.data.sound.recording import Heard, open_wav
@@ -46,8 +47,8 @@ class Alice(Dataset):
         self._refused: dict[str, str] = {}
         self._cache = cache
         self.made = SPOKEN if settings.sound == PROGRAM else ""
-        for path in sorted((self.folder / f"{settings.radius_mm}mm").glob("s*-timecourses.txt")):
-            subject = path.name.split("-")[0]
+        tables = sorted((self.folder / f"{settings.radius_mm}mm").glob("s*-timecourses.txt"))
+        for subject, path in by_name(tables, lambda path: path.name.split("-")[0], "participant").items():
             courses = _read_table(path)
             if courses.shape[1] != len(ROIS):
                 raise UserError(

@@ -13,6 +13,7 @@ import numpy as np
 
 from brainbench.core.digests import digest_file
 from brainbench.core.errors import UserError, did_you_mean
+from brainbench.core.files import by_name
 from brainbench.core.order import natural
 from brainbench.data.account import RunUse, rows_by_run
 from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
@@ -23,7 +24,7 @@ from brainbench.data.layouts.matrices import as_float, check_finite, flat_column
 from brainbench.data.layouts.nsd import count_showings, zscore_columns
 from brainbench.data.layouts.nsd_files import SYNTHETIC
 from brainbench.data.tables import read_text
-from brainbench.data.vision.picture import image_of
+from brainbench.data.vision.picture import PICTURES, image_of
 from brainbench.recipes.datasets import Bold5000Settings
 
 SUBJECTS = ("CSI1", "CSI2", "CSI3", "CSI4")
@@ -108,7 +109,10 @@ class Bold5000(Dataset):
         self._shown: dict[str, Shown] = {}
         folder = self._stimuli / "Scene_Stimuli" / "Presented_Stimuli"
         collections = [path for path in sorted(folder.glob("*")) if path.is_dir()] if folder.is_dir() else []
-        self._images = {file.name: file for path in collections for file in sorted(path.iterdir()) if file.is_file()}
+        files = [file for path in collections for file in sorted(path.iterdir()) if file.is_file()]
+        self._images = by_name(
+            (file for file in files if file.suffix.lower() in PICTURES), lambda file: file.name, "picture"
+        )
         if not self._images:
             raise UserError(f"{folder}: no images; COCO, ImageNet and Scene were expected there")
         given = None if settings.captions is None else root / settings.captions

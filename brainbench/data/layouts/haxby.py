@@ -13,6 +13,7 @@ import numpy as np
 
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean
+from brainbench.core.files import by_name
 from brainbench.core.order import natural
 from brainbench.data.account import RunUse
 from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
@@ -87,7 +88,7 @@ class Haxby(Dataset):
                     files += [self._image(folder), self._events(folder)]
             else:
                 files += [self._nilearn[subject] / "bold.nii.gz", self._nilearn[subject] / "labels.txt"]
-            files += list(self._mask_files(subject).values())
+            files += self._mask_files(subject)
         return sorted(set(files))
 
     def stimuli(self, subject: str) -> Stimuli:
@@ -144,6 +145,8 @@ class Haxby(Dataset):
                 categories += [category] * len(chosen)
                 names += [run.name] * len(chosen)
                 volumes.append(window.stop - window.start)
+        if not rows:
+            raise UserError(f"{subject}: no block lies within its recordings ({len(runs)} runs)")
         keep = ~flat
         notes = [
             f"{len(runs)} runs of {settings.image}, mask '{mask_name}', {keep.sum()} voxels",
@@ -154,7 +157,8 @@ class Haxby(Dataset):
             account.append(
                 RunUse(subject, left_out=f"{flat.sum()} of {len(flat)} voxels", why="never change in some run")
             )
-        elsewhere = [name for name, path in self._mask_files(subject).items() if not _same_grid(open_image(path), mask)]
+        here = self._masks(subject, mask)
+        elsewhere = sorted({_name(path) for path in self._mask_files(subject)} - set(here))
         if elsewhere:
             notes.append(f"masks on another grid than {settings.image} are no ROI: {', '.join(elsewhere)}")
         order = sorted(WORDS)
@@ -214,6 +218,8 @@ class Haxby(Dataset):
         names = np.array([name for name, _ in labels])
         for chunk in np.unique(chunks):
             at = np.flatnonzero(chunks == chunk)
+            if at[-1] - at[0] >= len(at):
+                raise UserError(f"{folder / 'labels.txt'}: volumes of run {chunk} do not follow each other")
             with readable(path):
                 part = image.slicer[..., at[0] : at[-1] + 1]
             yield Run(f"run-{chunk + 1}", path, part, _blocks(names[at]))
@@ -239,22 +245,23 @@ class Haxby(Dataset):
 
     # Masks -----------------------------------------------------------------------------------------------------
 
-    def _mask_files(self, subject: str) -> dict[str, Path]:
+    def _mask_files(self, subject: str) -> list[Path]:
         if subject in self._nilearn and subject not in self._bids_like:
-            folder = self._nilearn[subject]
-            return {path.name.split(".")[0]: path for path in sorted(folder.glob("mask*.nii.gz"))}
-        files = {path.name.split(".")[0]: path for path in sorted(self.root.glob("*mask.nii.gz"))}
-        for path in sorted((self._bids_like[subject] / "masks").rglob("*.nii.gz")):
-            files[path.name.split(".")[0]] = path
-        return files
+            return sorted(self._nilearn[subject].glob("mask*.nii.gz"))
+        own = (self._bids_like[subject] / "masks").rglob("*.nii.gz")
+        return [*sorted(self.root.glob("*mask.nii.gz")), *sorted(own)]
+
+    def _masks(self, subject: str, image: Any) -> dict[str, Path]:
+        """Return the masks on the grid of an image by name; the release has those of several grids under one name."""
+        fitting = [path for path in self._mask_files(subject) if _same_grid(open_image(path), image)]
+        return by_name(fitting, _name, "mask")
 
     def _mask(self, subject: str, image: Any) -> tuple[Any, str]:
         """Return the binarised mask on the recording's grid, and its name."""
-        files = self._mask_files(subject)
+        files, here = {_name(path): path for path in self._mask_files(subject)}, self._masks(subject, image)
         wanted = self.settings.mask
         if wanted == "auto":
-            names = [name for name in ("slice_mask", "brain", "mask", "mask4_vt") if name in files]
-            fitting = [name for name in names if _same_grid(open_image(files[name]), image)]
+            fitting = [name for name in ("slice_mask", "brain", "mask", "mask4_vt") if name in here]
             if not fitting:
                 raise UserError(
                     f"{subject}: none of the masks {', '.join(files) or '(none)'} lies on the grid of "
@@ -266,15 +273,14 @@ class Haxby(Dataset):
                 f"dataset.mask: {subject} has no mask '{wanted}'{did_you_mean(wanted, files)}",
                 hint=f"masks: {', '.join(files)}",
             )
-        mask = load_image(files[wanted])
-        if not _same_grid(mask, image):
+        if wanted not in here:
             raise UserError(
-                f"dataset.mask: {files[wanted]} has shape {mask.shape[:3]}, {self.settings.image} has "
-                f"{image.shape[:3]}, or their affines differ"
+                f"dataset.mask: {files[wanted]} has shape {open_image(files[wanted]).shape[:3]}, {self.settings.image} "
+                f"has {image.shape[:3]}, or their affines differ"
             )
-        binary = _binary(mask)
+        binary = _binary(load_image(here[wanted]))
         if not np.any(np.asarray(binary.dataobj)):
-            raise UserError(f"dataset.mask: {files[wanted]} is empty")
+            raise UserError(f"dataset.mask: {here[wanted]} is empty")
         return binary, wanted
 
     def _check_grid(self, subject: str, run: Run, mask: Any) -> None:
@@ -285,11 +291,10 @@ class Haxby(Dataset):
         """Return every mask on this grid as an ROI of the voxels that are kept."""
         inside = np.asarray(mask.dataobj) > 0
         rois = {"all": np.ones(int(keep.sum()), dtype=bool)}
-        for name, path in self._mask_files(subject).items():
-            image = load_image(path)
-            if not _same_grid(image, mask) or name in ("brain", "slice_mask", "mask"):
+        for name, path in self._masks(subject, mask).items():
+            if name in ("brain", "slice_mask", "mask"):
                 continue
-            chosen = (np.asarray(_binary(image).dataobj)[inside] > 0)[keep]
+            chosen = (np.asarray(_binary(load_image(path)).dataobj)[inside] > 0)[keep]
             if chosen.any() and not chosen.all():
                 rois[name] = chosen
         return rois
@@ -306,6 +311,10 @@ class _Subset:
         full = np.zeros((*X.shape[:-1], len(self.keep)), dtype=X.dtype)
         full[..., self.keep] = X
         return self.masker.inverse_transform(full)
+
+
+def _name(mask: Path) -> str:
+    return mask.name.split(".")[0]
 
 
 def _check_t_r(run: Run, subject: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError
+from brainbench.core.files import by_name
 from brainbench.data.account import RunUse, rows_by_run
 from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.images import check_grid, load_image
@@ -51,7 +52,8 @@ class Miyawaki(Dataset):
     def __init__(self, settings: MiyawakiSettings, root: Path) -> None:
         self.settings = settings
         self.root = root
-        self._npz = {path.name.split("_")[0]: path for path in sorted(root.glob("sub-*_figures.npz"))}
+        figures = sorted(root.glob("sub-*_figures.npz"))
+        self._npz = by_name(figures, lambda path: path.name.split("_")[0], "participant")
         if self._npz and settings.stimuli != "figures":
             raise UserError(
                 f"dataset.stimuli: '{settings.stimuli}' needs the random runs, which only nilearn's layout has; "
@@ -178,10 +180,10 @@ class Miyawaki(Dataset):
                 styles.append("random" if "random" in path.name else "figure")
             ends[name] = (lost, cut)
         rois, left_out = {}, []
-        for path in self._roi_files:
+        for name, path in by_name(self._roi_files, lambda path: path.name.split(".")[0], "region").items():
             inside = _roi(masker, path)
             if inside.any():
-                rois[path.name.split(".")[0]] = inside
+                rois[name] = inside
             else:
                 left_out.append(path.name)
         notes = (

@@ -246,15 +246,18 @@ def read_labels(table: Path, name: str) -> dict[int, str]:
     """Return the names of an ROI file's numbers: its FreeSurfer label table, or those that are published."""
     if not table.is_file():
         return LABELS.get(name, {})
-    names = {}
+    names: dict[int, str] = {}
     for number, line in enumerate(read_text(table).splitlines(), start=1):
         words = line.split()
         if not words or line.startswith("#"):
             continue
         if len(words) < 2 or not words[0].isdecimal():
             raise UserError(f"{table}:{number}  a number and a name were expected, got '{line.strip()}'")
-        if int(words[0]) > 0:
-            names[int(words[0])] = words[1]
+        label, said = int(words[0]), words[1]
+        if label > 0:
+            if label in names or said in names.values():
+                raise UserError(f"{table}:{number}  label {label} or its name '{said}' is there twice")
+            names[label] = said
     return names
 
 
@@ -274,5 +277,6 @@ def read_rois(path: Path, labels: Mapping[int, str], mask: Any, mask_path: Path)
     for whole, halves in TOGETHER.items():
         if all(half in rois for half in halves):
             rois[whole] = np.any([rois[half] for half in halves], axis=0)
-    rois[name] = values > 0
+    if not np.array_equal(rois.setdefault(name, values > 0), values > 0):
+        raise UserError(f"{path}: one of several labels is called '{name}', as all of them together are")
     return {label: inside for label, inside in rois.items() if inside.any()}

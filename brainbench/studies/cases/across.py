@@ -25,13 +25,17 @@ MEAN = "mean"
 """The ``subject`` of a mean over participants' scores."""
 
 
-def best_layers(outcome: Outcome, draws: Mapping[tuple[str, str, str], Sequence[tuple[Layer, Scored]]]) -> None:
+def best_layers(
+    outcome: Outcome, draws: Mapping[tuple[str, str, str], Sequence[tuple[Layer, Scored]]], confidence: float
+) -> None:
     """Add the best layer of every ROI; the choice is repeated in every bootstrap draw.
 
     Parameters
     ----------
     outcome : Outcome
     draws : mapping of (subject, scheme, encoder) to a list of (layer, scores)
+    confidence : float
+        Share of the draws between the ends of the best layer's depth.
     """
     for (subject, scheme, encoder), scored in draws.items():
         if len(scored) < 2 or scored[0][1].draws is None:
@@ -40,7 +44,7 @@ def best_layers(outcome: Outcome, draws: Mapping[tuple[str, str, str], Sequence[
         stack = np.stack([one.draws for _, one in scored if one.draws is not None])
         values = np.stack([one.roi_values[one.metrics[0]] for _, one in scored])
         toward = METRICS[scored[0][1].metrics[0]].direction
-        best = best_layer(toward * values, toward * stack, np.array([layer.depth for layer in layers]))
+        best = best_layer(toward * values, toward * stack, np.array([layer.depth for layer in layers]), confidence)
         for index, roi in enumerate(scored[0][1].rois):
             choice = best[index]
             outcome.note(

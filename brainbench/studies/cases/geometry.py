@@ -12,10 +12,11 @@ from brainbench.evaluation.exchange import Exchange
 from brainbench.evaluation.family import p_of_draws
 from brainbench.evaluation.metrics import BEST, title_of
 from brainbench.evaluation.similarity import Geometry, geometry_exchange, rsa_noise_ceiling
+from brainbench.report.tables import probability
 from brainbench.studies.cases.across import MEAN, OF_A_REGION, TOGETHER_WORDS, best_over_layers
 from brainbench.studies.opened import OpenEncoder
 from brainbench.studies.outcome import ALL, TOGETHER, Outcome
-from brainbench.studies.words import Row, distinct, number, probability, significant, untested
+from brainbench.studies.words import Row, distinct, number, significant, untested
 
 SCHEME = "all stimuli"
 """The ``scheme`` of its scores: nothing is fitted, so nothing is held out."""

@@ -14,13 +14,14 @@ from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.evaluation.decoding import DecodingScore, pair_metric, score_labels
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.parts import Decoder, Decoding
+from brainbench.report.tables import probability
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.cases.case import Case
 from brainbench.studies.cases.folds import labels_of_rows
 from brainbench.studies.cases.label_tasks import LabelTask
 from brainbench.studies.outcome import ALL, Outcome
-from brainbench.studies.words import number, probability, significant
+from brainbench.studies.words import number, significant
 
 UNEQUAL = 1.25
 """How many times its equal share the most frequent class may have before the page says so."""

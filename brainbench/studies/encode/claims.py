@@ -8,11 +8,12 @@ import numpy as np
 
 from brainbench.evaluation.metrics import BEST, METRICS, UNIQUE, Metric, title_of
 from brainbench.recipes.kinds.encode import EncodeRecipe
+from brainbench.report.tables import probability
 from brainbench.studies.cases.across import lead_subject
 from brainbench.studies.cases.geometry import rsa_claims
 from brainbench.studies.cases.labels import reading_claims
 from brainbench.studies.outcome import ALL, Outcome
-from brainbench.studies.words import Row, distinct, joined, number, probability, significant, untested
+from brainbench.studies.words import Row, distinct, joined, number, significant, untested
 
 WHOLE = ALL
 """The region of all targets."""

@@ -124,12 +124,15 @@ def plan_fits(opened: Opened[EncodeRecipe], case: Case) -> Iterator[LayerFits]:
 
 
 def plan_nested(opened: Opened[EncodeRecipe], case: Case) -> Iterator[tuple[list[Fits], LayerFits]]:
-    """Yield, for every layer of every model, the fits of the controls (together, and each alone) and of all."""
+    """Yield, for every layer of every model, the fits of the controls (together, and each alone) and of all.
+
+    Controls stand in the order of their names, whatever the recipe's: mixtures of bands are drawn by place.
+    """
     recipe = opened.recipe
     if recipe.unique is None or case.rows.scheme.label != recipe.schemes[0].label:
         return
     over = recipe.unique.over
-    names = [e.name for e in opened.encoders if not e.is_model] if over == "controls" else list(over)
+    names = sorted([e.name for e in opened.encoders if not e.is_model] if over == "controls" else over)
     base = [(name, opened.encoder(name).layers[-1].name) for name in names]
     small = [Fits(case, [one], fit_units(opened, case, [one], f"{one[0]}.{one[1]}")) for one in base]
     if len(base) > 1:

@@ -54,8 +54,8 @@ def plan_partition(opened: Opened[EncodeRecipe], case: Case) -> PartitionFits | 
                 f"partition.layers.{name}: no layer '{sets[name]}'{did_you_mean(sets[name], known)}",
                 hint=f"layers that the recipe chooses: {one_of(known)}",
             )
-    # Controls first, as unique variance has its bands: the penalties that a search finds depend on their order.
-    order = sorted(sets, key=lambda name: opened.encoder(name).is_model)
+    # As unique variance has its bands: the penalties that a search finds depend on their order.
+    order = sorted(sets, key=lambda name: (opened.encoder(name).is_model, name))
     fits = {}
     for size in range(1, len(sets) + 1):
         for some in combinations(sets, size):

@@ -43,7 +43,7 @@ from brainbench.studies.encode.partition import PartitionFits, partition_unit, p
 from brainbench.studies.encode.patterns import pattern_units, report_patterns
 from brainbench.studies.encode.similarity import geometry_cells, report_geometry
 from brainbench.studies.encode.tested import Tests
-from brainbench.studies.encode.zero_shot import report_unseen, unseen_cells
+from brainbench.studies.encode.zero_shot import report_unseen, unseen_cells, unseen_megabytes
 from brainbench.studies.inside import LensStudy
 from brainbench.studies.memory import (
     BATCH_MB,
@@ -267,7 +267,7 @@ class EncodeStudy(Study[EncodeRecipe]):
         for plan, unit in self.partitions:
             report_partition(outcome, plan, runner.read([unit])[0])
         tests.report(outcome, ceilings)
-        best_layers(outcome, draws)
+        best_layers(outcome, draws, self.recipe.bootstrap.confidence)
         report_patterns(recipe, runner, outcome, self.patterns)
         geometry = report_geometry(recipe, runner, outcome, self.cases, self.geometry)
         if recipe.zero_shot is not None:
@@ -344,7 +344,8 @@ class EncodeStudy(Study[EncodeRecipe]):
         intervals = 3 * megabytes((N_GROUPS, rows, at_once), 8)
         block = min(BLOCK_MB, 8 * megabytes((rows, targets), 8))
         edits = 0.0 if self.edits is None else self.edits.megabytes + solve + fit
-        units = jobs_of(recipe) * (max(features + solve + fit, scores, intervals, edits) + block)
+        unseen = unseen_megabytes(recipe.zero_shot, cases)
+        units = jobs_of(recipe) * (max(features + solve + fit, scores, intervals, edits, unseen) + block)
         ceilings = min(jobs_of(recipe), len(self.members)) * (5 * megabytes((shown, targets), 4) + block)
         designs = [designs_bytes(len(case.rows), width, len(case.split.folds)) for case in cases]
         kept = min(n_layers * sum(designs), self.opened.folds.most) / 1e6

@@ -8,7 +8,7 @@ import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError
-from brainbench.evaluation.zero_shot import FEWEST_STIMULI, leave_two_out_2v2
+from brainbench.evaluation.zero_shot import FEWEST_STIMULI, bytes_of, leave_two_out_2v2
 from brainbench.recipes.kinds.encode import EncodeRecipe, ZeroShot
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
@@ -49,6 +49,21 @@ def unseen_cells(opened: Opened[EncodeRecipe], settings: ZeroShot, cases: Sequen
     ]
 
 
+def unseen_megabytes(settings: ZeroShot | None, cases: Sequence[Case]) -> float:
+    """Return what the largest unit holds."""
+    if settings is None:
+        return 0.0
+    found = [
+        bytes_of(
+            len(np.unique(case.rows.stimulus)), len(np.unique(case.rows.run)),
+            max(int(np.sum(mask)) for mask in case.responses.rois.values()), settings.n_shuffles,
+        )
+        for case in cases
+        if case.rows.continuous is None and case.rows.subject != GROUP
+    ]  # fmt: skip
+    return max(found, default=0) / 1e6
+
+
 def _check_shown(case: Case) -> None:
     """Refuse what two stimuli cannot be left out of; training is on the runs that are not tested."""
     rows = case.rows
@@ -60,8 +75,9 @@ def _check_shown(case: Case) -> None:
         )
     once = np.unique(rows.stimulus)[n_runs == 1]
     if len(once) and len(np.unique(rows.run)) > 1:
+        first = case.features.stimuli.ids[once[0]]
         raise UserError(
-            f"zero_shot: {rows.subject}: {len(once)} of {len(n_runs)} stimuli ({once[0]!s}, ...) were shown in one run "
+            f"zero_shot: {rows.subject}: {len(once)} of {len(n_runs)} stimuli ({first}, ...) were shown in one run "
             "alone; the model of a run that is tested learns from the other runs",
             hint="leave `zero_shot` out, or have every stimulus shown in two runs",
         )

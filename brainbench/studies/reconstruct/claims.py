@@ -8,8 +8,9 @@ import numpy as np
 
 from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
 from brainbench.reconstruction.metrics import METRICS, WITHIN, title_of
+from brainbench.report.tables import probability
 from brainbench.studies.outcome import Outcome
-from brainbench.studies.words import number, probability
+from brainbench.studies.words import number
 
 Row = dict[str, Any]
 

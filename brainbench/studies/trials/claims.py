@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from brainbench.report.tables import probability
 from brainbench.studies.cases.across import MEAN
 from brainbench.studies.outcome import ALL, Outcome
-from brainbench.studies.words import LEVEL, distinct, joined, number, probability, significant
+from brainbench.studies.words import LEVEL, distinct, joined, number, significant
 
 Row = dict[str, Any]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from brainbench.core.errors import UserError
+from brainbench.core.files import by_name
 from brainbench.core.pickles import read_pickle
 from brainbench.data.base import Context
 from brainbench.data.layouts.pictures.base import Measured, Pictures, Shown, as_float32, key_of
@@ -79,7 +80,8 @@ class BoldMoments(Pictures):
     def _clips(self) -> dict[str, Path]:
         folder = self.root / self.settings.stimuli
         found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (*FILMS, *ANIMATED))
-        return {f"vid{int(path.stem):04d}": path for path in found if path.stem.isdecimal()}
+        numbered = [path for path in found if path.stem.isdecimal()]
+        return by_name(numbered, lambda path: f"vid{int(path.stem):04d}", "clip")
 
     def _file_of(self, name: str) -> Path:
         return self._clips.get(name, self.root / self.settings.stimuli / f"{name.removeprefix('vid')}.mp4")

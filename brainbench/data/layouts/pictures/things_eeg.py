@@ -78,6 +78,10 @@ class ThingsEeg(Pictures):
             if not columns[0] or len(columns[0]) != len(columns[1]):
                 raise UserError(f"{path}: no '{names[0]}' and '{names[1]}' of equal length")
             pictures[part] = [(str(a), str(b)) for a, b in zip(*columns, strict=True)]
+            files = [file for _, file in pictures[part]]
+            if len(set(files)) < len(files):
+                again = next(file for k, file in enumerate(files) if file in files[:k])
+                raise UserError(f"{path}: '{again}' is there twice among the {part} pictures")
             if not self.simulated and len(pictures[part]) != COUNTS[part][0]:
                 raise UserError(f"{path}: {len(pictures[part])} {part} pictures, {COUNTS[part][0]} were expected")
         both = {one[1] for one in pictures["training"]} & {one[1] for one in pictures["test"]}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.core.files import read_json
+from brainbench.core.files import by_name, read_json
 from brainbench.data.base import Context, TargetMasker
 from brainbench.data.images import atlas_rois, fitted_masker, open_image, read_atlas, read_mask, read_volumes, readable
 from brainbench.data.layouts.nsd_files import SYNTHETIC
@@ -61,11 +61,12 @@ class LittlePrince(Stories):
 
     def _scans_of(self, subject: str) -> list[Scan]:
         pattern = f"{subject}_task-lpp{self.language}_run-*_space-MNIColin27_desc-preproc_bold.nii.gz"
-        found = {
-            int(match[1]): path
-            for path in (self.root / "derivatives" / subject / "func").glob(pattern)
+        numbered = {
+            path: int(match[1])
+            for path in sorted((self.root / "derivatives" / subject / "func").glob(pattern))
             if (match := RUN.search(path.name)) is not None
         }
+        found = by_name(numbered, numbered.__getitem__, f"{subject}'s run")
         if len(found) != len(self.volumes):
             self._refused[subject] = (
                 f"{subject} is left out: {len(found)} of {len(self.volumes)} runs are there, whose numbers do not say "

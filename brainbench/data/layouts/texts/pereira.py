@@ -131,8 +131,10 @@ class Pereira(Dataset):
         """Return the voxels of every atlas that the recipe names, from 0; both families of files are read."""
         meta, path = self._get(subject, "meta"), self._files[subject]
         if "atlases" in meta:
-            names = [str(one) for one in np.atleast_1d(meta["atlases"])]
-            found = dict(zip(names, _cells(meta["roiColumns"]), strict=True))
+            names, cells = [str(one) for one in np.atleast_1d(meta["atlases"])], _cells(meta["roiColumns"])
+            if len(set(names)) != len(cells):
+                raise UserError(f"{path}: roiColumns of {len(cells)} atlases, `atlases` names {one_of(names)}")
+            found = dict(zip(names, cells, strict=True))
         else:
             found = {
                 name.lower(): meta[f"roiColumns{name}"] for name in ("AAL", "Gordon") if f"roiColumns{name}" in meta

@@ -52,7 +52,7 @@ def _of_region(page: Page, noted: list[dict[str, Any]], roi: str) -> dict[str, A
     for cells in zip(*rows, strict=True):
         values = np.array([cell["value"] for cell in cells])
         if len(cells) > 1:
-            mean = subject_mean(values)
+            mean = subject_mean(values, confidence=page.confidence)
             low, high = mean.ci_low, mean.ci_high
         else:
             low, high = (cells[0].get(end, np.nan) for end in ("low", "high"))

@@ -61,7 +61,7 @@ def _parts(page: Page) -> list[dict[str, Any]]:
             continue
         values = np.array(each)
         first = (float(best["ci_low"]), float(best["ci_high"]))
-        means = [subject_mean(column) for column in values.T] if len(values) > 1 else []
+        means = [subject_mean(column, confidence=page.confidence) for column in values.T] if len(values) > 1 else []
         ends = [tuple(about.get(name, (np.nan, np.nan))) for name in ("shared", "controls")]
         others = [(one.ci_low, one.ci_high) for one in means[1:]] or ends
         cells = zip(values.mean(axis=0), [first, *others], strict=True)
