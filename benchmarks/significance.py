@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -96,8 +96,12 @@ def cpu_of(python: str, recipe: Path, settings: tuple[str, ...], out: Path, cach
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def part_recipes(against: str | None, alice: str | None, only: str, targets: Targets) -> None:
-    """Print the CPU of the stage for every recipe, beside the other build's."""
+def part_recipes(against: str | None, alice: str | None, only: str, rounds: int, targets: Targets) -> None:
+    """Print the CPU of the stage for every recipe, beside the other build's.
+
+    A stage is a difference of two runs: builds take turns, and medians over rounds are printed.
+    """
+    pythons = [sys.executable, *([against] if against else [])]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for title, (recipe, settings) in recipes().items():
@@ -108,17 +112,24 @@ def part_recipes(against: str | None, alice: str | None, only: str, targets: Tar
                 targets.left_out(what, "--alice is not given")
                 continue
             settings += (f"dataset.root={Path(alice).resolve()}",) if alice and "alice" in title else ()
-            stages, said = [], []
-            for number, python in enumerate([sys.executable, *([against] if against else [])]):
-                cache = folder / f"cache{number}"
-                runs = [
-                    cpu_of(python, recipe, (*settings, *extra), folder / f"{recipe.stem}-{number}-{turn}", cache)
-                    for turn, extra in enumerate((NOTHING, NOTHING, ()))  # the first one fills the feature store
-                ]
-                stages.append(runs[2] - runs[1])
-                said.append(f"{stages[-1]:.1f} s of {runs[2]:.1f}")
+
+            def both(turn: int, whole: Sequence[str] = settings, recipe: Path = recipe) -> list[list[float]]:
+                """Return the CPU of every build without and with the stage."""
+                return [
+                    [
+                        cpu_of(python, recipe, (*whole, *extra), folder / f"{recipe.stem}-{turn}-{build}{len(extra)}",
+                               folder / f"cache{build}")
+                        for extra in (NOTHING, ())
+                    ]
+                    for build, python in enumerate(pythons)
+                ]  # fmt: skip
+
+            both(-1)  # fills the feature store
+            without, whole = np.moveaxis([both(turn) for turn in range(rounds)], -1, 0)
+            stages = np.median(whole - without, axis=0)
+            said = [f"{stage:.1f} s of {of:.1f}" for stage, of in zip(stages, np.median(whole, axis=0), strict=True)]
             if against:
-                targets.at_most(what, stages[0] / stages[1], 1.0, ", there ".join(said))
+                targets.at_most(what, stages[0] / stages[1], 1.0, ", there ".join(said) + f"; {rounds} rounds")
             else:
                 targets.left_out(what, f"{said[0]} here; --against is not given")
 
@@ -323,12 +334,13 @@ def main() -> None:
     parser.add_argument("--against", help="Python of the other build, by default none")
     parser.add_argument("--alice", help="root of the data set of alice-language")
     parser.add_argument("--only", default="", help="recipes whose title holds this")
+    parser.add_argument("--rounds", type=int, default=3, help="of part recipes")
     parser.add_argument("--layers", type=int, default=12, help="of part wide")
     parser.add_argument("--exact", type=int, default=N_EXACT, help="exchanges that part agreement fits, twice")
     args = parser.parse_args()
     targets = Targets()
     parts = {
-        "recipes": lambda: part_recipes(args.against, args.alice, args.only, targets),
+        "recipes": lambda: part_recipes(args.against, args.alice, args.only, args.rounds, targets),
         "wide": lambda: part_wide(args.against, args.layers, targets),
         "fit": lambda: part_fit(targets),
         "agreement": lambda: part_agreement(args.exact, targets),

@@ -28,6 +28,9 @@ LEANING = -0.35
 DISTINCT = 0.9
 """Share of draws that differ, below which they count as tied: a smooth tail says too little of P(X >= x)."""
 
+NORMAL_SKEW = 1.6e-5
+"""Skewness below which the law is normal to six digits, and the shape of a gamma law too large to be summed."""
+
 MOST_KURTOSIS = 4.0
 """Of the draws beyond that of the Pearson III law; beyond 8 the expansion would turn back."""
 
@@ -66,7 +69,7 @@ def _skewness(draws: np.ndarray) -> float:
 
 
 def _pearson_tail(observed: float, draws: np.ndarray) -> float | None:
-    from scipy import special, stats
+    from scipy import special
 
     n, spread = len(draws), float(draws.std(ddof=1))
     if not spread > 1e-12:
@@ -75,19 +78,39 @@ def _pearson_tail(observed: float, draws: np.ndarray) -> float | None:
     # Draws with a longer left tail, as R2 has, end on the right sooner than a normal law: a law that ends where the
     # observed score lies would call anything there impossible.
     skew = max(_skewness(unit), 0.0)
-    law, ranks = stats.pearson3.cdf(unit, skew), np.arange(n)
-    apart = max(float((law - ranks / n).max()), float(((ranks + 1) / n - law).max()))
+    below, ranks = 1 - pearson_beyond(unit, skew), np.arange(n)
+    apart = max(float((below - ranks / n).max()), float(((ranks + 1) / n - below).max()))
     if special.kolmogorov(np.sqrt(n) * apart) < 0.05:
         return None
-    beyond = float(stats.pearson3.sf((observed - draws.mean()) / spread, skew))
+    beyond = float(pearson_beyond(np.array((observed - draws.mean()) / spread), skew))
     z = -float(special.ndtri_exp(np.log(max(beyond, 1e-300))))
-    more = min(float(stats.kurtosis(draws, bias=False)) - 1.5 * skew**2, MOST_KURTOSIS)
+    more = min(_kurtosis(draws) - 1.5 * skew**2, MOST_KURTOSIS)
     if more > 1e-3:
         # The root of w + more * (w^3 - 3 w) / 24 = z, of which there is one.
         slope = (24 / more - 3) / 3
         z = 2 * float(np.sqrt(slope) * np.sinh(np.arcsinh(12 * z / (more * slope**1.5)) / 3))
     # With t instead of the normal law a spread known from n draws is paid for.
     return max(float(special.stdtr(n - 1, -z / np.sqrt(1 + 1 / n))), SMALLEST)
+
+
+def pearson_beyond(x: np.ndarray, skew: float) -> np.ndarray:
+    """Return the probability above `x` of the Pearson III law of mean 0, variance 1 and a skewness of 0 or more.
+
+    A gamma law of shape ``4 / skew**2``, moved and scaled; what `scipy.stats.pearson3` says.
+    """
+    from scipy import special
+
+    if skew < NORMAL_SKEW:
+        return np.asarray(special.ndtr(-x))
+    shape = 4 / skew**2
+    return np.asarray(special.gammaincc(shape, np.maximum(shape + 2 * x / skew, 0)))
+
+
+def _kurtosis(draws: np.ndarray) -> float:
+    """Return the unbiased excess kurtosis (Joanes and Gill 1998, G2)."""
+    n, apart = len(draws), draws - draws.mean()
+    excess = float((apart**4).mean() / (apart**2).mean() ** 2) - 3
+    return (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * excess + 6)
 
 
 def p_over_layers(
