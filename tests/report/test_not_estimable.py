@@ -22,7 +22,11 @@ def test_a_layer_without_a_score_is_nobodys_best(tmp_path, monkeypatch):
     monkeypatch.setattr(Page, "save", lambda self, figure, name, alt: drawn.setdefault(name, figure.args[0]))
     participants.draw(page)
     before = drawn.pop("participants")
-    one = (page.scores["metric"] == page.facts["metric"]) & (page.scores["subject"] == "sim-01")
+    one = (
+        (page.scores["fold"] == "all")
+        & (page.scores["metric"] == page.facts["metric"])
+        & (page.scores["subject"] == "sim-01")
+    )
     one &= (page.scores["role"] == "model") & (page.scores["scheme"] == page.scheme) & (page.scores["roi"] == "fine")
     worst = page.scores[one]["value"].idxmin()
     page.scores.loc[worst, "value"] = np.nan
