@@ -7,6 +7,7 @@ import torch
 from brainbench.core.errors import UserError
 from brainbench.encoders.check import check_encoder
 from brainbench.recipes.reconstruction import GENERATORS, generator_settings
+from brainbench.reconstruction.generators.clip import without_captions
 from tests.reconstruction.generators import check_generator, true_features
 from tests.reconstruction.pretrained_models import (
     pictures,
@@ -182,3 +183,10 @@ def test_files_as_the_hub_has_them(models, tmp_path):
     ours, plain = generator(models, model=str(tmp_path)), generator(models)
     assert [path.name for path in ours.text.weight_files()] == ["pytorch_model.bin"]
     assert torch.equal(ours.text.read(["a red cat"])["tokens.hidden"], plain.text.read(["a red cat"])["tokens.hidden"])
+
+
+def test_stimuli_without_captions_are_counted(models):
+    conditions = generator(models).conditions()
+    assert without_captions(conditions, stimuli(5)) == 1  # the others have at least one that is not blank
+    assert without_captions(conditions, stimuli(5, captions=False)) == 5
+    assert without_captions([one for one in conditions if one.name == "clip_image"], stimuli(5)) == 0

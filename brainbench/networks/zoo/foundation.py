@@ -171,7 +171,12 @@ class FoundationBuilder:
         text += f"; added as zeros: {', '.join(added)}" if added else ""
         by = "name" if self._known else "place" if self.rule.places else "order"
         text += f"; known by {by}"
-        return f"{text}; weights: {'random, trained here' if self.weights is None else self.weights}"
+        if self.weights is None:
+            return f"{text}; weights: random, trained here"
+        return (
+            f"{text}; weights: {self.weights}; samples have standard deviation 1 over the training trials, not the "
+            "scale that these weights were trained at"
+        )
 
     def __call__(self, n_chans: int, n_outputs: int, n_times: int, sfreq: float) -> nn.Module:
         """Return the network for trials of this shape, with its weights."""

@@ -15,6 +15,7 @@ from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Encoder, Layer, Pool
 from brainbench.encoders.pixels import checked_image, square
 from brainbench.networks.devices import automatic_batch, in_batches
+from brainbench.reconstruction.base import Condition
 from brainbench.reconstruction.pretrained import Pretrained
 
 if TYPE_CHECKING:
@@ -235,6 +236,13 @@ class ClipText(ClipEncoder):
             "tokenizer": digest_files(sorted(path for path in folder.iterdir() if path.is_file())),
             "captions": "mean over an image's captions, the empty text without any",
         }
+
+
+def without_captions(conditions: Sequence[Condition], stimuli: Stimuli) -> int:
+    """Return of how many stimuli the text features that a generator is given are those of the empty text."""
+    if not any(isinstance(one.encoder, ClipText) for one in conditions):
+        return 0
+    return sum(_captions(stimuli, row) == ("",) for row in range(len(stimuli)))
 
 
 def _captions(stimuli: Stimuli, row: int) -> tuple[str, ...]:

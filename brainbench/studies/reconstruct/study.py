@@ -14,6 +14,7 @@ from brainbench.data.base import Responses
 from brainbench.recipes.kinds.reconstruct import ReconstructRecipe
 from brainbench.reconstruction.base import Condition, Progress
 from brainbench.reconstruction.cards import load_weights_card
+from brainbench.reconstruction.generators.clip import without_captions
 from brainbench.reconstruction.metrics import METRICS
 from brainbench.reconstruction.metrics import title_of as image_title
 from brainbench.runs.engines import Runner
@@ -177,6 +178,11 @@ class ReconstructStudy(Study[ReconstructRecipe]):
             report_difference(outcome, one, judge, scored)
             keep_images(outcome, self.runner, one, judge, items, scored)
         outcome.findings["reconstruction"] = self._facts()
+        for stimuli in distinct_stimuli(self.opened):
+            bare = without_captions(self.conditions, stimuli)
+            if bare:
+                text = "their text features are those of the empty text"
+                outcome.warn(f"{bare} of {len(stimuli)} stimuli have no captions: {text}")
 
     def _facts(self) -> dict[str, object]:
         """Return what the report says besides images and scores."""

@@ -46,6 +46,8 @@ def test_a_model_gives_what_it_gives_alone(model):
     said = builder(model).said()
     wanted = "4 of 5 channels are read; left out, since Labram does not know them: XY9; known by name"
     assert said.startswith(wanted if model == "Labram" else "5 of 5 channels are read")
+    assert said.endswith("weights: random, trained here")
+    assert builder(model, weights="a.safetensors").said().endswith("not the scale that these weights were trained at")
 
 
 def test_places_are_those_of_the_recording():
