@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
@@ -79,11 +78,11 @@ class Reader(nn.Module):
             latent = encoder(windows, sensors)
         else:
             latent = encoder.gathered(self.codec(encoder.codec(windows)), sensors)
-        rest = F.normalize(self.sources(latent), dim=-1)
-        total = torch.zeros_like(rest)
-        for layer, level in zip(tokenizer.quantizer.rvq.layers, self.levels, strict=True):
+        quantizer, total = tokenizer.quantizer, torch.zeros_like(latent)
+        rest = quantizer.inner(self.sources(latent))
+        for layer, level in zip(quantizer.rvq.layers, self.levels, strict=True):
             chosen = layer(rest)[0]
-            rest, total = rest - chosen, level(total + chosen)
+            rest, total = rest - chosen, level(total + quantizer.widen(chosen))
         if isinstance(self.network, BrainOmni):
             total = self.network.embedded(total)
             for block, after in zip(self.network.blocks, self.blocks, strict=True):
@@ -172,8 +171,9 @@ class SensorEncoder(NetworkEncoder):
                 network = BrainTokenizer(shape_of(tokenizer), phase=tokenizer.phase)
             if self.untrained:
                 whole = network.tokenizer if isinstance(network, BrainOmni) else network
+                width = whole.shape.code_width or whole.shape.width
                 for layer in whole.quantizer.rvq.layers:
-                    layer.codebook.embed.normal_(std=whole.shape.width**-0.5)  # type: ignore[union-attr, operator]
+                    layer.codebook.embed.normal_(std=width**-0.5)  # type: ignore[union-attr, operator]
         if self.untrained:
             return network
         if settings.published is not None:
@@ -196,11 +196,16 @@ class SensorEncoder(NetworkEncoder):
         people = ", ".join(self._known["training"]["people"])
         return f"trained without labels on recordings of {people}; key {self.key}"
 
+    @cached_property
+    def _weights(self) -> str:
+        """Digest of the weights, which nothing changes: asked for with every layer, it would cost as much as a pass."""
+        return digest_weights(self.network)
+
     def parameters(self) -> dict[str, Any]:
         """Return the digest of the weights, the rate, and how tokens are read."""
         reader = self.network
         assert isinstance(reader, Reader)
-        return {"weights": digest_weights(reader), "rate": self._rate, "rope": getattr(reader.network, "rope", "none")}
+        return {"weights": self._weights, "rate": self._rate, "rope": getattr(reader.network, "rope", "none")}
 
     def weight_files(self) -> list[Path]:
         """Return a published file, or the recordings that the network was trained on."""

@@ -28,6 +28,9 @@ class TokenizerSettings(Section):
     """Residual codebooks (4)."""
     n_codes: int = Field(64, ge=2)
     """Codes of each (512)."""
+    code_width: int | None = Field(None, ge=2, examples=[8])
+    """Values of a code: tokens are projected to so few before the codebooks, and back after them; null, as published:
+    codes are as wide as tokens."""
     gradient: Literal["rotation", "straight"] = "rotation"
     """How gradients pass the codebooks: the rotation trick, or straight through."""
     mixing: Literal["attention", "field"] = "attention"

@@ -117,7 +117,8 @@ class Killed(BaseException):
 
 def test_killed_at_three_moments_it_ends_in_the_same_bytes(people, tmp_path, monkeypatch):
     path = tmp_path / "recipe.yaml"
-    path.write_text(recipe(people).replace("steps: 12,", "steps: 12, codes_after: 6,"))
+    text = recipe(people).replace("{window: 64", "{mixing: field, code_width: 4, window: 64")
+    path.write_text(text.replace("steps: 12,", "steps: 12, codes_after: 6,"))
     whole = bb.run(path, out=tmp_path / "whole", cache=tmp_path / "a")
     page = (whole.path / "report.html").read_text()
     for title in ("Sensors that were not seen", "Training", "Codebooks", "Latent sources", "Masked codes"):
@@ -129,7 +130,7 @@ def test_killed_at_three_moments_it_ends_in_the_same_bytes(people, tmp_path, mon
     def save_and_die(state, file, key):
         save(state, file, key)
         written.append(key)
-        if len(written) in (1, 2, 3):  # twice in the tokenizer's training, once in the other's
+        if len(written) in (1, 2, 3):  # before and after codebooks have begun, and in the other network's training
             raise Killed
 
     monkeypatch.setattr(loop._State, "save", save_and_die)

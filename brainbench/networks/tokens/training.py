@@ -271,7 +271,8 @@ def shape_of(s: TokenizerSettings) -> TokenizerShape:
     """Return the sizes that a recipe gives."""
     return TokenizerShape(
         window=s.window, n_filters=s.n_filters, ratios=tuple(s.ratios), width=s.width, n_heads=s.n_heads,
-        n_sources=s.n_sources, n_levels=s.n_levels, n_codes=s.n_codes, gradient=s.gradient, mixing=s.mixing,
+        n_sources=s.n_sources, n_levels=s.n_levels, n_codes=s.n_codes, code_width=s.code_width, gradient=s.gradient,
+        mixing=s.mixing,
     )  # fmt: skip
 
 

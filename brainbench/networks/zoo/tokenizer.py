@@ -46,6 +46,9 @@ class TokenizerShape:
     width, n_heads, n_sources : int
     n_levels, n_codes : int
         Residual codebooks, and codes of each.
+    code_width : int, optional
+        Values of a code: tokens are projected to so few before the codebooks, and back after them (factorised codes,
+        arXiv 2110.04627). None is as published: codes are as wide as tokens.
     gradient : {"rotation", "straight"}
         How gradients pass the codebooks.
     mixing : {"attention", "field"}
@@ -62,6 +65,7 @@ class TokenizerShape:
     n_sources: int = 16
     n_levels: int = 4
     n_codes: int = 512
+    code_width: int | None = None
     gradient: Gradient = "rotation"
     mixing: Mixing = "attention"
 
@@ -177,16 +181,24 @@ class _Encoder(nn.Module):
 class _Quantizer(nn.Module):
     def __init__(self, shape: TokenizerShape) -> None:
         super().__init__()
-        self.rvq = ResidualVQ(shape.n_levels, shape.n_codes, shape.width, gradient=shape.gradient)
+        width = shape.code_width or shape.width
+        narrower = shape.code_width is not None
+        self.narrow = nn.Linear(shape.width, width) if narrower else nn.Identity()
+        self.widen = nn.Linear(width, shape.width, bias=False) if narrower else nn.Identity()  # no bias: levels add up
+        self.rvq = ResidualVQ(shape.n_levels, shape.n_codes, width, gradient=shape.gradient)
+
+    def inner(self, x: Tensor) -> Tensor:
+        """Return what the first codebook reads: tokens of length one, as wide as the codes."""
+        return F.normalize(self.narrow(x), dim=-1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        found: tuple[Tensor, Tensor, Tensor] = self.rvq(F.normalize(x, dim=-1))
-        return found
+        tokens, codes, commitment = self.rvq(self.inner(x))
+        return self.widen(tokens), codes, commitment
 
     def uncoded(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return tokens of length one as they are, and no commitment, before there are codes."""
+        """Return tokens as they are but of length one, and no commitment, before there are codes."""
         self.rvq.layers[0].codebook.check_enough(x[..., 0].numel())  # type: ignore[union-attr, operator]
-        return F.normalize(x, dim=-1), x.new_zeros(())
+        return self.widen(self.inner(x)), x.new_zeros(())
 
 
 class _Forward(nn.Module):
@@ -338,8 +350,8 @@ def _begin_with_the_signal(network: nn.Module) -> None:
                 fan_in = 2 * len(weight)
             drawn = nn.init.normal_(torch.empty_like(weight), std=fan_in**-0.5)
             module.weight = nn.Parameter(drawn) if isinstance(module, nn.Linear) else drawn
-            assert module.bias is not None
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
 

@@ -272,3 +272,23 @@ def test_codebooks_begin_when_they_are_told_to():
     assert all(book.inited == 1 and book.embed.abs().sum() > 0 for book in books)
     with pytest.raises(UserError, match="512 vectors for 2,000 codes"):
         fielded(n_codes=2000).train().terms(*given, False)
+
+
+def test_narrow_codes_stand_between_two_projections():
+    """Codebooks read what is narrow, uncoded tokens take the same way, and vectors of levels add up on both sides."""
+    torch.manual_seed(0)
+    network, given = fielded(code_width=5).train(), recording(n=4)
+    quantizer = network.quantizer
+    network.terms(*given)
+    network.eval()
+    assert quantizer.rvq.layers[0].codebook.embed.shape == (8, 5)
+    latent = network.encoder(*embedded(network, given))
+    narrow = torch.nn.functional.normalize(latent @ quantizer.narrow.weight.T + quantizer.narrow.bias, dim=-1)
+    near = torch.cdist(narrow.flatten(0, 2), quantizer.rvq.layers[0].codebook.embed).argmin(1)
+    tokens, codes = network.tokenize(*given)
+    assert torch.equal(codes[..., 0].flatten(), near) and tokens.shape == latent.shape
+    torch.testing.assert_close(tokens, quantizer.rvq.decode(codes) @ quantizer.widen.weight.T)
+    torch.testing.assert_close(quantizer.uncoded(latent)[0], narrow @ quantizer.widen.weight.T)
+    network.train()
+    sum(network.terms(*given).values()).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
