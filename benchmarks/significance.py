@@ -1,15 +1,15 @@
 """What the significance stage costs, and whether its p values are those of brute force.
 
     python benchmarks/significance.py [--part recipes|wide|fit|agreement ...] [--against PYTHON] [--alice ROOT]
-        [--only NAME] [--layers N] [--exact N]
+        [--only NAME] [--rounds N] [--layers N] [--exact N]
 
 ``recipes``: CPU of null, p, intervals and ceilings in whole recipes, with this build and that of `--against`: runs with
 and without them (``significance.n_permutations: 0``, ``bootstrap.n_draws: 0``, ``ceiling.method: none``), in folders of
-their own and one feature store a build; the stage is the difference. ``wide``: the same for 300 stimuli x 10,000
-voxels x 12 layers, as functions. ``fit``: one layer's null against one fit of
-the layer, 1,000 rows x 8,000 targets, as recipes fit it. ``agreement``: p of the shipped null (199 exchanges and the
-tail) against 10,000 exchanges that are all fitted, for 300 targets and 30 regions. CPU seconds of one thread are
-printed; exit code 1 where a bound is not kept.
+their own and one feature store a build; the stage is the difference, less that of drawing their pages. ``wide``: the
+same for 300 stimuli x 10,000 voxels x 12 layers, as functions. ``fit``: one layer's null against one fit of the layer,
+1,000 rows x 8,000 targets, as recipes fit it. ``agreement``: p of the shipped null (199 exchanges and the tail) against
+10,000 exchanges that are all fitted, for 300 targets and 30 regions. CPU seconds of one thread are printed; exit code 1
+where a bound is not kept.
 
 Two p agree where they differ by no more than two standard errors of their difference, which are those of two counts:
 sqrt(p (1 - p) (1 / 199 + 1 / 10,000)). Nine of ten regions, and of ten targets, have to agree, over 20 sets of 199
@@ -81,25 +81,28 @@ def recipes() -> dict[str, tuple[Path, tuple[str, ...]]]:
     }
 
 
-def cpu_of(python: str, recipe: Path, settings: tuple[str, ...], out: Path, cache: Path) -> float:
-    """Run a recipe and return its CPU seconds."""
+def cpu_of(python: str, recipe: Path, settings: Sequence[str], out: Path, cache: Path) -> tuple[float, float]:
+    """Run a recipe and draw its page once more; return the CPU seconds of both."""
     options = [part for setting in settings for part in ("--set", setting)]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [python, "-m", "brainbench", "run", str(recipe), "--out", str(out), "--cache", str(cache), "--jobs", "1",
-         "--device", "cpu", "--quiet", *options],
-        cwd=out.parent, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"{recipe.name} with {python}: {done.stderr[-2000:]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    run = ["run", str(recipe), "--out", str(out), "--cache", str(cache), "--jobs", "1", "--device", "cpu", "--quiet"]
+    taken = []
+    for arguments in ([*run, *options], ["report", str(out)]):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [python, "-m", "brainbench", *arguments], cwd=out.parent, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise SystemExit(f"{recipe.name} with {python}: {done.stderr[-2000:]}")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return taken[0], taken[1]
 
 
 def part_recipes(against: str | None, alice: str | None, only: str, rounds: int, targets: Targets) -> None:
     """Print the CPU of the stage for every recipe, beside the other build's.
 
-    A stage is a difference of two runs: builds take turns, and medians over rounds are printed.
+    A stage is the difference of two runs, less what their pages differ by: with p there is more to draw. Builds take
+    turns, and medians over rounds are printed.
     """
     pythons = [sys.executable, *([against] if against else [])]
     with tempfile.TemporaryDirectory() as name:
@@ -113,8 +116,10 @@ def part_recipes(against: str | None, alice: str | None, only: str, rounds: int,
                 continue
             settings += (f"dataset.root={Path(alice).resolve()}",) if alice and "alice" in title else ()
 
-            def both(turn: int, whole: Sequence[str] = settings, recipe: Path = recipe) -> list[list[float]]:
-                """Return the CPU of every build without and with the stage."""
+            def both(
+                turn: int, whole: Sequence[str] = settings, recipe: Path = recipe
+            ) -> list[list[tuple[float, float]]]:
+                """Return the CPU of every build, without and with the stage, of run and page."""
                 return [
                     [
                         cpu_of(python, recipe, (*whole, *extra), folder / f"{recipe.stem}-{turn}-{build}{len(extra)}",
@@ -125,9 +130,10 @@ def part_recipes(against: str | None, alice: str | None, only: str, rounds: int,
                 ]  # fmt: skip
 
             both(-1)  # fills the feature store
-            without, whole = np.moveaxis([both(turn) for turn in range(rounds)], -1, 0)
-            stages = np.median(whole - without, axis=0)
-            said = [f"{stage:.1f} s of {of:.1f}" for stage, of in zip(stages, np.median(whole, axis=0), strict=True)]
+            taken = np.array([both(turn) for turn in range(rounds)])  # round, build, without or with, run or page
+            without, whole = np.moveaxis(taken[..., 0] - taken[..., 1], -1, 0)
+            stages, of = np.median(whole - without, axis=0), np.median(taken[:, :, 1, 0], axis=0)
+            said = [f"{stage:.1f} s of {one:.1f}" for stage, one in zip(stages, of, strict=True)]
             if against:
                 targets.at_most(what, stages[0] / stages[1], 1.0, ", there ".join(said) + f"; {rounds} rounds")
             else:
