@@ -91,7 +91,12 @@ class EegFolder(RecordingDataset):
             )
         found: dict[str, str] = {}
         for table in tables:
-            found |= contact_labels(table, column, subject)
+            for name, label in contact_labels(table, column, subject).items():
+                if found.setdefault(name, label) != label:
+                    raise UserError(
+                        f"{table}: contact {name} of {subject} is '{label}', in another session's '{found[name]}'",
+                        hint="`dataset.contacts` names one table for all",
+                    )
         return found
 
     def recordings(self, subject: str) -> list[Recording]:  # noqa: D102

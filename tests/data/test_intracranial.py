@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 from importlib.util import find_spec
 
 import numpy as np
@@ -239,3 +240,18 @@ def test_a_folder_of_bids_is_proposed_with_its_kind(tmp_path, monkeypatch, capsy
         main(["data", "init", str(root)])
     assert not stopped.value.code
     assert "kind: seeg" in (tmp_path / "study.yaml").read_text()
+
+
+def test_a_contact_that_two_sessions_label_otherwise_is_refused(tmp_path):
+    root = write_bids_ieeg(tmp_path)
+    second = root / "sub-01" / "second"
+    shutil.copytree(root / "sub-01" / "ieeg", second)
+    rows = (root / "recordings.csv").read_text().splitlines()
+    name = rows[1].partition(",")[0]
+    table = ["path,subject,session", f"{name},01,1", f"{name.replace('ieeg/', 'second/', 1)},01,2"]
+    (root / "recordings.csv").write_text("\n".join(table) + "\n")
+    before = opened(root).labels_of_contacts("01", "region")
+    places = second / "sub-01_space-MNI_electrodes.tsv"
+    places.write_text(places.read_text().replace(before["A1"], "elsewhere", 1))
+    with pytest.raises(UserError, match=f"contact A1 of 01 is 'elsewhere', in another session's '{before['A1']}'"):
+        opened(root).labels_of_contacts("01", "region")

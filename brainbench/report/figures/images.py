@@ -91,7 +91,7 @@ def gallery(
         for i in range(n_rows):
             show(grid[i, j], images[i], COLOURS[0] if name == "predicted" else RULE)
             if i == 0:
-                grid[i, j].set_title(name)
+                grid[i, j].set_title(name, fontsize=SMALL)
             if j == 0:
                 text = said[i].replace(", ", "\n", 1)
                 grid[i, j].set_ylabel(text, fontsize=SMALL, rotation=0, ha="right", va="center", labelpad=6)

@@ -20,8 +20,8 @@ HEADINGS = {
     "low_level: predicted": "first stage",
     "final: oracle": "oracle",
     "codec: codec": "codec",
-    "baseline: nearest": "nearest\ntraining image",
-    "baseline: mean": "mean\ntraining image",
+    "baseline: nearest": "nearest\ntraining\nimage",
+    "baseline: mean": "mean\ntraining\nimage",
     "baseline: run_mean": "mean of run\n(no brain)",
 }
 applies = reconstructs

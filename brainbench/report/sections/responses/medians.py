@@ -1,4 +1,4 @@
-"""Median over targets, with its null, where regions have many."""
+"""Median over targets, with its null where it is tested, where regions have many."""
 
 from __future__ import annotations
 
@@ -26,4 +26,5 @@ def draw(page: Page) -> dict[str, Any] | None:
     rows = page.over_folds(f"{MEDIAN}{page.facts['metric']}")
     rows = rows[(rows["n_targets"] > MIN_TARGETS) & ~rows["subject"].isin([MEAN])]
     shown = rows.iloc[:MAX_ROWS].to_dict("records")
-    return {"rows": shown, "n_left_out": len(rows) - len(shown)} if shown else None
+    tested = bool(rows["p"].notna().any())
+    return {"rows": shown, "tested": tested, "n_left_out": len(rows) - len(shown)} if shown else None
