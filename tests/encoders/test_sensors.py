@@ -103,7 +103,7 @@ def test_layers_are_what_the_network_computes(trained, stimuli):
 
 
 def test_a_tokenizer_with_a_field_has_no_layer_of_channels(trained, stimuli):
-    """Its codec reads sources; layers equal the network's own tokens, with narrow codes too, of the tokenizer and of a model of its codes."""
+    """Its codec reads sources; layers are the network's own tokens, of narrow codes, and a masked model's blocks."""
     settings = SMALL.model_copy(update={"mixing": "field", "code_width": 4})
     tokenizer = tokens.TokenTraining(
         settings, trained[1].training, trained[1].people, [], 100.0, trained[0], device="cpu"
