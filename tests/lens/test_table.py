@@ -72,6 +72,17 @@ def test_what_is_no_network_is_refused():
         bb.lens(make("image", model="test_vit", weights="random", image_size=64), images(2), labels=["a"])
 
 
+@pytest.mark.parametrize(
+    ("deploy", "why"),
+    [("cnn", "transformer.project.0 does not run"), ("fused", r"block 0 gives \(2, 64\) for two stimuli")],
+)
+def test_a_network_whose_transformer_is_no_row_of_equal_blocks_is_refused(deploy, why):
+    """MVCNet decides by its convolutions, and its transformer is one layer: no numbers of blocks can be right."""
+    net = MVCNet(3, 2, 101, 100.0, n_filters=4, pool_times=25, kernel_times=9, deploy=deploy)
+    with pytest.raises(UserError, match=f"the layers of MVCNet cannot be read rightly.*{why}"):
+        bb.lens(net, torch.zeros(4, 3, 101))
+
+
 def test_the_command_prints_and_writes_the_table(tmp_path, capsys):
     for index, picture in enumerate(photographs(10)):
         folder = tmp_path / "photos" / "ab"[index % 2]
