@@ -54,13 +54,6 @@ def test_a_language_network_of_torch_is_read_by_its_mask(tmp_path):
         np.testing.assert_allclose(bare[column], ours[column], rtol=1e-3, atol=1e-6, err_msg=column)
 
 
-def test_a_network_without_a_stream_that_is_read_rightly_is_refused_by_name():
-    """MVCNet decides by convolutions: the Transformer beside them, which has the list of layers, is not run."""
-    network = MVCNet(3, 2, 101, 100.0, n_filters=4, pool_times=25, kernel_times=9)
-    with pytest.raises(UserError, match=r"the layers of MVCNet cannot be read rightly \(.*does not run"):
-        bb.lens(network, torch.randn(6, 3, 101))
-
-
 def test_what_is_no_network_is_refused():
     with pytest.raises(UserError, match="str is no network"):
         bb.lens("vit", [])
