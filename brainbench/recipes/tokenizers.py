@@ -31,8 +31,9 @@ class TokenizerSettings(Section):
     code_width: int | None = Field(None, ge=2, examples=[8])
     """Values of a code: tokens are projected to so few before the codebooks, and back after them; null, as published:
     codes are as wide as tokens."""
-    gradient: Literal["rotation", "straight"] = "rotation"
-    """How gradients pass the codebooks: the rotation trick, or straight through."""
+    gradient: Literal["rotation", "straight", "whole"] = "rotation"
+    """How gradients pass the codebooks: by the rotation trick or straight through, level by level; or once, straight
+    through the sum of all levels."""
     mixing: Literal["attention", "field"] = "attention"
     """How sources read sensors, and sensors are decoded from sources: attention, as published, or a lead field that is
     learned, and its least-squares inverse."""

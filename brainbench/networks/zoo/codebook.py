@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from brainbench.core.errors import UserError
 
 Metric = Literal["euclidean", "cosine"]
-Gradient = Literal["rotation", "straight"]
+Gradient = Literal["rotation", "straight", "whole"]
 
 TINY = 1e-6
 """Least norm that is divided by."""
@@ -230,7 +230,7 @@ class Level(nn.Module):
         x = self._codebook.prepared(x)
         chosen, indices = self._codebook(x)
         term = self.commitment * F.mse_loss(x, chosen.detach())
-        if self.training:
+        if self.training and self.gradient != "whole":
             chosen = rotate_to(x, chosen) if self.gradient == "rotation" else straight_through(x, chosen)
         return chosen, indices, term
 
@@ -243,7 +243,10 @@ class ResidualVQ(nn.Module):
     n_levels, size, width : int
     commitment : float
         Weight of the mean over levels of the squared distance to the codes.
-    gradient : {"rotation", "straight"}
+    gradient : {"rotation", "straight", "whole"}
+        With the first two, as published, every level passes a gradient of its own, and what is quantised gets their
+        sum: with four levels four times what it would get without codes, each turned another way. With "whole" the
+        sum of all levels passes it once, as if there were no codes.
     **codebook
         For `Codebook`.
     """
@@ -255,6 +258,7 @@ class ResidualVQ(nn.Module):
         metric: Metric = "euclidean", decay: float = 0.99, dead_below: float = 2.0,
     ) -> None:  # fmt: skip
         super().__init__()
+        self.gradient = gradient
         self.layers = nn.ModuleList(
             Level(
                 Codebook(size, width, metric=metric, decay=decay, dead_below=dead_below),
@@ -273,6 +277,8 @@ class ResidualVQ(nn.Module):
             rest, total = rest - chosen.detach(), total + chosen
             indices.append(index)
             terms.append(term)
+        if self.training and self.gradient == "whole":
+            total = straight_through(x, total)
         return total, torch.stack(indices, dim=-1), torch.stack(terms).mean()
 
     def decode(self, indices: Tensor) -> Tensor:

@@ -49,8 +49,8 @@ class TokenizerShape:
     code_width : int, optional
         Values of a code: tokens are projected to so few before the codebooks, and back after them (factorised codes,
         arXiv 2110.04627). None is as published: codes are as wide as tokens.
-    gradient : {"rotation", "straight"}
-        How gradients pass the codebooks.
+    gradient : {"rotation", "straight", "whole"}
+        How gradients pass the codebooks: level by level, as published, or once (see `ResidualVQ`).
     mixing : {"attention", "field"}
         How sources read sensors and sensors sources: attention as published, or a lead field and its inverse.
     """

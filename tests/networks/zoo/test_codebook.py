@@ -123,6 +123,19 @@ def test_rotation_gives_the_value_and_turns_the_gradient():
     torch.testing.assert_close(x.grad, weight)
 
 
+def test_the_sum_of_levels_passes_the_gradient_once():
+    """Level by level, straight through, a token gets its gradient once for each level; "whole" gives it once."""
+    gradients = {}
+    for way in ("straight", "whole"):
+        torch.manual_seed(0)
+        network, x = ResidualVQ(4, 16, 6, gradient=way), vectors().requires_grad_()
+        total, _, _ = network(x)
+        (total * vectors(seed=1)).sum().backward()
+        gradients[way] = x.grad
+    torch.testing.assert_close(gradients["whole"], vectors(seed=1))
+    torch.testing.assert_close(gradients["straight"], 4 * vectors(seed=1))
+
+
 def test_usage():
     even, one = usage_of(torch.full((8,), 5)), usage_of(torch.eye(8)[0])
     assert (even.perplexity, even.used) == (pytest.approx(8), 1.0)
