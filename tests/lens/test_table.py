@@ -14,6 +14,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
 from brainbench.lens.table import over_stimuli
+from brainbench.networks.zoo.mvcnet import MVCNet
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 from brainbench.recipes.reader import RecipeError, parse_recipe
 from tests.encoders.tiny import SENTENCES, images, make, photographs, write_gpt2
@@ -62,6 +63,17 @@ def test_what_is_no_network_is_refused():
         bb.lens(torch.nn.Linear(2, 2), torch.zeros(3, 2))
     with pytest.raises(UserError, match="labels: 1 for 2 stimuli"):
         bb.lens(make("image", model="test_vit", weights="random", image_size=64), images(2), labels=["a"])
+
+
+@pytest.mark.parametrize(
+    ("deploy", "why"),
+    [("cnn", "transformer.project.0 does not run"), ("fused", r"block 0 gives \(2, 64\) for two stimuli")],
+)
+def test_a_network_whose_transformer_is_no_row_of_equal_blocks_is_refused(deploy, why):
+    """MVCNet decides by its convolutions, and its transformer is one layer: no numbers of blocks can be right."""
+    net = MVCNet(3, 2, 101, 100.0, n_filters=4, pool_times=25, kernel_times=9, deploy=deploy)
+    with pytest.raises(UserError, match=f"the layers of MVCNet cannot be read rightly.*{why}"):
+        bb.lens(net, torch.zeros(4, 3, 101))
 
 
 def test_the_command_prints_and_writes_the_table(tmp_path, capsys):
