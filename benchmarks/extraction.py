@@ -137,7 +137,7 @@ FAMILIES: dict[str, tuple[dict[str, object], Callable[[int], Stimuli], int, int]
     "clip_joint": ({"family": "vision_language"}, captioned, 32, 10_000),
     "whisper": ({"family": "audio"}, speech, 90, 1_800),
     "smollm2": ({"family": "text", "context": "stream"}, story, 2_000, 5_000),
-    "brainomni": ({"family": "sensor", "published": "tiny"}, segments, 32, 3_000),
+    "brainomni": ({"family": "sensor", "published": "tiny"}, segments, 32, 2_000),
 }
 """Settings, stimuli of a size, the size that is timed, that of `--memory` (10,000 images, half an hour of speech)."""
 LIMITS = {"brainomni": 1.1}

@@ -337,6 +337,18 @@ def patch(
     return Change(f"{site} of block {block} of another run", (Step(block, site, function),))
 
 
+def path(receiver: int, sent: Mapping[int, Tensor]) -> Change:
+    """Let one block alone read what heads before would send it, by stimulus (`brainbench.lens.paths.sent`)."""
+
+    def add(value: Tensor, now: Pass, sign: int) -> Tensor:
+        import torch
+
+        return value + sign * torch.stack([sent[int(row)] for row in now.rows]).to(value)
+
+    steps = (Step(receiver, "resid_pre", partial(add, sign=1)), Step(receiver, "resid_post", partial(add, sign=-1)))
+    return Change(f"path to block {receiver}", steps)
+
+
 def inject(
     sources: Mapping[int, float], targets: Sequence[int], site: Site, strength: float,
     tokens: Callable[[Tensor], Tensor] | None = None,
@@ -448,6 +460,7 @@ def set_coordinate(
     )
 
 
+REUSE = "Merullo et al. (2024), arXiv:2310.08744"
 DEPTH = "Csordás et al. (2025), arXiv:2505.13898"
 EDITS: dict[str, EditKind] = {
     kind.name: kind
@@ -459,13 +472,14 @@ EDITS: dict[str, EditKind] = {
             last_active,
         ),
         EditKind("erase", DEPTH, "h[t] := mean of h over other stimuli and tokens", "resid_pre", erase),
-        EditKind("heads", "Merullo et al. (2024), arXiv:2310.08744", "z[head] := its mean", "z", ablate_heads),
+        EditKind("heads", REUSE, "z[head] := its mean", "z", ablate_heads),
         EditKind("units", "arXiv:2409.02877, arXiv:2502.11096", "units := their mean, or 0", "mlp_act", ablate_units),
         EditKind(
             "sparsify", "CHESS (2024), arXiv:2409.01366; Li et al. (2023), arXiv:2210.06313",
             "act := act where |act| > t, or among the largest", "mlp_act", sparsify,
         ),
         EditKind("patch", "FCCT (2025), arXiv:2511.05923", "value := that of a clean run", "resid_post", patch),
+        EditKind("path", REUSE, "block(h) := block(h + s) - s, s sent by heads before", "resid_pre", path),
         EditKind(
             "inject", "FCCT (2025), arXiv:2511.05923",
             "a_t := (a_t + s sum_k w_k a_k) |a_t| / |a_t + s sum_k w_k a_k|, k < t", "attn_out", inject,

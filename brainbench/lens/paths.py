@@ -1,6 +1,6 @@
-"""Which hidden units carry a region's predicted response, block by block: conductance and neuron paths.
+"""Which hidden units carry a region's response, block by block: conductance and neuron paths; what heads send.
 
-Needs captum (extra ``lens``).
+Conductance needs captum (extra ``lens``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Pool
 from brainbench.encoders.capture import Edit
 from brainbench.encoders.network import NetworkEncoder
+from brainbench.encoders.sites import family_of
+from brainbench.lens.edits import Change, Pass
+from brainbench.lens.measure import counted, tokens_of
+from brainbench.lens.running import edit_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,6 +93,39 @@ def conductance(
             mine.append(one.detach().flatten(0, -2).sum(0).cpu().numpy())
         found.append(np.stack(mine))
     return np.stack(found, axis=1)
+
+
+def sent(encoder: NetworkEncoder, stimuli: Stimuli, rows: Sequence[int], change: Change) -> dict[int, Tensor]:
+    """Return what a change of one block's heads adds to what its attention gives, ``(T, d)`` by row, for `path`.
+
+    With that, what lies between sender and receiver gives what it gave, and later blocks see what the receiver makes of
+    it, not what was sent: path patching with MLPs frozen.
+
+    Parameters
+    ----------
+    encoder : NetworkEncoder
+    stimuli : Stimuli
+    rows : sequence of int
+        One batch: texts are as long as the longest of them.
+    change : Change
+        Such as `ablate_heads`, or `patch` at ``z``.
+
+    Raises
+    ------
+    UserError
+        If blocks normalise after: what is sent is then no part of what later blocks are given.
+    """
+    import torch
+
+    family = family_of(encoder.network, [tap.module for tap in encoder.taps[1:]])
+    if family is None or family.norm not in ("pre", "parallel"):
+        raise UserError(f"paths of {encoder.name}: only blocks that normalise before hand on what is sent as it is")
+    inputs, at = encoder.inputs(stimuli, rows), encoder.site(change.first, "attn_out")
+    now = Pass(np.asarray(rows), lambda length: counted(inputs, encoder.taps[1], length)[2])
+    edits = [edit_of(encoder, step, now) for step in change.steps]
+    with torch.inference_mode():
+        clean, new = (tokens_of(encoder.run(inputs, [at], some)[at.name], at) for some in ((), edits))
+    return dict(zip(map(int, rows), new - clean, strict=True))
 
 
 def unit_path(values: np.ndarray) -> np.ndarray:

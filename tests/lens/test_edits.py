@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from brainbench.commands.catalog import listing
+from brainbench.core.errors import UserError
 from brainbench.encoders.sites import SITES
 from brainbench.lens import edits as e
 from brainbench.lens.modules import ModuleEncoder
-from brainbench.lens.running import edited, exact_from, means, resumed, spread
+from brainbench.lens.paths import sent
+from brainbench.lens.running import edit_of, edited, exact_from, means, resumed, spread
 from tests.encoders.test_sites import KINDS, POST_NORM, opened
 from tests.encoders.test_stories import STORY
 from tests.encoders.tiny import features, make, stimuli_of, write_gpt2
@@ -57,6 +59,7 @@ def changes_of(encoder):
         "units": e.ablate_units(BLOCK, range(f // 2), mean[BLOCK, "mlp_act"]),
         "sparsify": e.sparsify(BLOCK, 0.5, torch.from_numpy(e.thresholds(act, np.ones(f), 0.5, "channel"))),
         "patch": e.patch(BLOCK, "mlp_out", other),
+        "path": e.path(BLOCK, {row: seen["attn_out"][1 - row] for row in rows}),
         "inject": e.inject({BLOCK: 1.0}, [BLOCK + 1], "mlp_out", 0.5, lambda inside: torch.ones_like(inside)),
         "clamp": e.clamp(BLOCK, [0], uniform, everywhere),
         "steer": e.steer({BLOCK: direction}, 2.0),
@@ -481,3 +484,36 @@ def test_a_story_in_long_windows_is_edited_as_it_is_read(tmp_path):
     np.testing.assert_allclose(changed[1], read[before], atol=1e-6)
     some = [9, 2, 30]
     np.testing.assert_array_equal(edited(encoder, story, some, changes, name, "mean")[1], changed[:, some])
+
+
+@pytest.mark.parametrize("kind", ["timm", "vit", "gpt2", "llama"])
+def test_a_path_is_that_of_three_runs_with_all_else_frozen(kind):
+    """As published: heads changed and all else frozen, what the receiver makes of it, and that in a clean run."""
+    encoder, rows, receiver = encoder_of(kind), [0, 1], 2
+    inputs, stimuli = encoder.inputs(encoder.stimuli, rows), encoder.stimuli
+    lesion = e.ablate_heads(0, [1])
+    parts = [(block, site) for block in range(receiver) for site in ("attn_out", "mlp_out")]
+
+    def read(wanted, steps=()):
+        edits = [edit_of(encoder, step, e.Pass(np.array(rows), None)) for step in steps]
+        with torch.inference_mode():
+            found = encoder.run(inputs, [encoder.site(*one) for one in wanted], edits)
+        return [found[f"{site}.{block}"] for block, site in wanted]
+
+    def held(wanted, values):
+        return [e.patch(block, site, value).steps[0] for (block, site), value in zip(wanted, values, strict=True)]
+
+    frozen = held(parts[1:], read(parts[1:]))
+    reaches = read([(receiver, "resid_pre")], [*lesion.steps, *frozen])
+    makes = [(receiver, "attn_out"), (receiver, "mlp_out")]
+    brute = e.Change("brute", tuple(held(makes, read(makes, held([(receiver, "resid_pre")], reaches)))))
+    path = e.path(receiver, sent(encoder, stimuli, rows, lesion))
+    clean, changed = edited(encoder, stimuli, rows, [path, brute, lesion], encoder.taps[-1].name, "flatten")
+    np.testing.assert_allclose(changed[0], changed[1], rtol=1e-5, atol=3e-5)
+    assert all(np.abs(changed[0] - other).max() > 1e-3 for other in (clean, changed[2]))
+
+
+def test_a_path_through_norms_is_refused():
+    encoder = encoder_of("bert")
+    with pytest.raises(UserError, match="only blocks that normalise before"):
+        sent(encoder, encoder.stimuli, [0, 1], e.ablate_heads(0, [0]))
