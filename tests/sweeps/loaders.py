@@ -72,7 +72,11 @@ _LABELS = {
     "rois.csv[order of rows]": "ROIs have no order of targets",
     "atlas.tsv[order of rows]": "labels have no order",
 }
-_LISTS = {"repeated_stimuli_113_list.txt[order of lines]": "the test set has no order"}
+_LISTS = {
+    "repeated_stimuli_113_list.txt[order of lines]": "the test set has no order",
+    "final_labels.txt[order of lines]": "names of classes and of scenes have no order",
+    "scene_final_labels.txt[last line]": "no picture of the copy is of this kind",
+}
 
 _UNUSED = {
     "events.tsv[order of rows]": "events are put in order by their onsets",
