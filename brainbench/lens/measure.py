@@ -161,6 +161,11 @@ class _Looker:
                 )
             mine, left = held.setdefault(index, {}), waiting.setdefault(index, list(self.diagnostics))
             tokens = tokens_of(value, tap).float()
+            if site == "resid_post" and tokens.ndim != 3:
+                raise UserError(
+                    f"encoder '{self.encoder.name}': '{tap.name}' gives values of shape {tuple(tokens.shape)}; the "
+                    "lens reads sequences, (stimuli, tokens, width), and sources of sensors over time are none"
+                )
             mine[site] = _Seen(tokens.clone() if self.copies else tokens, value, value._version)
             # As soon as a diagnostic has its sites it looks: what no other one waits for makes room for the network.
             for one in [one for one in left if mine.keys() >= set(one.sites)]:

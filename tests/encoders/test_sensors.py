@@ -69,6 +69,12 @@ def test_the_contract(trained, stimuli, which, weights):
     assert ("p1" in made.note and trained[which].key in made.note) == (weights == "trained")
 
 
+def test_the_lens_refuses_what_is_no_sequence(trained, stimuli):
+    for which in (1, 2):
+        with pytest.raises(UserError, match=r"encoder 'net'"):
+            bb.lens(encoder(trained, trained[which].key), stimuli)
+
+
 def test_layers_are_what_the_network_computes(trained, stimuli):
     """Every layer by hand, of a layout of sensors that the network was not trained on."""
     few = stimuli.take(np.arange(3))
