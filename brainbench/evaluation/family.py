@@ -69,7 +69,7 @@ def _skewness(draws: np.ndarray) -> float:
 
 
 def _pearson_tail(observed: float, draws: np.ndarray) -> float | None:
-    from scipy import special
+    from scipy import special, stats
 
     n, spread = len(draws), float(draws.std(ddof=1))
     if not spread > 1e-12:
@@ -84,7 +84,7 @@ def _pearson_tail(observed: float, draws: np.ndarray) -> float | None:
         return None
     beyond = float(pearson_beyond(np.array((observed - draws.mean()) / spread), skew))
     z = -float(special.ndtri_exp(np.log(max(beyond, 1e-300))))
-    more = min(_kurtosis(draws) - 1.5 * skew**2, MOST_KURTOSIS)
+    more = min(float(stats.kurtosis(draws, bias=False)) - 1.5 * skew**2, MOST_KURTOSIS)
     if more > 1e-3:
         # The root of w + more * (w^3 - 3 w) / 24 = z, of which there is one.
         slope = (24 / more - 3) / 3
@@ -104,13 +104,6 @@ def pearson_beyond(x: np.ndarray, skew: float) -> np.ndarray:
         return np.asarray(special.ndtr(-x))
     shape = 4 / skew**2
     return np.asarray(special.gammaincc(shape, np.maximum(shape + 2 * x / skew, 0)))
-
-
-def _kurtosis(draws: np.ndarray) -> float:
-    """Return the unbiased excess kurtosis (Joanes and Gill 1998, G2)."""
-    n, apart = len(draws), draws - draws.mean()
-    excess = float((apart**4).mean() / (apart**2).mean() ** 2) - 3
-    return (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * excess + 6)
 
 
 def p_over_layers(

@@ -98,7 +98,7 @@ def test_labels_of_one_name_or_number(tmp_path):
 def test_pictures_listed_twice(tmp_path):
     write_things_eeg(tmp_path)
     path = tmp_path / "image_set/image_metadata.npy"
-    meta = np.load(path, allow_pickle=True).item()
+    meta = np.load(path, allow_pickle=True).item()  # the official file is a dictionary, of our own making here
     meta["train_img_files"][3] = meta["train_img_files"][0]
     np.save(path, meta)
     with pytest.raises(UserError, match=r"'thing0_00b\.jpg' is there twice among the training pictures"):

@@ -71,7 +71,7 @@ def test_the_contract(trained, stimuli, which, weights):
 
 def test_the_lens_refuses_what_is_no_sequence(trained, stimuli):
     for which in (1, 2):
-        with pytest.raises(UserError, match=r"encoder 'net'"):
+        with pytest.raises(UserError, match=r"encoder 'net'.*the lens reads sequences"):
             bb.lens(encoder(trained, trained[which].key), stimuli)
 
 
