@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,6 +58,8 @@ def test_structs_of_the_matlab_toolbox_are_read_by_name_and_sessions_are_average
     assert dataset.subjects == ["s1", "s2"]
     np.testing.assert_allclose(distances(dataset, "s1", "V1"), pairs.mean(axis=0))
     np.testing.assert_allclose(distances(dataset, "s2", "V1"), pairs[1])
+    (first,), (second,) = (dataset.responses(person).account for person in ("s1", "s2"))
+    assert "V1 is the mean of 2 RDMs" in str(first) and "mean" not in str(second)
 
 
 def test_a_file_that_rsatoolbox_wrote_is_put_into_the_order_of_the_table(tmp_path):
@@ -69,6 +72,41 @@ def test_a_file_that_rsatoolbox_wrote_is_put_into_the_order_of_the_table(tmp_pat
         for region in ("V1", "LO"):
             expected = rdm(patterns[person, region][:5][order])
             np.testing.assert_allclose(distances(dataset, person, region), expected, atol=1e-12)
+
+
+def hdf5(path, values, of_rdms, of_patterns):
+    with h5py.File(path, "w") as file:
+        file["dissimilarities"] = values
+        for group, entries in (("rdm_descriptors", of_rdms), ("pattern_descriptors", of_patterns)):
+            for name, listed in entries.items():
+                file[f"{group}/{name}"] = np.array(listed, dtype="S" if isinstance(listed[0], str) else None)
+
+
+def test_the_descriptor_that_holds_the_ids_gives_the_order_whatever_else_numbers_the_stimuli(tmp_path, pairs):
+    turned = NAMES[::-1]
+    hdf5(tmp_path / "a.hdf5", pairs, {"Subject": ["s1", "s2"]}, {"beta": [7, 3, 9, 1, 5], "cond": turned})
+    dataset = opened(tmp_path, rdms="a.hdf5")
+    assert dataset.subjects == ["s1", "s2"] and list(dataset.responses("s2").rois) == ["all"]
+    np.testing.assert_allclose(squareform(distances(dataset, "s2", "all"))[::-1, ::-1], squareform(pairs[1]))
+    assert not any("order" in note for note in dataset.notes())
+
+    hdf5(tmp_path / "a.hdf5", pairs, {"Subject": ["s1", "s2"]}, {"cond": turned, "other": NAMES})
+    with pytest.raises(UserError, match=r"'?cond'?.*'?other'?.* each in another order"):
+        opened(tmp_path, rdms="a.hdf5")
+
+    hdf5(tmp_path / "a.hdf5", pairs, {"Subject": ["s1", "s2"]}, {"beta": [7, 3, 9, 1, 5]})
+    dataset = opened(tmp_path, rdms="a.hdf5")
+    np.testing.assert_allclose(distances(dataset, "s1", "all"), pairs[0])
+    assert any("a.hdf5: taken in the order of stimuli.csv" in note and "beta" in note for note in dataset.notes())
+
+
+def test_participants_under_a_name_that_is_not_known_are_not_averaged_into_one(tmp_path, pairs):
+    hdf5(tmp_path / "a.hdf5", pairs, {"who": ["s1", "s2"], "roi": ["V1", "V1"]}, {"cond": NAMES})
+    with pytest.raises(UserError, match="2 RDMs of V1, and nothing says which participant each is of"):
+        opened(tmp_path, rdms="a.hdf5")
+    dataset = opened(tmp_path, rdms="{subject}.hdf5")
+    np.testing.assert_allclose(distances(dataset, "a", "V1"), pairs.mean(axis=0))
+    assert "V1 is the mean of 2 RDMs" in str(dataset.responses("a").account[0])
 
 
 def test_files_by_participant_and_region(tmp_path, pairs):

@@ -107,7 +107,7 @@ def _name_regions(proposal: Proposal, pattern: str, files: list[list[Rdm]]) -> N
 
 def _check_order(proposal: Proposal, rdms: list[Rdm], ids: list[str], source: str) -> None:
     """Say that the order of the stimuli is taken for that of the RDMs, unless the files name their stimuli."""
-    if any(rdm.ids is None or not set(ids) <= set(rdm.ids) for rdm in rdms):
+    if not all(any(set(ids) <= set(named) for named in rdm.names.values()) for rdm in rdms):
         how = f"that of {source}" if source.endswith((".csv", ".tsv")) else "that of their names"
         proposal.missing.append(
             f"in which order the RDMs have the stimuli: {how} was taken, no file says it (`dataset.stimuli`)"

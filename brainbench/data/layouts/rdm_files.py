@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,17 @@ class Rdm:
         Condensed: the upper triangle, row by row.
     subject, roi : str or None
         As far as the file says it.
-    ids : list of str or None
-        The stimuli in the order of the RDM, where the file names them.
+    names : dict of str to list of str
+        What the file calls the stimuli, in the order of the RDM: a list for every descriptor that tells them apart.
+    n_averaged : int
+        Of how many RDMs of the file it is the mean.
     """
 
     values: np.ndarray
     subject: str | None = None
     roi: str | None = None
-    ids: list[str] | None = None
+    names: dict[str, list[str]] = field(default_factory=dict)
+    n_averaged: int = 1
 
 
 def read_rdms(path: Path, variable: str | None = None) -> list[Rdm]:
@@ -177,7 +180,7 @@ def _averaged(found: list[Rdm], path: Path) -> list[Rdm]:
     if len(sizes) > 1:
         raise UserError(f"{path}: its RDMs are of {one_of([str(number_of_stimuli(n)) for n in sorted(sizes)])} stimuli")
     return [
-        Rdm(np.mean([one.values for one in mine], axis=0), subject, roi, mine[0].ids)
+        Rdm(np.mean([one.values for one in mine], axis=0), subject, roi, mine[0].names, len(mine))
         for (subject, roi), mine in groups.items()
     ]
 
@@ -198,16 +201,15 @@ def _of_hdf5(path: Path) -> list[Rdm]:
     except OSError as error:
         raise UserError(f"{path}: not a readable HDF5 file, or cut short ({error})") from None
     values = np.atleast_2d(values) if values.ndim < 3 else values
-    people, regions = (
-        next((of_rdms[name] for name in names if name in of_rdms), None) for names in (SUBJECTS, REGIONS)
-    )
+    known = {name.lower(): entries for name, entries in of_rdms.items()}
+    people, regions = (next((known[name] for name in names if name in known), None) for names in (SUBJECTS, REGIONS))
     n = number_of_stimuli(values.shape[1]) if values.ndim == 2 else values.shape[1]
-    named = [list(one) for name, one in of_patterns.items() if name != "index" and len(set(one)) == len(one) == n]
+    named = {name: one for name, one in of_patterns.items() if name != "index" and len(set(one)) == len(one) == n}
     found = [
         Rdm(
             condensed(one, path, f"RDM {place + 1}"),
             None if people is None else people[place], None if regions is None else regions[place],
-            named[0] if named else None,
+            named,
         )
         for place, one in enumerate(values)
     ]  # fmt: skip

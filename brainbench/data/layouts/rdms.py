@@ -14,7 +14,7 @@ from brainbench.core.order import natural
 from brainbench.data.account import RunUse
 from brainbench.data.base import Context, Dataset, Responses, Stimuli
 from brainbench.data.layouts.matrices import name_some
-from brainbench.data.layouts.rdm_files import Rdm, number_of_stimuli, read_rdms
+from brainbench.data.layouts.rdm_files import SUBJECTS, Rdm, number_of_stimuli, read_rdms
 from brainbench.data.stimulus_files import read_stimuli
 from brainbench.recipes.datasets import RdmSettings
 
@@ -39,6 +39,8 @@ class Rdms(Dataset):
         self._files: list[Path] = []
         self._known: dict[str, dict[str, np.ndarray]] = {}
         self._regions: list[str] = []
+        self._averaged: dict[str, list[str]] = {}
+        self._unnamed: list[str] = []
         for path, subject, roi in self._found():
             self._files.append(path)
             self._take(path, subject, roi)
@@ -60,8 +62,8 @@ class Rdms(Dataset):
         return sorted({*self._table.files, *self._files})
 
     def notes(self) -> list[str]:
-        """Say what is odd about the stimuli."""
-        return list(self._table.notes)
+        """Say what is odd about the stimuli and their order."""
+        return [*self._table.notes, *self._unnamed]
 
     def stimuli(self, subject: str) -> Stimuli:
         """Return the stimuli, the same for everyone."""
@@ -87,7 +89,11 @@ class Rdms(Dataset):
             run=np.full(n, "1"),
             rois=rois,
             notes=[f"{pairs} distances of {n} stimuli in {len(regions)} region{'' if len(regions) == 1 else 's'}"],
-            account=[RunUse(subject, used=f"{pairs} distances of {n} stimuli")],
+            account=[
+                RunUse(
+                    subject, used=f"{pairs} distances of {n} stimuli", why="; ".join(self._averaged.get(subject, ()))
+                )
+            ],
         )
 
     # Finding files ---------------------------------------------------------------------------------------------
@@ -124,7 +130,31 @@ class Rdms(Dataset):
 
     def _take(self, path: Path, subject: str | None, roi: str | None) -> None:
         """Add the RDMs of one file, in the order of the table."""
-        found = read_rdms(path, self.settings.variable)
+        people: dict[str, list[Rdm]] = {}
+        for one in read_rdms(path, self.settings.variable):
+            person = subject or one.subject
+            if person is None and one.n_averaged > 1:
+                raise UserError(
+                    f"{path}: {one.n_averaged} RDMs of {one.roi}, and nothing says which participant each is of",
+                    hint=f"name them among its descriptors of RDMs ('{SUBJECTS[0]}'), or one file a participant",
+                )
+            people.setdefault(person or ONE, []).append(one)
+        for person, found in people.items():
+            mine = self._known.setdefault(person, {})
+            for region, one in self._named(found, roi, path):
+                self._regions.append(region)
+                if self.settings.rois is not None and region not in self.settings.rois:
+                    continue
+                if region in mine:
+                    raise UserError(f"{path}: {person} has two RDMs of {region}")
+                mine[region] = self._in_order(one, path)
+                if one.n_averaged > 1:
+                    self._averaged.setdefault(person, []).append(f"{region} is the mean of {one.n_averaged} RDMs")
+            if not mine:
+                del self._known[person]
+
+    def _named(self, found: list[Rdm], roi: str | None, path: Path) -> list[tuple[str, Rdm]]:
+        """Return the RDMs that a file has of one participant with their regions."""
         unnamed = [one for one in found if one.roi is None] if roi is None else []
         names = self.settings.rois or (["all"] if len(unnamed) == 1 else [])
         if unnamed and len(unnamed) != len(names):
@@ -133,33 +163,40 @@ class Rdms(Dataset):
                 hint="dataset.rois: one name for each, in the order of the file",
             )
         given = iter(names)
-        for one in found:
-            person, region = subject or one.subject or ONE, roi or one.roi or next(given)
-            self._regions.append(region)
-            if self.settings.rois is not None and region not in self.settings.rois:
-                continue
-            mine = self._known.setdefault(person, {})
-            if region in mine:
-                raise UserError(f"{path}: {person} has two RDMs of {region}")
-            mine[region] = self._in_order(one, path)
+        return [(roi or one.roi or next(given), one) for one in found]
 
     def _in_order(self, one: Rdm, path: Path) -> np.ndarray:
         """Return an RDM in the order of the table of stimuli."""
         ids = list(self._table.stimuli.ids)
         n = number_of_stimuli(len(one.values))
-        if one.ids is not None and set(ids) <= set(one.ids):
-            place = {name: index for index, name in enumerate(one.ids)}
-            order = [place[name] for name in ids]
-            square = squareform(one.values)[np.ix_(order, order)]
-            return squareform(square, checks=False)
-        if one.ids is not None and set(ids) & set(one.ids):
-            missing = [name for name in ids if name not in set(one.ids)]
-            raise UserError(f"{path}: names its stimuli, and has none called {name_some(missing)}")
+        orders = {}
+        for name, named in one.names.items():
+            if set(ids) <= set(named):
+                place = {stimulus: index for index, stimulus in enumerate(named)}
+                orders[name] = [place[stimulus] for stimulus in ids]
+        if len({tuple(order) for order in orders.values()}) > 1:
+            raise UserError(
+                f"{path}: {one_of(sorted(orders))} name the stimuli of {self._table.path}, each in another order",
+                hint="leave the descriptors out that number something else",
+            )
+        if orders:
+            order = next(iter(orders.values()))
+            return squareform(squareform(one.values)[np.ix_(order, order)], checks=False)
+        for name, named in one.names.items():
+            if set(ids) & set(named):
+                missing = [stimulus for stimulus in ids if stimulus not in set(named)]
+                raise UserError(f"{path}: names its stimuli ('{name}'), and has none called {name_some(missing)}")
         if n != len(ids):
             raise UserError(
                 f"{path}: an RDM of {n} stimuli, {self._table.path} has {len(ids)}",
                 hint="the table has one row per stimulus, in the order of the RDMs",
             )
+        said = (
+            f"{path.name}: taken in the order of {self._table.path.name}, for its {one_of(sorted(one.names))} "
+            "name other stimuli"
+        )
+        if one.names and said not in self._unnamed:
+            self._unnamed.append(said)
         return one.values
 
     def _check_regions(self) -> None:
