@@ -135,7 +135,7 @@ def missing(pairs):
     [
         (lopsided, {}, r"s1.npy, RDM 1: not symmetric: .* at \(2, 3\)"),
         (lambda pairs: 2 - squareform(pairs[0]), {}, r"the diagonal is not zero \(2\): these are similarities"),
-        (missing, {}, "1 distances are missing or not finite, the first one between stimuli 2 and 3"),
+        (missing, {}, "1 of 10 distances are missing or not finite, the first one between image01 and image02"),
         (lambda pairs: pairs[0, :9], {}, "9 values are no upper triangle"),
         (lambda pairs: pairs[0, :6], {}, "an RDM of 4 stimuli, .*stimuli.csv has 5"),
         (lambda pairs: pairs, {}, "2 RDMs whose regions it does not name, `dataset.rois` names 0"),
@@ -147,6 +147,17 @@ def test_what_is_no_rdm_is_refused(tmp_path, pairs, spoil, settings, said):
     np.save(tmp_path / "s1.npy", spoil(pairs))
     with pytest.raises(UserError, match=said):
         opened(tmp_path, **{"rdms": "{subject}.npy"} | settings)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.5, np.nan])
+def test_distances_that_nothing_correlates_with_are_refused_of_those_who_are_asked_for(tmp_path, pairs, value):
+    np.save(tmp_path / "s1.npy", pairs)
+    np.save(tmp_path / "s2.npy", np.stack([pairs[0], np.full(10, value)]))
+    said = "10 of 10 distances are missing" if np.isnan(value) else f"all distances are {value:g}"
+    with pytest.raises(UserError, match=f"s2.npy: s2 in LO: {said}"):
+        opened(tmp_path, rdms="{subject}.npy", rois=["V1", "LO"])
+    alone = opened(tmp_path, rdms="{subject}.npy", rois=["V1", "LO"], subjects=["s1"])
+    np.testing.assert_allclose(distances(alone, "s1", "LO"), pairs[1])
 
 
 def test_a_region_that_is_nowhere_is_named(tmp_path, pairs):

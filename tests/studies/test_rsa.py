@@ -216,7 +216,7 @@ def test_export_writes_the_rdms_that_the_scores_are_of(root, run):
     assert pd.read_csv(folder / "stimuli.csv")["id"].tolist() == pd.read_csv(root / "stimuli.csv")["id"].tolist()
     found = read_rdms(folder / "rdms.hdf5")  # layers are there as well
     assert [(one.subject, one.roi) for one in found[:6]] == [(who, roi) for roi in REGIONS for who in PEOPLE]
-    assert len(found) == 8 and found[0].ids == pd.read_csv(root / "stimuli.csv")["id"].tolist()
+    assert len(found) == 8 and found[0].names["stimulus"] == pd.read_csv(root / "stimuli.csv")["id"].tolist()
     with h5py.File(folder / "rdms.hdf5") as ours, h5py.File(Path(__file__).parent / "rsatoolbox.hdf5") as theirs:
         assert set(ours) == set(theirs) and "dissimilarity_measure" in ours.attrs
         for name in ("rdm_descriptors/roi", "rdm_descriptors/index", "pattern_descriptors/stimulus", "dissimilarities"):

@@ -68,7 +68,7 @@ def condensed(values: np.ndarray, path: Path, what: str) -> np.ndarray:
     Raises
     ------
     UserError
-        If it is no RDM: not square, not symmetric, a diagonal that is not zero, values missing or not finite.
+        If it is no RDM: not square, not symmetric, a diagonal that is not zero.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim == 2 and values.shape[0] == values.shape[1] > 1:
@@ -95,14 +95,6 @@ def condensed(values: np.ndarray, path: Path, what: str) -> np.ndarray:
     n = number_of_stimuli(len(values))
     if n is None or n < 3:
         raise UserError(f"{path}, {what}: {len(values)} values are no upper triangle of three stimuli or more")
-    if not np.isfinite(values).all():
-        place = int(np.flatnonzero(~np.isfinite(values))[0])
-        i, j = (int(one[place]) + 1 for one in np.triu_indices(n, 1))
-        raise UserError(
-            f"{path}, {what}: {int((~np.isfinite(values)).sum())} distances are missing or not finite, the first one "
-            f"between stimuli {i} and {j}",
-            hint="leave the participant out with `dataset.subjects`, or the stimuli out of the files and of the table",
-        )
     return values
 
 

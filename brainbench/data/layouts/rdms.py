@@ -12,7 +12,7 @@ from scipy.spatial.distance import squareform
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.order import natural
 from brainbench.data.account import RunUse
-from brainbench.data.base import Context, Dataset, Responses, Stimuli
+from brainbench.data.base import Context, Dataset, Responses, Stimuli, subjects_asked
 from brainbench.data.layouts.matrices import name_some
 from brainbench.data.layouts.rdm_files import SUBJECTS, Rdm, number_of_stimuli, read_rdms
 from brainbench.data.stimulus_files import read_stimuli
@@ -39,12 +39,16 @@ class Rdms(Dataset):
         self._files: list[Path] = []
         self._known: dict[str, dict[str, np.ndarray]] = {}
         self._regions: list[str] = []
+        self._file: dict[tuple[str, str], Path] = {}
         self._averaged: dict[str, list[str]] = {}
         self._unnamed: list[str] = []
         for path, subject, roi in self._found():
             self._files.append(path)
             self._take(path, subject, roi)
         self._check_regions()
+        for subject in subjects_asked(self.subjects, settings.subjects):
+            for roi, values in self._known[subject].items():
+                self._check_distances(values, f"{self._file[subject, roi]}: {subject} in {roi}")
 
     @classmethod
     def open(cls, settings: RdmSettings, root: Path | None, context: Context) -> Rdms:
@@ -147,7 +151,7 @@ class Rdms(Dataset):
                     continue
                 if region in mine:
                     raise UserError(f"{path}: {person} has two RDMs of {region}")
-                mine[region] = self._in_order(one, path)
+                mine[region], self._file[person, region] = self._in_order(one, path), path
                 if one.n_averaged > 1:
                     self._averaged.setdefault(person, []).append(f"{region} is the mean of {one.n_averaged} RDMs")
             if not mine:
@@ -208,3 +212,20 @@ class Rdms(Dataset):
                     f"dataset.rois: no RDM of '{roi}'{did_you_mean(roi, known)}",
                     hint=f"regions: {one_of(known) or 'none'}",
                 )
+
+    def _check_distances(self, values: np.ndarray, what: str) -> None:
+        """Refuse distances that nothing correlates with: missing, or all equal."""
+        hint = "leave the participant out with `dataset.subjects`, or the {} out of the files{}"
+        ids = self._table.stimuli.ids
+        lost = np.flatnonzero(~np.isfinite(values))
+        if len(lost):
+            i, j = (int(one[lost[0]]) for one in np.triu_indices(len(ids), 1))
+            raise UserError(
+                f"{what}: {len(lost)} of {len(values)} distances are missing or not finite, the first one between {ids[i]} and {ids[j]}",
+                hint=hint.format("stimuli", " and of the table"),
+            )
+        if np.ptp(values) == 0:
+            raise UserError(
+                f"{what}: all distances are {values[0]:g}, and nothing correlates with them",
+                hint=hint.format("region", ""),
+            )
