@@ -221,7 +221,8 @@ class Rdms(Dataset):
         if len(lost):
             i, j = (int(one[lost[0]]) for one in np.triu_indices(len(ids), 1))
             raise UserError(
-                f"{what}: {len(lost)} of {len(values)} distances are missing or not finite, the first one between {ids[i]} and {ids[j]}",
+                f"{what}: {len(lost)} of {len(values)} distances are missing or not finite, the first one between "
+                f"{ids[i]} and {ids[j]}",
                 hint=hint.format("stimuli", " and of the table"),
             )
         if np.ptp(values) == 0:
