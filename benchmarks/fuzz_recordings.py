@@ -134,7 +134,10 @@ def _run(
     marked = run.events == "annotations" or kind == "fif"
     end = n / sfreq
     if marked and rng.random() < 0.5:
-        marks += [(rng.uniform(0, end - 1), rng.uniform(0, 1), rng.choice(("BAD_move", "bad", "BAD x"))) for _ in "12"]
+        for _ in "12":  # edges near a sample count as on it, in brainbench alone
+            begin, long = (beside(rng.uniform(0, most), sfreq) for most in (end - 1, 1))
+            long = beside(begin + long, sfreq) - begin
+            marks.append((begin, long, rng.choice(("BAD_move", "bad", "BAD x"))))
         defects.append("bad stretches")
     if kind == "vhdr":  # the format counts samples: what is planned is what it can say
         marks = [(round(at * sfreq) / sfreq, max(1, round(long * sfreq)) / sfreq, text) for at, long, text in marks]
@@ -222,6 +225,12 @@ def _across_runs(rng: random.Random, plan: Plan, names: list[str]) -> None:
     elif what < 0.4:
         last.written = last.raw.copy().resample(plan.sfreq * 2, verbose="ERROR")
         plan.defects.append("rate differs")
+
+
+def beside(time: float, sfreq: float) -> float:
+    """Return a time a twentieth of a sample or more from every sample."""
+    sample, part = divmod(time * sfreq, 1)
+    return (sample + 0.05 + 0.9 * part) / sfreq
 
 
 def _use_events(run: Run, events: str) -> None:
