@@ -409,11 +409,6 @@ class Dataset(ABC):
     def files(self) -> list[Path]:
         """Return every file this data set reads, for digests; empty when there are none."""
 
-    @property
-    def tables(self) -> list[Path]:
-        """Those of `files` that only name others, and hold nothing that a network could be trained on."""
-        return []
-
     def summary(self, subject: str) -> str:
         """Return in the words of its kind how much of what a subject has, for `brainbench data check`."""
         stimuli, responses = self.stimuli(subject), self.responses(subject)

@@ -70,9 +70,9 @@ class TrialDecoder(ClassifierMixin, BaseEstimator):
         """Return what the decoder is fitted on, computed from each trial alone."""
         return X
 
-    def weight_files(self) -> list[Path]:
+    def origins(self) -> dict[str, str]:
         """Return the recordings that a network learned from before, without labels; a trial of them is no test."""
-        return []
+        return {}
 
     def check_trials(self, n_channels: int, n_times: int, n_classes: int) -> None:
         """Refuse trials of a shape that it cannot read, before anything is fitted; most read any.

@@ -89,9 +89,9 @@ class TokenProbe(LinearProbe):
         rng = np.random.default_rng(0)
         self.prepare(rng.normal(size=(2, n_channels, n_times)))
 
-    def weight_files(self) -> list[Path]:
+    def origins(self) -> dict[str, str]:
         """Return what the network was trained on."""
-        return self.encoder().weight_files()
+        return self.encoder().origins()
 
 
 @lru_cache(maxsize=8)

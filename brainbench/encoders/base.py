@@ -183,6 +183,10 @@ class Encoder(ABC):
         """Return the files the weights were read from, so that a later run can see them change."""
         return []
 
+    def origins(self) -> dict[str, str]:
+        """Return the recordings that it learned from: mark -> name; a trial of them is no test of it."""
+        return {}
+
     def training_key(self) -> str | None:
         """Return the key of the network that is trained here before any feature is read; None for most encoders."""
         return None
@@ -246,6 +250,10 @@ class ShuffledEncoder(Encoder):
     def weight_files(self) -> list[Path]:
         """Return the encoder's weight files."""
         return self.encoder.weight_files()
+
+    def origins(self) -> dict[str, str]:
+        """Return what the encoder learned from."""
+        return self.encoder.origins()
 
     def training_key(self) -> str | None:
         """Return the key of the encoder's network, if it is trained here."""

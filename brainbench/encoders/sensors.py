@@ -34,6 +34,7 @@ from brainbench.networks.zoo.official import load_official
 from brainbench.networks.zoo.tokenizer import BrainTokenizer
 from brainbench.recipes.encoders import SensorSettings
 from brainbench.recipes.tokenizers import MaskedSettings, TokenizerSettings
+from brainbench.recordings.reading import mark_of
 from brainbench.recordings.whole.sensors import Sensors, normalised
 
 BATCH = 16
@@ -208,12 +209,17 @@ class SensorEncoder(NetworkEncoder):
         return {"weights": self._weights, "rate": self._rate, "rope": getattr(reader.network, "rope", "none")}
 
     def weight_files(self) -> list[Path]:
-        """Return a published file, or the recordings that the network was trained on."""
-        if self.untrained:
-            return []
-        if self.settings.published is not None:
-            return [Path(self.settings.network)]
-        return [Path(file) for file in self._known["training"]["files"] if Path(file).is_file()]
+        """Return the published file."""
+        return [] if self.untrained or self.settings.published is None else [Path(self.settings.network)]
+
+    def origins(self) -> dict[str, str]:
+        """Return the recordings that a network of the store was trained on."""
+        if self.untrained or self.settings.published is not None:
+            return {}
+        training = self._known["training"]
+        if "origins" in training:
+            return dict(training["origins"])
+        return {mark_of(Path(file)): file for file in training["files"] if Path(file).is_file()}  # of an older store
 
     @cached_property
     def taps(self) -> Sequence[Tap]:

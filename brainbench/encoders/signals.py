@@ -38,7 +38,6 @@ from brainbench.recipes.datasets import DATASETS, dataset_settings
 from brainbench.recipes.encoders import EegSettings
 from brainbench.recipes.pipelines import NetworkSettings
 from brainbench.recordings.base import RecordingDataset, compare_montage
-from brainbench.recordings.reading import READERS
 from brainbench.recordings.recording import Trials
 
 BATCH = 64
@@ -92,12 +91,13 @@ class EegEncoder(NetworkEncoder):
             ]
         people = ", ".join(member.subject for member in self._members)
         n_trials = sum(len(member) for member in self._members)
-        tables = self._dataset.tables
-        files = len([path for path in self._dataset.files() if path.suffix in READERS and path not in tables])
+        self._origins = {
+            mark: name for member in self._members for mark, name in self._dataset.origins(member.subject).items()
+        }
         self.note = (
             "random weights, before any training"
             if self.untrained
-            else f"trained here on {n_trials} trials of {people} from {files} other recordings, to tell "
+            else f"trained here on {n_trials} trials of {people} from {len(self._origins)} other recordings, to tell "
             f"{' from '.join(sorted({str(label) for m in self._members for label in m.label}))}; "
             f"key {self.training_key()}"
         )
@@ -139,6 +139,10 @@ class EegEncoder(NetworkEncoder):
             "seed": self._seed,
             "taps": [tap.name for tap in self._taps],
         }
+
+    def origins(self) -> dict[str, str]:
+        """Return the recordings it is trained on."""
+        return {} if self.untrained else self._origins
 
     def weight_files(self) -> list[Path]:
         """Return the recordings it is trained on."""

@@ -33,7 +33,7 @@ from brainbench.recordings.events import Events, keep_stretches, one_per_sample
 from brainbench.recordings.intracranial.contacts import along_shafts, pair_of
 from brainbench.recordings.matching import check_amplitudes, name_as_trained, positions_of, rename_as, spread
 from brainbench.recordings.quality import check_signal
-from brainbench.recordings.reading import set_montage
+from brainbench.recordings.reading import mark_of, set_montage
 from brainbench.recordings.recording import LeftOut, NewRecording, Recording, Trials, as_trials, counted
 from brainbench.recordings.repeats import repeated_events
 
@@ -69,6 +69,14 @@ class RecordingDataset(Dataset):
         self._kept: tuple[str, list[Recording]] | None = None
         self._paired: dict[str, tuple[Stimuli, Responses]] = {}
         self._accounts: dict[tuple[str, tuple[float, float] | None], list[RunUse]] = {}
+
+    def paths(self, subject: str) -> list[Path]:
+        """Return the files of a subject's recordings; none where they are known by other names."""
+        return []
+
+    def origins(self, subject: str) -> dict[str, str]:
+        """Return what a network must not have met that is tested on a subject: mark of a recording -> its name."""
+        return {mark_of(path): str(path) for path in self.paths(subject) if path.is_file()}
 
     @abstractmethod
     def recordings(self, subject: str) -> list[Recording]:

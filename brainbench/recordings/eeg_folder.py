@@ -16,7 +16,7 @@ from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.channels import of_kind, set_types
 from brainbench.recordings.events import Events, channel_events, check_names, named_events, own_events
 from brainbench.recordings.intracranial.electrodes import contact_labels, electrode_files, electrode_tables
-from brainbench.recordings.reading import files_of, read_raw, require_mne
+from brainbench.recordings.reading import files_of, mark_of, read_raw, require_mne
 from brainbench.recordings.recording import Recording
 
 if TYPE_CHECKING:
@@ -65,6 +65,16 @@ class EegFolder(RecordingDataset):
     @property
     def subjects(self) -> list[str]:  # noqa: D102
         return sorted(set(self.table["subject"]))
+
+    def paths(self, subject: str) -> list[Path]:  # noqa: D102
+        return [self.root / path for path in self.table.loc[self.table["subject"] == subject, "path"]]
+
+    def origins(self, subject: str) -> dict[str, str]:  # noqa: D102
+        held = {path: [one for one in files_of(path) if one.is_file()] for path in self.paths(subject)}
+        return {  # the samples, beside which a header may say the same of two recordings
+            mark_of(max(files, key=lambda one: one.stat().st_size)): str(path)
+            for path, files in held.items() if files
+        }  # fmt: skip
 
     def files(self) -> list[Path]:  # noqa: D102
         own = self.own

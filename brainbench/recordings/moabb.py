@@ -54,6 +54,10 @@ class Moabb(RecordingDataset):
         """Return nothing: MOABB does not say which files a subject has; trials are known by their content."""
         return []
 
+    def origins(self, subject: str) -> dict[str, str]:  # noqa: D102
+        name = f"MOABB's {self.source.code}, subject {subject}"
+        return {name: name}
+
     def notes(self) -> list[str]:  # noqa: D102
         doi = getattr(self.source, "doi", None)
         return [

@@ -78,7 +78,7 @@ class PhysionetMi(RecordingDataset):
     def _find(self) -> tuple[list[str], list[str]]:
         found, notes = [], []
         for folder in sorted(p for p in self.root.iterdir() if p.is_dir() and _SUBJECT.match(p.name)):
-            missing = [path.name for path in self._paths(folder.name) if not path.is_file()]
+            missing = [path.name for path in self.paths(folder.name) if not path.is_file()]
             if folder.name in FAULTY:
                 notes.append(f"{folder.name} is left out: {FAULTY[folder.name]}")
             elif missing:
@@ -87,7 +87,7 @@ class PhysionetMi(RecordingDataset):
                 found.append(folder.name)
         return found, notes
 
-    def _paths(self, subject: str) -> list[Path]:
+    def paths(self, subject: str) -> list[Path]:  # noqa: D102
         return [self.root / subject / f"{subject}R{run:02d}.edf" for run in self.runs]
 
     @property
@@ -95,13 +95,13 @@ class PhysionetMi(RecordingDataset):
         return self._subjects
 
     def files(self) -> list[Path]:  # noqa: D102
-        return [path for one in subjects_asked(self._subjects, self.settings.subjects) for path in self._paths(one)]
+        return [path for one in subjects_asked(self._subjects, self.settings.subjects) for path in self.paths(one)]
 
     def notes(self) -> list[str]:  # noqa: D102
         return list(self._notes)
 
     def recordings(self, subject: str) -> list[Recording]:  # noqa: D102
-        found = [self._read(path) for path in self._paths(subject)]
+        found = [self._read(path) for path in self.paths(subject)]
         for one in found:
             if one.raw.info["sfreq"] != SFREQ:
                 raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.matlab import check_mat
 from brainbench.core.remembered import file_state
@@ -46,6 +48,7 @@ _BIDS_KINDS = {
 """Kinds of channels as BIDS writes them -> as MNE does; coils of MEG are known from the file alone."""
 _KNOWN = ("'boundary' events", "naming conventions")
 """Parts of MNE's warnings that say nothing new: interruptions are obeyed, and a file may be called anything."""
+_MIDDLE = 2**16
 _TRUNCATED = ("does not match the file size", "number of records", "truncated", "unexpected end", "incomplete")
 
 
@@ -173,6 +176,14 @@ def files_of(path: Path) -> list[Path]:
     table = channel_table(path)
     beside = [*([] if table is None else [table]), *electrode_files(path)]
     return [path, *_companions(path, *file_state(path)), *beside]
+
+
+def mark_of(path: Path) -> str:
+    """Return what tells a recording's file from all others wherever a copy lies: its size, and 64 KiB of its middle."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size // 2 - _MIDDLE // 2))
+        return digest([size, hashlib.sha256(file.read(_MIDDLE)).hexdigest()])
 
 
 @lru_cache(maxsize=4096)

@@ -63,6 +63,11 @@ class SimulatedSeeg(RecordingDataset):
         """Return nothing: no file is read."""
         return []
 
+    def origins(self, subject: str) -> dict[str, str]:
+        """Return the seed and the participant: no file is read."""
+        name = f"simulated words of seed {self.seed}, {subject}"
+        return {name: name}
+
     def notes(self) -> list[str]:
         """Say that nothing was measured."""
         return ["simulated: no brain was measured"]

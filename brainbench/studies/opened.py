@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from brainbench.features.store import NETWORKS, FeatureStore
 from brainbench.recipes.datasets import DATASETS
 from brainbench.recipes.encoders import EncoderSettings, RecordedSettings
 from brainbench.recipes.kinds import Recipe
-from brainbench.recordings.reading import READERS
+from brainbench.recordings.base import RecordingDataset
 
 if TYPE_CHECKING:
     from brainbench.reconstruction.base import Codec, Generator
@@ -133,7 +134,7 @@ def open_all(recipe: AnyR, cache: Path) -> Opened[AnyR]:
                 networks=cache / NETWORKS,
             )
         opened.encoders.append(OpenEncoder(settings, encoder, encoder.select(settings.layers)))
-        _check_unseen(dataset, encoder)
+        _check_unseen(encoder, dataset, opened.subjects)
     codec, generator = getattr(recipe, "low_level", None), getattr(recipe, "generator", None)
     if codec is not None:
         from brainbench.recipes.reconstruction import CODECS
@@ -149,14 +150,29 @@ def open_all(recipe: AnyR, cache: Path) -> Opened[AnyR]:
     return opened
 
 
-def _check_unseen(dataset: Dataset, encoder: Encoder) -> None:
+def met_before(origins: Mapping[str, str], dataset: Dataset, subjects: Sequence[str]) -> str | None:
+    """Return a recording of the subjects that a network learned from, wherever its copies lie; None where it met none.
+
+    Parameters
+    ----------
+    origins : mapping of str to str
+        What the network learned from: mark -> name.
+    dataset : Dataset
+    subjects : sequence of str
+        Those whom it is tested on.
+    """
+    if not origins or not isinstance(dataset, RecordingDataset):
+        return None
+    shown = {mark: name for subject in subjects for mark, name in dataset.origins(subject).items()}
+    return next((shown[mark] for mark in origins if mark in shown), None)
+
+
+def _check_unseen(encoder: Encoder, dataset: Dataset, subjects: Sequence[str]) -> None:
     """Refuse an encoder that was trained on the recordings it is shown."""
-    trained_on = set(encoder.weight_files())
-    held = [path for path in dataset.files() if path not in dataset.tables]
-    shared = [path for path in held if path in trained_on and path.suffix in READERS]
-    if shared:
+    shared = met_before(encoder.origins(), dataset, subjects)
+    if shared is not None:
         raise UserError(
-            f"encoder '{encoder.name}' is trained on recordings that are its stimuli too, such as {shared[0].name}: "
+            f"encoder '{encoder.name}' is trained on recordings that are its stimuli too, such as {shared}: "
             "its layers would have seen them",
             hint="`trained_on`, or the recipe of a tokenizer, must name other runs or other subjects",
         )

@@ -13,6 +13,7 @@ from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
 from brainbench.data.roots import resolve_root
 from brainbench.recipes.datasets import DATASETS, dataset_settings
+from brainbench.studies.opened import met_before
 from tests.data.films_copy import write_deap, write_dreamer, write_seed, write_seed_iv
 
 pytest.importorskip("mne")
@@ -50,6 +51,20 @@ def test_every_film_is_a_trial_with_its_label(made, name, subjects, n_channels, 
     assert trials.label[trials.session == sessions[0]][:6].tolist() == labels
     assert 5e-6 < trials.X.std(axis=2).mean() < 2e-5  # 10 microvolts were written
     assert set(dataset.files()) == {path for path in made[name].rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", [*MADE, "moabb"])
+def test_a_network_that_learned_from_a_participant_is_known_to_have_met_no_other(made, name):
+    if name == "moabb":
+        pytest.importorskip("moabb")
+        values = {"name": "moabb", "dataset": "FakeDataset", "parameters": {"n_subjects": 2}}
+        dataset = DATASETS.builder("moabb").open(dataset_settings(values), None, Context())
+    else:
+        dataset = opened(name, made[name])
+    first, *others = dataset.subjects
+    learned = dataset.origins(first)
+    assert learned and met_before(learned, dataset, [*others, first]) in learned.values()
+    assert met_before(learned, dataset, others) is None and met_before({}, dataset, [first]) is None
 
 
 def test_samples_are_those_of_the_film_and_of_no_other(made):

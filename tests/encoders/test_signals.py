@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -196,8 +197,15 @@ def test_a_run_that_was_killed_in_training_continues_it_to_the_same_bytes(root, 
     assert (again.path / "scores.csv").read_bytes() == (done.path / "scores.csv").read_bytes()
 
 
-def test_recordings_that_are_stimuli_and_training_are_refused(root, tmp_path):
-    text = RECIPE.format(root=root, trained_on="{subjects: [s1]}")
+@pytest.mark.parametrize("copied", [False, True])
+def test_recordings_that_are_stimuli_and_training_are_refused_wherever_they_lie(root, tmp_path, copied):
+    where = shutil.copytree(root, tmp_path / "copy") if copied else root
+    if copied:
+        for path in where.glob("*_raw.fif"):
+            path.rename(path.with_name(path.name.replace("_raw.fif", "_again_raw.FIF")))
+        for name in ("recordings.csv", "events.csv"):
+            (where / name).write_text((where / name).read_text().replace("_raw.fif", "_again_raw.FIF"))
+    text = RECIPE.format(root=root, trained_on=f"{{subjects: [s1], root: {where}}}")
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(UserError, match="trained on recordings that are its stimuli too"):
         bb.run(str(tmp_path / "x.yaml"), out=tmp_path / "run", cache=tmp_path / "cache")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,8 @@ class Person:
     kind : int64 ndarray (n_channels,)
     digest : str
     name : str
-    files : tuple of str
-        What was read of it.
+    origins : mapping of str to str
+        What was read of it: mark of a recording -> its name.
     """
 
     X: np.ndarray
@@ -49,7 +49,7 @@ class Person:
     kind: np.ndarray
     digest: str = ""
     name: str = ""
-    files: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def batch(self, rows: Any, device: str, among: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return signals, places and types of some segments, of all sensors or of those `among`."""
@@ -193,7 +193,7 @@ class TokenTraining:
             "history": found.history,
             "best_epoch": found.best_epoch,
             "people": [person.name for person in everybody],
-            "files": sorted({file for person in everybody for file in person.files}),
+            "origins": {mark: name for person in everybody for mark, name in person.origins.items()},
         }
 
     def network(self) -> BrainTokenizer:

@@ -64,10 +64,6 @@ class FilmDataset(RecordingDataset):
     def films(self, subject: str) -> dict[str, list[Film]]:
         """Return the films of every session of a subject, in the order in which files number them."""
 
-    @abstractmethod
-    def paths(self, subject: str) -> list[Path]:
-        """Return the files of a subject."""
-
     def files(self) -> list[Path]:  # noqa: D102
         asked = subjects_asked(self.subjects, self.settings.subjects)
         return list(dict.fromkeys(path for one in asked for path in self.paths(one)))

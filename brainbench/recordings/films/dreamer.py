@@ -44,6 +44,9 @@ class Dreamer(FilmDataset):
     def paths(self, subject: str) -> list[Path]:  # noqa: D102
         return [self.root / FILE]
 
+    def origins(self, subject: str) -> dict[str, str]:  # noqa: D102
+        return {f"{mark}, {subject}": f"{name}, {subject}" for mark, name in super().origins(subject).items()}
+
     def notes(self) -> list[str]:  # noqa: D102
         return [*super().notes(), "the recordings of a minute before each clip are not used"]
 

@@ -58,6 +58,9 @@ class DuIn(RecordingDataset):
         folder = _inside(self.root)
         return [] if folder is None else sorted(path.parent.name for path in folder.glob(f"*/{TASK}"))
 
+    def paths(self, subject: str) -> list[Path]:  # noqa: D102
+        return [folder / "data" for folder in self._runs(subject).values()]
+
     def files(self) -> list[Path]:  # noqa: D102
         asked = subjects_asked(self.subjects, self.settings.subjects)
         found = [folder / name for one in asked for folder in self._runs(one).values() for name in ("data", "info")]

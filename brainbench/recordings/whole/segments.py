@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,8 @@ class Segments:
     sensors : Sensors
     account : list of RunUse
         What was used of every run, and what was not.
-    files : tuple of str
-        What it was read from.
+    origins : dict of str to str
+        What it was read from (see `RecordingDataset.origins`).
     """
 
     subject: str
@@ -42,7 +43,7 @@ class Segments:
     info: mne.Info
     sensors: Sensors
     account: list[RunUse]
-    files: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.X)
@@ -83,8 +84,8 @@ def read_segments(dataset: RecordingDataset, subject: str, seconds: float) -> Se
             f"{subject}: no segment of {seconds:g} s is left of {counted(len(runs), 'run')}",
             hint="; ".join(dict.fromkeys(f"{row.left_out} {row.why}" for row in account if row.left_out)) or None,
         )
-    files = tuple(str(name) for run in runs for name in run.raw.filenames if name is not None)
-    return Segments(subject, X, infos[0], sensors_of(infos[0], f"{subject}, {runs[0].where}"), account, files)
+    sensors = sensors_of(infos[0], f"{subject}, {runs[0].where}")
+    return Segments(subject, X, infos[0], sensors, account, dataset.origins(subject))
 
 
 def _cut(run: Recording, dataset: RecordingDataset, seconds: float) -> tuple[np.ndarray, mne.Info, list[LeftOut]]:

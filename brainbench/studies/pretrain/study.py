@@ -96,7 +96,7 @@ class PretrainStudy(Study[PretrainRecipe]):
         for name in self.parts[part]:
             one = self.segments[name]
             sensors = one.sensors
-            found.append(Person(one.inputs, sensors.place, sensors.kind, one.digest(), name, one.files))
+            found.append(Person(one.inputs, sensors.place, sensors.kind, one.digest(), name, one.origins))
         return found
 
     @cached_property

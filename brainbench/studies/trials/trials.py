@@ -30,9 +30,8 @@ from brainbench.recipes.pipelines import PIPELINES, Evaluation, PipelineSettings
 from brainbench.recordings.base import RecordingDataset, compare_montage
 from brainbench.recordings.matching import check_amplitudes, spread
 from brainbench.recordings.power import densities
-from brainbench.recordings.reading import READERS
 from brainbench.recordings.recording import Trials
-from brainbench.studies.opened import Opened
+from brainbench.studies.opened import Opened, met_before
 
 MOST_TRIALS = 60
 """Of a subject, evenly spread: so many say what filtered spectra look like."""
@@ -216,21 +215,19 @@ def check_pipelines(opened: Opened[TrialsRecipe], members: Sequence[Member]) -> 
             if (settings.name, shape) not in checked:
                 try:
                     decoder.check_trials(*shape)
-                    _check_unseen(decoder, opened.dataset)
+                    _check_unseen(decoder, opened.dataset, opened.subjects)
                 except UserError as error:
                     where = f"pipeline '{settings.name}', {member.subject}"
                     raise UserError(f"{where}: {error.message}", hint=error.hint) from error
                 checked.add((settings.name, shape))
 
 
-def _check_unseen(decoder: TrialDecoder, dataset: Dataset) -> None:
+def _check_unseen(decoder: TrialDecoder, dataset: Dataset, subjects: Sequence[str]) -> None:
     """Refuse a network that has learned from the recordings that it is tested on, labels or not."""
-    learned = set(decoder.weight_files())
-    held = [path for path in dataset.files() if path not in dataset.tables]
-    shared = [path for path in held if path in learned and path.suffix in READERS]
-    if shared:
+    shared = met_before(decoder.origins(), dataset, subjects)
+    if shared is not None:
         raise UserError(
-            f"its network learned from recordings that are decoded here, such as {shared[0].name}",
+            f"its network learned from recordings that are decoded here, such as {shared}",
             hint="pretrain it on other people (`held_out` of its recipe are the ones to decode)",
         )
 
