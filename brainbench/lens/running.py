@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -195,45 +195,65 @@ def means(
     return {key: (total / max(counts[key], 1)).float() for key, total in sums.items()}
 
 
-def spread(encoder: NetworkEncoder, stimuli: Stimuli, rows: Sequence[int], block: int, kind: str) -> Spread:
-    """Return how the stream varies where a block is skipped (behind it), or erased (before it), and what that takes.
+def spreads(
+    encoder: NetworkEncoder, stimuli: Stimuli, rows: Sequence[int], blocks: Sequence[int], kind: str
+) -> dict[int, Spread]:
+    """Return how the stream varies where blocks are skipped (behind each), or erased (before it), and what that takes.
 
-    Over all tokens that stand for something.
+    Over all tokens that stand for something; one pass for all blocks, which ends behind the last of them.
     """
     import torch
 
-    wanted = [encoder.site(block, "resid_pre"), *([encoder.site(block, "resid_post")] if kind == "skip" else [])]
+    # In the order in which they are computed: of neighbours one gives what the other is given.
+    sites: tuple[Site, ...] = ("resid_pre", "resid_post") if kind == "skip" else ("resid_pre",)
+    wanted = {encoder.site(block, site): (block, site) for block in sorted(blocks) for site in sites}
     n, size, read_at = encoder.reads(stimuli, rows, "mean")
-    sums: dict[str, Tensor] = {}
+    sums: dict[tuple[int, str], Tensor] = {}
     count = 0
 
     def forward(places: range) -> None:
         inputs = read_at(places).inputs
-        seen: list[Tensor] = []
+        seen: dict[int, Tensor] = {}
+        left = len(wanted)
+
+        def add(block: int, stream: Tensor, taken: Tensor) -> None:
+            for name, value in (("stream", stream), ("taken", taken)):
+                sums[block, name] = sums.get((block, name), 0) + value.sum(0)
+                sums[block, f"{name}2"] = sums.get((block, f"{name}2"), 0) + value.T @ value
 
         def look(value: Tensor, tap: Tap) -> Tensor:
+            nonlocal left, count
+            block, site = wanted[tap]
             tokens = tokens_of(value, tap)
-            seen.append(tokens[counted(inputs, encoder.taps[1], tokens.shape[1])[2].to(tokens.device)].double())
-            if len(seen) == len(wanted):
+            tokens = tokens[counted(inputs, encoder.taps[1], tokens.shape[1])[2].to(tokens.device)].double()
+            if kind != "skip":
+                add(block, tokens, tokens)
+            elif site == "resid_pre":
+                seen[block] = tokens
+            else:
+                add(block, tokens, tokens - seen.pop(block))
+            left -= 1
+            if left == 0:
+                count += len(tokens)
                 raise _Enough
             return value.new_empty(0)
 
         with torch.inference_mode(), contextlib.suppress(_Enough):
-            encoder.run(inputs, wanted, reduce=look)
-        stream, taken = (seen[1], seen[1] - seen[0]) if kind == "skip" else (seen[0], seen[0])
-        nonlocal count
-        count += len(stream)
-        for name, value in (("stream", stream), ("taken", taken)):
-            sums[name] = sums.get(name, 0) + value.sum(0)
-            sums[f"{name}2"] = sums.get(f"{name}2", 0) + value.T @ value
+            encoder.run(inputs, list(wanted), reduce=look)
 
     for _ in in_batches(n, size, forward):
         pass
-    count = max(count, 1)
-    centre = {name: sums[name] / count for name in ("stream", "taken")}
+    return {block: _spread({name: sums[at, name] for at, name in sums if at == block}, count, kind) for block in blocks}
+
+
+def _spread(sums: Mapping[str, Tensor], count: int, kind: str) -> Spread:
+    """Return a spread from sums of tokens and of their products."""
+    import torch
+
+    centre = {name: sums[name] / max(count, 1) for name in ("stream", "taken")}
     covariance = {
-        name: (sums[f"{name}2"] / count - torch.outer(mean, mean)).cpu() for name, mean in centre.items()
-    }  # fmt: skip
+        name: (sums[f"{name}2"] / max(count, 1) - torch.outer(mean, mean)).cpu() for name, mean in centre.items()
+    }
     mean = centre["taken"].cpu()
     return Spread.of(covariance["stream"], mean if kind == "skip" else torch.zeros_like(mean), covariance["taken"])
 

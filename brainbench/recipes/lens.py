@@ -6,7 +6,7 @@ import pkgutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from brainbench.core.registry import Registry
 from brainbench.recipes.base import Section, choice
@@ -44,17 +44,43 @@ class Inside(Section):
         return value
 
 
+class Doses(Section):
+    """Hidden units of all blocks switched off at once, of every token the smallest: how much can go."""
+
+    edit: Literal["sparsify"]
+    """What is given in doses."""
+    doses: list[Annotated[float, Field(gt=0, lt=1)]] = Field(min_length=1, examples=[[0.5, 0.8, 0.9]])
+    """Shares of the units, each a run of every stimulus and as many as there are controls."""
+
+    @field_validator("doses")
+    @classmethod
+    def _rising(cls, value: list[float]) -> list[float]:
+        if sorted(set(value)) != value:
+            raise ValueError(f"doses rise: {sorted(set(value))}")
+        return value
+
+
+def _form(value: Any) -> str:
+    return "in-doses" if isinstance(value, dict | Doses) else "name"
+
+
 class Lens(Inside):
     """What the networks themselves do, and what happens to regions when they are changed."""
 
-    edits: list[Literal["skip", "erase", "heads"]] = Field([], examples=[["skip"]])
-    """Edits of every block whose effect on regions is computed, with the head frozen and refitted: the block skipped,
-    its input erased, or each of its heads silenced. Every stimulus runs once an edit, and once a control."""
+    edits: list[
+        Annotated[
+            Annotated[Literal["skip", "erase", "heads"], Tag("name")] | Annotated[Doses, Tag("in-doses")],
+            Discriminator(_form),
+        ]
+    ] = Field([], examples=[["skip", {"edit": "sparsify", "doses": [0.5, 0.8, 0.9]}]])
+    """Edits whose effect on regions is computed, with the head frozen and refitted: of every block that it is skipped,
+    its input erased, or each of its heads silenced; of all blocks together hidden units switched off, in doses. Every
+    stimulus runs once an edit, and once a control."""
     controls: int = Field(20, ge=0)
     """Edits of the same kind and size, chosen at random, beside those of every block."""
 
     @field_validator("edits")
     @classmethod
-    def _edits_once(cls, value: list[str]) -> list[str]:
-        distinct_names(value, "edit")
+    def _edits_once(cls, value: list[str | Doses]) -> list[str | Doses]:
+        distinct_names([one if isinstance(one, str) else one.edit for one in value], "edit")
         return value

@@ -12,10 +12,10 @@ from brainbench.encoders.sites import SITES
 from brainbench.lens import edits as e
 from brainbench.lens.modules import ModuleEncoder
 from brainbench.lens.paths import sent
-from brainbench.lens.running import edit_of, edited, exact_from, means, resumed, spread
+from brainbench.lens.running import edit_of, edited, exact_from, means, resumed, spreads
 from tests.encoders.test_sites import KINDS, POST_NORM, opened
 from tests.encoders.test_stories import STORY
-from tests.encoders.tiny import features, make, stimuli_of, write_gpt2
+from tests.encoders.tiny import features, images, make, stimuli_of, write_gpt2
 
 BLOCK = 1
 
@@ -98,7 +98,7 @@ def test_runs_that_begin_behind_a_block_are_whole_runs_bit_for_bit(kind):
     direction = torch.ones(encoder.taps[-1].width or 1)
     for tap in (1, len(blocks)):
         for block in blocks:
-            drawn = spread(encoder, encoder.stimuli, rows, block, "skip")
+            drawn = spreads(encoder, encoder.stimuli, rows, [block], "skip")[block]
             made = [e.skip(block), e.skip_control(block, drawn, 0), e.steer({block: direction}, 2.0)]
             told = [
                 edited(encoder, encoder.stimuli, rows, made, encoder.taps[tap].name, "flatten", resume=resume)
@@ -340,6 +340,31 @@ def test_thresholds_that_know_what_units_write_lose_less():
     assert (top.abs().amax(1) == torch.from_numpy(act).abs().amax(1)).all()
 
 
+def test_doses_of_units_are_of_all_blocks_and_controls_switch_as_many_off():
+    """By hand: what the MLPs' second layers are given, with the smallest units of every token at 0."""
+    encoder = make("image", model="test_vit", weights="random", image_size=32)
+    shown, last, blocks = images(3), encoder.taps[-1], range(len(encoder.taps) - 1)
+
+    def smallest(_module, args):
+        (value,) = args
+        order = value.abs().argsort(dim=-1)[..., : round(0.6 * value.shape[-1])]
+        return (value.scatter(-1, order, 0.0),)
+
+    dose = e.together("60 % off", [e.sparsify(block, 0.6, top=True) for block in blocks])
+    drawn = e.together("as many", [e.sparsify_control(block, 0.6, seed=1) for block in blocks])
+    clean, (found, control) = edited(encoder, shown, range(3), [dose, drawn], last.name, "mean")
+    layers = [encoder.network.get_submodule(f"blocks.{block}.mlp.fc2") for block in blocks]
+    handles = [layer.register_forward_pre_hook(smallest) for layer in layers]
+    np.testing.assert_allclose(features(encoder, shown, [last.name])[last.name], found, atol=1e-5)
+    for handle in handles:
+        handle.remove()
+    assert np.abs(found - clean).max() > 1e-3 and np.abs(control - found).max() > 1e-3
+    given = torch.randn(2, 3, layers[0].in_features)
+    off = [(step.function(given, None) == 0).flatten(0, -2).numpy() for step in drawn.steps]
+    assert all((one == one[0]).all() and one[0].sum() == round(0.6 * one.shape[1]) for one in off)
+    assert not np.array_equal(off[0][0], off[1][0])
+
+
 def test_a_control_takes_as_much_where_the_stream_varies():
     """Of 40 features 6 vary, with sizes from 1 to 32: controls take there alone, on average in their proportion."""
     rng = np.random.default_rng(0)
@@ -365,7 +390,7 @@ def test_the_spread_of_a_network_is_that_of_its_stream(kind):
         _, before, behind, _ = (state.reshape(90, 40).double().numpy() for state in network(x).hidden_states)
     stream, taken = (behind, behind - before) if kind == "skip" else (before, before - before.mean(0))
     encoder = ModuleEncoder(network, x)
-    found = spread(encoder, encoder.stimuli, range(30), 1, kind)
+    found = spreads(encoder, encoder.stimuli, range(30), [2, 1], kind)[1]
     scaled = found.directions.numpy() * found.size.numpy()
     np.testing.assert_allclose(scaled @ scaled.T, np.cov(stream.T, ddof=0), atol=1e-5)
     along = found.directions.numpy() @ found.directions.numpy().T

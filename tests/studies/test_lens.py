@@ -13,6 +13,7 @@ import brainbench as bb
 from brainbench.core.errors import UserError
 from brainbench.core.progress import Stages
 from brainbench.encoders.signals import EegEncoder
+from brainbench.lens import running
 from brainbench.lens.diagnostics.attention import NO_SENSORS
 from brainbench.lens.diagnostics.content import NO_LABELS
 from brainbench.lens.diagnostics.units import FEW_TOKENS, SMOOTH
@@ -142,15 +143,15 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     places = {"out": folder / "edits", "cache": folder / "cache"}
     overrides = ["lens.edits=[skip,heads,erase]", "lens.controls=3", "lens.diagnostics=[stream]",
                  "significance.n_permutations=0", "bootstrap.n_draws=0"]  # fmt: skip
-    assert bb.plan(folder / "recipe.yaml", overrides=overrides, **places).units["edits"] == (18, 18)
+    assert bb.plan(folder / "recipe.yaml", overrides=overrides, **places).units["edits"] == (3, 3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("matplotlib.figure.Figure.savefig", lambda figure, buffer, **_: buffer.write(b"drawn"))
         done = bb.run(folder / "recipe.yaml", overrides=overrides, **places)
-    assert bb.plan(folder / "recipe.yaml", overrides=overrides, **places).units["edits"] == (18, 0)
+    assert bb.plan(folder / "recipe.yaml", overrides=overrides, **places).units["edits"] == (3, 0)
     other = bb.plan(folder / "recipe.yaml", overrides=[*overrides, "lens.controls=2"], **places).units["edits"]
-    assert other == (18, 18)
+    assert other == (3, 3)
     renamed = [*overrides, "title=Other"]  # not the finished run itself, whose plan is known
-    assert bb.plan(folder / "recipe.yaml", overrides=renamed, **places).units["edits"] == (18, 0)
+    assert bb.plan(folder / "recipe.yaml", overrides=renamed, **places).units["edits"] == (3, 0)
     found = done.facts["findings"]["edits"]
     assert found["rois"] == ["stripes"] and found["controls"] == 3 and found["people"] == 1
     skip, heads, erase, *rest = found["shown"]
@@ -200,7 +201,7 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     assert "10 % of the heads; 0.05 by chance" in page and '<td class="n">0.75</td>' in page
     # Features under edits are dropped: nothing but scores of regions is kept.
     kept = [unit for unit in (folder / "edits" / "units").iterdir() if "frozen" in np.load(unit)]
-    assert len(kept) == 18 and all(unit.stat().st_size < 20_000 for unit in kept)
+    assert len(kept) == 3 and all(unit.stat().st_size < 20_000 for unit in kept)
 
 
 def other_value(value):
@@ -234,7 +235,7 @@ def test_a_unit_of_edits_has_another_name_when_anything_that_it_reads_changes(tm
         with pytest.MonkeyPatch.context() as patch:
             if "design" in given:
                 patch.setattr(edits, "_design", lambda cases: given["design"] if cases[0] is edits.cases[0] else design)
-            return edits._unit(entry, kind, block).digest
+            return edits._unit(entry, kind, [block]).digest
 
     design, whole = study.edits._design(cases[:1]), name()
     assert name() == whole and design.regions.tolist() == [[True] * 4 + [False] * 4, [False] * 4 + [True] * 4]
@@ -282,3 +283,62 @@ def test_edits_that_run_beside_one_another_do_not_meet(run, tmp_path, monkeypatc
         for jobs in (1, 4)
     )  # fmt: skip
     assert alone == beside
+
+
+@pytest.fixture
+def edited_run(run, tmp_path, monkeypatch):
+    """Run the recipe with edits alone, and return what it found of them, the whole run and its units."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, buffer, **_: buffer.write(b"drawn"))
+
+    def of(edits, *overrides, place="out"):
+        given = [f"lens.edits={edits}", "lens.diagnostics=[stream]", "significance.n_permutations=0",
+                 "bootstrap.n_draws=0", *overrides]  # fmt: skip
+        done = bb.run(
+            run.path.parent / "recipe.yaml", overrides=given, out=tmp_path / place, cache=run.path.parent / "cache"
+        )
+        return done.facts["findings"]["edits"], done
+
+    return of
+
+
+def test_blocks_that_share_a_clean_pass_score_as_blocks_of_their_own(edited_run, monkeypatch):
+    ran, original = [], running.edited
+    monkeypatch.setattr(running, "edited", lambda *given, **more: ran.append(1) or original(*given, **more))
+    together, _ = edited_run("[skip, heads, erase]", "lens.controls=2", place="together")
+    assert len(ran) == 3
+    monkeypatch.setattr("brainbench.studies.encode.edits.RUNS", 1)
+    alone, _ = edited_run("[skip, heads, erase]", "lens.controls=2", place="alone")
+    assert len(ran) == 3 + 18 and alone == together
+
+
+def test_hidden_units_are_switched_off_in_doses(edited_run):
+    found, done = edited_run("[{edit: sparsify, doses: [0.1, 0.5, 0.9]}]", "lens.controls=3")
+    doses, resnet = found["shown"]
+    assert doses["edit"] == "sparsify" and resnet["reason"] == NO_STREAM
+    rows = {(row["dose"], row["way"]): row for row in doses["rows"]}
+    assert set(rows) == {(dose, way) for dose in (0.1, 0.5, 0.9) for way in ("frozen", "refitted")}
+    assert all(
+        "block" not in row and row["n"] == 3 and row["low"] <= row["mean"] <= row["high"] for row in rows.values()
+    )
+    section = done.report.read_text().split('<h2 id="when-the-networks-are-changed"')[1].split("</section>")[0]
+    assert "the smallest hidden units are switched off" in section and "% off" in section
+    lost = {0.1: 0.0, 0.5: 0.1, 0.9: 0.3}
+    told = [row | {"p_intact": 0.001, "intact": 0.4, "lost": lost[row["dose"]]} for row in rows.values()]
+    spoken = sentence(told, "stripes", "sparsify")
+    # .2 of .4 is lost halfway between the second dose and the third.
+    assert "frozen half is lost without 70 % of the hidden units, fitted again half is lost without 70 %" in spoken
+    assert "most is lost without 90 % of the units, 0.300 (3 controls" in spoken
+    told = [row | {"lost": 0.01} for row in told]
+    assert "frozen less than half is lost without 90 % of the hidden units" in sentence(told, "stripes", "sparsify")
+
+
+def test_doses_that_are_none_are_refused_with_the_place():
+    for given, said in (
+        ("[{edit: sparsify, doses: [0.5, 0.1]}]", r"lens.edits\[0\].doses  doses rise: \[0.1, 0.5\]"),
+        ("[{edit: sparsify, doses: [1.5]}]", r"lens.edits\[0\].doses\[0\]  input should be less than 1"),
+        ("[skop]", "did you mean 'skip'"),
+        ("[{edit: sparsify, dose: [0.5]}]", "unknown key; did you mean 'doses'"),
+    ):
+        with pytest.raises(UserError, match=said) as error:
+            parse_recipe(RECIPE, "recipe.yaml", [f"lens.edits={given}"])
+        assert "literal" not in str(error.value)

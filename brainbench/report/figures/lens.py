@@ -123,17 +123,26 @@ def heat_map(groups: Mapping[str, Sequence[tuple[str, np.ndarray]]], mark: str =
     return figure
 
 
-def edits_over_depth(
-    panels: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], axis: str, mark: str = "", room: float = WIDTH
+ALONG = {"block": "block", "dose": "% of hidden units off"}
+"""What edits are drawn along, by what rows call it."""
+
+
+def edits_along(
+    panels: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
+    axis: str,
+    along: str,
+    mark: str = "",
+    room: float = WIDTH,
 ) -> Figure:
-    """Draw what every region loses under an edit of every block: a panel a region, frozen and refitted, with controls.
+    """Draw what every region loses under edits: a panel a region, frozen and refitted, with controls.
 
     Parameters
     ----------
     panels : mapping of region to mapping of {frozen, refitted} to rows
-        Rows of ``block``, ``lost`` and, where there are controls, ``low`` and ``high``.
+        Rows of ``block`` or ``dose``, ``lost`` and, where there are controls, ``low`` and ``high``.
     axis : str
         What is lost.
+    along : {"block", "dose"}
     mark : str
     room : float
         Inches across.
@@ -145,15 +154,15 @@ def edits_over_depth(
         ax.set_visible(False)
     for ax, (roi, ways) in zip(axes, panels.items(), strict=False):
         for index, (way, rows) in enumerate(ways.items()):
-            blocks, colour = [row["block"] for row in rows], COLOURS[index]
+            places, colour = [row[along] * (100 if along == "dose" else 1) for row in rows], COLOURS[index]
             if all("low" in row for row in rows):
-                ax.fill_between(blocks, [row["low"] for row in rows], [row["high"] for row in rows], color=colour,
+                ax.fill_between(places, [row["low"] for row in rows], [row["high"] for row in rows], color=colour,
                                 alpha=0.16, linewidth=0, label=f"controls, {way}")  # fmt: skip
-            ax.plot(blocks, [row["lost"] for row in rows], f"{MARKERS[index]}-", color=colour, markersize=3.2,
+            ax.plot(places, [row["lost"] for row in rows], f"{MARKERS[index]}-", color=colour, markersize=3.2,
                     linewidth=1.3, label=way)  # fmt: skip
         ax.axhline(0, color=RULE, linewidth=0.8, zorder=0)
         ax.set_title(roi, loc="left")
-        ax.set_xlabel("block")
+        ax.set_xlabel(ALONG[along])
         ax.set_ylabel(axis)
         clean(ax)
     axes[0].legend()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from brainbench.report.figures.lens import edits_over_depth
+from brainbench.report.figures.lens import edits_along
 from brainbench.report.sections.lens import depth_words, layers_of
 from brainbench.report.tables import LEVEL, number
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 PLACE = 361
 MOST = 12
 """Heads that the table shows, those with the largest effects."""
-DONE = {"skip": "blocks are skipped", "erase": "what blocks are given is erased", "heads": "heads are silenced"}
+DONE = {"skip": "blocks are skipped", "erase": "what blocks are given is erased", "heads": "heads are silenced",
+        "sparsify": "the smallest hidden units are switched off"}  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -34,7 +35,9 @@ def draw(page: Page) -> dict[str, Any]:
         figure = None
         if rows and item["edit"] != "heads":
             panels = {roi: {way: _of(rows, roi, way) for way in ("frozen", "refitted")} for roi in about["rois"]}
-            figure = partial(edits_over_depth, panels, f"lost {page.title_of(about['metric'])}", page.mark)
+            along = "dose" if item["edit"] == "sparsify" else "block"
+            axis = f"lost {page.title_of(about['metric'])}"
+            figure = partial(edits_along, panels, axis, along, page.mark)
         pairs = every = _pairs(rows)
         if item["edit"] == "heads":
             pairs = sorted(every, key=lambda pair: -pair["frozen"]["lost"])[:MOST]
@@ -71,15 +74,21 @@ def sentence(rows: list[Row], roi: str, kind: str, where: str = "") -> str:
         At which layer the region is best explained.
     """
     frozen = max(_of(rows, roi, "frozen"), key=lambda row: row["lost"])
-    again = next(
-        row for row in _of(rows, roi, "refitted") if (row["block"], row["head"]) == (frozen["block"], frozen["head"])
-    )
+    again = next(row for row in _of(rows, roi, "refitted") if _place(row) == _place(frozen))
     said = f"{roi}: {where}; " if where else f"{roi}: "
     if frozen.get("p_intact") is not None and frozen["p_intact"] >= LEVEL:
         intact = f"{number(frozen['intact'])} at the last layer is not above 0 (p {number(frozen['p_intact'], 3)})"
         return f"{said}{intact}, so that nothing can be lost."
-    what = f"block {frozen['block']}" if kind != "heads" else f"head {frozen['head']} of block {frozen['block']}"
-    said += f"of {number(frozen['intact'])} at the last layer most is lost with {what}, {number(frozen['lost'], 3)}"
+    if kind == "sparsify":
+        what = f"without {100 * frozen['dose']:g} % of the units"
+        said += f"{half(_of(rows, roi, 'frozen'), 'frozen')}, {half(_of(rows, roi, 'refitted'), 'fitted again')}; "
+    else:
+        what = (
+            f"with block {frozen['block']}"
+            if kind != "heads"
+            else f"with head {frozen['head']} of block {frozen['block']}"
+        )
+    said += f"of {number(frozen['intact'])} at the last layer most is lost {what}, {number(frozen['lost'], 3)}"
     said += f" ({_beside(frozen)}); with the head fitted again {number(again['lost'], 3)} ({_beside(again)})"
     if frozen.get("beyond") and again.get("beyond"):
         return f"{said}: a new head does not find it either."
@@ -87,6 +96,21 @@ def sentence(rows: list[Row], roi: str, kind: str, where: str = "") -> str:
         back = 1 - again["lost"] / frozen["lost"]
         return f"{said}: of what was lost {100 * back:.0f} % comes back, and no more loss can be told from chance."
     return f"{said}."
+
+
+def half(rows: list[Row], how: str) -> str:
+    """Return at which share of units switched off half of a score is lost, on lines between doses that were tried."""
+    shares = [0.0, *(row["dose"] for row in rows)]
+    lost = [-rows[0]["intact"] / 2, *(row["lost"] - row["intact"] / 2 for row in rows)]  # beyond half
+    for at in range(1, len(shares)):
+        if lost[at] >= 0:
+            where = shares[at - 1] + (shares[at] - shares[at - 1]) * -lost[at - 1] / (lost[at] - lost[at - 1])
+            return f"{how} half is lost without {100 * where:.0f} % of the hidden units"
+    return f"{how} less than half is lost without {100 * shares[-1]:g} % of the hidden units"
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    return row.get("dose"), row.get("block"), row["head"]
 
 
 def _by_todays_rule(row: Row) -> Row:
@@ -125,6 +149,6 @@ def _pairs(rows: list[Row]) -> list[Row]:
     """Return frozen and refitted effects side by side."""
     found: dict[tuple[Any, ...], Row] = {}
     for row in rows:
-        key = (row["block"], row["head"], row["roi"])
-        found.setdefault(key, {name: row[name] for name in ("block", "head", "roi", "intact")})[row["way"]] = row
+        kept: Row = {name: row[name] for name in ("dose", "block", "head", "roi", "intact") if name in row}
+        found.setdefault((_place(row), row["roi"]), kept)[row["way"]] = row
     return list(found.values())

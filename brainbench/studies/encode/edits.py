@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from brainbench.core.digests import digest
+from brainbench.core.errors import UserError
 from brainbench.evaluation.family import fdr
 from brainbench.recipes.kinds.encode import EncodeRecipe
-from brainbench.recipes.lens import Lens
+from brainbench.recipes.lens import Doses, Lens
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.cases.case import Case
@@ -41,18 +42,37 @@ TARGET_METRICS = ("pearson_r", "r2", "explained_variance")
 WAYS = ("frozen", "refitted")
 MEANS: dict[str, Site] = {"heads": "z", "erase": "resid_pre"}
 """Where the mean is taken that an edit puts in the place of values."""
+RUNS = 24
+"""Edited runs that share a unit, its clean pass and that of its controls' spread, where a block alone has fewer."""
 SHARES = (0.05, 0.1, 0.2)
 """Of all heads, how many are held to be the most harmful of a region: the cut is arbitrary, so that there are three."""
 
 
 @dataclass(frozen=True)
 class Edited:
-    """One kind of edit of one encoder: a unit a block, or why there is none."""
+    """One kind of edit of one encoder, or why there is none.
+
+    Attributes
+    ----------
+    encoder : OpenEncoder
+    kind : str
+    places : sequence of int or float
+        Blocks; of `sparsify` shares of the units.
+    units : list of Unit
+        Each of some places, in their order.
+    reason : str
+    """
 
     encoder: OpenEncoder
     kind: str
-    units: list[Unit]
+    places: Sequence[float] = ()
+    units: Sequence[Unit] = ()
     reason: str = ""
+
+    @property
+    def along(self) -> str:
+        """What a row of effects calls its place."""
+        return "dose" if self.kind == "sparsify" else "block"
 
 
 class EditStudy:
@@ -97,31 +117,52 @@ class EditStudy:
 
     @property
     def megabytes(self) -> float:
-        """About what a unit holds: features of the last layer under every edit and control of a block, twice."""
+        """About what a unit holds: features of the last layer under every edit and control, twice."""
         most = 0.0
         for one in self.edited:
             encoder: Any = one.encoder.encoder
             if one.units:
-                n_runs = 1 + (heads_of(encoder) if one.kind == "heads" else 1 + self.settings.controls)
+                n_runs = 1 + max(self._runs(encoder, one.kind), RUNS)
                 n_stimuli = max(len(case.features.stimuli) for case in self.cases)
                 most = max(most, 2 * megabytes((n_runs, n_stimuli, encoder.taps[-1].width or 1000), 4))
         return most
 
-    def _edited(self, entry: OpenEncoder, kind: str) -> Edited:
+    def _runs(self, encoder: NetworkEncoder, kind: str) -> int:
+        """Return how many edited runs a place takes: its edits and their controls."""
+        return heads_of(encoder) if kind == "heads" else 1 + self.settings.controls
+
+    def _edited(self, entry: OpenEncoder, settings: str | Doses) -> Edited:
+        kind = settings if isinstance(settings, str) else settings.edit
+        encoder: Any = entry.encoder
+        reason = self._missing(entry, kind)
+        if reason:
+            return Edited(entry, kind, reason=reason)
+        places = range(len(encoder.taps) - 1) if isinstance(settings, str) else settings.doses
+        together = max(1, RUNS // self._runs(encoder, kind))
+        units = [self._unit(entry, kind, places[first : first + together]) for first in range(0, len(places), together)]
+        return Edited(entry, kind, places, units)
+
+    def _missing(self, entry: OpenEncoder, kind: str) -> str:
+        """Return why a network is not edited, or nothing."""
         from brainbench.encoders.network import NetworkEncoder
 
         encoder = entry.encoder
         if entry.settings.shuffle or not isinstance(encoder, NetworkEncoder):
-            return Edited(entry, kind, [], NO_NETWORK)
+            return NO_NETWORK
         if not hasattr(encoder, "network"):
-            return Edited(entry, kind, [], SEVERAL_NETWORKS)
+            return SEVERAL_NETWORKS
         if "sound" in encoder.modalities:
-            return Edited(entry, kind, [], OF_SOUND)
+            return OF_SOUND
         if heads_of(encoder) == 0:
-            return Edited(entry, kind, [], NO_STREAM)
-        return Edited(entry, kind, [self._unit(entry, kind, block) for block in range(len(encoder.taps) - 1)])
+            return NO_STREAM
+        try:
+            if kind == "sparsify":
+                encoder.site(0, "mlp_act")
+        except UserError as error:
+            return error.message
+        return ""
 
-    def _unit(self, entry: OpenEncoder, kind: str, block: int) -> Unit:
+    def _unit(self, entry: OpenEncoder, kind: str, places: Sequence[float]) -> Unit:
         encoder: Any = entry.encoder
         key = {
             "version": VERSION,
@@ -129,34 +170,38 @@ class EditStudy:
             "device": encoder.device.split(":")[0],
             "layer": encoder.taps[-1].name,
             "pool": entry.settings.pool,
-            "edit": [kind, block, self.settings.controls, self.opened.recipe.seed],
+            "edit": [kind, list(places), self.settings.controls, self.opened.recipe.seed],
             "cases": self._read,
         }
-        return Unit("edits", f"{entry.name}, {kind}, block {block}", key, lambda: self._compute(entry, kind, block))
+        what = "of all units" if kind == "sparsify" else "block" if len(places) == 1 else "blocks"
+        where = f"{places[0]:g}" + (f"-{places[-1]:g}" if len(places) > 1 else "")
+        label = f"{entry.name}, {kind}, " + (f"{where} {what}" if kind == "sparsify" else f"{what} {where}")
+        return Unit("edits", label, key, lambda: self._compute(entry, kind, places))
 
-    def _compute(self, entry: OpenEncoder, kind: str, block: int) -> dict[str, np.ndarray]:
-        """Return scores of regions ``(n_cases, n_folds, n_edits, n_rois)``; features under edits are dropped."""
+    def _compute(self, entry: OpenEncoder, kind: str, places: Sequence[float]) -> dict[str, np.ndarray]:
+        """Return scores of regions ``(n_cases, n_folds, n_edits, n_rois)``; features under edits are dropped.
+
+        Of every place its edits, `n_real`, then their controls; `n_runs` of both.
+        """
         from brainbench.lens.effects import effects
         from brainbench.lens.running import edited
 
         encoder: Any = entry.encoder
-        seed, n_controls = self.opened.recipe.seed, self.settings.controls
         made: dict[str, list[np.ndarray]] = {}
         placed: dict[str, list[np.ndarray]] = {}
         found: dict[int, Effects] = {}
-        n_real = 0
+        counts: list[tuple[int, int]] = []
         for group in self._alike:
             case = self.cases[group[0]]
             stimuli = case.features.stimuli
             if stimuli.digest() not in made:
                 rows = encoder.order(stimuli).tolist()
                 with self._networks:
-                    mean = self._mean(encoder, stimuli, kind, block)
-                    real, controls = changes(encoder, stimuli, kind, block, n_controls, seed, mean)
-                    intact, changed = edited(
-                        encoder, stimuli, rows, [*real, *controls], encoder.taps[-1].name, entry.settings.pool
-                    )
-                back, n_real = np.argsort(rows), len(real)
+                    each = self._changes(encoder, stimuli, kind, places)
+                    counts = [(len(real), len(real) + len(controls)) for real, controls in each]
+                    every = [change for parts in each for part in parts for change in part]
+                    intact, changed = edited(encoder, stimuli, rows, every, encoder.taps[-1].name, entry.settings.pool)
+                back = np.argsort(rows)
                 made = {stimuli.digest(): [one[back] for one in (intact, *changed)]}
             times = digest([stimuli.digest(), case.features.in_time, case.responses.stimulus, case.rows.first])
             if times not in placed:  # participants differ in what is taken out of features, not in when words came
@@ -170,8 +215,48 @@ class EditStudy:
             "clean": np.stack([one.clean_folds for one in ordered]),
             "frozen": np.stack([one.frozen_folds for one in ordered]),
             "refitted": np.stack([one.refitted_folds for one in ordered]),
-            "n_real": np.array(n_real),
+            "n_real": np.array([real for real, _ in counts]),
+            "n_runs": np.array([runs for _, runs in counts]),
         }
+
+    def _changes(
+        self, encoder: NetworkEncoder, stimuli: Stimuli, kind: str, places: Sequence[float]
+    ) -> list[tuple[list[Change], list[Change]]]:
+        """Return the edits of every place, and edits of the same size chosen at random; heads stand by one another."""
+        from brainbench.lens import edits
+        from brainbench.lens.running import spreads
+
+        seeds = [self.opened.recipe.seed * 1000 + draw for draw in range(self.settings.controls)]
+        blocks = range(len(encoder.taps) - 1)
+        if kind == "sparsify":
+
+            def whole(share: float, make: Callable[[int], Change]) -> Change:
+                return edits.together(f"{share:.0%} of all units off", [make(block) for block in blocks])
+
+            return [
+                (
+                    [whole(share, partial(edits.sparsify, share=share, top=True))],
+                    [whole(share, partial(edits.sparsify_control, share=share, seed=seed)) for seed in seeds],
+                )
+                for share in places
+            ]
+        chosen = [int(place) for place in places]
+        means = {block: self._mean(encoder, stimuli, kind, block) for block in chosen}
+        if kind == "heads":
+            heads = range(heads_of(encoder))
+            return [([edits.ablate_heads(block, [head], means[block]) for head in heads], []) for block in chosen]
+        drawn = spreads(encoder, stimuli, range(len(stimuli)), chosen, kind) if seeds else {}
+        found = []
+        for block in chosen:
+            mean = means[block]
+            real = edits.skip(block) if mean is None else edits.erase(block, mean)
+            controls = [
+                edits.skip_control(block, drawn[block], seed) if mean is None
+                else edits.erase_control(block, mean, drawn[block], seed)
+                for seed in seeds
+            ]  # fmt: skip
+            found.append(([real], controls))
+        return found
 
     def _mean(self, encoder: NetworkEncoder, stimuli: Stimuli, kind: str, block: int) -> Tensor | None:
         """Return the mean that an edit of a block puts in the place of values; one pass finds those of all blocks."""
@@ -244,8 +329,8 @@ class EditStudy:
         shown: dict[str, Any] = {"encoder": one.encoder.name, "untrained": one.encoder.untrained, "edit": one.kind}
         if not one.units:
             return shown | {"reason": one.reason, "rows": [], "controls_beyond": {}}
-        blocks = runner.read(one.units)
-        rows = [row for way in WAYS for row in self._rows(one.kind, blocks, way)]
+        blocks = [part for arrays in runner.read(one.units) for part in _by_place(arrays)]
+        rows = [row for way in WAYS for row in self._rows(one, blocks, way)]
         q = fdr(np.array([row.get("p") for row in rows], dtype=float))
         for row, value in zip(rows, q, strict=True):
             row["q"] = None if np.isnan(value) else float(value)
@@ -269,23 +354,23 @@ class EditStudy:
         overlap = {f"{share:g}": np.round(reuse(lost, share), 4).tolist() for share in SHARES}
         return {"n_heads": lost.shape[1], "overlap": overlap}
 
-    def _rows(self, kind: str, blocks: Sequence[Mapping[str, np.ndarray]], way: str) -> Iterator[dict[str, Any]]:
+    def _rows(self, one: Edited, blocks: Sequence[Mapping[str, np.ndarray]], way: str) -> Iterator[dict[str, Any]]:
         """Yield what every region loses under every edit, beside controls."""
         from brainbench.lens.beyond import LOOSE, band
 
-        share = _share(kind, blocks, way)
+        kind, share = one.kind, _share(one.kind, blocks, way)
         law = share is not None and share <= LOOSE
         sizes = [len(test) / max(len(train), 1) for train, test in self.cases[0].split.folds]
         everywhere = np.concatenate([arrays[way][:, :, : int(arrays["n_real"])] for arrays in blocks], axis=2)
-        place = 0
-        for block, arrays in enumerate(blocks):
+        before = 0
+        for place, arrays in zip(one.places, blocks, strict=True):
             clean, edited, n_real = arrays["clean"], arrays[way], int(arrays["n_real"])
             for index in range(n_real):
                 others = edited[:, :, n_real:]
                 if kind == "heads":
-                    others = np.delete(everywhere, place + index, axis=2)
+                    others = np.delete(everywhere, before + index, axis=2)
                 for region, roi in enumerate(self.rois):
-                    row: dict[str, Any] = {"block": block, "roi": roi, "way": way}
+                    row: dict[str, Any] = {one.along: place, "roi": roi, "way": way}
                     row["head"] = index if kind == "heads" else None
                     mine = clean[:, :, region], edited[:, :, index, region], others[..., region].transpose(2, 0, 1)
                     row |= {"intact": float(mine[0].mean()), "lost": float((mine[0] - mine[1]).mean())}
@@ -293,7 +378,15 @@ class EditStudy:
                         found = vars(band(*mine, float(np.mean(sizes)), law=law))
                         row |= {name: None if np.isnan(value) else value for name, value in found.items()}
                     yield row
-            place += n_real
+            before += n_real
+
+
+def _by_place(arrays: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the arrays of every place of a unit."""
+    ends = np.cumsum(arrays["n_runs"])[:-1]
+    parts = [np.split(arrays[way], ends, axis=2) for way in WAYS]
+    for n_real, frozen, refitted in zip(arrays["n_real"], *parts, strict=True):
+        yield {"clean": arrays["clean"], "frozen": frozen, "refitted": refitted, "n_real": n_real}
 
 
 def _of_each(together: Effects, n_cases: int) -> list[Effects]:
@@ -323,25 +416,7 @@ def _share(kind: str, blocks: Sequence[Mapping[str, np.ndarray]], way: str) -> f
 
 def heads_of(encoder: NetworkEncoder) -> int:
     """Return how many heads a block's attention has, or 0 where that is not known."""
-    from brainbench.core.errors import UserError
-
     try:
         return encoder.site(0, "z").n_heads
     except UserError:
         return 0
-
-
-def changes(
-    encoder: NetworkEncoder, stimuli: Stimuli, kind: str, block: int, n_controls: int, seed: int, mean: Tensor | None
-) -> tuple[list[Change], list[Change]]:
-    """Return the edits of a block, and edits of the same size chosen at random; heads stand beside one another."""
-    from brainbench.lens import edits
-    from brainbench.lens.running import spread
-
-    if kind == "heads":
-        return [edits.ablate_heads(block, [head], mean) for head in range(heads_of(encoder))], []
-    seeds = [seed * 1000 + draw for draw in range(n_controls)]
-    drawn = spread(encoder, stimuli, range(len(stimuli)), block, kind) if n_controls else None
-    if mean is not None:
-        return [edits.erase(block, mean)], [edits.erase_control(block, mean, drawn, one) for one in seeds if drawn]
-    return [edits.skip(block)], [edits.skip_control(block, drawn, one) for one in seeds if drawn]
