@@ -45,6 +45,16 @@ class SubsetMasker:
         return self.masker.inverse_transform(full)
 
 
+def fill_outside(image: Any, inside: Any, value: float) -> None:
+    """Give an image in memory a value wherever another of its kind, volume, surface or grayordinates, is 0."""
+    for values, mask in zip(_values_of(image), _values_of(inside), strict=True):
+        values[mask == 0] = value
+
+
+def _values_of(image: Any) -> list[np.ndarray]:
+    return [one.data for one in image.darrays] if hasattr(image, "darrays") else [np.asarray(image.dataobj)]
+
+
 def volume_interval(path: Path) -> float | None:
     """Return the seconds between the volumes of an image; None when its header does not say them with a unit."""
     header = open_image(path).header

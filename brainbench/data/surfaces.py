@@ -130,14 +130,20 @@ def read_surface_rois(
     Raises
     ------
     UserError
-        If a file has no label table or another number of vertices than the responses.
+        If a file has several maps, no label table, or another number of vertices than the responses.
     """
     expected = {"L": surface.n_left, "R": surface.values.shape[1] - surface.n_left}
     sides = []
     names: dict[int, str] = {}
     for offset, hemisphere in enumerate(HEMISPHERES):
         path = files[hemisphere]
-        keys = np.asarray(_arrays(path, hemisphere)[0])
+        arrays = _arrays(path, hemisphere)
+        if len(arrays) != 1:
+            raise UserError(
+                f"{path}: {len(arrays)} maps of labels in one file; ROIs are read from one",
+                hint=f"`wb_command -label-merge ONE.label.gii -label {path.name} -column 1` writes the first of them",
+            )
+        keys = np.asarray(arrays[0])
         if keys.ndim != 1 or keys.dtype.kind not in "iu":
             raise UserError(
                 f"{path}: not a label file (one whole number per vertex); this is {keys.dtype} {keys.shape}"

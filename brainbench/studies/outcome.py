@@ -13,6 +13,7 @@ from brainbench.core.made import MadeFiles, escaped, subject_label
 from brainbench.core.order import natural
 from brainbench.data.account import RunUse
 from brainbench.data.base import TargetMasker
+from brainbench.data.images import fill_outside
 from brainbench.evaluation.decoding import classes_of
 from brainbench.evaluation.metrics import BEST
 from brainbench.runs.columns import COLUMNS, KEY
@@ -230,10 +231,16 @@ class Outcome:
 
 
 def write_image(made: MadeFiles, item: TargetMap, masker: TargetMasker, space: str) -> str:
-    """Write one number per target as an image into ``maps``, and return its path below the root."""
+    """Write one number per target as an image into ``maps``, and return its path below the root.
+
+    Where no target lies, outside of a mask or where nothing was measured, scores are 0 and p values 1.
+    """
     file = made.claim("maps", item.stem, ENDINGS.get(space, ".gii"))
+    image = masker.inverse_transform(item.values.astype(np.float32))
+    if item.metric == "p":
+        fill_outside(image, masker.inverse_transform(np.ones(len(item.values), dtype=np.float32)), 1.0)
     with atomic_path(made.root / file) as path:
-        masker.inverse_transform(item.values.astype(np.float32)).to_filename(str(path))
+        image.to_filename(str(path))
     return file
 
 

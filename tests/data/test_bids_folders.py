@@ -123,6 +123,20 @@ def test_images_without_a_label_of_space_or_resolution_can_be_asked_for(own, exp
         open_bids(own, space="T1w")
 
 
+def test_echoes_are_no_runs_of_their_own(own, expected):
+    """As runs, one was trained on while another of the same volumes was tested."""
+    for path in sorted(derived(own).glob("*_space-*")):
+        path.rename(path.with_name(path.name.replace("_space-MNI152NLin2009cAsym", "")))
+    for path in sorted(derived(own).glob("*_desc-preproc_bold.*")):
+        for echo in (1, 2):
+            shutil.copy(path, path.with_name(path.name.replace("_desc", f"_echo-{echo}_desc")))
+    nibabel.save(nibabel.Nifti1Image(INSIDE.astype(np.uint8), AFFINE), own / "mask.nii.gz")
+    with pytest.raises(UserError, match=r"one recording, not 3\n.*leave_out`, of echo-1, echo-2"):
+        open_bids(own, space="native", mask="mask.nii.gz", confounds=[])
+    responses = open_bids(own, space="native", leave_out=["echo-1", "echo-2"]).responses("sub-01")
+    np.testing.assert_array_equal(responses.data, expected[1])
+
+
 def test_sessions_and_runs_are_chosen_or_left_out_by_name(original, expected):
     n = len(expected[0]) // 2
     for settings, rows in (

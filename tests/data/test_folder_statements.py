@@ -132,6 +132,16 @@ def test_a_hemisphere_that_says_it_is_the_other_is_refused(root, setting):
         open_folder(root, **SURFACES).responses("sub-01")
 
 
+def test_label_files_hold_one_map(root):
+    """The second was left out without a word."""
+    write_surfaces(root, n=60)
+    image = nibabel.load(root / "R.label.gii")
+    image.add_gifti_data_array(image.darrays[0])
+    nibabel.save(image, root / "R.label.gii")
+    with pytest.raises(UserError, match=r"R.label.gii: 2 maps of labels in one file(.|\n)*-label R.label.gii"):
+        open_folder(root, **SURFACES).responses("sub-01")
+
+
 def test_grayordinates_have_structures_and_labels_by_key(tmp_path):
     write_cifti(tmp_path)
     plain = {"responses": "{subject}/betas.dscalar.nii"}

@@ -83,16 +83,19 @@ def regions_digest(responses: Responses) -> str:
 
 
 def normalize_runs(data: np.ndarray, run: np.ndarray, settings: ResponseSettings) -> np.ndarray:
-    """Center and scale every run by its own rows, as the recipe asks; ``(n_presentations, n_targets)``."""
+    """Center and scale every run by its own rows, as the recipe asks; ``(n_presentations, n_targets)``.
+
+    Sums are float64: those of raw counts in float32 would give every run an offset of its own.
+    """
     if settings.center == "none" and settings.scale == "none":
         return data
     out = np.array(data, dtype=data.dtype if data.dtype.kind == "f" else np.float32)
     for name in np.unique(run):
         rows = run == name
         if settings.center == "run":
-            out[rows] -= out[rows].mean(axis=0)
+            out[rows] -= out[rows].mean(axis=0, dtype=np.float64)
         if settings.scale == "run":
-            spread = out[rows].std(axis=0)
+            spread = out[rows].std(axis=0, dtype=np.float64)
             out[rows] /= np.where(spread > 0, spread, 1)
     return out
 

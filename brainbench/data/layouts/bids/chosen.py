@@ -9,10 +9,12 @@ from brainbench.core.errors import UserError, did_you_mean, one_of
 from brainbench.core.order import natural
 from brainbench.data.account import RunUse
 from brainbench.data.base import subject_named
-from brainbench.data.layouts.bids.files import INDICES, BidsRun, agree, entities_of
+from brainbench.data.layouts.bids.files import INDICES, BidsRun, agree, entities_of, identity_of
 from brainbench.recipes.datasets import BidsSettings
 
 _PREPROCESSED = ("*_desc-preproc_bold.nii.gz", "*_bold.func.gii", "*_bold.dtseries.nii")
+_VERSIONS = ("echo", "part", "rec")
+"""Entities of images that were made of one and the same measurement."""
 _UP = 3
 """Folders above the derivatives in which the raw data set may lie: ``study/derivatives/fmriprep``, and one to spare."""
 
@@ -66,7 +68,8 @@ def choose_runs(
     Raises
     ------
     UserError
-        If `sessions`, `runs` or `leave_out` name something that is not there.
+        If `sessions`, `runs` or `leave_out` name something that is not there, or leave several versions of one
+        measurement, such as echoes: as runs of their own, one would be trained on and another tested.
     """
     everything = [run for runs in found.values() for run in runs]
     why: dict[str, str] = {}
@@ -102,7 +105,23 @@ def choose_runs(
     }
     if not any(kept.values()):
         raise UserError("dataset: `sessions`, `runs` and `leave_out` leave no run of anybody")
+    _check_versions([run for runs in kept.values() for run in runs])
     return {subject: runs for subject, runs in kept.items() if runs}, left
+
+
+def _check_versions(runs: Sequence[BidsRun]) -> None:
+    """Refuse several images of one measurement, such as echoes, naming those that can be left out."""
+    measured: dict[tuple[tuple[str, str], ...], list[BidsRun]] = {}
+    for run in runs:
+        of = identity_of({key: value for key, value in run.entities.items() if key not in _VERSIONS})
+        measured.setdefault(of, []).append(run)
+    for same in measured.values():
+        if len(same) > 1:
+            names = ["_".join(f"{k}-{run.entities[k]}" for k in _VERSIONS if k in run.entities) for run in same]
+            raise UserError(
+                f"{same[0].bold.parent}: {', '.join(run.bold.name for run in same)} are one recording, not {len(same)}",
+                hint=f"leave out all but one of them: `dataset.leave_out`, of {', '.join(filter(None, names))}",
+            )
 
 
 def _named(setting: str, key: str, name: str, known: Sequence[str]) -> str:
