@@ -55,6 +55,20 @@ def _values_of(image: Any) -> list[np.ndarray]:
     return [one.data for one in image.darrays] if hasattr(image, "darrays") else [np.asarray(image.dataobj)]
 
 
+def same_places(one: TargetMasker, other: TargetMasker, n_targets: int) -> bool:
+    """Return whether two maskers put each of as many targets into the same place of the same grid or mesh."""
+    numbers = np.arange(1, n_targets + 1, dtype=np.float32)
+    first, second = one.inverse_transform(numbers), other.inverse_transform(numbers)
+    if type(first) is not type(second):
+        return False
+    pairs = list(zip(_values_of(first), _values_of(second), strict=True))
+    if hasattr(first, "darrays"):
+        return all(np.array_equal(*pair) for pair in pairs)
+    if hasattr(first.header, "get_axis"):
+        return bool(first.header.get_axis(1) == second.header.get_axis(1)) and np.array_equal(*pairs[0])
+    return not grid_difference(first, second) and np.array_equal(*pairs[0])
+
+
 def volume_interval(path: Path) -> float | None:
     """Return the seconds between the volumes of an image; None when its header does not say them with a unit."""
     header = open_image(path).header

@@ -152,7 +152,7 @@ class Ceiling(Section):
     """The best score that the repeats allow."""
 
     method: Literal["auto", "split_half", "between_subjects", "ncsnr", "none"] = "auto"
-    """`auto` takes repeats where there are any, else other subjects where targets are aligned."""
+    """`auto` takes repeats where there are any, else other subjects where rows and targets are the same."""
     n_splits: int = Field(100, ge=1, le=10_000)
     """Random halves averaged (split_half)."""
 

@@ -12,7 +12,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import choose_subjects, subject_named
 from brainbench.data.check import check_dataset
 from brainbench.data.images import label_table_of
-from brainbench.data.layouts.bids.betas import temporal_snr
+from brainbench.data.layouts.bids.betas import in_mask, temporal_snr
 from brainbench.data.layouts.bids.quality import agreement_of_runs
 from brainbench.report.figures.models import motion
 from tests.data.bids_folder import AFFINE, INSIDE, SHAPE, write_bids
@@ -257,6 +257,15 @@ def test_agreement_is_the_correlation_with_the_mean_of_the_other_runs():
             else:
                 assert found[place][target] == pytest.approx(np.corrcoef(mine, theirs)[0, 1])
     assert all(np.isnan(one).all() for one in agreement_of_runs(betas[:2], [np.arange(5), np.arange(5, 9)]))
+
+
+def test_betas_of_a_cube_that_may_stand_first_or_last_are_refused(tmp_path):
+    """As many betas as a cube has voxels along an edge: those of MATLAB's HDF5 were taken for voxels."""
+    with pytest.raises(UserError, match="3 x 3 x 3 x 3: betas may stand first or last"):
+        in_mask(np.zeros((3, 3, 3, 3)), np.ones((3, 3, 3), bool), tmp_path / "betas.hdf5")
+    betas = np.random.default_rng(0).normal(size=(5, 3, 3, 3)).astype(np.float32)
+    found = in_mask(betas, np.ones((3, 3, 3), bool), tmp_path / "betas.hdf5")
+    np.testing.assert_array_equal(found, betas.transpose(0, 3, 2, 1).reshape(5, -1))
 
 
 def test_temporal_signal_to_noise_is_mean_over_spread_without_the_trend():

@@ -382,3 +382,13 @@ def test_the_loaders_of_the_sweep_keep_the_contract(tmp_path):
     for name in ("folder", "folder tables", "folder story", "folder cifti"):
         LOADERS[name].write(tmp_path / name)
         check_dataset(LOADERS[name].open(tmp_path / name, None))
+
+
+def test_whole_numbers_that_float32_cannot_tell_apart_stay_apart(root):
+    path = root / "sub-01" / "responses.npy"
+    values = 10**9 + np.random.default_rng(0).integers(0, 5000, np.load(path).shape)
+    np.save(path, values)
+    data = open_folder(root).responses("sub-01").data
+    np.testing.assert_array_equal(data, values)
+    np.save(path, values - 10**9)
+    assert open_folder(root).responses("sub-01").data.dtype == np.float32

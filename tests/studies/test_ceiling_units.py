@@ -2,10 +2,14 @@
 
 from types import SimpleNamespace
 
+import nibabel
 import numpy as np
 import pytest
 
 from brainbench.core.errors import UserError
+from brainbench.data.base import Continuous, Responses
+from brainbench.data.images import SubsetMasker, fitted_masker
+from brainbench.data.surfaces import SurfaceMasker
 from brainbench.studies.cases.ceilings import CeilingBook
 
 
@@ -24,3 +28,51 @@ def test_two_repeated_stimuli_have_no_ceiling():
     ceilings, responses = book("split_half", [0, 0, 1, 1, 2, 3])
     with pytest.raises(UserError, match="needs 3 stimuli shown twice, S1 has 2"):
         ceilings.unit(responses, None)
+
+
+def listener(masker=None, runs=("a", "b"), start=0.0, **more):
+    """Return three targets at twenty moments of two runs."""
+    time = start + 2.0 * np.arange(20)
+    return Responses(
+        "one", np.random.default_rng(0).normal(size=(20, 3)), None, np.repeat(runs, 10), {"all": np.ones(3, bool)},
+        continuous=Continuous(time, 2.0), masker=masker, **more,
+    )  # fmt: skip
+
+
+def volume(*inside):
+    mask = np.zeros((4, 1, 1), np.uint8)
+    mask[list(inside)] = 1
+    return fitted_masker(nibabel.Nifti1Image(mask, np.eye(4)))
+
+
+def surface(*kept):
+    return SubsetMasker(SurfaceMasker(2), np.isin(np.arange(4), kept))
+
+
+VOXELS, VERTICES = volume(0, 1, 2), surface(0, 1, 3)
+PEOPLE = {
+    "the same voxels": ("between_subjects", 2 * [listener(VOXELS)], listener(volume(0, 1, 2))),
+    "as many other voxels": ("none", 2 * [listener(VOXELS)], listener(volume(1, 2, 3))),
+    "the same vertices": ("between_subjects", 2 * [listener(VERTICES)], listener(surface(0, 1, 3))),
+    "other vertices left out": ("none", 2 * [listener(VERTICES)], listener(surface(0, 2, 3))),
+    "numbers of nobody knows what": ("none", 2 * [listener()], listener()),
+    "the same regions": ("between_subjects", 2 * [listener(space="roi")], listener(space="roi")),
+    "runs in another order": ("none", 2 * [listener(VOXELS)], listener(VOXELS, runs=("b", "a"))),
+    "other moments": ("none", 2 * [listener(VOXELS)], listener(VOXELS, start=1.0)),
+    "two people": ("none", [listener(VOXELS)], listener(VOXELS)),
+}
+
+
+@pytest.mark.parametrize("case", PEOPLE)
+def test_other_participants_give_a_ceiling_where_rows_and_targets_are_theirs_too(case):
+    """Equal numbers of rows and targets were enough, whatever they were: ceilings lay near 0 without a word."""
+    method, people, last = PEOPLE[case]
+    people = [*people, last]
+    recipe = SimpleNamespace(ceiling=SimpleNamespace(method="auto"))
+    assert CeilingBook(recipe, people, None)._method(people[0]) == method
+    if case == "numbers of nobody knows what":
+        assert CeilingBook(recipe, people, None, aligned=True)._method(people[0]) == "between_subjects"
+    if method == "none":
+        recipe.ceiling.method = "between_subjects"
+        with pytest.raises(UserError, match="the same voxels or vertices"):
+            CeilingBook(recipe, people, None)._method(people[0])

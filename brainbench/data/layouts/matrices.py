@@ -19,6 +19,9 @@ FLAT = 1e-6
 """A column whose range is below this share of its largest absolute value never changes (float32 resolves 1e-7)."""
 
 
+_WHOLE = 1 << 24
+"""Beyond, float32 leaves out whole numbers."""
+
 LEAST, MOST = 1e-30, 1e30
 """What a target may range over at least, and reach at most: squares of the rest leave what numbers can hold."""
 
@@ -107,7 +110,13 @@ def load_npy(path: Path, pickle_hint: str | None = None) -> np.ndarray:
 
 
 def as_float(values: np.ndarray, path: Path) -> np.ndarray:
-    """Return native float32 or float64 values; whole numbers and float16 become float32, all else is refused."""
+    """Return native float32 or float64 values; whole numbers and float16 become float32, all else is refused.
+
+    Whole numbers that float32 cannot tell apart become float64.
+    """
+    large = values.dtype.kind in "iu" and values.size and (values.max() > _WHOLE or values.min() < -_WHOLE)
+    if large:
+        return np.asarray(values, dtype=np.float64)
     if values.dtype.kind in "iu" or values.dtype == np.float16:
         return np.asarray(values, dtype=np.float32)
     if values.dtype.kind != "f":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from brainbench.core.digests import digest_array
 from brainbench.core.errors import UserError
 from brainbench.data.base import Responses
+from brainbench.data.images import same_places
 from brainbench.evaluation import ceilings
 from brainbench.evaluation.ceilings import Ceiling, RegionCeiling
 from brainbench.evaluation.metrics import MEDIAN, metric_of
@@ -33,12 +35,17 @@ class CeilingBook:
         The participants, without the group.
     runner : Runner
         Where the units of `unit` are read from.
+    aligned : bool
+        Whether the data set says that targets mean the same in everybody; else their places must be the same.
     """
 
-    def __init__(self, recipe: EncodeRecipe, members: Sequence[Responses], runner: Runner) -> None:
+    def __init__(
+        self, recipe: EncodeRecipe, members: Sequence[Responses], runner: Runner, *, aligned: bool = False
+    ) -> None:
         self.recipe = recipe
         self.members = list(members)
         self.runner = runner
+        self.aligned = aligned
         self._known: dict[tuple[str, str], Ceiling | None] = {}
         self._regions: dict[tuple[str, str, bytes, str], RegionCeiling | None] = {}
 
@@ -130,28 +137,31 @@ class CeilingBook:
         wanted = self.recipe.ceiling.method
         n_repeated = 0 if responses.stimulus is None else int(np.sum(np.bincount(responses.stimulus) > 1))
         repeats = n_repeated >= ceilings.FEWEST_REPEATED
-        aligned = len(self.members) > 2 and all(
-            member.data.shape == self.members[0].data.shape for member in self.members
-        )
         if wanted == "auto":
             if responses.ceiling is not None:
                 return "known"
             if responses.ncsnr is not None:
                 return "ncsnr"
-            return "split_half" if repeats else "between_subjects" if self._shared(aligned) else "none"
+            return "split_half" if repeats else "between_subjects" if self._shared else "none"
         if wanted == "split_half" and not repeats:
             raise UserError(
                 f"ceiling.method: 'split_half' needs {ceilings.FEWEST_REPEATED} stimuli shown twice, "
                 f"{responses.subject} has {n_repeated}"
             )
-        if wanted == "between_subjects" and not self._shared(aligned):
+        if wanted == "between_subjects" and not self._shared:
             raise UserError(
-                "ceiling.method: 'between_subjects' needs three or more participants whose rows and targets match"
+                "ceiling.method: 'between_subjects' needs three or more participants whose rows and targets match: "
+                "the same runs in one order, the same voxels or vertices (or `dataset.aligned_targets`)"
             )
         return wanted
 
-    def _shared(self, aligned: bool) -> bool:
-        return aligned and self.members[0].continuous is not None
+    @cached_property
+    def _shared(self) -> bool:
+        """Whether rows and targets are the same in three or more participants: equal numbers of them say neither."""
+        first, *others = self.members
+        return len(others) > 1 and all(
+            same_moments(first, other) and (self.aligned or same_targets(first, other)) for other in others
+        )
 
     def _clean(self, member: Responses) -> np.ndarray:
         """Return a participant's z-scored responses without the drifts that no fold scores."""
@@ -161,3 +171,20 @@ class CeilingBook:
             segments = segments_of(rows, np.asarray(member.run, dtype=str))
             data = remove_drift(data, segments, member.continuous.t_r, self.recipe.timing.high_pass_s)
         return zscore(data)
+
+
+def same_moments(one: Responses, other: Responses) -> bool:
+    """Return whether the rows of two continuous recordings are the same moments of the same runs."""
+    if one.continuous is None or other.continuous is None or one.data.shape != other.data.shape:
+        return False
+    times = (np.asarray(one.continuous.row_time), np.asarray(other.continuous.row_time))
+    return np.array_equal(one.run, other.run) and np.allclose(*times, rtol=0, atol=1e-3)
+
+
+def same_targets(one: Responses, other: Responses) -> bool:
+    """Return whether targets are the same places, or means of the same regions, in two participants."""
+    if one.masker is not None and other.masker is not None:
+        return same_places(one.masker, other.masker, one.n_targets)
+    return one.space == other.space == "roi" and all(
+        name in other.rois and np.array_equal(mask, other.rois[name]) for name, mask in one.rois.items()
+    )

@@ -145,7 +145,7 @@ class EncodeStudy(Study[EncodeRecipe]):
     @cached_property
     def ceilings(self) -> CeilingBook:
         """Noise ceilings."""
-        return CeilingBook(self.recipe, self.members, self.runner)
+        return CeilingBook(self.recipe, self.members, self.runner, aligned=self.opened.dataset.aligned_targets)
 
     @cached_property
     def patterns(self) -> list[tuple[LayerFits, Unit]]:

@@ -223,7 +223,18 @@ def load_glmsingle(path: Path) -> np.ndarray:
 
 
 def in_mask(values: np.ndarray, inside: np.ndarray, path: Path) -> np.ndarray:
-    """Return ``(n_betas, n_voxels)`` from betas over a volume, voxels first (GLMsingle) or last (HDF5 of MATLAB)."""
+    """Return ``(n_betas, n_voxels)`` from betas over a volume, voxels first (GLMsingle) or last (HDF5 of MATLAB).
+
+    Raises
+    ------
+    UserError
+        If they are neither, or may be both.
+    """
+    if values.ndim == 4 and values.shape[:3] == inside.shape and values.shape[1:] == inside.shape[::-1]:
+        raise UserError(
+            f"{path}: shape {' x '.join(map(str, values.shape))}: betas may stand first or last",
+            hint="save the betas as an image (.nii.gz)",
+        )
     if values.ndim == 4 and values.shape[:3] == inside.shape:
         betas = values[inside].T
     elif values.ndim == 4 and values.shape[1:] == inside.shape[::-1]:
