@@ -306,7 +306,7 @@ def _several(groups: dict[str, list[str]]) -> Iterator[list[str]]:
 # Stimuli that a user hands over -------------------------------------------------------------------------------------
 
 READS = {
-    "image": "a PIL image, an array (height, width) or (height, width, 3) of 0 to 255, or a path of an image",
+    "image": "a PIL image, an array (height, width[, 1 or 3]) of 0 to 255, or a path of an image",
     "text": "a text, or a path of a .txt file",
     "word": "a word",
     "sound": "a path of a .wav file",
@@ -350,7 +350,8 @@ def _is_sequence(values: Any, modalities: Sequence[str]) -> bool:
     if isinstance(values, list | tuple):
         return True
     if isinstance(values, np.ndarray):
-        return values.ndim == 4 or values.dtype.kind in "UO" or (values.ndim == 3 and values.shape[-1] not in (3, 4))
+        channels = (1, 3, 4) if "image" in modalities else (3, 4)
+        return values.ndim == 4 or values.dtype.kind in "UO" or (values.ndim == 3 and values.shape[-1] not in channels)
     one = isinstance(values, str | bytes | os.PathLike | Mapping) or _is_picture(values)
     return hasattr(values, "__iter__") and not one
 

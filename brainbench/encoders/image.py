@@ -208,8 +208,8 @@ class ImageEncoder(NetworkEncoder):
     def differentiable(self, layer: str, pool: Pool) -> Callable[[torch.Tensor], torch.Tensor]:
         """Return the way from pictures to features as one function that gradients pass through.
 
-        It takes pictures ``(n, 3, height, width)`` with values in [0, 1], resizes them (bicubic, antialiased) and
-        gives features ``(n, n_features)``, equal to those of `encode` but for the rounding of resized pixels.
+        It takes pictures ``(n, 3, height, width)`` with values in [0, 1], resizes them as `encode` does and gives
+        features ``(n, n_features)``, equal to those of `encode` but for the rounding of resized pixels.
         """
         import torch
         import torch.nn.functional as F
@@ -218,10 +218,11 @@ class ImageEncoder(NetworkEncoder):
         (tap,) = [one for one in self.taps if one.name == layer]
         mean = torch.tensor(self._mean, device=self.device).view(3, 1, 1)
         std = torch.tensor(self._std, device=self.device).view(3, 1, 1)
+        mode = "bilinear" if self._interpolation == "bilinear" else "bicubic"
 
         def features(pictures: torch.Tensor) -> torch.Tensor:
             if pictures.shape[2:] != self._size:
-                pictures = F.interpolate(pictures, self._size, mode="bicubic", antialias=True).clamp(0, 1)
+                pictures = F.interpolate(pictures, self._size, mode=mode, antialias=True).clamp(0, 1)
             inputs = Inputs(len(pictures), ((pictures - mean) / std,))
             return self.run(inputs, [tap], reduce=lambda value, tap: self.pooled(value, tap, pool, inputs))[layer]
 

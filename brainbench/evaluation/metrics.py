@@ -127,6 +127,11 @@ class Metric:
     direction: int = 1
     bounds: tuple[float, float] = (-np.inf, np.inf)
 
+    def beyond_chance(self, values: Any) -> np.ndarray:
+        """Return which scores are on the right side of chance: all where there is none, and a test alone can tell."""
+        scores = np.asarray(values, dtype=float)
+        return np.isfinite(scores) if self.chance is None else self.direction * (scores - self.chance) > 0
+
     def over(self, y_true: np.ndarray, y_pred: np.ndarray, parts: Parts) -> np.ndarray:
         """Return the score of every part and target, ``(n_parts, n_targets)``."""
         return np.stack([self.function(y_true[rows], y_pred[rows]) for rows in parts])

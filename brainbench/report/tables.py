@@ -159,8 +159,8 @@ def matrix(rows: pd.DataFrame, layers: Sequence[tuple[str, str, str]], rois: Seq
 
     # A claim needs its sign: what is significant on the wrong side of chance carries no dot.
     metric = metric_of(str(rows["metric"].iloc[0]))
-    chance, toward = (0.0, 1) if metric is None else (metric.chance or 0.0, metric.direction)
-    sure = np.where(toward * (cells("value") - chance) > 0, cells("q"), np.nan)
+    right = cells("value") > 0 if metric is None else metric.beyond_chance(cells("value"))
+    sure = np.where(right, cells("q"), np.nan)
     return Matrix(
         ordered, here, cells("value"), sure, cells("ceiling"), cells("ci_low"), cells("ci_high"),
         np.nanmean(np.where(np.isfinite(cells("depth")), cells("depth"), 0.0), axis=1),

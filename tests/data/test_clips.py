@@ -84,6 +84,26 @@ def write_again(path, film, turned=0, after=0, late=0.0):
     return path
 
 
+@pytest.mark.parametrize("ending", ["gif", "webp", "png"])
+def test_animated_pictures_have_their_times_and_lie_on_gray(ending, tmp_path):
+    """Transparent parts are what they are in still pictures; they were black."""
+    pictures = []
+    for k in range(3):
+        pixels = np.zeros((8, 8, 4), np.uint8)
+        pixels[2:6, 2:6] = [200, 50, 60 * k, 255]
+        pictures.append(Image.fromarray(pixels))
+    options = {"lossless": True} if ending == "webp" else {"disposal": 2 if ending == "gif" else 1}
+    path = tmp_path / f"a.{ending}"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=[100, 300, 50], **options)
+    clip = open_clip(path)
+    np.testing.assert_allclose(clip.times, [0, 0.1, 0.4])
+    assert clip.duration == pytest.approx(0.45)
+    frames = clip.read([0, 1, 2])
+    if ending != "webp":  # Pillow writes animated WebP without transparency
+        assert frames[:, 0, 0].tolist() == [[128, 128, 128]] * 3
+    assert frames[:, 3, 3].tolist() == [[200, 50, 60 * k] for k in range(3)]
+
+
 def test_films_are_decoded_by_pyav(tmp_path):
     path = write_film(tmp_path / "a.mp4")
     clip = open_clip(path, 12)

@@ -79,3 +79,12 @@ def test_more_stimuli_than_a_batch():
     words = [f"word {i}" for i in range(600)]
     assert only(make("random", width=3), stimuli_of(words, "word")).shape == (600, 3)
     np.testing.assert_array_equal(only(make("one_hot"), stimuli_of(words, "word")).sum(axis=0), np.ones(600))
+
+
+def test_a_grey_picture_with_its_axis_of_channels_is_one_picture():
+    """Every row of it was taken for a picture."""
+    picture = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    encoder = make("pixels", image_size=4)
+    one, rgb = (encoder.features(given)["pixels"] for given in (picture[..., None], np.stack([picture] * 3, axis=-1)))
+    assert one.shape == (1, 16)
+    np.testing.assert_array_equal(one, rgb)

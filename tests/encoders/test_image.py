@@ -193,6 +193,16 @@ def test_the_differentiable_path_gives_the_same_features_and_their_gradient(sett
     assert pictures.grad[0].abs().max() > 0 and not pictures.grad[1].any()
 
 
+@pytest.mark.parametrize("model", ["resnet18.a1_in1k", "resnet18.tv_in1k"])
+def test_the_differentiable_path_resizes_as_the_network_asks(model):
+    encoder = make("image", model=model, weights="random", image_size=64)
+    assert encoder.parameters()["interpolation"] == ("bilinear" if "tv" in model else "bicubic")
+    large, layer = photographs(2, height=300, width=300), encoder.layers()[2].name
+    pictures = torch.from_numpy(large).permute(0, 3, 1, 2).float() / 255
+    found, expected = encoder.differentiable(layer, "mean")(pictures).numpy(), encoder.features(list(large), [layer])
+    assert np.abs(found - expected[layer]).max() < 0.002 * np.abs(expected[layer]).max()
+
+
 def test_a_network_with_convolutions_over_volumes_opens():
     encoder = make("image", model="lambda_resnet26t", weights="random", image_size=64)
     assert any(tensor.dim() == 5 for tensor in encoder.network.state_dict().values())

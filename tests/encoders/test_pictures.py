@@ -131,6 +131,15 @@ def test_torchvision_models_are_prepared_as_their_weights_ask():
     np.testing.assert_allclose(encoder.prepare([image])[0], theirs, atol=1e-6)
 
 
+def test_torchvision_models_see_the_same_part_of_a_picture_at_every_size():
+    bright = np.zeros((256, 256, 3), np.uint8)
+    bright[:24] = 255  # inside the crop of 224 from 256, outside of one of 112 from 256
+    for size in (56, 112, 224, 448):
+        encoder = make("image", model="torchvision:resnet18", weights="random", image_size=size)
+        seen = encoder.prepare([bright])[0, 0]
+        assert float((seen.mean(1) > 0).float().mean()) == pytest.approx(8 / 224, abs=0.01)
+
+
 def test_torchvision_has_no_such_model():
     with pytest.raises(UserError, match=r"torchvision .* has no model 'alexnett'; did you mean 'alexnet'"):
         make("image", model="torchvision:alexnett", weights="random")

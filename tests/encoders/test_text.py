@@ -61,6 +61,24 @@ def test_features_do_not_depend_on_the_company_of_a_batch(gpt2, tmp_path):
         np.testing.assert_allclose(one[name], many[name], atol=1e-5)
 
 
+def test_the_last_token_of_a_text_may_be_an_unknown_word(bert):
+    """It was passed over, and of a text of unknown words alone there was no last token: its features were NaN."""
+    texts = ["the dog said 𓂀", "𓂀", "the lazy dog", "𓂀 𓂀 words"]
+    encoder = make("text", model=str(bert), batch_size=4, tokens="last")
+    found = features(encoder, stimuli_of(texts, "text"))
+    for row, text in enumerate(texts):
+        states = hidden_states(encoder, encoder.tokenizer(text)["input_ids"])
+        for layer, state in zip(encoder.layers(), states, strict=True):
+            np.testing.assert_allclose(found[layer.name][row], state[-2], atol=1e-5)
+
+
+@pytest.mark.parametrize("tokens", ["mean", "last"])
+def test_a_text_that_the_tokenizer_drops_is_refused(bert, tokens):
+    encoder = make("text", model=str(bert), batch_size=2, tokens=tokens)
+    with pytest.raises(UserError, match=r"the text '\\x07' has no token: its tokenizer drops all of it"):
+        features(encoder, stimuli_of(["the dog", "\x07"], "text"))
+
+
 def test_taps(bert, gpt2):
     layers = make("text", model=str(bert)).layers()
     assert [layer.name for layer in layers] == ["embeddings", *(f"encoder.layer.{k}" for k in range(3))]

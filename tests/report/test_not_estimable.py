@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from brainbench.report.figures.layers import heat_map
 from brainbench.report.page import Page
 from brainbench.report.sections.lens import depth_words
 from brainbench.report.sections.responses import participants, patterns
+from brainbench.report.tables import matrix
 
 FROZEN = Path(__file__).parent / "frozen" / "encode"
 
@@ -49,3 +51,14 @@ def test_the_best_layer_by_an_error_is_the_one_with_the_least():
     rows = pd.DataFrame({"layer": ["a", "b"], "depth": [0.0, 1.0], "value": [0.9, 0.1]})
     assert depth_words(rows, 1).startswith("best at a") and "centre of mass" in depth_words(rows, 1)
     assert depth_words(rows, -1) == "best at b (depth 1.00, 0.10)"
+
+
+def test_cells_of_heat_maps_keep_the_digits_of_large_scores():
+    """The zero of 10.25 was taken for that of 0.25."""
+    values = [0.123, -0.5, -0.001, 1.0, 10.25, -10.23, 120.5, np.nan]
+    layers = [("enc", f"l{k}", "model") for k in range(len(values))]
+    rows = pd.DataFrame({"encoder": "enc", "layer": [one[1] for one in layers], "roi": "V1", "value": values})
+    rows = rows.assign(metric="r2", depth=0.5, q=np.nan, ceiling=np.nan, ci_low=np.nan, ci_high=np.nan)
+    figure = heat_map(matrix(rows, layers, ["V1"]), "R2")
+    said = [text.get_text() for text in figure.axes[0].texts]
+    assert said == [".12", "-.50", ".00", "1.00", "10.25", "-10.23", "120.50", "–"]

@@ -10,6 +10,8 @@ from brainbench.cli import main
 from brainbench.commands.compare import compare_runs
 from brainbench.evaluation import metrics
 from brainbench.evaluation.metrics import Metric, title_of
+from brainbench.report.page import Page
+from brainbench.report.sections.responses import participants
 from brainbench.studies.cases.across import mean_over_subjects
 from brainbench.studies.outcome import Outcome
 from tests.studies.recipes import SMALL, write_recipe
@@ -87,6 +89,25 @@ def test_the_best_layer_and_the_claims_are_about_the_leading_metric(led):
     best = (lead.direction * here).idxmax()
     said = f"coarse (mean): gabor {best} reaches {here[best]:.2f}"
     assert sum(one.startswith(said) for one in led.facts["claims"]) == 1, led.facts["claims"]
+
+
+def test_what_is_significant_is_better_than_chance_wherever_it_is_said(led, monkeypatch):
+    """An error has no chance to be below of: nothing of it was ever better, on the page and in its first box."""
+    over = led.scores.query("fold == 'all' and role == 'model'")
+    over = over[(over["value"] > 0) | (led.facts["metric"] == "absolute_error")]
+    tests = over[(over["metric"] == f"best_{led.facts['metric']}") & (over["q"] < 0.05)]
+    sure = set(tests.loc[tests["subject"] == "mean", "roi"]) - {"all"}
+    (answer,) = [one for one in led.facts["answer"] if "of 3 regions" in one and "beyond" not in one]
+    assert sure and f"in {len(sure)} of 3 regions" in answer
+    page = Page(led.path)
+    monkeypatch.setattr(Page, "save", lambda self, figure, name, alt: None)
+    above = participants.draw(page)["above"]
+    assert {name: set(rois) for name, rois in above.items()} == {
+        name: set(tests.loc[tests["subject"] == name, "roi"]) for name in ("sim-01", "sim-02")
+    }
+    table = page.matrix(led.facts["metric"], "mean", page.scheme)
+    own = over[(over["metric"] == led.facts["metric"]) & (over["subject"] == "mean") & (over["q"] < 0.05)]
+    assert (table.q[: table.n_models] < 0.05).sum() == len(own) > 0
 
 
 @pytest.mark.parametrize("name", ["r2", "absolute_error"])

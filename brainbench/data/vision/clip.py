@@ -12,7 +12,7 @@ from brainbench.core.digests import digest, digest_array, digest_file
 from brainbench.core.errors import UserError
 from brainbench.core.files import mapped
 from brainbench.core.order import natural
-from brainbench.data.vision.picture import PICTURES, image_of
+from brainbench.data.vision.picture import PICTURES, image_of, on_gray
 
 ANIMATED = (".gif", ".webp", ".png", ".apng")
 FILMS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
@@ -149,7 +149,11 @@ def _of_animation(path: Path) -> Clip:
 
     try:
         with Image.open(path) as image:
-            lengths = [frame.info.get("duration", 0) / 1000 for frame in ImageSequence.Iterator(image)]
+            lengths, transparent = [], False
+            for frame in ImageSequence.Iterator(image):
+                frame.load()  # WebP says how long a frame is shown when it is decoded
+                lengths.append(frame.info.get("duration", 0) / 1000)
+                transparent = transparent or frame.has_transparency_data
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{path}: not a readable image ({error})") from None
     if len(lengths) < 2 or min(lengths) <= 0:
@@ -161,10 +165,12 @@ def _of_animation(path: Path) -> Clip:
         with Image.open(path) as image:
             for k, frame in enumerate(ImageSequence.Iterator(image)):
                 if k in wanted:
-                    frames.append(np.array(frame.convert("RGB")))
+                    frames.append(np.array(on_gray(frame)))
         return np.stack(frames)
 
-    return Clip(path.name, np.concatenate([[0.0], ends[:-1]]), float(ends[-1]), digest_file(path), read)
+    # Transparent parts were black before 2026-11-28.
+    content = digest([digest_file(path), "on gray"]) if transparent else digest_file(path)
+    return Clip(path.name, np.concatenate([[0.0], ends[:-1]]), float(ends[-1]), content, read)
 
 
 def _of_film(path: Path) -> Clip:

@@ -48,16 +48,21 @@ def pixels_of(image: Any) -> np.ndarray:
     ValueError
         If it is no picture of 8 bits; see `unfit`.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     if why := unfit(image):
         raise ValueError(why)
-    upright = ImageOps.exif_transpose(image)
-    if upright.has_transparency_data:
-        upright = upright.convert("RGBA")
-        ground = Image.new("RGBA", upright.size, (128, 128, 128, 255))
-        upright = Image.alpha_composite(ground, upright)
-    return np.array(upright.convert("RGB"))  # a copy of its own: torch warns of arrays that cannot be written
+    return np.array(on_gray(ImageOps.exif_transpose(image)))  # a copy: torch warns of arrays that cannot be written
+
+
+def on_gray(image: Any) -> Any:
+    """Return a PIL image as RGB, its transparent parts on mid gray."""
+    from PIL import Image
+
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (128, 128, 128, 255)), image)
+    return image.convert("RGB")
 
 
 def unfit(image: Any) -> str:

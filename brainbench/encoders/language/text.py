@@ -15,7 +15,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Pool
 from brainbench.encoders.capture import Tap, first_tensor, rows_first
-from brainbench.encoders.language.words import Window, begin_of_context, extents, owners, windows
+from brainbench.encoders.language.words import Window, begin_of_context, extents, owners, standing_apart, windows
 from brainbench.encoders.network import Inputs, Read, TransformersEncoder
 from brainbench.encoders.reading import close
 from brainbench.encoders.selfcheck import Probe
@@ -104,7 +104,8 @@ class TextEncoder(TransformersEncoder):
             "context": self.settings.context,
             "max_tokens": self.max_tokens,
             **({"window": self.window} if self.settings.context == "stream" else {}),
-            **({"tokens": "last"} if self.settings.tokens == "last" else {}),
+            # A last word that the vocabulary lacks was passed over before 2026-11-28.
+            **({"tokens": "last, known or not"} if self.settings.tokens == "last" else {}),
         }
 
     def parameters(self) -> dict[str, Any]:
@@ -243,15 +244,15 @@ class TextEncoder(TransformersEncoder):
         tokens = self.tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         ).to(self.device)
-        real, special = tokens["attention_mask"].bool(), self._special(tokens["input_ids"])
-        mask = _last(real & ~special) if self.settings.tokens == "last" else real
+        real, special = tokens["attention_mask"].bool(), standing_apart(self.tokenizer, tokens["input_ids"])
+        own = real & ~special
+        empty = (~own.any(1)).nonzero()
+        if len(empty):
+            raise UserError(
+                f"{self.who}: the text {texts[int(empty[0])]!r} has no token: its tokenizer drops all of it"
+            )
+        mask = _last(own) if self.settings.tokens == "last" else real
         return Inputs(len(texts), kwargs=dict(tokens), mask=mask, special=special, real=real)
-
-    def _special(self, ids: Tensor) -> Tensor:
-        """Return which tokens stand for no part of a text."""
-        import torch
-
-        return torch.isin(ids, torch.tensor(self.tokenizer.all_special_ids, device=ids.device))
 
     def _story_of(self, stimuli: Stimuli) -> _Story:
         """Return the words of a story and the first word that each is read with."""
@@ -277,7 +278,7 @@ class TextEncoder(TransformersEncoder):
         tokens, mask = tokens.to(self.device), torch.from_numpy(own).to(self.device)
         if self.settings.tokens == "last":
             mask = _last(mask)
-        special, real = self._special(tokens["input_ids"]), tokens["attention_mask"].bool()
+        special, real = standing_apart(self.tokenizer, tokens["input_ids"]), tokens["attention_mask"].bool()
         return Inputs(len(rows), kwargs=dict(tokens), mask=mask, special=special, real=real)
 
     def _windows(self, stimuli: Stimuli) -> tuple[list[Window], Callable[[Window], Read]]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ENDS = re.compile(r"""[.!?…]["'”’»)\]]*$""")
 """How the last word of a sentence ends."""
@@ -55,6 +59,15 @@ def owners(words: Sequence[str], offsets: np.ndarray) -> np.ndarray:
             hint="its tokenizer merges across spaces: no vector would be one word's",
         )
     return found
+
+
+def standing_apart(tokenizer: Any, ids: Tensor) -> Tensor:
+    """Return which tokens stand for no part of a text, bool as `ids`; a word that the vocabulary lacks is a part."""
+    import torch
+
+    roles = [getattr(tokenizer, f"{role}_token_id", None) for role in ("bos", "eos", "pad", "cls", "sep")]
+    special = set(tokenizer.all_special_ids) - ({tokenizer.unk_token_id} - set(roles))
+    return torch.isin(ids, torch.tensor(sorted(special), device=ids.device))
 
 
 def extents(own: np.ndarray, words: Sequence[str], who: str) -> tuple[np.ndarray, np.ndarray]:

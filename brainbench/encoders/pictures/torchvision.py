@@ -57,8 +57,9 @@ class TorchvisionEncoder(NetworkEncoder):
             )
         self.network = self._build(model, seed).eval().requires_grad_(False).to(self.device)
         recipe = torchvision.models.get_model_weights(model).DEFAULT.transforms()
-        self._size = settings.image_size or int(recipe.crop_size[0])
-        self._resize = max(int(recipe.resize_size[0]), self._size)
+        resize, crop = int(recipe.resize_size[0]), int(recipe.crop_size[0])
+        self._size = settings.image_size or crop
+        self._resize = max(round(resize * self._size / crop), self._size)  # the same part of a picture at every size
         self._mean, self._std = list(recipe.mean), list(recipe.std)
         self._interpolation = recipe.interpolation
         self._weights = digest_weights(self.network)

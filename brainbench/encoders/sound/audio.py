@@ -69,7 +69,7 @@ class AudioEncoder(Listener, TransformersEncoder):
         ]
 
     def look(self) -> None:
-        """Find when frames are: by the strides of convolutions where there are such, else by the number of frames."""
+        """Find when frames are: by the strides of convolutions or spectra where known, else by the number of frames."""
         config = self.config
         kernels, strides = getattr(config, "conv_kernel", None), getattr(config, "conv_stride", None)
         self._stride, self._middle, self.least = 0.0, 0.0, self.sfreq // 10
@@ -79,19 +79,25 @@ class AudioEncoder(Listener, TransformersEncoder):
                 field += (kernel - 1) * stride
                 stride *= step
             self._stride, self._middle, self.least = stride / self.sfreq, field / 2 / self.sfreq, field
+        elif isinstance(stacked := getattr(self.processor, "stride", None), int):
+            # w2v-BERT: so many spectra of 25 ms, one every 10 ms, make a frame.
+            self._stride, self._middle = 0.01 * stacked, 0.0125 + 0.005 * (stacked - 1)
 
     def times(self, n_frames: int, n_samples: int) -> np.ndarray:
         """Return the middle of every frame of a window, seconds from its begin ``(n_frames,)``."""
         if self._stride:
             return np.asarray(self._middle + self._stride * np.arange(n_frames))
         padded = getattr(self.processor, "chunk_length", None)
-        duration = float(padded) if padded is not None else n_samples / self.sfreq
-        return np.asarray((np.arange(n_frames) + 0.5) * duration / n_frames)
+        if padded is not None:  # Whisper's spectra, and of these every second one, lie around their moment
+            return np.asarray(np.arange(n_frames) * float(padded) / n_frames)
+        return np.asarray((np.arange(n_frames) + 0.5) * n_samples / self.sfreq / n_frames)
 
     def opened(self) -> dict[str, Any]:
         """Return network, preprocessing, windows and the digest of the weights."""
         processor = digest_config(self.processor)
-        return {**self.of_network(), "processor": processor, "window_s": self.window_s, "overlap_s": self.overlap_s}
+        found = {**self.of_network(), "processor": processor, "window_s": self.window_s, "overlap_s": self.overlap_s}
+        # Frames that no convolution counts lay half a frame late, or drifted by it, before 2026-11-28.
+        return found if hasattr(self.config, "conv_stride") else {**found, "frames": "by their middle"}
 
     def batch_size(self) -> int:
         """Return how many windows a forward pass takes."""
@@ -158,7 +164,13 @@ class AudioEncoder(Listener, TransformersEncoder):
         return rows_first(value, tap.layout).float().mean(1)
 
     def probe(self) -> Probe:
-        """Return two sounds of noise, and the hidden states that transformers gives of them."""
+        """Return two sounds of noise, and the hidden states that transformers gives of them.
+
+        Raises
+        ------
+        UserError
+            If half a sound has as many frames: then nobody knows which of them is when.
+        """
         import torch
 
         rng = np.random.default_rng(0)
@@ -166,6 +178,12 @@ class AudioEncoder(Listener, TransformersEncoder):
         both, one = self._inputs(list(noise)).kwargs, self._inputs([noise[0]]).kwargs
         with torch.inference_mode():
             n_frames = self.network(**both).last_hidden_state.shape[1]
+            of_half = self.network(**self._inputs([noise[0, : self.sfreq]]).kwargs).last_hidden_state.shape[1]
+        if not hasattr(self.processor, "chunk_length") and not 0.4 < of_half / n_frames < 0.6:
+            raise UserError(
+                f"{self.who}: {type(self.network).__name__} gives {of_half} values of a sound of 1 s and {n_frames} of "
+                "one of 2 s: they are no moments of it"
+            )
         mask = torch.ones((2, n_frames), dtype=torch.bool, device=self.device)
 
         def together() -> list[Any] | None:

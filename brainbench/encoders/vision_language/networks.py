@@ -16,6 +16,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.encoders.capture import Tap
+from brainbench.encoders.language.words import standing_apart
 from brainbench.encoders.network import Inputs
 from brainbench.encoders.sites import modules_matching
 from brainbench.encoders.tracing import Blocks
@@ -115,11 +116,7 @@ class Kind(ABC):
 
     def words(self, ids: Tensor, attended: Tensor) -> Tensor:
         """Return which tokens stand for a part of the text; a word that the vocabulary lacks is one."""
-        import torch
-
-        roles = [getattr(self.tokenizer, f"{role}_token_id", None) for role in ("bos", "eos", "pad", "cls", "sep")]
-        special = set(self.tokenizer.all_special_ids) - ({self.tokenizer.unk_token_id} - set(roles))
-        return attended & ~torch.isin(ids, torch.tensor(sorted(special), device=ids.device))
+        return attended & ~standing_apart(self.tokenizer, ids)
 
     def pixels(self, images: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """Return pictures as the network's processor prepares them."""

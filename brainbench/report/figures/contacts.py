@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.drawing import BAND, COLOURS, INK, LINE, WIDTH, abreast, cells, clean, legend, new_figure
+from brainbench.report.figures.drawing import (
+    BAND,
+    COLOURS,
+    INK,
+    LINE,
+    WIDTH,
+    abreast,
+    cells,
+    clean,
+    legend,
+    new_figure,
+    short,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +111,7 @@ def contribution(
     axes = figure.subplots()
     known = table[np.isfinite(table)]
     image = cells(
-        axes, table, lambda i, j: f"{table[i, j]:.2f}".replace("0.", ".") if np.isfinite(table[i, j]) else "",
+        axes, table, lambda i, j: short(table[i, j]) if np.isfinite(table[i, j]) else "",
         cmap="cividis_r", low=float(known.min()), high=float(known.max()),
     )  # fmt: skip
     for name in marked:

@@ -6,6 +6,7 @@ Colours survive colour blindness, print and a dark page.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,12 @@ def blocks_of_cells(
         drawn.append((axes, block, cells(axes, values[:, block], shown, cmap=cmap, low=low, high=high)))
         axes.set_xlim(-0.5, blocks[0].stop - 0.5)
     return drawn
+
+
+def short(value: float) -> str:
+    """Return a number as a narrow cell holds it: `.12`, `-.50`, `10.25`."""
+    text = f"{value:.2f}"
+    return re.sub(r"^(-?)0\.", r"\1.", "0.00" if text == "-0.00" else text)
 
 
 def vectors(figure: Figure) -> tuple[str, bytes]:

@@ -23,6 +23,7 @@ from brainbench.report.figures.drawing import (
     blocks_of_cells,
     clean,
     new_figure,
+    short,
     stacked,
 )
 from brainbench.report.tables import LEVEL, Matrix
@@ -56,7 +57,7 @@ def heat_map(table: Matrix, title: str, mark: str = "", room: float = WIDTH) -> 
 
     def text(i: int, j: int) -> str:
         value = table.value[i, j]
-        said = "–" if not np.isfinite(value) else f"{value:.2f}".replace("-0.00", "0.00").replace("0.", ".", 1)
+        said = short(value) if np.isfinite(value) else "–"
         return said + (" •" if table.q[i, j] < LEVEL else "")
 
     labels = list(table.rois)

@@ -100,8 +100,7 @@ def _verdict(rows: Sequence[Row], metric: Metric) -> bool | None:
     """Return whether a score is on the right side of chance and significant; None where nothing was tested."""
     if all(map(untested, rows)):
         return None
-    chance = metric.chance or 0.0
-    return any(significant(row) and metric.direction * (row["value"] - chance) > 0 for row in rows)
+    return any(significant(row) and bool(metric.beyond_chance(row["value"])) for row in rows)
 
 
 def _not_beaten(best: Mapping[str, Row], controls: Sequence[Row], metric: Metric) -> list[str]:
@@ -181,10 +180,9 @@ def _against_controls(rows: Sequence[Row], metric: Metric, tests: Mapping[tuple[
     text = f"{best['encoder']} {best['layer']} reaches {number(best['value'], 2)}{ceiling}"
     test = tests.get((best["encoder"], best["roi"]), best)
     text += f" (q {probability(test.get('q'))} over its layers)" if test.get("q") is not None else ""
-    beyond_chance = metric.chance is None or good(best) > metric.direction * metric.chance
     if untested(test):
         text += ", which was not tested"
-    elif not significant(test) or not beyond_chance:
+    elif not significant(test) or not metric.beyond_chance(best["value"]):
         text += ", which is not above chance" if metric.direction > 0 else ", which is no better than chance"
     if controls:
         rival = max(controls, key=good)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.evaluation.metrics import BEST
+from brainbench.evaluation.metrics import BEST, metric_of
 from brainbench.report.figures.layers import heat_map, participants
 from brainbench.report.tables import GROUP, MEAN, in_words, number
 
@@ -41,7 +41,9 @@ def draw(page: Page) -> dict[str, Any] | None:
     # One test a region: over all layers of a model.
     tested = page.over_folds(BEST + metric, page.scheme)
     tested = tested[tested["subject"].isin(names) & (tested["role"] == "model")]
-    for row in tested[(tested["q"] < page.level) & (page.toward * tested["value"] > 0)].itertuples():
+    known = metric_of(metric)
+    right = tested["value"] > 0 if known is None else known.beyond_chance(tested["value"])
+    for row in tested[(tested["q"] < page.level) & right].itertuples():
         if str(row.roi) not in above[str(row.subject)]:
             above[str(row.subject)].append(str(row.roi))
     panels = []
