@@ -330,6 +330,10 @@ def test_hidden_units_are_switched_off_in_doses(edited_run):
     assert "most is lost without 90 % of the units, 0.300 (3 controls" in spoken
     told = [row | {"lost": 0.01} for row in told]
     assert "frozen less than half is lost without 90 % of the hidden units" in sentence(told, "stripes", "sparsify")
+    told = [row | {"lost": -0.01} for row in told]
+    assert sentence(told, "stripes", "sparsify").endswith("of 0.40 at the last layer no edit takes anything.")
+    low = f"{min(row['low'] for row in rows.values()):.3f}".replace("-", "\u2212")
+    assert f">{low} to " in section  # as fine as the effects beside it
 
 
 def test_doses_that_are_none_are_refused_with_the_place():

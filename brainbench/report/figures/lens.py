@@ -148,7 +148,7 @@ def edits_along(
         Inches across.
     """
     n_rows, n_columns = abreast(len(panels), PANEL, room)
-    figure = new_figure(min(room, 3.2 * n_columns + 0.3), 2.6 * n_rows + 0.3, mark)
+    figure = new_figure(min(room, 3.2 * n_columns + 0.3), 2.6 * n_rows + 0.6, mark)
     axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).flatten()
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
@@ -165,5 +165,6 @@ def edits_along(
         ax.set_xlabel(ALONG[along])
         ax.set_ylabel(axis)
         clean(ax)
-    axes[0].legend()
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=max(1, int(room / 1.7)))
     return figure

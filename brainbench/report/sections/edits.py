@@ -79,6 +79,8 @@ def sentence(rows: list[Row], roi: str, kind: str, where: str = "") -> str:
     if frozen.get("p_intact") is not None and frozen["p_intact"] >= LEVEL:
         intact = f"{number(frozen['intact'])} at the last layer is not above 0 (p {number(frozen['p_intact'], 3)})"
         return f"{said}{intact}, so that nothing can be lost."
+    if frozen["lost"] <= 0:
+        return f"{said}of {number(frozen['intact'])} at the last layer no edit takes anything."
     if kind == "sparsify":
         what = f"without {100 * frozen['dose']:g} % of the units"
         said += f"{half(_of(rows, roi, 'frozen'), 'frozen')}, {half(_of(rows, roi, 'refitted'), 'fitted again')}; "
