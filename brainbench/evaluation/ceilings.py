@@ -211,12 +211,7 @@ def split_half(data: np.ndarray, stimulus: np.ndarray, *, n_splits: int = 100, s
     rows = [np.flatnonzero(inverse == index) for index in repeated]
     halves = np.array([len(one) // 2 for one in rows])
     group = np.random.default_rng([seed, 41]).permutation(len(rows)) % min(N_GROUPS, len(rows))
-    weights = np.zeros((2, n_splits, len(data)))  # of every showing in both halves of every split
-    for first, second in zip(*weights, strict=True):
-        for one, h in zip(rows, halves, strict=True):
-            order = rng.permutation(one)
-            first[order[:h]] = second[order[h : 2 * h]] = 1 / h
-    dealt = [weights[:, :, one].reshape(2 * n_splits, -1) for one in rows]
+    dealt = _dealt(counts[repeated], n_splits, rng)
     single = np.empty((int(group.max()) + 2, data.shape[1]))
     length = 1 / float(np.mean(1 / halves))
     for start in range(0, data.shape[1], AT_ONCE):
@@ -225,6 +220,28 @@ def split_half(data: np.ndarray, stimulus: np.ndarray, *, n_splits: int = 100, s
         r = _correlations_of_halves(((of, some[one]) for of, one in zip(dealt, rows, strict=True)), group)
         single[:, start : start + AT_ONCE] = _spearman_brown(r.mean(axis=1), 1 / length)
     return Reliability(single[0], single[1:])
+
+
+def _dealt(counts: np.ndarray, n_splits: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return for every stimulus the weights of its showings in first, then second halves, ``(2 * n_splits, count)``.
+
+    Dealt split by split and in them stimulus by stimulus, whether it is done at once (where all were shown equally
+    often) or one by one.
+    """
+    if (counts == counts[0]).all():
+        places = np.tile(np.arange(counts[0]), (n_splits, len(counts), 1))
+        orders = list(rng.permuted(places, axis=2).swapaxes(0, 1))
+    else:
+        each = [[rng.permutation(int(count)) for count in counts] for _ in range(n_splits)]
+        orders = [np.stack(one) for one in zip(*each, strict=True)]
+    dealt = []
+    for order in orders:
+        half = order.shape[1] // 2
+        weights = np.zeros((2, *order.shape))
+        for one, places in zip(weights, (order[:, :half], order[:, half : 2 * half]), strict=True):
+            np.put_along_axis(one, places, 1 / half, axis=1)
+        dealt.append(weights.reshape(2 * n_splits, -1))
+    return dealt
 
 
 def _correlations_of_halves(halves: Iterable[tuple[np.ndarray, np.ndarray]], group: np.ndarray) -> np.ndarray:

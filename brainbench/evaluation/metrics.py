@@ -39,7 +39,7 @@ FLAT_SUMS = 1e-13
 
 PAIRS_AT_ONCE = 512
 """Rows whose pairs with all others are held at once."""
-MANY_ROWS = 64
+MANY_ROWS = 32
 """Rows of a part from which draws of its correlation are taken in float32."""
 
 
@@ -205,11 +205,11 @@ def pearson_r(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
 
 def _about_mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return columns about their means, float64, and their lengths, 0 for constant ones."""
-    values = np.asarray(values, dtype=np.float64)
-    mean = values.mean(axis=0)
-    centered = values - mean
+    centered = np.array(values, dtype=np.float64)
+    mean = centered.mean(axis=0)
+    centered -= mean  # in place: fresh memory costs more than the arithmetic
     squares = np.einsum("nt,nt->t", centered, centered)
-    flat = squares <= FLAT**2 * np.maximum(squares + len(values) * mean**2, 1e-300)
+    flat = squares <= FLAT**2 * np.maximum(squares + len(centered) * mean**2, 1e-300)
     return centered, np.sqrt(np.where(flat, 0.0, squares))
 
 

@@ -68,9 +68,6 @@ MOST_VALUES = 40_000_000
 CACHED_VALUES = 400_000
 """Exchanged responses held at once for products."""
 
-AT_ONCE = 16
-"""Exchanges whose forms are held at once."""
-
 PAIRED = 400
 """Targets whose correlations stand for those of a region."""
 
@@ -322,15 +319,12 @@ def _of_grams(
         ]
     )
     found = np.empty((len(exchange), len(masks)))
-    moved = np.empty((AT_ONCE, n_rows, n_rows), dtype=np.float32)
-    for start in range(0, len(exchange), AT_ONCE):
-        orders = exchange.orders[start : start + AT_ONCE]
-        for one, order in zip(moved, orders, strict=False):
-            # Rows of the responses go to `order`; so the form comes back to the rows as they were.
-            back = np.argsort(order)
-            # Symmetric, it is taken by rows both times, which is faster than by columns.
-            one[:] = np.ascontiguousarray(form.take(back, axis=0).T).take(back, axis=0)
-        found[start : start + len(orders)] = moved[: len(orders)].reshape(len(orders), -1) @ grams.T
+    columns, moved = np.empty_like(form), np.empty_like(form)
+    # Rows of the responses go to `order`; so the form comes back to the rows as they were.
+    for values_of_one, back in zip(found, np.argsort(exchange.orders, axis=1), strict=True):
+        form.take(back, axis=1, out=columns, mode="clip")
+        columns.take(back, axis=0, out=moved, mode="clip")
+        values_of_one[:] = grams @ moved.ravel()
     return np.asarray(slope * (found - found.mean(axis=0)))
 
 

@@ -86,6 +86,37 @@ def without(array: np.ndarray, bases: Bases) -> np.ndarray:
     return out
 
 
+def turns(bases: Bases, blocks: Sequence[np.ndarray]) -> Bases:
+    """Return every block and a map of its rows to as few as it has freedom without the bases, and one more.
+
+    What is taken out of rows leaves them fewer degrees of freedom than rows. Mapped, they keep their inner products and
+    a mean of zero, and what the bases span is gone: fits to fewer rows are the same.
+
+    Parameters
+    ----------
+    bases : sequence of (int ndarray, ndarray)
+        A constant of every row's segment among them; rows of one lie in one block, and bases are orthonormal together.
+    blocks : sequence of int ndarray
+
+    Returns
+    -------
+    sequence of (int ndarray (n,), ndarray (n_left + 1, n))
+    """
+    found = []
+    for block in blocks:
+        taken = []
+        for rows, basis in bases:
+            if rows[0] in block:
+                taken.append(np.zeros((len(block), basis.shape[1])))
+                taken[-1][np.searchsorted(block, rows)] = basis
+        lost = np.concatenate(taken, axis=1)
+        left = np.linalg.qr(lost, mode="complete")[0][:, lost.shape[1] :]
+        # Cosines beside the constant: as many directions as are left, of which each has a mean of zero.
+        n_left = left.shape[1]
+        found.append((block, _cosines(n_left + 1, n_left + 1)[:, 1:] @ left.T))
+    return found
+
+
 def restore_drift(
     array: np.ndarray, segments: Sequence[np.ndarray], t_r: float, high_pass_s: float | None
 ) -> np.ndarray:

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brainbench.features.drift import (
+    Bases,
     drift_bases,
     nuisance_bases,
     remove_drift,
     restore_drift,
     restore_nuisance,
     segments_of,
+    turns,
     without,
 )
 from brainbench.features.reduction import make_reducer
@@ -153,14 +155,16 @@ class FoldDesign:
         self._refits: Refits | None = None
         self._solvers: dict[int, Solver] = {}
         self.clean = None
+        self._turns: Bases = ()
         if settings.t_r is not None:
             from brainbench.ridge.solver.folds import inner_splits
 
-            inner = [one.test for one in inner_splits(settings.inner_folds, len(train), inner_groups)]
+            inner = [np.sort(one.test) for one in inner_splits(settings.inner_folds, len(train), inner_groups)]
             self.clean = (
                 _Cleaner(train, inner, run, settings, nuisance),
                 _Cleaner(test, [np.arange(len(test))], run, settings, nuisance),
             )
+            self._turns = turns(self.clean[0].bases, inner)
         self._take(bands, also)
 
     def _take(self, bands: Sequence[np.ndarray], also: Sequence[Sequence[np.ndarray]] = ()) -> None:
@@ -210,7 +214,7 @@ class FoldDesign:
         if self.clean is None:
             y_train, y_test = Y[self.train], Y[self.test]
         else:
-            y_train, y_test = self.responses(Y)
+            y_train, y_test = self._turned_rows(Y[self.train]), self.clean[1](Y[self.test])
         center = y_train.mean(axis=0, dtype=np.float64)
         y_pred = self.refits()(y_train)
         return np.asarray(y_test - center, dtype=np.float32), np.asarray(y_pred - center, dtype=np.float32)
@@ -219,12 +223,22 @@ class FoldDesign:
         """Return what fits exchanged responses."""
         from brainbench.ridge.refits import Refits
 
-        found = self._refits or Refits(
-            self.X_train, self.X_test, bands=self.slices, alphas=self.settings.alphas,
-            inner_folds=self.settings.inner_folds, groups=self.inner_groups, seed=self.settings.seed,
+        if self._refits:
+            return self._refits
+        X_train, groups, inner_folds = self.X_train, self.inner_groups, self.settings.inner_folds
+        if self._turns:
+            X_train, inner_folds = self._turned_rows(X_train), len(self._turns)
+            groups = np.repeat(np.arange(inner_folds), [len(turn) for _, turn in self._turns])
+        found = Refits(
+            X_train, self.X_test, bands=self.slices, alphas=self.settings.alphas,
+            inner_folds=inner_folds, groups=groups, seed=self.settings.seed,
         )  # fmt: skip
         self._refits = found if self.keep else None
         return found
+
+    def _turned_rows(self, array: np.ndarray) -> np.ndarray:
+        """Return training rows turned to fewer, cleaned by that; see `brainbench.features.drift.turns`."""
+        return np.concatenate([turn @ np.asarray(array[rows], dtype=np.float64) for rows, turn in self._turns])
 
     def fit(self, Y: np.ndarray, order: np.ndarray | None = None) -> FoldResult:
         """Choose penalties, fit the training rows and predict the test rows of responses; see `responses`."""

@@ -72,7 +72,10 @@ class FixedFits:
         found = []
         for test, cleaned, predict, measure in self._folds():
             measured = measure @ Y
-            found.append((measured if cleaned else Y[test] - measured, predict @ Y))
+            if not cleaned:
+                mean, measured = measured, Y[test]
+                measured -= mean
+            found.append((measured, predict @ Y))
         return found
 
     def _folds(self) -> Iterator[tuple[np.ndarray, bool, np.ndarray, np.ndarray]]:

@@ -187,3 +187,18 @@ def test_what_repeats_do_not_tell_from_a_run_stays():
     offset = np.array([1.0, -2.0, 5.0])
     clean = ceilings.without_offsets(np.concatenate([data[:40], data[:40] + offset]), crossed, run)
     np.testing.assert_allclose(clean[:40], clean[40:], atol=1e-9)
+
+
+def test_halves_are_the_same_dealt_at_once_and_one_by_one():
+    at_once = ceilings._dealt(np.array([3, 3, 3]), 50, np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    for split in range(50):
+        for weights in at_once:
+            order = rng.permutation(3)
+            assert weights[split].argmax() == order[0] and weights[50 + split].argmax() == order[1]
+            assert weights[split].sum() == weights[50 + split].sum() == 1
+    for weights, count in zip(ceilings._dealt(np.array([2, 5]), 50, np.random.default_rng(1)), (2, 5), strict=True):
+        first, second = weights.reshape(2, 50, count)
+        np.testing.assert_array_equal((first > 0).sum(axis=1), count // 2)
+        np.testing.assert_allclose(first.sum(axis=1), 1)
+        assert not (first * second).any()

@@ -169,6 +169,22 @@ def test_exchanged_responses_are_fitted_as_responses_are():
             assert np.mean(np.abs(predicted - exact.y_pred).max(axis=0) < 1e-3) > 0.95
 
 
+def test_exchanged_responses_in_time_are_fitted_as_responses_are_on_fewer_rows():
+    rng = np.random.default_rng(6)
+    run, nuisance = np.repeat([0, 1], 60), rng.normal(size=(120, 2))
+    X, Y = rng.normal(size=(120, 90)), rng.normal(size=(120, 40)) + nuisance @ rng.normal(size=(2, 40)) + 50
+    Y[:, :20] += X[:, :3] @ rng.normal(size=(3, 20))
+    settings = FoldSettings(alphas=np.logspace(-1, 4, 11), inner_folds=3, t_r=2.0, high_pass_s=60.0)
+    for bands in ([X], [X[:, :30], X[:, 30:]]):
+        for train, test in ((np.arange(80), np.arange(80, 120)), (np.arange(40, 120), np.arange(40))):
+            design = FoldDesign(bands, train, test, settings, inner_groups=None, run=run, nuisance=nuisance)
+            exact, (measured, predicted) = design.fit(Y), design.refit(Y)
+            np.testing.assert_allclose(measured, exact.y_true, atol=1e-6)
+            assert np.mean(np.abs(predicted - exact.y_pred).max(axis=0) < 1e-3) > 0.95
+            # Constants, cosines and nuisance took the freedom of ten of 80 rows and more.
+            assert len(design.refits()._features.X) == 70
+
+
 def test_the_sample_holds_every_region():
     masks = np.zeros((4, 100), dtype=bool)
     masks[0, :90], masks[1, 90:93], masks[2, 5], masks[3, 95:] = True, True, True, True

@@ -5,12 +5,14 @@ from scipy.signal import lfilter
 
 from brainbench.core.errors import UserError
 from brainbench.features.drift import (
+    drift_bases,
     drift_basis,
     nuisance_bases,
     remove_drift,
     restore_drift,
     restore_nuisance,
     segments_of,
+    turns,
     without,
 )
 
@@ -97,6 +99,28 @@ def test_a_nuisance_that_stands_twice_does_no_harm():
     blocks = [np.arange(40)]
     found = regress_out(data, nuisance, blocks)
     np.testing.assert_allclose(found, regress_out(data, nuisance[:, :1], blocks), atol=1e-10)
+
+
+def test_turned_rows_are_as_many_as_have_freedom_and_keep_products_and_means():
+    rng = np.random.default_rng(0)
+    blocks = [np.arange(10, 40), np.concatenate([np.arange(10), np.arange(40, 60)])]
+    segments = [np.arange(10, 40), np.arange(10), np.arange(40, 60)]
+    slow = drift_bases(segments, 2.0, 30.0)
+    bases = [*slow, *nuisance_bases(without(rng.standard_normal((60, 2)), slow), blocks)]
+    data = rng.standard_normal((60, 5)) + 100
+    cleaned, found = without(data, bases), turns(bases, blocks)
+    for block, turn in found:
+        lost = sum(basis.shape[1] for rows, basis in bases if rows[0] in block)
+        assert len(turn) == len(block) - lost + 1
+        turned = turn @ data[block]
+        np.testing.assert_allclose(turned.mean(axis=0), 0, atol=1e-10)
+        np.testing.assert_allclose(turned.T @ turned, cleaned[block].T @ cleaned[block], atol=1e-9)
+
+
+def test_a_block_of_which_nothing_is_left_turns_to_a_row_of_zeros():
+    rows = np.arange(3)
+    ((_, turn),) = turns([(rows, drift_basis(3, 2.0, 4.0))], [rows])
+    np.testing.assert_array_equal(turn, np.zeros((1, 3)))
 
 
 def test_a_block_with_few_rows_a_regressor_is_refused():

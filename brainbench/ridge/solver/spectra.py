@@ -139,7 +139,7 @@ class Features:
         weights : ndarray (n_bands,), optional
             Weights of the bands' kernels.
         """
-        mixture = _Mixture.make(self.xp, self.bands, self.X.shape[1], weights)
+        mixture = self._mixture(weights)
         make = self._primal_gram if self.primal else self._dual_gram
         makers: list[Callable[[], Array]] = [partial(make, fold, mixture) for fold in folds]
         for fold, (values, vectors) in zip(folds, self.xp.eigh(makers), strict=True):
@@ -169,7 +169,7 @@ class Features:
         """
         if self.primal:
             return None
-        mixture = _Mixture.make(self.xp, self.bands, self.X.shape[1], weights)
+        mixture = self._mixture(weights)
         kernel = self._dual_gram(every, mixture)
         eps, rank = float(np.finfo(self.dtype).eps), len(kernel) - self.fit_intercept
         worst = WORST_ROUNDING / eps
@@ -267,6 +267,16 @@ class Features:
             len(fold.train), host, vectors, center, None, test, of_test, xp.rows(known), of_known, left_out is not None
         )
 
+    def _mixture(self, weights: np.ndarray | None) -> _Mixture:
+        parts = [] if self.primal else self._kernels
+        if weights is None:
+            return _Mixture(sum(parts[1:], parts[0]) if parts else None, None)
+        root = np.zeros(self.X.shape[1])
+        for band, weight in zip(self.bands, weights, strict=True):
+            root[band] = np.sqrt(weight)
+        parts = [float(weight) * kernel for weight, kernel in zip(weights, parts, strict=False)]
+        return _Mixture(sum(parts[1:], parts[0]) if parts else None, self.xp.asarray(root, "float64"))
+
     def _dual_gram(self, fold: Fold, mixture: _Mixture) -> Array:
         kernel = self._block(mixture, fold.train, fold.train)
         if not self.fit_intercept:
@@ -276,9 +286,8 @@ class Features:
 
     def _block(self, mixture: _Mixture, rows: np.ndarray, columns: np.ndarray) -> Array:
         """Return a block of the weighted sum of the bands' kernels."""
-        a, b = self.xp.rows(rows), self.xp.rows(columns)
-        parts = [weight * kernel[a][:, b] for weight, kernel in zip(mixture.weights, self._kernels, strict=True)]
-        return sum(parts[1:], parts[0])
+        assert mixture.kernel is not None
+        return mixture.kernel[self.xp.rows(rows)][:, self.xp.rows(columns)]
 
     def _dual_spectrum(
         self, fold: Fold, host: np.ndarray, values: Array, vectors: Array, mixture: _Mixture, smallest: float
@@ -298,19 +307,13 @@ class Features:
 
 @dataclass(frozen=True)
 class _Mixture:
-    """Weights of the bands' kernels, and the factor of every column that has the same effect (None without bands)."""
+    """The weighted sum of the bands' kernels, and the factor of every column that has the same effect.
 
-    weights: list[float]
+    The kernel is None in the primal form, the factor without weights.
+    """
+
+    kernel: Array | None
     stretch: Array | None
-
-    @classmethod
-    def make(cls, xp: Arrays, bands: Sequence[Any], n_features: int, weights: np.ndarray | None) -> _Mixture:
-        if weights is None:
-            return cls([1.0] * len(bands), None)
-        root = np.zeros(n_features)
-        for band, weight in zip(bands, weights, strict=True):
-            root[band] = np.sqrt(weight)
-        return cls([float(weight) for weight in weights], xp.asarray(root, "float64"))
 
 
 def _fewer_left_out(fold: Fold) -> np.ndarray | None:
