@@ -16,6 +16,7 @@ from brainbench.core.matlab import check_mat
 from brainbench.core.remembered import file_state
 from brainbench.data.tables import read_table
 from brainbench.recordings.channels import listed
+from brainbench.recordings.formats.edf import read_edf
 from brainbench.recordings.formats.gdf import read_gdf
 from brainbench.recordings.formats.stamped import read_stamped
 from brainbench.recordings.intracranial.electrodes import electrode_files, electrode_tables, place_contacts
@@ -36,7 +37,12 @@ READERS = {
     ".csv": "",
 }
 """File ending -> reader of `mne.io`; tables have none."""
-OWN: dict[str, Callable[[Path], tuple[mne.io.BaseRaw, list[str]]]] = {".csv": read_stamped, ".gdf": read_gdf}
+OWN: dict[str, Callable[[Path], tuple[mne.io.BaseRaw, list[str]]]] = {
+    ".csv": read_stamped,
+    ".gdf": read_gdf,
+    ".edf": read_edf,
+    ".bdf": read_edf,
+}
 """File ending -> reader of ours, that says what it did."""
 
 _BIDS_KINDS = {

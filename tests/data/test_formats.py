@@ -146,6 +146,68 @@ def test_gdf_that_is_cut_short_is_a_message_with_both_numbers(tmp_path, version)
             read_raw(path)
 
 
+def write_interrupted(path, data, sfreq, begin, marks):
+    """Write EDF+D or BDF+D: records of 1 s that began at `begin`, each with the marks (onset, duration, text) in it."""
+    bdf = path.suffix == ".bdf"
+    kind, size, top = ("BDF", 3, 2**23) if bdf else ("EDF", 2, 2**15)
+    n_tal, names = 120 // size, [*(f"C{at}" for at in range(len(data))), f"{kind} Annotations"]
+    columns = [
+        (16, names), (80, [""] * len(names)), (8, ["uV"] * len(data) + [""]), (8, [-500] * len(data) + [-1]),
+        (8, [500] * len(data) + [1]), (8, [-top] * len(names)), (8, [top - 1] * len(names)), (80, [""] * len(names)),
+        (8, [sfreq] * len(data) + [n_tal]), (32, [""] * len(names)),
+    ]  # fmt: skip
+    head = b"\xffBIOSEMI" if bdf else b"0       "
+    fixed = [(80, "X X X X"), (80, "Startdate 01-JAN-2020 X X X"), (8, "01.01.20"), (8, "10.00.00")]
+    fixed += [(8, 256 * (len(names) + 1)), (44, f"{kind}+D"), (8, len(begin)), (8, 1), (4, len(names))]
+    for width, value in fixed:
+        head += str(value).ljust(width).encode()
+    head += b"".join(str(value).ljust(width).encode() for width, column in columns for value in column)
+    digital = np.round((data + 500) / 1000 * (2 * top - 1) - top).astype("<i4")
+    body = b""
+    for record, start in enumerate(begin):
+        samples = digital[:, record * sfreq : (record + 1) * sfreq].ravel()
+        body += samples.view(np.uint8).reshape(-1, 4)[:, :size].tobytes()
+        said = [f"+{start:g}\x14\x14\x00"]
+        said += [f"+{at:g}\x15{size_:g}\x14{text}\x14\x00" for at, size_, text in marks if start <= at < start + 1]
+        body += "".join(said).encode().ljust(size * n_tal, b"\x00")
+    path.write_bytes(head + body)
+
+
+@pytest.mark.parametrize("ending", ["edf", "bdf"])
+def test_marks_of_an_interrupted_edf_stand_where_they_were_set(tmp_path, ending):
+    sfreq, begin = 100, [*np.arange(10) + 0.5, *np.arange(10) + 12.75, *np.arange(10) + 60.5]
+    data = np.random.default_rng(0).normal(0, 20, (3, 100 * len(begin)))
+    place = {1.25: 0.75, 5.0: 4.5, 9.75: 9.25, 14.0: 11.25, 20.0: 17.25, 61.0: 20.5, 66.25: 25.75}  # clock -> samples
+    marks = [(at, 0.0, ("left", "right")[number % 2]) for number, at in enumerate(place)]
+    marks += [(7.5, 1.0, "BAD cough"), (22.5, 38.75, "BAD moved")]
+    write_interrupted(tmp_path / f"a.{ending}", data, sfreq, begin, marks)
+    (tmp_path / "recordings.csv").write_text(f"path,subject\na.{ending},s1\n")
+    settings = {"name": "eeg-folder", "events": "annotations", "band": None, "tmin": 0.0, "tmax": 1.0}
+    dataset = DATASETS.builder("eeg-folder").open(dataset_settings(settings), tmp_path, Context())
+    trials = dataset.trials("s1")
+    kept = [at for at in place.values() if at not in (9.25, 20.5)]  # one spans an interruption, one is bad
+    np.testing.assert_allclose(trials.onset, kept, atol=1e-9)
+    for X, at in zip(trials.X, kept, strict=True):
+        start = round(at * sfreq)
+        np.testing.assert_allclose(X, 1e-6 * data[:, start : start + sfreq + 1], atol=2e-8)
+    said = "\n".join(str(row) for row in dataset.account("s1"))
+    assert "2 interruptions: marks stand where they were set" in said
+    assert "1 trial left out: touching a stretch marked 'BAD boundary'" in said
+    assert "1 trial left out: touching a stretch marked 'BAD moved'" in said
+
+
+def test_an_interrupted_edf_counts_marks_of_no_record_and_refuses_records_that_overlap(tmp_path):
+    data, path = np.random.default_rng(0).normal(0, 20, (2, 600)), tmp_path / "a.edf"
+    write_interrupted(path, data, 100, [0, 1, 2, 8, 9, 10], [(1.5, 0.0, "left"), (8.5, 0.0, "right")])
+    path.write_bytes(path.read_bytes().replace(b"+1.5\x15", b"+4.5\x15"))
+    raw, said = read_raw(path)
+    assert [(mark["onset"], mark["description"]) for mark in raw.annotations] == [(3.0, "boundary"), (3.5, "right")]
+    assert "1 mark of times that were not recorded" in said
+    write_interrupted(path, data, 100, [0, 1, 2, 2.5, 9, 10], [])
+    with pytest.raises(UserError, match=r"record 4 began at 2.5 s, before the one before it had ended \(3 s\)"):
+        read_raw(path)
+
+
 def test_densities_are_those_of_white_noise_and_of_a_sine():
     rng, sfreq = np.random.default_rng(0), 100.0
     time = np.arange(6000) / sfreq
