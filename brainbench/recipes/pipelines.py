@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from brainbench.evaluation.trials.modes import MODES, ModeName
+from brainbench.evaluation.trials.modes import ModeName
 from brainbench.recipes.base import Section
 from brainbench.recipes.catalogue import Catalogue, Noun
 
@@ -408,10 +408,3 @@ class Evaluation(Section):
     def label(self) -> str:
         """Its name in tables: scheme, and mode where it is not the usual one."""
         return self.scheme if self.mode == "train" else f"{self.scheme}, {self.mode}"
-
-    def transductive(self, align: Alignment) -> bool:
-        """Return whether an alignment uses test trials of a subject that training never saw."""
-        if not self.across_subjects or MODES[self.mode].labelled:
-            return False
-        share = MODES[self.mode].share
-        return align != "none" if share == 1 else share == 0 and align.endswith("_transductive")

@@ -1,6 +1,7 @@
 """Cross-subject evaluations by MOABB's modes: what is known of the new person is used, counted and said."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import brainbench as bb
@@ -63,3 +64,16 @@ def test_modes_that_do_not_fit_are_refused(tmp_path, align, evaluate, message):
     with pytest.raises(UserError, match=message):
         bb.run(recipe, out=tmp_path / "run")
     assert not np.any(list(tmp_path.glob("run/units/*")))
+
+
+def test_a_session_that_training_never_saw_makes_an_alignment_transductive(tmp_path, monkeypatch):
+    monkeypatch.setattr("brainbench.report.page.Page.save", lambda *_: None)
+    root = write_folder(tmp_path, subjects=("s1",))
+    table = pd.read_csv(root / "recordings.csv", dtype=str)
+    table.assign(session=table["run"]).to_csv(root / "recordings.csv", index=False)
+    evaluate = "{scheme: leave-one-session-out}, {scheme: leave-one-run-out}, {scheme: chronological}"
+    recipe = RECIPE.format(root=root, evaluate=evaluate, align="euclidean_transductive")
+    done = bb.run(write_recipe(tmp_path, recipe), out=tmp_path / "run", cache=tmp_path / "cache")
+    warned = [text for text in done.facts["warnings"] if "transductive" in text]
+    assert len(warned) == 1
+    assert warned[0].startswith("aligned is transductive under leave-one-session-out and leave-one-run-out: ")

@@ -273,11 +273,11 @@ def note_trials(
             if finding not in known["certificate"]["findings"]:
                 known["certificate"]["findings"].append(finding)
     for settings in recipe.pipelines:
-        where = [one.label for one in recipe.evaluate if one.transductive(settings.align)]
+        where = list(dict.fromkeys(case.label for case in cases if case.transductive(settings.align)))
         if where:
             outcome.warn(
-                f"{settings.name} is transductive under {joined(where)}: the mean covariance of an unseen subject is "
-                "taken from its unlabelled test trials, which a decoder that runs online does not have"
+                f"{settings.name} is transductive under {joined(where)}: the mean covariance of an unseen subject or "
+                "session is taken from its unlabelled test trials, which a decoder that runs online does not have"
             )
     first = members[0]
     outcome.findings["trials"] = {

@@ -137,6 +137,16 @@ class Case:
         """Whether every test trial is decoded as if it were the only one."""
         return MODES[self.evaluation.mode].trialwise
 
+    def transductive(self, align: str) -> bool:
+        """Return whether an alignment uses test trials of a subject or session of which it knows no others."""
+        if MODES[self.evaluation.mode].share == 1:
+            return align != "none"
+        sessions = self.rows.sessions
+        return align.endswith("_transductive") and any(
+            not np.isin(sessions[test], sessions[np.concatenate([train, self.known(index)])]).all()
+            for index, (train, test) in enumerate(self.folds)
+        )
+
 
 @dataclass
 class TrialStore:
