@@ -224,10 +224,14 @@ def forecast_lines(facts: Mapping[str, Any], ready: Ready, probability: np.ndarr
     probability : ndarray (n_trials, n_classes)
     """
     name, person = ready.fitted.settings.name, ready.new.subject
-    known = [one for one in facts["findings"]["trials"].get("calibration") or [] if one["pipeline"] == name]
+    kept = [one for one in facts["findings"]["trials"].get("calibration") or [] if one["pipeline"] == name]
+    # Participants with other classes have other bins.
+    known = [one for one in kept if np.isclose(one["edges"][0], 1 / probability.shape[1])]
     mine = [one for one in known if one["subject"] == person] or known
-    if not mine or not len(probability):
+    if not len(probability) or not kept:
         return []
+    if not mine:
+        return [f"no forecast: no participant of the run was decoded into {len(ready.classes)} classes"]
     count, right = (np.sum([one[part] for one in mine], axis=0, dtype=float) for part in ("count", "right"))
     value, low, high = forecast(probability.max(axis=1), np.array(mine[0]["edges"]), count, right)
     scheme = next(one["label"] for one in facts["schemes"] if one["main"])

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 import brainbench as bb
 from benchmarks.recording_files import write_edf
 from brainbench.cli import main
-from brainbench.commands.apply import apply_run
+from brainbench.commands.apply import apply_run, forecast_lines
 from brainbench.commands.stream import StreamSettings, stream_run
 from brainbench.core.errors import UserError
 from brainbench.recordings.matching import check_positions
@@ -396,3 +397,23 @@ def test_decisions_are_fast_enough(tmp_path, real_data, real_run, capsys, pipeli
         shorter = StreamSettings(window=1.0)
         with pytest.raises(UserError, match="eegnet is a network of 3 s"):
             stream_run(real_run.path, recording, out=tmp_path / "s.csv", pipeline=pipeline, settings=shorter)
+
+
+def test_a_forecast_takes_bins_of_those_with_as_many_classes():
+    def bins(subject, n_classes, n, n_right):
+        edges = np.linspace(1 / n_classes, 1, 9).tolist()
+        return {"subject": subject, "pipeline": "csp", "edges": edges, "count": [n] * 8, "right": [n_right] * 8}
+
+    facts = {
+        "findings": {"trials": {"calibration": [bins("s1", 2, 10, 9), bins("s2", 4, 10, 2)]}},
+        "schemes": [{"main": True, "label": "k-fold"}],
+    }
+    fitted = SimpleNamespace(settings=SimpleNamespace(name="csp"))
+    ready = SimpleNamespace(fitted=fitted, new=SimpleNamespace(subject="s2"), classes=["left", "right"])
+    first = np.linspace(0.05, 0.95, 40)
+    (said,) = forecast_lines(facts, ready, np.column_stack([first, 1 - first]))
+    assert said.startswith("forecast: 0.90 [") and "among 80 held-out trials of s1 (k-fold)" in said
+    ready.classes = ["down", "left", "right"]
+    assert forecast_lines(facts, ready, np.full((4, 3), 1 / 3)) == [
+        "no forecast: no participant of the run was decoded into 3 classes"
+    ]
