@@ -12,6 +12,7 @@ from brainbench.commands.run import run
 from brainbench.core.errors import UserError
 from brainbench.data.layouts.shown import images_in
 from brainbench.recipes.lens import DIAGNOSTICS
+from brainbench.recordings.reading import READERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,9 +63,16 @@ def dataset_of(path: Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If it is neither.
+        If it is neither, or a folder of recordings: how these become stimuli only a recipe says.
     """
     if path.is_dir():
+        recording = next((file for file in path.rglob("*") if READERS.get(file.suffix.lower())), None)
+        if recording is not None and not images_in(path):
+            raise UserError(
+                f"--stimuli: {path} holds recordings ({recording.name}), whose rate, montage and trials a recipe says",
+                hint="`kind: lens` with a `dataset` of recordings that has `band_power`, and encoders of "
+                "`family: sensor` or `eeg`; docs/sensors.md has one",
+            )
         return {"name": "stimuli", "root": str(path)}
     if not path.is_file():
         raise UserError(f"--stimuli: {path} is neither a folder of images nor a file of texts")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Layout = Literal["", "vector", "tokens", "tokens_second", "tokens_last", "map", "map_last"]
 """How a value is laid out: one vector a stimulus; tokens ``(n, T, C)``, ``(T, n, C)``, ``(n, C, T)``; maps
-``(n, C, H, W)``, ``(n, H, W, C)``. Empty: the encoder's own affair."""
+``(n, C, H, W)``, ``(n, H, W, C)``, or sources over time, ``(n, S, T, C)``. Empty: the encoder's own affair."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +234,7 @@ def pooled(value: Tensor, tap: Tap, pool: Pool, mask: Tensor | None = None) -> T
         return value[:, 0].float().clone()
     if mask is not None:
         weights = mask.unsqueeze(-1)
+        value = value.flatten(1, 2) if tap.layout == "map_last" else value
         return (value[:, : mask.shape[1]].float() * weights).sum(1) / weights.sum(1)
     if tap.layout in ("map", "map_last"):
         return value.float().mean((1, 2) if tap.layout == "map_last" else (2, 3))

@@ -46,6 +46,8 @@ class Inputs:
         bool ``(n, n_tokens)``: all tokens but padding; None where nothing is padded.
     grid : tuple of int, optional
         Rows and columns of patches, where places are such.
+    places : mapping of str to Tensor
+        Where tokens of sensors lie, ``(n_tokens, n_dimensions)`` by unit: ``cm``, ``ms``.
     """
 
     n: int
@@ -55,6 +57,7 @@ class Inputs:
     special: Tensor | None = None
     real: Tensor | None = None
     grid: tuple[int, int] | None = None
+    places: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ class NetworkEncoder(Encoder):
     network: torch.nn.Module
     reading: Checked
     """How the network is read, as the check on opening found it."""
+    no_stream = "the network has no blocks"
+    """Why `stream` has none, where it has none."""
     _batch_size: int | None = None
 
     @abstractmethod
@@ -115,9 +120,14 @@ class NetworkEncoder(Encoder):
         """Every place that is a layer, in order of depth."""
         return self.reading.taps
 
+    @property
+    def stream(self) -> Sequence[Tap]:
+        """What the first block is given, and what every block gives: the layers that share a stream."""
+        return self.taps
+
     def site(self, block: int, name: Site) -> Tap:
         """Return one of the eight sites of a block, to read or to edit; see `brainbench.encoders.sites`."""
-        return site(self.network, self.taps, block, name)
+        return site(self.network, self.stream, block, name)
 
     def run(
         self,

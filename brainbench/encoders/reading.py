@@ -215,14 +215,19 @@ def _map_layout(value: Tensor, state: Tensor) -> tuple[Layout, int] | None:
 
 
 def _unaided(outputs: list[list[Tensor]], mask: Tensor | None) -> list[Reading]:
-    """Read a network of texts whose library offers nothing to hold it against: tokens as they were given, or not."""
+    """Read a network whose library offers nothing to hold it against: tokens as they were given, or not.
+
+    Sources over time, ``(n, S, T, C)``, are tokens where there are so many.
+    """
     readings: list[Reading] = []
     for t, values in enumerate(outputs):
         several = [value for value in values if value.ndim >= 2 and len(value) == 2]
-        if mask is None or len(several) != 1 or values[0].ndim != 3 or values[0].shape[:2] != mask.shape:
+        layout: Layout = "map_last" if values and values[0].ndim == 4 else "tokens"
+        rows = values[0].flatten(1, 2) if layout == "map_last" else values[0] if values else None
+        if mask is None or len(several) != 1 or rows is None or rows.ndim != 3 or rows.shape[:2] != mask.shape:
             shapes = ", ".join(str(tuple(value.shape)) for value in values[:3]) or "no tensor"
             raise Unreadable(f"block {t} gives {shapes} for two stimuli, and its library has nothing to compare")
-        readings.append((0, "tokens", 0, int(values[0].shape[-1])))
+        readings.append((0, layout, 0, int(values[0].shape[-1])))
     return readings
 
 
@@ -234,7 +239,7 @@ def _stem(module: str, values: list[Tensor], reading: Reading, output: Tensor, m
     item = item if len(values) > item else 0
     value = values[item]
     if value.ndim == 4:
-        layout = _layout_of_map(value, layout)
+        layout = layout if value.shape == output.shape else _layout_of_map(value, layout)
     elif value.ndim == 3:
         layout = layout if layout.startswith("tokens") else "tokens"
         same = rows_first(value, layout).shape[1] == (rows_first(output, layout).shape[1] if output.ndim == 3 else -1)
@@ -242,7 +247,8 @@ def _stem(module: str, values: list[Tensor], reading: Reading, output: Tensor, m
     elif value.ndim == 2:
         layout, n_prefix = "vector", 0
     rows = rows_first(value, layout)
-    if len(rows) != 2 or (mask is not None and rows.shape[1] < mask.shape[1]):
+    n_tokens = rows.shape[1] * rows.shape[2] if layout == "map_last" else rows.shape[1]
+    if len(rows) != 2 or (mask is not None and n_tokens < mask.shape[1]):
         raise Unreadable(f"the input of its first block has shape {tuple(value.shape)} for two stimuli")
     return Tap(first, module, "input", 0.0, 0, item, layout, n_prefix, int(rows.shape[1 if layout == "map" else -1]))
 

@@ -22,6 +22,7 @@ from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Pool
 from brainbench.encoders.capture import Tap, log_power
 from brainbench.encoders.network import Inputs, NetworkEncoder
+from brainbench.encoders.sites import stream_of
 from brainbench.networks.devices import resolve_device
 from brainbench.networks.store import NetworkStore
 from brainbench.networks.tensors import load_tensors
@@ -38,6 +39,8 @@ from brainbench.recordings.reading import mark_of
 from brainbench.recordings.whole.sensors import Sensors, normalised
 
 BATCH = 16
+PATTERNS = 2**28
+"""Bytes of the attention patterns of one block and batch, at most."""
 PUBLISHED_RATE = 256.0
 
 
@@ -54,7 +57,6 @@ class Reader(nn.Module):
         self.network = network
         self.codec, self.sources = nn.Identity(), nn.Identity()
         self.levels = nn.ModuleList(nn.Identity() for _ in range(self.tokenizer.shape.n_levels))
-        self.blocks = nn.ModuleList(nn.Identity() for _ in self.depth)
 
     @property
     def tokenizer(self) -> BrainTokenizer:
@@ -86,8 +88,8 @@ class Reader(nn.Module):
             rest, total = rest - chosen, level(total + quantizer.widen(chosen))
         if isinstance(self.network, BrainOmni):
             total = self.network.embedded(total)
-            for block, after in zip(self.network.blocks, self.blocks, strict=True):
-                total = after(block(total))
+            for block in self.network.blocks:
+                total = block(total)
         return total
 
 
@@ -108,6 +110,10 @@ class SensorEncoder(NetworkEncoder):
 
     modalities = ("array",)
     pools = ("mean", "flatten")
+    no_stream = (
+        "a tokenizer has no blocks: codec, sources and levels hand on no stream, and sensors are attended once; a "
+        "masked-code model (BrainOmni) has them"
+    )
     _batch_size: int
 
     def __init__(
@@ -119,6 +125,7 @@ class SensorEncoder(NetworkEncoder):
         self.device = resolve_device(device)
         self._seed, self._batch_size = seed, batch_size or BATCH
         self._shown: Sensors | None = None
+        self._most = PATTERNS
 
     # What it is -------------------------------------------------------------------------------------------------------
 
@@ -228,14 +235,23 @@ class SensorEncoder(NetworkEncoder):
         assert isinstance(reader, Reader)
         fielded = reader.tokenizer.shape.mixing == "field"
         names = [*([] if fielded else ["codec"]), "sources", *(f"levels.{k}" for k in range(len(reader.levels)))]
-        names += [f"blocks.{k}" for k in reader.depth]
-        return [Tap(name, name, "output", k / (len(names) - 1)) for k, name in enumerate(names)]
+        places = {name: name for name in names} | {f"blocks.{k}": f"network.blocks.{k}" for k in reader.depth}
+        last = len(places) - 1
+        return [
+            Tap(name, place, "output", k / last, layout="map_last" if name.startswith("blocks") else "")
+            for k, (name, place) in enumerate(places.items())
+        ]
+
+    @cached_property
+    def stream(self) -> Sequence[Tap]:
+        """The blocks of a masked-code model and what the first is given; of a tokenizer nothing."""
+        return stream_of(self.network, self.taps)
 
     # What it reads ----------------------------------------------------------------------------------------------------
 
     def batch_size(self) -> int:
-        """Return how many trials a forward pass takes."""
-        return self._batch_size
+        """Return how many trials a forward pass takes: as many as leave room for attention among all their tokens."""
+        return min(self._batch_size, self._most)
 
     def check_stimuli(self, stimuli: Stimuli) -> None:
         """Refuse signals of another rate, and such whose sensors are not known."""
@@ -250,22 +266,38 @@ class SensorEncoder(NetworkEncoder):
                 hint=f"`dataset.sfreq: {self._rate:g}` resamples, after filtering",
             )
         self._shown = stimuli.layout.sensors()
+        reader = self.network
+        assert isinstance(reader, Reader)
+        if isinstance(reader.network, BrainOmni):
+            n_times = np.shape(stimuli.load(0))[-1]
+            n_tokens = reader.tokenizer.shape.n_sources * len(reader.tokenizer.spans(n_times, reader.overlap))
+            self._most = max(1, PATTERNS // (4 * reader.network.shape.n_heads * n_tokens**2))
 
     def inputs(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
         """Return trials, scaled as segments of training were, with places and types of their sensors."""
+        reader = self.network
+        assert isinstance(reader, Reader)
         sensors = self._shown or stimuli.layout.sensors()
         X = normalised(np.stack([stimuli.load(i) for i in rows]).astype(np.float64), sensors.kind)
         place, kind = (torch.from_numpy(part).to(self.device) for part in (sensors.place, sensors.kind))
         n = len(rows)
-        return Inputs(n, (torch.from_numpy(X).to(self.device), place.expand(n, -1, -1), kind.expand(n, -1)))
+        args = (torch.from_numpy(X).to(self.device), place.expand(n, -1, -1), kind.expand(n, -1))
+        spans, inside = self._times(X.shape[-1])
+        n_sources = reader.tokenizer.shape.n_sources
+        mask = inside.repeat(n_sources).expand(n, -1)
+        ms = spans.double().mean(1).mul(1e3 / self._rate).float().repeat(n_sources).unsqueeze(1)
+        return Inputs(n, args, mask=mask, real=mask, places={"ms": ms})
+
+    def _times(self, n_times: int) -> tuple[Tensor, Tensor]:
+        """Return the samples of every token of a source ``(n_tokens, 2)``, and whether it begins within the signal."""
+        reader = self.network
+        assert isinstance(reader, Reader)
+        spans = reader.tokenizer.spans(n_times, reader.overlap).to(self.device)
+        return spans, spans[:, 0] < n_times
 
     def pooled(self, value: Tensor, tap: Tap, pool: Pool, inputs: Inputs) -> Tensor:
         """Return one vector a trial ``(n, channels or sources x features)``, of tokens that begin within the signal."""
-        reader = self.network
-        assert isinstance(reader, Reader)
-        n_times = inputs.args[0].shape[-1]
-        inside = reader.tokenizer.spans(n_times, reader.overlap)[:, 0] < n_times
-        value = value[:, :, inside.to(value.device)].float()
+        value = value[:, :, self._times(inputs.args[0].shape[-1])[1]].float()
         if pool == "flatten":
             return value.flatten(1).clone()
         if tap.name.startswith("blocks"):

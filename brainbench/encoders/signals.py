@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from brainbench.encoders.base import Pool
 from brainbench.encoders.capture import Tap, log_power
 from brainbench.encoders.network import Inputs, NetworkEncoder
 from brainbench.encoders.reading import TOLERANCE, distance
+from brainbench.encoders.sites import Site, site, stream_of
 from brainbench.encoders.tracing import Blocks, Trace
 from brainbench.networks.classifier import TorchClassifier
 from brainbench.networks.devices import resolve_device
@@ -34,10 +35,14 @@ from brainbench.networks.pipelines import Given, microvolts
 from brainbench.networks.store import NetworkStore
 from brainbench.networks.training import torch_alone
 from brainbench.networks.weights import seeded
+from brainbench.networks.zoo.duin import DuInTrials
+from brainbench.networks.zoo.foundation import Placing
+from brainbench.networks.zoo.rbtransformer import RBTransformer
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 from brainbench.recipes.encoders import EegSettings
 from brainbench.recipes.pipelines import NetworkSettings
 from brainbench.recordings.base import RecordingDataset, compare_montage
+from brainbench.recordings.matching import positions_of
 from brainbench.recordings.recording import Trials
 
 BATCH = 64
@@ -61,6 +66,7 @@ class EegEncoder(NetworkEncoder):
 
     modalities = ("array",)
     pools = ("mean", "flatten")
+    no_stream = "the sites of its blocks are not known, or it has none"
     _batch_size: int
 
     def __init__(
@@ -162,12 +168,30 @@ class EegEncoder(NetworkEncoder):
         self._check_signals(stimuli)
         self.network = self._classifier().network_.to(self.device).eval()
 
+    @cached_property
+    def _plain(self) -> nn.Module:
+        """The network before training: what modules it has is known without any."""
+        return self._built(int(self._shape[1]))
+
+    @cached_property
+    def stream(self) -> Sequence[Tap]:
+        """The blocks whose sites are known, and what the first of them is given; nothing where there are none."""
+        n_prefix, _ = tokens_of_trials(self._plain, None, 1.0)
+        return [replace(tap, n_prefix=n_prefix) for tap in stream_of(self._plain, self.taps)]
+
+    def site(self, block: int, name: Site) -> Tap:
+        """Return one of the eight sites of a block; no training is needed for that."""
+        return site(self._plain, self.stream, block, name)
+
     def inputs(self, stimuli: Stimuli, rows: Sequence[int]) -> Inputs:
         """Return trials, scaled as those of training were."""
         classifier = self._classifier()
         signals = np.stack([stimuli.load(i) for i in rows]).astype(np.float64)
         inputs = classifier._inputs((microvolts(signals) / classifier.scale_).astype(np.float32))
-        return Inputs(len(rows), (torch.from_numpy(inputs).to(self.device),))
+        positions = None if stimuli.layout is None else positions_of(stimuli.layout.info)
+        _, places = tokens_of_trials(self._plain, positions, self._members[0].sfreq)
+        places = {unit: where.to(self.device) for unit, where in places.items()}
+        return Inputs(len(rows), (torch.from_numpy(inputs).to(self.device),), places=places)
 
     def _check_signals(self, stimuli: Stimuli) -> None:
         shape, rate = tuple(np.shape(stimuli.load(0))), self._members[0].sfreq
@@ -177,6 +201,9 @@ class EegEncoder(NetworkEncoder):
                 f"{rate:g} Hz; the stimuli have {' x '.join(map(str, shape))} at {stimuli.sfreq} Hz",
                 hint="`trained_on` takes all settings that it does not name from `dataset`",
             )
+        if stimuli.layout is not None:  # as many channels are not the same ones
+            what = f"encoder '{self.name}': training"
+            compare_montage(self._members[0].info, stimuli.layout.info, what, stimuli.layout.where)
 
     def pooled(self, value: Tensor, tap: Tap, pool: Pool, inputs: Inputs) -> Tensor:
         """Return one vector a trial: the log of its power, feature map by feature map, or every value."""
@@ -294,6 +321,46 @@ class EegEncoder(NetworkEncoder):
                 if sum(_one_kind(value, values[0], n_trials) for value in values) > 1:
                     several.add(name)
         return found, several
+
+
+def tokens_of_trials(network: nn.Module, positions: np.ndarray | None, sfreq: float) -> tuple[int, dict[str, Tensor]]:
+    """Return the number of tokens that are of no part of a trial, and where all lie, of networks that are known here.
+
+    Parameters
+    ----------
+    network : Module
+    positions : ndarray (n_channels, 3), optional
+        Metres.
+    sfreq : float
+        Hz.
+
+    Returns
+    -------
+    n_prefix : int
+    places : dict of str to Tensor
+        ``cm`` ``(n_tokens, 3)`` where a token is of one sensor whose place is known, ``ms`` ``(n_tokens, 1)``, its
+        middle, where it is of one stretch of the trial.
+    """
+    cm = None if positions is None else torch.from_numpy(100 * positions).float()
+    if isinstance(network, RBTransformer):
+        return 0, {} if cm is None else {"cm": cm}
+    kind, known = type(network).__name__, cast("Any", network)
+    if isinstance(network, DuInTrials):
+        length, n_tokens = network.tokenizer.patch, network.n_read // network.tokenizer.patch
+    elif kind in ("LUNA", "Labram"):
+        length, n_tokens = known.patch_size, known.n_times // known.patch_size
+    else:
+        return 0, {}
+    middle = (torch.arange(n_tokens) + 0.5).unsqueeze(1) * length / sfreq * 1e3
+    if kind != "Labram":
+        return 0, {"ms": middle}
+    # A class token, then all patches of the first channel that it reads, and so on.
+    (placing,) = (hook for hook in network._forward_pre_hooks.values() if isinstance(hook, Placing))
+    places = {"ms": torch.cat([middle[:1], middle.repeat(len(placing.index), 1)])}
+    if cm is not None:
+        at = cm[list(placing.index)].repeat_interleave(n_tokens, dim=0)
+        places["cm"] = torch.cat([at[:1], at])
+    return 1, places
 
 
 def _modules(network: nn.Module) -> tuple[str, ...]:

@@ -53,7 +53,8 @@ class Family:
         Below a block: the module that computes the attention, or (timm, VisualBERT) the module that the pattern passes
         through.
     attn_out, mlp_out : str
-        Below a block: the module whose output is added to the stream, where it is not the projection itself.
+        Below a block: the module whose output is added to the stream, where it is not the projection itself; with
+        ``#1`` what it gives when it runs for the second time.
     norm : {"", "pre", "post", "parallel"}
         Where the block normalises. With ``pre`` and ``parallel`` the block gives its input plus `attn_out` plus
         `mlp_out`; with ``post`` it does not.
@@ -61,6 +62,9 @@ class Family:
         The module whose input is the input of block 0, where that is not block 0.
     setting : tuple of str and object, optional
         A setting of the network's configuration, and the value that tells it from others with the same names.
+    crossed : bool
+        Tokens are sources over time, ``(n, sources, times, d)``, and every head sees one line alone: the first half of
+        the heads all sources at one time, the others one source at all times. `pattern` is among all tokens.
     """
 
     name: str
@@ -74,10 +78,27 @@ class Family:
     norm: Literal["", "pre", "post", "parallel"] = ""
     first: str = ""
     setting: tuple[str, object] | None = None
+    crossed: bool = False
 
 
 # fmt: off
 FAMILIES: tuple[Family, ...] = (
+    # Of sensors, with or without what an encoder puts around them.
+    Family(
+        "BrainOmni", r"(network\.)?blocks\.\d+", "z", "ff.layer.2", "pre_ff_norm", "pattern", "added",
+        norm="pre", crossed=True,
+    ),
+    Family(
+        "Du-IN", r"(encoder\.1\.xfmr_blocks|blocks)\.\d+", "mha.proj.0", "ffn.fc2.0", "norm_mha", "mha.dropout",
+        norm="post",
+    ),
+    Family(
+        "LaBraM", r"blocks\.\d+", "attn.proj", "mlp.2", "norm2", "attn.attn_drop", "drop_path", "drop_path#1",
+        norm="pre",
+    ),
+    Family(
+        "LUNA", r"blocks\.\d+", "attn.proj", "mlp.fc2", "norm2", "attn.attn_drop_fn", norm="pre",
+    ),
     Family(
         "timm ViT, DeiT", r"blocks\.\d+", "attn.proj", "mlp.fc2", "norm2", "attn.attn_drop", "ls1", "ls2", norm="pre"
     ),
@@ -169,6 +190,28 @@ def modules_matching(model: torch.nn.Module, pattern: str) -> list[str]:
     return [name for name, _ in model.named_modules() if re.fullmatch(pattern, name)]
 
 
+def stream_of(model: torch.nn.Module, taps: Sequence[Tap]) -> Sequence[Tap]:
+    """Return the taps around blocks whose sites are known: what the first of them is given, and what each gives.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    taps : sequence of Tap
+        Every layer of the model, among them others than blocks.
+
+    Returns
+    -------
+    sequence of Tap
+        Empty where there are none; depths are those of the layers.
+    """
+    for family in (family for family in FAMILIES if family.attention):
+        found = [tap for tap in taps if re.fullmatch(family.block, tap.module)]
+        if found and family_of(model, [tap.module for tap in found]) is family:
+            begin = taps[taps.index(found[0]) - 1]
+            return Tap("embeddings", found[0].module, "input", begin.depth, layout=found[0].layout), *found
+    return ()
+
+
 def family_of(model: torch.nn.Module, blocks: Sequence[str]) -> Family | None:
     """Return the family of a model that is read at `blocks`, or None where no family has such blocks."""
     names = {name for name, _ in model.named_modules()}
@@ -178,8 +221,8 @@ def family_of(model: torch.nn.Module, blocks: Sequence[str]) -> Family | None:
             continue
         below = [
             part
-            for part in (family.attention, family.mlp, family.middle, family.pattern, family.attn_out, family.mlp_out)
-            if part
+            for named in (family.attention, family.mlp, family.middle, family.pattern, family.attn_out, family.mlp_out)
+            if (part := named.partition("#")[0])
         ]
         if all(
             re.fullmatch(family.block, block) and all(f"{block}.{part}" in names for part in below) for block in blocks
@@ -220,9 +263,10 @@ def site(model: torch.nn.Module, taps: Sequence[Tap], block: int, name: Site) ->
     if name not in modules:
         has = ("resid_pre", *modules, "resid_post")
         raise UserError(f"site '{name}' is not known for {type(model).__name__}; known: {one_of(has)}")
-    module, side = modules[name]
-    n_heads = _n_heads(model, post.module) if name == "z" else 0
-    return Tap(f"{name}.{block}", f"{post.module}.{module}", side, depth, post.call, layout="tokens", n_heads=n_heads)
+    (module, _, call), side = modules[name][0].partition("#"), modules[name][1]
+    n_heads = n_heads_of(model, post.module) if name == "z" else 0
+    at = f"{post.module}.{module}"
+    return Tap(f"{name}.{block}", at, side, depth, int(call or post.call), layout="tokens", n_heads=n_heads)
 
 
 def _modules(family: Family) -> dict[str, tuple[str, Literal["input", "output", "pattern"]]]:
@@ -242,7 +286,7 @@ def _modules(family: Family) -> dict[str, tuple[str, Literal["input", "output", 
     }
 
 
-def _n_heads(model: torch.nn.Module, block: str) -> int:
+def n_heads_of(model: torch.nn.Module, block: str) -> int:
     """Return the number of attention heads: the configuration's, or what a module of the block says."""
     config = getattr(model, "config", None)
     found: list[int] = [getattr(config, "num_attention_heads", None) or 0]

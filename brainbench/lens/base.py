@@ -60,6 +60,9 @@ class Block:
         bool ``(n, T)``: tokens that stand for a part of the stimulus or of its context, but for the first of a text.
     places : mapping of str to Tensor
         Where tokens lie, ``(T, n_dimensions)`` by unit: ``patches``, ``tokens``, and of sensors ``cm`` and ``ms``.
+    lines : sequence of (slice, Tensor)
+        Where heads see one line of tokens alone: which heads, and the tokens of every line, ``(n_lines, length)``.
+        Empty where every head sees all tokens, or all before.
     out_norm : Tensor, optional
         ``(f,)``: norm of what each hidden unit writes into the stream when it is 1.
     rectified : bool
@@ -79,6 +82,7 @@ class Block:
     real: Tensor
     inside: Tensor
     places: Mapping[str, Tensor] = field(default_factory=dict)
+    lines: Sequence[tuple[slice, Tensor]] = ()
     out_norm: Tensor | None = None
     rectified: bool = False
     state: Callable[[Tensor, Tensor], Tensor] | None = None

@@ -34,7 +34,7 @@ def made_block(n: int = 3, n_tokens: int = 6, width: int = 8, n_heads: int = 2, 
     real = keep.clone()
     keep[:, 0] = False
     places = {"tokens": torch.arange(n_tokens, dtype=torch.float32).unsqueeze(1)}
-    return Block(1, 4, norm, values, keep, real, keep, places, torch.ones(4 * width), rectified=True)
+    return Block(1, 4, norm, values, keep, real, keep, places, out_norm=torch.ones(4 * width), rectified=True)
 
 
 def check_diagnostic(diagnostic: Diagnostic) -> None:

@@ -12,7 +12,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.encoders.capture import Tap, rows_first
 from brainbench.encoders.network import Inputs, NetworkEncoder
-from brainbench.encoders.sites import Family, Site, family_of
+from brainbench.encoders.sites import Family, Site, family_of, n_heads_of
 from brainbench.lens.base import Block, Diagnostic, Looked
 from brainbench.lens.readout import readout_of
 from brainbench.networks.devices import in_batches
@@ -45,8 +45,11 @@ Shown = Sequence[tuple[Stimuli, Sequence[int]]]
 
 def depths(encoder: NetworkEncoder) -> np.ndarray:
     """Return the relative depth of every block's middle, ``(n_blocks,)``."""
-    n_blocks = len(encoder.taps) - 1
-    return (np.arange(n_blocks) + 0.5) / max(n_blocks, 1)
+    n_blocks = len(encoder.stream) - 1
+    if n_blocks < 1:
+        return np.empty(0)
+    first, last = encoder.stream[0].depth, encoder.stream[-1].depth
+    return first + (last - first) * ((np.arange(n_blocks) + 0.5) / n_blocks)
 
 
 def measured(
@@ -66,7 +69,9 @@ def measured(
     known : Looked, optional
         What is known of the stimuli.
     """
-    n_blocks, n = len(encoder.taps) - 1, sum(len(rows) for _, rows in shown)
+    n_blocks, n = len(encoder.stream) - 1, sum(len(rows) for _, rows in shown)
+    for stimuli, _ in shown[:1]:
+        encoder.check_stimuli(stimuli)  # a network of trials is trained, or read, by now
     missing = {one.name: _missing(encoder, one) for one in diagnostics}
     looking = [one for one in diagnostics if not missing[one.name]]
     looker = _Looker(encoder, looking)
@@ -122,10 +127,12 @@ class _Looker:
 
     def __init__(self, encoder: NetworkEncoder, diagnostics: Sequence[Diagnostic]) -> None:
         self.encoder, self.diagnostics = encoder, diagnostics
-        self.n_blocks = len(encoder.taps) - 1
-        self.family = family_of(encoder.network, [tap.module for tap in encoder.taps[1:]])
+        self.n_blocks = len(encoder.stream) - 1
+        self.family = family_of(encoder.network, [tap.module for tap in encoder.stream[1:]])
         sites: list[Site] = list(dict.fromkeys(site for one in diagnostics for site in one.sites))
         self.taps = {encoder.site(block, site): (block, site) for block in range(self.n_blocks) for site in sites}
+        crossed = self.family is not None and self.family.crossed
+        self.crossed = {encoder.site(block, "resid_pre"): block for block in range(self.n_blocks if crossed else 0)}
         self.units = [_units(encoder, self.family, block) for block in range(self.n_blocks)] if diagnostics else []
         self.readout = readout_of(encoder.network)
         self.reasons: dict[tuple[str, str], str] = {}
@@ -151,9 +158,14 @@ class _Looker:
         held: dict[int, dict[Site, _Seen]] = {}
         waiting: dict[int, list[Diagnostic]] = {}
         carries: dict[str, dict[str, Tensor]] = {one.name: {} for one in self.diagnostics}
+        lines: dict[int, Sequence[tuple[slice, Tensor]]] = {}
         found: _Batch = {}
 
         def look(value: Tensor, tap: Tap) -> Tensor:
+            if tap in self.crossed:
+                lines[self.crossed[tap]] = self._lines(self.crossed[tap], value)
+                if tap not in self.taps:
+                    return value.new_empty(0)
             index, site = self.taps[tap]
             if len(value) != inputs.n:
                 raise UserError(
@@ -164,13 +176,14 @@ class _Looker:
             if site == "resid_post" and tokens.ndim != 3:
                 raise UserError(
                     f"encoder '{self.encoder.name}': '{tap.name}' gives values of shape {tuple(tokens.shape)}; the "
-                    "lens reads sequences, (stimuli, tokens, width), and sources of sensors over time are none"
+                    "lens reads sequences, (stimuli, tokens, width)"
                 )
             mine[site] = _Seen(tokens.clone() if self.copies else tokens, value, value._version)
             # As soon as a diagnostic has its sites it looks: what no other one waits for makes room for the network.
             for one in [one for one in left if mine.keys() >= set(one.sites)]:
                 left.remove(one)
-                for name, number in one.function(self._block(index, one, mine, inputs, carries[one.name])).items():
+                block = self._block(index, one, mine, inputs, lines.get(index, ()), carries[one.name])
+                for name, number in one.function(block).items():
                     if isinstance(number, str):
                         found[one.name, name, index] = None
                         self.reasons[one.name, name] = number
@@ -182,30 +195,41 @@ class _Looker:
             return value.new_empty(0)
 
         with torch.no_grad():  # tensors of inference mode do not know when they are changed
-            self.encoder.run(inputs, list(self.taps), reduce=look)
+            self.encoder.run(inputs, list(dict.fromkeys([*self.crossed, *self.taps])), reduce=look)
         return found
 
+    def _lines(self, index: int, value: Tensor) -> Sequence[tuple[slice, Tensor]]:
+        """Return heads and lines of a block of sources over time, from what it is given ``(n, sources, times, d)``."""
+        import torch
+
+        half = n_heads_of(self.encoder.network, self.encoder.stream[index + 1].module) // 2
+        token = torch.arange(value[0, :, :, 0].numel(), device=value.device).unflatten(0, value.shape[1:3])
+        return (slice(0, half), token.T), (slice(half, 2 * half), token)
+
     def _block(
-        self, index: int, one: Diagnostic, held: Mapping[Site, _Seen], inputs: Inputs, carry: dict[str, Tensor]
-    ) -> Block:
+        self, index: int, one: Diagnostic, held: Mapping[Site, _Seen], inputs: Inputs,
+        lines: Sequence[tuple[slice, Tensor]], carry: dict[str, Tensor],
+    ) -> Block:  # fmt: skip
         """Return what a diagnostic looks at, as it was when it was read."""
         seen = {site: held[site] for site in one.sites}
         if not self.copies and any(each.value._version != each.version for each in seen.values()):
             raise _ChangedInPlaceError
         values: dict[str, Tensor] = {site: each.tokens for site, each in seen.items()}
         length = _length(values)
-        keep, real, inside = counted(inputs, self.encoder.taps[index + 1], length)
-        places = _places(inputs, self.encoder.taps[index + 1], length, keep)
+        keep, real, inside = counted(inputs, self.encoder.stream[index + 1], length)
+        places = _places(inputs, self.encoder.stream[index + 1], length, keep)
         norm = "" if self.family is None else self.family.norm
         state = None if self.readout.why else self.readout.state
-        return Block(index, self.n_blocks, norm, values, keep, real, inside, places, *self.units[index], state, carry)
+        return Block(
+            index, self.n_blocks, norm, values, keep, real, inside, places, lines, *self.units[index], state, carry
+        )
 
 
 def _units(encoder: NetworkEncoder, family: Family | None, block: int) -> tuple[Tensor | None, bool]:
     """Return the norm of what each hidden unit writes, and whether units that are off are exactly 0."""
     if family is None or not family.mlp:
         return None, False
-    inside = encoder.network.get_submodule(encoder.taps[block + 1].module)
+    inside = encoder.network.get_submodule(encoder.stream[block + 1].module)
     projection: Any = inside.get_submodule(family.mlp)
     rectified = any("relu" in type(module).__name__.lower() for module in inside.modules())
     # transformers' Conv1D, of GPT-2, holds its weights the other way round.
@@ -214,8 +238,8 @@ def _units(encoder: NetworkEncoder, family: Family | None, block: int) -> tuple[
 
 def _missing(encoder: NetworkEncoder, diagnostic: Diagnostic) -> str:
     """Return why a network has not all the sites of a diagnostic, or nothing."""
-    if len(encoder.taps) < 2:
-        return "the network has no blocks"
+    if len(encoder.stream) < 2:
+        return encoder.no_stream
     try:
         for site in diagnostic.sites:
             encoder.site(0, site)
@@ -312,9 +336,11 @@ def counted(inputs: Inputs, post: Tap, length: int) -> tuple[Tensor, Tensor, Ten
 
 
 def _places(inputs: Inputs, post: Tap, length: int, keep: Tensor) -> dict[str, Tensor]:
-    """Return where tokens lie: in a grid of patches, or one after the other."""
+    """Return where tokens lie: on the head and in time, in a grid of patches, or one after the other."""
     import torch
 
+    if inputs.places:
+        return dict(inputs.places)
     if inputs.grid is not None:
         n_patches = inputs.grid[0] * inputs.grid[1]
         if length - n_patches < 0 or (inputs.mask is None and length - n_patches != post.n_prefix):

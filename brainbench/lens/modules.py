@@ -108,6 +108,8 @@ class ModuleEncoder(NetworkEncoder):
             tap = Tap("", known, "output", 0.0)
             with torch.inference_mode(), hooked(self.network, {tap: torch.clone}) as values:
                 self.network(*both.args, **both.kwargs)
-            mask = torch.ones(values[""].shape[:2], dtype=torch.bool) if values and values[""].ndim == 3 else None
+            value = values.get("")
+            if value is not None and value.ndim in (3, 4):  # tokens, or sources over time
+                mask = torch.ones(len(value), value[0, ..., 0].numel(), dtype=torch.bool)
         alone = None if mask is None else mask[:1]
         return Probe(together, lambda: self.network(*one.args, **one.kwargs), mask, alone, False, "embeddings")

@@ -64,7 +64,7 @@ def conductance(
     LayerConductance = _captum()
     if len(rows) > MOST:
         raise UserError(f"conductance of {len(rows)} stimuli: at most {MOST}, each takes {n_steps} passes a block")
-    n_blocks, last = len(encoder.taps) - 1, encoder.taps[-1]
+    n_blocks, last = len(encoder.stream) - 1, encoder.stream[-1]
     begin = encoder.site(0, "resid_pre")
     layers = [encoder.network.get_submodule(encoder.site(block, "mlp_act").module) for block in range(n_blocks)]
     head = torch.as_tensor(weights, dtype=torch.float32, device=encoder.device)
@@ -117,11 +117,11 @@ def sent(encoder: NetworkEncoder, stimuli: Stimuli, rows: Sequence[int], change:
     """
     import torch
 
-    family = family_of(encoder.network, [tap.module for tap in encoder.taps[1:]])
+    family = family_of(encoder.network, [tap.module for tap in encoder.stream[1:]])
     if family is None or family.norm not in ("pre", "parallel"):
         raise UserError(f"paths of {encoder.name}: only blocks that normalise before hand on what is sent as it is")
     inputs, at = encoder.inputs(stimuli, rows), encoder.site(change.first, "attn_out")
-    now = Pass(np.asarray(rows), lambda length: counted(inputs, encoder.taps[1], length)[2])
+    now = Pass(np.asarray(rows), lambda length: counted(inputs, encoder.stream[1], length)[2])
     edits = [edit_of(encoder, step, now) for step in change.steps]
     with torch.inference_mode():
         clean, new = (tokens_of(encoder.run(inputs, [at], some)[at.name], at) for some in ((), edits))

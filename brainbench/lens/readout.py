@@ -52,6 +52,8 @@ def readout_of(network: torch.nn.Module) -> Readout:
             return _none(f"the output layer of {type(network).__name__} is no part of what is read")
         table = model.get_input_embeddings().weight
         return Readout("words", _last, lambda state: getattr(model, norm)(state) @ table.T)
+    if type(getattr(model, "network", None)).__name__ == "BrainOmni":
+        return _none("the output layer of BrainOmni gives codes of every token, not a word or class of a stimulus")
     if hasattr(model, "forward_head") and hasattr(model, "norm") and hasattr(model, "num_prefix_tokens"):
         if getattr(model, "num_classes", 0) > 0:
             return Readout(

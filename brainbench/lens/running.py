@@ -64,9 +64,12 @@ def edited(
     """
     import torch
 
-    ((place_of_tap, tap),) = [(place, one) for place, one in enumerate(encoder.taps) if one.name == layer]
+    encoder.check_stimuli(stimuli)
+    ((number, tap),) = [(number, one) for number, one in enumerate(encoder.taps) if one.name == layer]
+    before = {one.name for one in encoder.taps[: number + 1]}
+    place_of_tap = sum(one.name in before for one in encoder.stream[1:])  # so many blocks ran before it
     # A run begins with what a block was given, or with what it gives, where a change is of that alone.
-    n_blocks = len(encoder.taps) - 1
+    n_blocks = len(encoder.stream) - 1
     behind = {change.first for change in changes if change.output is not None}
     firsts = sorted(
         ({change.first for change in changes} - {0}) | behind | {block + 1 for block in behind} - {n_blocks}
@@ -161,7 +164,7 @@ def _laid_out(tokens: Tensor, value: Tensor, at: Tap) -> Tensor:
 
 
 def _inside(encoder: NetworkEncoder, inputs: Inputs) -> Any:
-    return lambda length: counted(inputs, encoder.taps[1], length)[2]
+    return lambda length: counted(inputs, encoder.stream[1], length)[2]
 
 
 def means(
@@ -170,6 +173,7 @@ def means(
     """Return the mean of sites over all tokens that stand for something: ``(d,)``, or ``(heads, d / heads)``."""
     import torch
 
+    encoder.check_stimuli(stimuli)
     taps = {encoder.site(block, site): (block, site) for block, site in wanted}
     sums: dict[tuple[int, Site], Tensor] = {}
     counts: dict[tuple[int, Site], int] = {}
@@ -181,7 +185,7 @@ def means(
 
         def add(value: Tensor, tap: Tap) -> Tensor:
             tokens = tokens_of(value, tap).double()
-            inside = counted(inputs, encoder.taps[1], tokens.shape[1])[2].to(tokens.device)
+            inside = counted(inputs, encoder.stream[1], tokens.shape[1])[2].to(tokens.device)
             key = taps[tap]
             sums[key] = sums.get(key, 0) + tokens[inside].sum(0)
             counts[key] = counts.get(key, 0) + int(inside.sum())
@@ -204,6 +208,7 @@ def spreads(
     """
     import torch
 
+    encoder.check_stimuli(stimuli)
     # In the order in which they are computed: of neighbours one gives what the other is given.
     sites: tuple[Site, ...] = ("resid_pre", "resid_post") if kind == "skip" else ("resid_pre",)
     wanted = {encoder.site(block, site): (block, site) for block in sorted(blocks) for site in sites}
@@ -225,7 +230,7 @@ def spreads(
             nonlocal left, count
             block, site = wanted[tap]
             tokens = tokens_of(value, tap)
-            tokens = tokens[counted(inputs, encoder.taps[1], tokens.shape[1])[2].to(tokens.device)].double()
+            tokens = tokens[counted(inputs, encoder.stream[1], tokens.shape[1])[2].to(tokens.device)].double()
             if kind != "skip":
                 add(block, tokens, tokens)
             elif site == "resid_pre":
@@ -270,7 +275,7 @@ def exact_from(
     """
     import torch
 
-    modules = [one.module for one in encoder.taps[1:]]
+    modules = [one.module for one in encoder.stream[1:]]
     if len(set(modules)) < len(modules) or block == 0:
         return False
     try:
@@ -287,7 +292,7 @@ def resumed(encoder: NetworkEncoder, block: int, given: Tensor) -> Iterator[None
 
     The network is as it was when the context is left, however that is.
     """
-    modules: list[Any] = [encoder.network.get_submodule(tap.module) for tap in encoder.taps[1 : block + 1]]
+    modules: list[Any] = [encoder.network.get_submodule(tap.module) for tap in encoder.stream[1 : block + 1]]
 
     def nothing(*_args: Any, **_kwargs: Any) -> Tensor:
         return given

@@ -44,7 +44,7 @@ def span_states(encoder: NetworkEncoder, stimuli: Stimuli, spans: Sequence[tuple
 
     if len(spans) != len(stimuli):
         raise UserError(f"spans: {len(spans)} for {len(stimuli)} stimuli")
-    blocks = [encoder.site(block, "resid_post") for block in range(len(encoder.taps) - 1)]
+    blocks = [encoder.site(block, "resid_post") for block in range(len(encoder.stream) - 1)]
     n, size, read_at = encoder.reads(stimuli, range(len(stimuli)), "mean")
 
     def forward(places: range) -> np.ndarray:
@@ -56,7 +56,7 @@ def span_states(encoder: NetworkEncoder, stimuli: Stimuli, spans: Sequence[tuple
 
         def reduce(value: Tensor, at: Tap) -> Tensor:
             tokens = tokens_of(value, at)
-            real = counted(read.inputs, encoder.taps[1], tokens.shape[1])[1].to(tokens.device)
+            real = counted(read.inputs, encoder.stream[1], tokens.shape[1])[1].to(tokens.device)
             place = real.cumsum(1) - 1
             for row, length in zip(read.rows, real.sum(1).tolist(), strict=True):
                 start, stop = spans[row]

@@ -64,7 +64,7 @@ def lens(
         raise UserError(f"labels: {len(labels)} for {len(stimuli)} stimuli")
     known = Looked(None if labels is None else np.asarray(labels, dtype=str), group=list(words), seed=seed)
     found = measured(encoder, [(stimuli, range(len(stimuli)))], chosen, known)
-    blocks = [tap.name for tap in encoder.taps[1:]]
+    blocks = [tap.name for tap in encoder.stream[1:]]
     table: dict[str, Any] = {"block": range(len(blocks)), "layer": blocks, "depth": depths(encoder)}
     reasons, values = {}, {}
     for one in chosen:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 STRETCHES = 10
 """Stretches of a story that are never split between training and test of a label."""
 NO_NETWORK = "it is no network: there is nothing to look into"
-SEVERAL_NETWORKS = "it has a network for every set of people it was trained on, not one"
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,6 @@ class LensStudy:
             return Look(entry, None, "its stimuli are shuffled: the network is the same without it")
         if not isinstance(encoder, NetworkEncoder):
             return Look(entry, None, NO_NETWORK)
-        if not hasattr(encoder, "network"):
-            return Look(entry, None, SEVERAL_NETWORKS)
 
         known = self._known(entry)
 
@@ -130,7 +127,7 @@ class LensStudy:
             found = measured(encoder, self.shown, self.diagnostics, known)
             arrays = {f"{name}/values": one.values for name, one in found.items()}
             said = {f"{name}/reasons": np.array(one.reasons, dtype=str) for name, one in found.items()}
-            blocks = np.array([tap.name for tap in encoder.taps[1:]], dtype=str)
+            blocks = np.array([tap.name for tap in encoder.stream[1:]], dtype=str)
             return {**arrays, **said, "depth": depths(encoder), "blocks": blocks}
 
         key = {

@@ -11,8 +11,11 @@ import brainbench as bb
 from brainbench.core.errors import UserError
 from brainbench.encoders.base import open_encoder
 from brainbench.encoders.check import check_encoder
+from brainbench.lens import edits
+from brainbench.lens.running import edited, means
 from brainbench.networks.store import NetworkStore
 from brainbench.networks.tokens import training as tokens
+from brainbench.networks.zoo.brainomni import rotate
 from brainbench.networks.zoo.official import as_official
 from brainbench.networks.zoo.tokenizer import BrainTokenizer
 from brainbench.recipes.tokenizers import MaskedSettings, PretrainTraining, TokenizerSettings
@@ -69,10 +72,135 @@ def test_the_contract(trained, stimuli, which, weights):
     assert ("p1" in made.note and trained[which].key in made.note) == (weights == "trained")
 
 
-def test_the_lens_refuses_what_is_no_sequence(trained, stimuli):
-    for which in (1, 2):
-        with pytest.raises(UserError, match=r"encoder 'net'.*the lens reads sequences"):
-            bb.lens(encoder(trained, trained[which].key), stimuli)
+def by_hand(trained, stimuli, rows=3):
+    """The masked-code model, what its first block is given, and which tokens of a source begin within the signal."""
+    omni, sensors = trained[2].network().eval(), stimuli.layout.sensors()
+    x = torch.from_numpy(normalised(np.stack([stimuli.load(i) for i in range(rows)]).astype(float), sensors.kind))
+    place, kind = (torch.from_numpy(part).expand(rows, *part.shape) for part in (sensors.place, sensors.kind))
+    with torch.inference_mode():
+        given = omni.embedded(omni.tokenizer.tokenize(x, place, kind, 0.25)[0])
+    return omni, given, omni.tokenizer.spans(x.shape[-1], 0.25)
+
+
+def test_the_lens_reads_attention_between_sources_and_along_time(trained, stimuli):
+    """Every number of attention by hand, from queries and keys: each head along its own line of tokens."""
+    few = stimuli.take(np.arange(3))
+    table = bb.lens(encoder(trained, trained[2].key), few, diagnostics=["attention", "stream"])
+    omni, x, spans = by_hand(trained, few)
+    inside = spans[:, 0] < 200
+    assert len(inside) > inside.sum() > 2
+    ms = spans.double().mean(1) * 10
+    apart = (ms[inside][:, None] - ms[inside][None]).abs()
+    assert table["layer"].tolist() == ["blocks.0", "blocks.1"]
+    with torch.inference_mode():
+        for index, block in enumerate(omni.blocks):
+            along, across = block.pre_attn_norm(x).double().chunk(2, dim=-1)
+            block = block.double()
+            found = {}
+            for name, part, values in (
+                ("time", block.time_attn, along), ("source", block.spatial_attn, across.transpose(1, 2))
+            ):  # fmt: skip
+                q, k, _ = part.qkv(values).chunk(3, dim=-1)  # one head of each kind
+                q, k = (rotate(one, "correct") for one in (q, k)) if name == "time" else (q, k)
+                P = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
+                A = P[:, :, inside][..., inside] if name == "time" else P[:, inside]
+                A = A / A.sum(-1, keepdim=True)
+                N, received = A.shape[-1], A.mean(-2)
+                keys = -(received * received.log()).sum(-1)
+                rows = -(A * A.log()).sum(-1).mean(-1)
+                nmi = (keys - rows) / (np.log(N) * keys).sqrt()
+                found[name] = {
+                    "nmi": nmi.mean(1), "attn_entropy": (rows / np.log(N)).mean(1),
+                    "eff_window": (N ** (1 - nmi) / N).mean(1), "inside_sink": received.amax(-1).mean(1),
+                }  # fmt: skip
+                if name == "time":
+                    found[name]["lag_ms"] = (A * apart).sum(-1).mean((1, 2))
+            for column in ("nmi", "attn_entropy", "eff_window", "inside_sink"):
+                both = (found["time"][column] + found["source"][column]) / 2
+                np.testing.assert_allclose(table.attrs["values"][column][index], both, atol=2e-5, err_msg=column)
+            ends = torch.stack([found["time"]["nmi"], found["source"]["nmi"]])
+            np.testing.assert_allclose(table.attrs["values"]["nmi_high"][index], ends.amax(0), atol=2e-5)
+            np.testing.assert_allclose(table.attrs["values"]["lag_ms"][index], found["time"]["lag_ms"], rtol=1e-5)
+            block = block.float()
+            h, a = (one[:, :, inside].flatten(1, 2) for one in (x, block.mixed(x)))
+            np.testing.assert_allclose(
+                table.attrs["values"]["r_attn"][index], (a.norm(dim=-1) / h.norm(dim=-1)).mean(1), rtol=1e-4
+            )
+            x = block(x)
+    assert (table["nmi_mask"] == 0).all()  # no line hides a token from another
+    assert {"distance", "distance_cm"} <= set(table.attrs["reasons"])
+    depth = [tap.depth for tap in encoder(trained, trained[2].key).taps[-3:]]
+    np.testing.assert_allclose(table["depth"], [(depth[0] + depth[1]) / 2, (depth[1] + depth[2]) / 2])
+
+
+def test_patterns_are_what_the_network_computes_and_hold_no_other_line(trained, stimuli):
+    made = encoder(trained, trained[2].key)
+    few = stimuli.take(np.arange(3))
+    at = made.site(1, "pattern")
+    with torch.inference_mode():
+        pattern = made.run(made.inputs(few, range(3)), [at])[at.name]
+    omni, x, spans = by_hand(trained, few)
+    S, T = x.shape[1], len(spans)
+    assert pattern.shape == (3, 2, S * T, S * T)
+    with torch.inference_mode():
+        along, across = omni.blocks[1].pre_attn_norm(omni.blocks[0](x)).chunk(2, dim=-1)
+        q, k, _ = omni.blocks[1].spatial_attn.qkv(across.transpose(1, 2)).chunk(3, dim=-1)
+        between = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
+        q, k, _ = omni.blocks[1].time_attn.qkv(along).chunk(3, dim=-1)
+        q, k = rotate(q, "correct"), rotate(k, "correct")
+        later = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
+    whole = torch.zeros(3, 2, S, T, S, T)
+    for s in range(S):
+        whole[:, 1, s, :, s] = later[:, s]
+    for t in range(T):
+        whole[:, 0, :, t, :, t] = between[:, t]
+    torch.testing.assert_close(pattern, whole.reshape(pattern.shape), atol=1e-6, rtol=1e-5)
+
+
+def test_edits_of_sources_are_those_of_a_forward_pass_by_hand(trained, stimuli):
+    """Skipped, erased and without a head; layers before are the same bits, those of the tokenizer too."""
+    few, rows = stimuli.take(np.arange(3)), range(3)
+    made = encoder(trained, trained[2].key)
+    mean = means(made, few, rows, [(1, "resid_pre"), (0, "z")])
+    omni, x, spans = by_hand(trained, few)
+    inside = spans[:, 0] < 200
+    first, second = omni.blocks
+    changes = [edits.skip(0), edits.erase(1, mean[1, "resid_pre"]), edits.ablate_heads(0, [1])]
+    with torch.inference_mode():
+        behind = first(x)
+        token = behind[:, :, inside].flatten(0, 2).mean(0)
+        np.testing.assert_allclose(mean[1, "resid_pre"], token, atol=1e-6)
+        erased = behind.clone()
+        erased[:, :, inside] = token
+        silent = torch.zeros_like(first.time_attn.proj.bias).expand(*x.shape[:3], -1)
+        added = first.mixed(x)
+        added = torch.cat([added[..., : added.shape[-1] // 2], first.time_attn.proj(silent)], dim=-1)
+        less = x + added
+        less = less + first.ff(first.pre_ff_norm(less))
+        expected = [second(x), second(erased), second(less)]
+    for resume in (True, False):
+        clean, changed = edited(made, few, rows, changes, "blocks.1", "flatten", resume=resume)
+        assert all(np.abs(one - clean).max() > 1e-3 for one in changed)
+        for one, by in zip(changed, expected, strict=True):
+            np.testing.assert_allclose(one, by[:, :, inside].flatten(1), atol=1e-5)
+    for layer in ("codec", "sources", "levels.1"):
+        clean, changed = edited(made, few, rows, changes, layer, "flatten")
+        assert all(np.array_equal(one, clean) for one in changed)
+    clean, changed = edited(made, few, rows, changes, "blocks.0", "flatten")
+    assert [np.array_equal(one, clean) for one in changed] == [False, True, False]
+
+
+def test_a_tokenizer_has_no_blocks_and_says_so(trained, stimuli):
+    table = bb.lens(encoder(trained, trained[1].key), stimuli)
+    assert len(table) == 0 and len(set(table.attrs["reasons"].values())) == 1
+    assert "a tokenizer has no blocks" in table.attrs["reasons"]["r_attn"]
+
+
+def test_long_signals_are_read_in_smaller_batches(trained, stimuli, monkeypatch):
+    monkeypatch.setattr("brainbench.encoders.sensors.PATTERNS", 3 * 4 * 2 * (3 * 32) ** 2)
+    made = encoder(trained, trained[2].key)
+    made.features(stimuli.take(np.arange(2)), ["blocks.1"])
+    assert made.batch_size() == 3
 
 
 def test_layers_are_what_the_network_computes(trained, stimuli):

@@ -104,6 +104,72 @@ def test_any_network(root, decoder):
     assert len(found) >= 3 and all(np.isfinite(values).all() and len(values) == 22 for values in found.values())
 
 
+SMALL = {"max_epochs": 1, "parameters": {"patch_size": 50, "embed_dim": 40, "num_layers": 2, "num_heads": 4}}
+
+
+@pytest.mark.parametrize(
+    ("decoder", "units"),
+    [
+        ({"decoder": "rbtransformer", "max_epochs": 1, "width": 16, "depth": 2}, {"cm"}),
+        ({"decoder": "duin", "max_epochs": 1, "depth": 2, "n_filters": 8, "n_neural": 4, "n_heads": 2, "head_width": 8,
+          "patch": 0.2}, {"ms"}),
+        ({"decoder": "braindecode", "model": "Labram", **SMALL}, {"cm", "ms"}),
+        ({"decoder": "braindecode", "model": "LUNA", "max_epochs": 1}, {"ms"}),
+    ],
+    ids=["rbtransformer", "duin", "labram", "luna"],
+)  # fmt: skip
+def test_the_lens_reads_blocks_that_it_knows(root, decoder, units):
+    """Places of tokens are those of the sensors and stretches that move them most; a class token is none."""
+    made = encoder(root, decoder, montage="standard_1005", weights="random")
+    stimuli = folder(root, tmin=0.0, tmax=2.0, band_power=POWER, montage="standard_1005").stimuli("s1")
+    stimuli = stimuli.take(np.arange(4))
+    table = bb.lens(made, stimuli, diagnostics=["stream", "attention", "units"])
+    assert len(table) >= 2 and table["layer"].str.contains("blocks").all()
+    assert np.isfinite(table[["r_attn", "r_mlp", "nmi", "attn_entropy", "n95"]]).all(axis=None)
+    assert np.isfinite(table["distance_cm"]).all() == ("cm" in units)
+    assert np.isfinite(table["lag_ms"]).all() == ("ms" in units)
+    inputs = made.inputs(stimuli, range(1))
+    assert set(inputs.places) == units
+    if decoder["decoder"] == "rbtransformer":
+        positions = np.array([channel["loc"][:3] for channel in stimuli.layout.info["chs"]])
+        np.testing.assert_allclose(inputs.places["cm"], 100 * positions, rtol=1e-5)
+        return
+    # Whose samples move a token most, before any attention.
+    given = {}
+    (x,) = inputs.args
+    x = x.clone().requires_grad_(True)
+    handle = made.network.get_submodule(made.stream[0].module).register_forward_pre_hook(
+        lambda _module, args: given.setdefault("tokens", args[0])
+    )
+    made.network(x)
+    handle.remove()
+    channels, (n_prefix, n_tokens) = stimuli.layout.info["chs"], (made.stream[1].n_prefix, given["tokens"].shape[1])
+    assert all(len(places) == n_tokens for places in inputs.places.values())
+    for token in range(n_prefix, n_tokens):
+        x.grad = None
+        given["tokens"][0, token].square().sum().backward(retain_graph=True)
+        size = x.grad[0].square()
+        if "cm" in units:
+            most = channels[int(size.sum(1).argmax())]
+            np.testing.assert_allclose(inputs.places["cm"][token], 100 * most["loc"][:3], rtol=1e-5)
+        times = 10 * (np.arange(x.shape[-1]) + 0.5)  # 100 samples per second
+        length = 2 * float(inputs.places["ms"][n_prefix])
+        inside = np.abs(times - float(inputs.places["ms"][token])) < length / 2
+        assert float(size.sum(0)[inside].sum()) > 0.5 * float(size.sum())
+
+
+def test_the_lens_of_other_networks_says_why_it_is_empty(root):
+    table = bb.lens(encoder(root, weights="random"), signals(root), diagnostics=["stream"])
+    assert len(table) == 0 and "sites of its blocks are not known" in table.attrs["reasons"]["r_attn"]
+
+
+def test_as_many_channels_are_not_the_same_ones(root):
+    made = encoder(root, weights="random")
+    other = folder(root, tmin=0.0, tmax=2.0, band_power=POWER, channels=["Cz", "C3", "C4", "Pz"]).stimuli("s1")
+    with pytest.raises(UserError, match=r"encoder 'net': training and .* differ .*stand in another order"):
+        made.features(other, ["input"])
+
+
 RECIPE = """
 kind: encode
 dataset:

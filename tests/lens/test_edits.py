@@ -108,7 +108,7 @@ def test_runs_that_begin_behind_a_block_are_whole_runs_bit_for_bit(kind):
             assert [np.array_equal(one, told[0][0]) for one in told[0][1]] == [tap <= block] * 3
 
 
-@pytest.mark.parametrize("kind", ["timm", "vit", "bert", "gpt2", "llama", "t5"])
+@pytest.mark.parametrize("kind", ["timm", "vit", "bert", "gpt2", "llama", "t5", "brainomni", "duin"])
 def test_runs_that_begin_in_the_middle_are_tried(kind):
     encoder = encoder_of(kind)
     inputs, tap = encoder.inputs(encoder.stimuli, range(2)), encoder.taps[-1]
@@ -511,7 +511,7 @@ def test_a_story_in_long_windows_is_edited_as_it_is_read(tmp_path):
     np.testing.assert_array_equal(edited(encoder, story, some, changes, name, "mean")[1], changed[:, some])
 
 
-@pytest.mark.parametrize("kind", ["timm", "vit", "gpt2", "llama"])
+@pytest.mark.parametrize("kind", ["timm", "vit", "gpt2", "llama", "brainomni", "labram"])
 def test_a_path_is_that_of_three_runs_with_all_else_frozen(kind):
     """As published: heads changed and all else frozen, what the receiver makes of it, and that in a clean run."""
     encoder, rows, receiver = encoder_of(kind), [0, 1], 2

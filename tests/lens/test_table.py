@@ -14,10 +14,13 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
 from brainbench.lens.table import over_stimuli
+from brainbench.networks.zoo.brainomni import BrainOmni, OmniShape
+from brainbench.networks.zoo.duin import DuInCodec, DuInMasked, DuInShape
 from brainbench.networks.zoo.mvcnet import MVCNet
 from brainbench.recipes.datasets import DATASETS, dataset_settings
 from brainbench.recipes.reader import RecipeError, parse_recipe
 from tests.encoders.tiny import SENTENCES, images, make, photographs, write_gpt2
+from tests.networks.zoo.test_tokenizer import SMALL as TOKENIZER
 
 
 def test_a_network_of_torch_gives_what_its_encoder_gives():
@@ -133,6 +136,39 @@ def test_a_wrong_name_or_place_is_refused_before_any_work(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["lens", "test_vit", "--stimuli", str(tmp_path / "none.txt")])
     assert ended.value.code == 2 and "neither a folder of images nor a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [DuInCodec, DuInMasked, BrainOmni])
+def test_networks_of_sensors_are_read_as_they_are(kind):
+    """Blocks of sEEG patches that norm after they add, and sources over time: tokens, and numbers of each."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if kind is BrainOmni:
+            network = kind(OmniShape(width=24, n_heads=4, depth=3), TOKENIZER)
+            given = {"tokens": torch.randn(4, 3, 24, 16)}  # as many times as features: the axes are not mixed up
+        else:
+            shape = DuInShape(
+                n_channels=3, n_neural=4, n_filters=4, patch=20, depth=3, n_heads=2, head_width=8, n_codes=4
+            )
+            network = kind(shape)
+            given = {"x": torch.randn(4, 3, 400), "subject": torch.zeros(4, dtype=torch.long)}
+    table = bb.lens(network, given, diagnostics=["attention", "stream", "units"])
+    assert len(table) == 3 and table["layer"].str.match(r"(encoder\.1\.xfmr_)?blocks\.\d").all()
+    assert np.isfinite(table[["nmi", "attn_entropy", "r_attn", "r_mlp", "n95", "eff_rank"]]).all(axis=None)
+    assert np.isfinite(table["active_exact"]).all() == (kind is not BrainOmni)  # ReLU, and SELU
+    assert np.isfinite(table["r_layer"]).all() == (kind is BrainOmni)  # before, and after
+    assert table["lag_ms"].isna().all() and (table["depth"] == (np.arange(3) + 0.5) / 3).all()
+    if kind is DuInMasked:
+        with pytest.raises(UserError, match="runs 6 times"):
+            bb.lens(network, given | {"mask": torch.ones(4, 20, dtype=torch.bool)})
+
+
+def test_a_folder_of_recordings_leads_to_a_recipe(tmp_path, capsys):
+    (tmp_path / "S001R01.edf").touch()
+    with pytest.raises(SystemExit) as ended:
+        main(["lens", "0123456789abcdef01234567", "--stimuli", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "holds recordings (S001R01.edf)" in said and "`kind: lens`" in said
 
 
 def test_names_have_a_most_frequent_one():

@@ -17,41 +17,104 @@ LEAST_ENTROPY = 1e-5
 NMI = "NMI of query and key"
 DISTANCE = "mean distance of what is attended"
 NOT_A_SEQUENCE = "where the tokens of this network lie is not known"
-NO_SENSORS = "tokens are no sensors"
+OF_SENSORS = "tokens are of sensors: distances are in cm and ms"
+NO_SENSORS = "tokens are no sensors whose places are known"
+NO_PLACE = "tokens are of no one sensor whose place is known"
+NO_TIME = "tokens have a place and no time: each is of a whole signal"
 
 
 def attention(block: Block) -> Mapping[str, Tensor | str]:
     """Return mutual information, window, entropy, distance and sinks of attention, means over heads.
 
-    Rows of the pattern are normalised again over the tokens that stand for something.
+    Rows of the pattern are normalised again over the tokens that stand for something. Where heads see one line of
+    tokens alone, a line is what others' whole sequence is: numbers are means over lines.
     """
     import torch
 
-    pattern, inside = block["pattern"], block.inside
-    found: dict[str, Tensor | str] = {"sink_mass": sink(pattern, block.real)}
+    pattern = block["pattern"]
+    if block.lines:
+        parts = [_along(pattern[:, heads], tokens, block) for heads, tokens in block.lines]
+        heads = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
+    else:
+        heads = _heads(pattern, block.inside, block.real, block.places)
+    found: dict[str, Tensor | str] = {name: heads[name].nanmean(1) for name in OVER_HEADS}
+    found["nmi_low"], found["nmi_high"] = _ends(heads["nmi"])
+    found |= dict.fromkeys(("distance", "distance_low", "distance_high"), NOT_A_SEQUENCE)
+    found |= dict.fromkeys(("distance_cm", "lag_ms"), NO_SENSORS)
+    units = set(block.places)
+    if units & {"cm", "ms"}:
+        found |= dict.fromkeys(("distance", "distance_low", "distance_high"), OF_SENSORS)
+        found |= {"distance_cm": NO_PLACE, "lag_ms": NO_TIME}
+    for unit in units:
+        if unit in ("cm", "ms"):
+            found["distance_cm" if unit == "cm" else "lag_ms"] = heads[unit].nanmean(1)
+        else:
+            low, high = _ends(heads[unit])
+            found |= {"distance": heads[unit].nanmean(1), "distance_low": low, "distance_high": high}
+    return found
+
+
+OVER_HEADS = ("nmi", "nmi_no_sink", "nmi_mask", "eff_window", "attn_entropy", "sink_mass", "inside_sink")
+"""Columns that are means over heads."""
+
+
+def _ends(heads: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the lowest and the highest head's number, ``(n,)``; heads without one do not count."""
+    import torch
+
+    none = heads.isnan()
+    low, high = heads.where(~none, torch.inf).amin(1), heads.where(~none, -torch.inf).amax(1)
+    return low.where(~none.all(1), torch.nan), high.where(~none.all(1), torch.nan)
+
+
+def _heads(pattern: Tensor, inside: Tensor, real: Tensor, places: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return every number by head, ``(n, heads)``, and mean distances by unit."""
+    import torch
+
     A, n_tokens = _among(pattern, inside)
-    known = n_tokens >= FEWEST
+    known = (n_tokens >= FEWEST).unsqueeze(1)
     some = n_tokens.clamp(min=FEWEST).unsqueeze(1)  # against every head
     rows = _entropy(A)
     weight = _queries(A, inside)
     received = _over_queries(A, weight)
     along = (rows * weight.unsqueeze(1)).sum(2)
     nmi = _nmi(received, along, some)
-    largest = received.amax(2)
-    found["nmi"], found["nmi_low"], found["nmi_high"] = nmi.mean(1), nmi.amin(1), nmi.amax(1)
-    found["nmi_no_sink"] = _without(A, rows, received, weight, some).mean(1)
-    found["nmi_mask"] = _of_mask(A, some)
-    found["eff_window"] = (some ** (1 - nmi) / some).mean(1)
-    found["attn_entropy"] = (along / some.log()).mean(1)
-    found["inside_sink"] = largest.mean(1)
-    for name, value in found.items():
-        if name != "sink_mass" and not isinstance(value, str):
-            found[name] = torch.where(known, value, torch.nan)
-    return found | _distances(block, A, weight, known)
+    found = {
+        "nmi": nmi,
+        "nmi_no_sink": _without(A, rows, received, weight, some),
+        "nmi_mask": _of_mask(A, some).unsqueeze(1).expand_as(nmi),
+        "eff_window": some ** (1 - nmi) / some,
+        "attn_entropy": along / some.log(),
+        "inside_sink": received.amax(2),
+        **_distances(places, inside, A, weight),
+    }
+    return {name: value.where(known, torch.nan) for name, value in found.items()} | {"sink_mass": sink(pattern, real)}
+
+
+def _along(pattern: Tensor, tokens: Tensor, block: Block) -> dict[str, Tensor]:
+    """Return every number of heads that see one line of tokens alone: means over lines that hold a part of the signal.
+
+    Parameters
+    ----------
+    pattern : Tensor (n, heads, T, T)
+    tokens : Tensor (n_lines, length)
+    block : Block
+    """
+    import torch
+
+    n = len(pattern)
+    own = pattern[:, :, tokens.unsqueeze(2), tokens.unsqueeze(1)].transpose(1, 2).flatten(0, 1)
+    inside, real = (each[:, tokens].flatten(0, 1) for each in (block.inside, block.real))
+    places = {unit: where[tokens] for unit, where in block.places.items()}
+    found = _heads(own, inside, real, {unit: where.repeat(n, 1, 1) for unit, where in places.items()})
+    for unit, where in places.items():
+        if bool((where == where[:, :1]).all()):  # nothing lies apart along these lines
+            found[unit] = torch.full_like(found[unit], torch.nan)
+    return {name: value.unflatten(0, (n, -1)).nanmean(1) for name, value in found.items()}
 
 
 def sink(pattern: Tensor, real: Tensor) -> Tensor:
-    """Return what the most attended token receives from the others, mean over them and over heads, ``(n,)``.
+    """Return what the most attended token receives from the others, mean over them, ``(n, heads)``.
 
     Class, separator and first tokens are among those that may be it.
     """
@@ -61,7 +124,7 @@ def sink(pattern: Tensor, real: Tensor) -> Tensor:
     others = (real.sum(1) - 1).clamp(min=1)
     received = _over_queries(pattern, both) - pattern.diagonal(dim1=2, dim2=3) * both.unsqueeze(1)
     received = received.where(real.unsqueeze(1), 0) / others[:, None, None]
-    return torch.where(real.sum(1) > 1, received.amax(2).mean(1), torch.nan)
+    return received.amax(2).where((real.sum(1) > 1).unsqueeze(1), torch.nan)
 
 
 def _among(pattern: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,25 +207,22 @@ def _of_mask(A: Tensor, n_tokens: Tensor) -> Tensor:
     return torch.stack([found[count] for count in n_tokens[:, 0].tolist()]).where(~sees_later, 0)
 
 
-def _distances(block: Block, A: Tensor, weight: Tensor, known: Tensor) -> dict[str, Tensor | str]:
-    """Return how far apart query and key lie, by unit, with the smallest and the largest head's."""
+def _distances(places: Mapping[str, Tensor], inside: Tensor, A: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    """Return how far apart query and key lie, by unit, ``(n, heads)``.
+
+    Places are the same of all rows, ``(T, n_dimensions)``, or each row's own, ``(n, T, n_dimensions)``.
+    """
     import torch
 
-    found: dict[str, Tensor | str] = dict.fromkeys(("distance", "distance_low", "distance_high"), NOT_A_SEQUENCE)
-    found |= dict.fromkeys(("distance_cm", "lag_ms"), NO_SENSORS)
-    cut = A.shape[2] != block.inside.shape[1]
-    for unit, where in block.places.items():
-        there = where[block.inside[0]] if cut else where
+    found = {}
+    cut = A.shape[2] != inside.shape[1]
+    for unit, where in places.items():
+        there = where[..., inside[0], :] if cut else where
         apart = torch.cdist(there, there, compute_mode="donot_use_mm_for_euclid_dist")
-        if cut:  # queries and places are the same of all stimuli
-            mean = A.flatten(2) @ (apart / len(apart)).flatten()
+        if cut and apart.ndim == 2:  # queries and places are the same of all stimuli
+            found[unit] = A.flatten(2) @ (apart / len(apart)).flatten()
         else:
-            mean = (A.flatten(2) @ (apart * weight.unsqueeze(2)).flatten(1).unsqueeze(2))[..., 0]
-        mean = torch.where(known.unsqueeze(1), mean, torch.nan)
-        if unit in ("cm", "ms"):
-            found["distance_cm" if unit == "cm" else "lag_ms"] = mean.mean(1)
-        else:
-            found |= {"distance": mean.mean(1), "distance_low": mean.amin(1), "distance_high": mean.amax(1)}
+            found[unit] = (A.flatten(2) @ (apart * weight.unsqueeze(2)).flatten(1).unsqueeze(2))[..., 0]
     return found
 
 

@@ -60,39 +60,72 @@ class _Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values ``(..., n_heads, n_tokens, width / n_heads)``."""
         query, key, value = self.qkv(x).chunk(3, dim=-1)
         if self.rope is not None:
             query, key = rotate(query, self.rope), rotate(key, self.rope)
-        n = self.n_heads
+        return heads(query, self.n_heads), heads(key, self.n_heads), heads(value, self.n_heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the heads give, before the projection ``(..., n_tokens, width)``."""
+        query, key, value = self.parts(x)
         drop = self.drop_prob if self.training else 0.0  # the released code drops in evaluation too
-        mixed = F.scaled_dot_product_attention(heads(query, n), heads(key, n), heads(value, n), dropout_p=drop)
-        out: Tensor = self.proj(mixed.transpose(-2, -3).flatten(-2))
-        return out
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=drop).transpose(-2, -3).flatten(-2)
 
 
 class CrissCross(nn.Module):
-    """A block over ``(n, n_sources, n_tokens, width)``: the first half along time, the second between sources."""
+    """A block over ``(n, n_sources, n_tokens, width)``: the first half along time, the second between sources.
+
+    `pattern`, `z` and `added` compute nothing: attention, what the heads give, and what attention adds pass through
+    them, as one attention among all ``n_sources * n_tokens`` tokens in which every head sees one line alone. Heads
+    between sources come first. Patterns are made only without `fused_attn`.
+    """
 
     def __init__(self, width: int, n_heads: int, drop_prob: float, rope: Rope) -> None:
         super().__init__()
+        self.n_heads, self.fused_attn = n_heads, True
         self.pre_attn_norm = RMSNorm(width)
         self.time_attn = _Attention(width // 2, n_heads // 2, drop_prob, rope)
         self.spatial_attn = _Attention(width // 2, n_heads // 2, drop_prob, None)
         self.pre_ff_norm = RMSNorm(width)
         self.ff = FeedForward(width, drop_prob)
+        self.pattern, self.z, self.added = nn.Identity(), nn.Identity(), nn.Identity()
 
     def mixed(self, x: Tensor) -> Tensor:
         """Return what attention adds: the sources' half first, so that the halves change places from block to block."""
         along, across = self.pre_attn_norm(x).chunk(2, dim=-1)
-        between = self.spatial_attn(across.transpose(1, 2)).transpose(1, 2)
-        return torch.cat([between, self.time_attn(along)], dim=-1)
+        across = across.transpose(1, 2)
+        if self.fused_attn:
+            z = torch.cat([self.spatial_attn(across).transpose(1, 2), self.time_attn(along)], dim=-1).flatten(1, 2)
+        else:
+            z = self._by_pattern(across, along)
+        between, later = self.z(z).unflatten(1, x.shape[1:3]).chunk(2, dim=-1)
+        added = torch.cat([self.spatial_attn.proj(between), self.time_attn.proj(later)], dim=-1)
+        out: Tensor = self.added(added.flatten(1, 2)).unflatten(1, x.shape[1:3])
+        return out
+
+    def _by_pattern(self, across: Tensor, along: Tensor) -> Tensor:
+        """Return what the heads give ``(n, tokens, width)`` by way of their patterns among all tokens."""
+        n_sources, n_times = along.shape[1:3]
+        query, key, value = self.spatial_attn.parts(across)  # (n, times, heads, sources, ...)
+        scores = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
+        same_time = torch.eye(n_times, dtype=scores.dtype, device=scores.device)
+        between = torch.einsum("nthsr,tu->nhstru", scores, same_time)
+        values = [value.permute(0, 2, 3, 1, 4)]
+        query, key, value = self.time_attn.parts(along)  # (n, sources, heads, times, ...)
+        scores = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
+        same_source = torch.eye(n_sources, dtype=scores.dtype, device=scores.device)
+        later = torch.einsum("nshtu,sr->nhstru", scores, same_source)
+        values.append(value.transpose(1, 2))
+        pattern = self.pattern(torch.cat([between, later], dim=1).flatten(4, 5).flatten(2, 3))
+        return (pattern @ torch.cat(values, dim=1).flatten(2, 3)).transpose(1, 2).flatten(2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
-        x = x + self.mixed(x)
-        out: Tensor = x + self.ff(self.pre_ff_norm(x))
-        return out
+        tokens = (x + self.mixed(x)).flatten(1, 2)
+        out: Tensor = tokens + self.ff(self.pre_ff_norm(tokens))
+        return out.unflatten(1, x.shape[1:3])
 
 
 @dataclass(frozen=True)

@@ -332,16 +332,20 @@ class DuInMasked(_Backbone):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor, subject: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, subject: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return logits ``(n, n_tokens, n_codes)``: each token's from the pass in which it was hidden.
 
         Parameters
         ----------
         x, subject : Tensor
-        mask : Tensor of bool (n, n_tokens)
-            Hidden in the first pass; the others are in the second.
+        mask : Tensor of bool (n, n_tokens), optional
+            Hidden in the first pass; the others are in the second. Without it nothing is hidden, in one pass.
         """
-        tokens, hidden = self.patches(x, subject), mask[..., None]
+        tokens = self.patches(x, subject)
+        if mask is None:
+            seen: Tensor = self.cls_block["cls_head"](self.attended(tokens))
+            return seen
+        hidden = mask[..., None]
         first, second = (
             self.cls_block["cls_head"](self.attended(torch.where(gone, self.mask_emb, tokens)))
             for gone in (hidden, ~hidden)

@@ -20,7 +20,7 @@ from brainbench.runs.units import Unit
 from brainbench.studies.cases.case import Case
 from brainbench.studies.cases.rows import GROUP
 from brainbench.studies.encode.fits import fold_settings
-from brainbench.studies.inside import NO_NETWORK, SEVERAL_NETWORKS
+from brainbench.studies.inside import NO_NETWORK
 from brainbench.studies.memory import megabytes
 from brainbench.studies.opened import Opened, OpenEncoder
 from brainbench.studies.words import significant
@@ -137,7 +137,7 @@ class EditStudy:
         reason = self._missing(entry, kind)
         if reason:
             return Edited(entry, kind, reason=reason)
-        places = range(len(encoder.taps) - 1) if isinstance(settings, str) else settings.doses
+        places = range(len(encoder.stream) - 1) if isinstance(settings, str) else settings.doses
         together = max(1, RUNS // self._runs(encoder, kind))
         units = [self._unit(entry, kind, places[first : first + together]) for first in range(0, len(places), together)]
         return Edited(entry, kind, places, units)
@@ -149,8 +149,6 @@ class EditStudy:
         encoder = entry.encoder
         if entry.settings.shuffle or not isinstance(encoder, NetworkEncoder):
             return NO_NETWORK
-        if not hasattr(encoder, "network"):
-            return SEVERAL_NETWORKS
         if "sound" in encoder.modalities:
             return OF_SOUND
         if heads_of(encoder) == 0:
@@ -227,7 +225,7 @@ class EditStudy:
         from brainbench.lens.running import spreads
 
         seeds = [self.opened.recipe.seed * 1000 + draw for draw in range(self.settings.controls)]
-        blocks = range(len(encoder.taps) - 1)
+        blocks = range(len(encoder.stream) - 1)
         if kind == "sparsify":
 
             def whole(share: float, make: Callable[[int], Change]) -> Change:
@@ -266,7 +264,7 @@ class EditStudy:
             return None
         site, key = MEANS[kind], (encoder.digest(), stimuli.digest(), kind)
         if key not in self._means:
-            wanted = [(number, site) for number in range(len(encoder.taps) - 1)]
+            wanted = [(number, site) for number in range(len(encoder.stream) - 1)]
             self._means[key] = means(encoder, stimuli, range(len(stimuli)), wanted)
         return self._means[key][block, site]
 
