@@ -15,6 +15,7 @@ from brainbench.recipes.datasets import EegFolderSettings
 from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.channels import of_kind, set_types
 from brainbench.recordings.events import Events, channel_events, check_names, named_events, own_events
+from brainbench.recordings.formats.stamped import on_regular_clock
 from brainbench.recordings.intracranial.electrodes import contact_labels, electrode_files, electrode_tables
 from brainbench.recordings.reading import files_of, mark_of, read_raw, require_mne
 from brainbench.recordings.recording import Recording
@@ -142,7 +143,10 @@ class EegFolder(RecordingDataset):
         own = self.own
         if self.events is not None:
             rows = self.events[self.events["path"] == path]
-            return Events(rows["onset"].to_numpy(dtype=float), rows["label"].to_numpy(dtype=str))
+            onsets = rows["onset"].to_numpy(dtype=float)
+            if path.lower().endswith(".csv"):  # whose samples have a clock of their own
+                onsets = on_regular_clock(self.root / path, onsets)
+            return Events(onsets, rows["label"].to_numpy(dtype=str))
         if own.events == "stim" or own.stim_channel is not None:
             return channel_events(raw, path, own.stim_channel)
         return own_events(raw, path, list(own.labels or {}))

@@ -62,6 +62,25 @@ def test_jitter_is_said_and_its_samples_are_taken_as_regular(tmp_path):
     assert raw.info["sfreq"] == SFREQ and "ms from regular ones" in said[1]
 
 
+def test_a_table_of_events_keeps_the_clock_of_the_time_stamps(tmp_path):
+    """250.2 Hz are taken for 250: by that clock alone, an event after 20 minutes would be read .9 s away."""
+    n, stamps = 250 * 1200, 100 + np.arange(250 * 1200) / 250.2
+    marks = np.array([0, 1000, 150_000, n - 500])
+    rows = pd.DataFrame({"Time": stamps, "C3": np.random.default_rng(0).normal(0, 10, n), "C4": np.arange(n) % 97})
+    rows.loc[marks[1], "Time"] += 0.2 / 250.2  # jitter
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    (tmp_path / "recordings.csv").write_text("path,subject\na.csv,s1\n")
+    events = pd.DataFrame({"path": "a.csv", "onset": rows["Time"][marks] - 100, "label": ["x", "y", "x", "y"]})
+    events = pd.concat([events, pd.DataFrame({"path": ["a.csv"], "onset": [1300.0], "label": ["x"]})])
+    events.to_csv(tmp_path / "events.csv", index=False)
+    settings = {"name": "eeg-folder", "unit": "microvolt", "tmin": 0.0, "tmax": 1.0, "band": None}
+    dataset = DATASETS.builder("eeg-folder").open(dataset_settings(settings), tmp_path, Context())
+    trials = dataset.trials("s1")
+    for trial, mark in zip(trials.X, marks, strict=True):
+        np.testing.assert_allclose(trial[0], 1e-6 * rows["C3"].to_numpy()[mark : mark + 251], atol=1e-12)
+    assert "outside of the recording" in "".join(map(str, dataset.account("s1")))
+
+
 def gone(rows):
     return rows.drop(index=range(500, 520))
 

@@ -35,21 +35,14 @@ def read_stamped(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
     import mne
 
     header, rows = _read(path)
-    plain = [name.strip().lower() for name in header]
-    at_time = _the_one(path, plain, TIME, "time stamps")
-    at_markers = _the_one(path, plain, MARKERS, "markers")
-    if at_time is None:
-        raise UserError(
-            f"{path}: no column of time stamps among {one_of(header)}",
-            hint=f"call it one of {one_of(TIME)}, in seconds",
-        )
+    at_time, times = _stamps(path, header, rows)
+    at_markers = _the_one(path, header, MARKERS, "markers")
     channels = [place for place in range(len(header)) if place not in (at_time, at_markers) and header[place].strip()]
     if not channels:
         raise UserError(f"{path}: no column is a channel")
     names = [header[place].strip() for place in channels]
     if len(set(names)) < len(names):
         raise UserError(f"{path}: two channels are called '{next(n for n in names if names.count(n) > 1)}'")
-    times = _numbers(path, header, rows, [at_time])[:, 0]
     sfreq, said = _rate(path, times)
     data = _numbers(path, header, rows, channels).T
     raw = mne.io.RawArray(data, mne.create_info(names, sfreq, "eeg"), verbose="ERROR")
@@ -57,6 +50,39 @@ def read_stamped(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
         onsets, labels = _events([row[at_markers].strip() for row in rows])
         raw.set_annotations(mne.Annotations(onsets / sfreq, 0.0, labels), verbose="ERROR")
     return raw, said
+
+
+def on_regular_clock(path: Path, moments: np.ndarray) -> np.ndarray:
+    """Return where moments by the clock of time stamps lie when samples are taken for regular.
+
+    Parameters
+    ----------
+    path : Path
+        The table of the recording.
+    moments : ndarray (n_moments,)
+        Seconds from the first time stamp.
+
+    Returns
+    -------
+    ndarray (n_moments,)
+        Seconds from the first sample at the recording's rate.
+    """
+    _, times = _stamps(path, *_read(path))
+    sfreq, _ = _rate(path, times)
+    clock, regular = times - times[0], np.arange(len(times)) / sfreq
+    beyond = moments - np.clip(moments, clock[0], clock[-1])
+    return np.interp(moments, clock, regular) + beyond
+
+
+def _stamps(path: Path, header: list[str], rows: list[list[str]]) -> tuple[int, np.ndarray]:
+    """Return the column of time stamps and what it holds, ``(n_rows,)``."""
+    place = _the_one(path, header, TIME, "time stamps")
+    if place is None:
+        raise UserError(
+            f"{path}: no column of time stamps among {one_of(header)}",
+            hint=f"call it one of {one_of(TIME)}, in seconds",
+        )
+    return place, _numbers(path, header, rows, [place])[:, 0]
 
 
 def _read(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -76,7 +102,8 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _the_one(path: Path, plain: list[str], known: tuple[str, ...], what: str) -> int | None:
+def _the_one(path: Path, header: list[str], known: tuple[str, ...], what: str) -> int | None:
+    plain = [name.strip().lower() for name in header]
     found = [place for place, name in enumerate(plain) if name in known]
     if len(found) > 1:
         raise UserError(f"{path}: two columns may hold {what}: {plain[found[0]]} and {plain[found[1]]}")
