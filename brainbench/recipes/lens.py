@@ -79,6 +79,13 @@ class Lens(Inside):
     controls: int = Field(20, ge=0)
     """Edits of the same kind and size, chosen at random, beside those of every block."""
 
+    @field_validator("edits", mode="before")
+    @classmethod
+    def _doses_said(cls, value: Any) -> Any:
+        if isinstance(value, list) and "sparsify" in value:
+            raise ValueError("'sparsify' needs doses, such as {edit: sparsify, doses: [0.5, 0.8, 0.9]}")
+        return value
+
     @field_validator("edits")
     @classmethod
     def _edits_once(cls, value: list[str | Doses]) -> list[str | Doses]:

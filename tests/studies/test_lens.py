@@ -338,6 +338,7 @@ def test_hidden_units_are_switched_off_in_doses(edited_run):
 
 def test_doses_that_are_none_are_refused_with_the_place():
     for given, said in (
+        ("[skip, sparsify]", r"lens.edits  'sparsify' needs doses, such as \{edit: sparsify"),
         ("[{edit: sparsify, doses: [0.5, 0.1]}]", r"lens.edits\[0\].doses  doses rise: \[0.1, 0.5\]"),
         ("[{edit: sparsify, doses: [1.5]}]", r"lens.edits\[0\].doses\[0\]  input should be less than 1"),
         ("[skop]", "did you mean 'skip'"),
