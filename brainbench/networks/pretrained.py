@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainbench.core.digests import digest
-from brainbench.core.errors import UserError
+from brainbench.core.errors import UserError, one_of
 from brainbench.networks.weights import hub, seeded
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -156,6 +157,30 @@ def digest_config(config: Any) -> str:
     said = ("transformers_version", "architectures", "dtype", "torch_dtype")
     kept = {name: value for name, value in values.items() if not name.startswith("_") and name not in said}
     return digest(json.dumps(kept, sort_keys=True, default=str))
+
+
+def processed(processor: Any, images: Sequence[np.ndarray]) -> Mapping[str, torch.Tensor]:
+    """Return pictures ``(height, width, 3)`` as a network's processor prepares them, in one batch.
+
+    Raises
+    ------
+    UserError
+        If the processor leaves them of several sizes.
+    """
+    try:
+        found: Mapping[str, torch.Tensor] = processor(
+            images=list(images), return_tensors="pt", input_data_format="channels_last"
+        )
+    except ValueError as error:  # raised by what stacks them
+        shapes = sorted({f"{image.shape[1]} x {image.shape[0]}" for image in images})
+        if len(shapes) == 1:
+            raise
+        raise UserError(
+            f"pictures of {one_of(shapes)} pixels do not fit into one batch: the network's {type(processor).__name__} "
+            "does not bring them to one size",
+            hint="`execution.batch_size: 1`, or pictures of one shape",
+        ) from error
+    return found
 
 
 def of_part(loaded: Loaded, network: torch.nn.Module, part: torch.nn.Module) -> Loaded:

@@ -71,6 +71,18 @@ def test_pictures_are_prepared_by_the_models_own_processor(tmp_path):
     )
 
 
+def test_pictures_that_a_processor_leaves_of_several_sizes_are_one_message(tmp_path):
+    folder = write_vision("dinov2", tmp_path)
+    path = folder / "preprocessor_config.json"
+    kept = {**json.loads(path.read_text()), "do_resize": False}
+    path.write_text(json.dumps(kept))
+    encoder = make("image", model=str(folder))
+    pictures = [np.zeros((64, width, 3), np.uint8) for width in (64, 80)]
+    assert encoder.prepare(pictures[:1]).shape[-1] == 64
+    with pytest.raises(UserError, match=r"64 x 64, 80 x 64 pixels do not fit into one batch: the network's ViT"):
+        encoder.prepare(pictures)
+
+
 def test_what_cannot_be_read_is_refused_by_name(tmp_path):
     folder = write_vision("vit", tmp_path / "vit")
     with pytest.raises(UserError, match=r"image_size: the processor of .* says how large pictures become"):

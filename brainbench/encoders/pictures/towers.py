@@ -12,7 +12,7 @@ from brainbench.data.base import Stimuli
 from brainbench.encoders.network import Inputs, TransformersEncoder
 from brainbench.encoders.pixels import checked_image
 from brainbench.encoders.selfcheck import REFUSALS, Probe
-from brainbench.networks.pretrained import digest_config
+from brainbench.networks.pretrained import digest_config, processed
 from brainbench.networks.weights import hub
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class TowerEncoder(TransformersEncoder):
 
     def prepare(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """Return pictures as the network's processor gives them, ``(n, 3, height, width)`` float32 on the device."""
-        found = self.processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
+        found = processed(self.processor, images)
         pixels: torch.Tensor = found["pixel_values"].float().to(self.device)
         return pixels
 

@@ -20,6 +20,7 @@ from brainbench.encoders.language.words import standing_apart
 from brainbench.encoders.network import Inputs
 from brainbench.encoders.sites import modules_matching
 from brainbench.encoders.tracing import Blocks
+from brainbench.networks.pretrained import processed
 from brainbench.networks.weights import seeded
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Kind(ABC):
 
     def pixels(self, images: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """Return pictures as the network's processor prepares them."""
-        found = self.processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
+        found = processed(self.processor, images)
         return {name: value.to(self.device) for name, value in found.items() if name in ("pixel_values", "pixel_mask")}
 
     def blocks(self, *patterns: str) -> Blocks:
