@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import json
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import pytest
 import brainbench as bb
 from brainbench.core.errors import UserError
 from brainbench.core.progress import Stages
-from brainbench.encoders.signals import EegEncoder
 from brainbench.lens import running
 from brainbench.lens.diagnostics.attention import NO_SENSORS
 from brainbench.lens.diagnostics.content import NO_LABELS
@@ -24,7 +22,6 @@ from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.studies.base import study_of
 from brainbench.studies.encode.edits import NO_STREAM, EditStudy
-from brainbench.studies.inside import LensStudy
 from brainbench.studies.opened import open_all
 
 NAMES = ["stream", "attention", "units", "content"]
@@ -130,12 +127,6 @@ def test_an_unknown_name_is_met_with_the_nearest():
         parse_recipe(RECIPE.replace("[stream,", "[strem,"), "recipe.yaml")
     with pytest.raises(UserError, match="diagnostic 'stream' is given twice"):
         parse_recipe(RECIPE.replace("[stream,", "[stream, stream,"), "recipe.yaml")
-
-
-def test_an_encoder_of_several_networks_is_left_out_with_its_reason():
-    several = SimpleNamespace(encoder=EegEncoder.__new__(EegEncoder), settings=SimpleNamespace(shuffle=False))
-    study = LensStudy(SimpleNamespace(encoders=[several]), SimpleNamespace(diagnostics=["stream"], stimuli=4))
-    assert study.units == [] and "a network for every set of people" in study.looks[0].reason
 
 
 def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
