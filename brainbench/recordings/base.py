@@ -17,7 +17,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError, one_of
 from brainbench.data.account import RunUse
-from brainbench.data.base import Dataset, Responses, Stimuli
+from brainbench.data.base import Dataset, Responses, Stimuli, subjects_asked
 from brainbench.recipes.datasets import RecordingSettings
 from brainbench.recordings.channels import (
     apply_projectors,
@@ -70,9 +70,13 @@ class RecordingDataset(Dataset):
         self._paired: dict[str, tuple[Stimuli, Responses]] = {}
         self._accounts: dict[tuple[str, tuple[float, float] | None], list[RunUse]] = {}
 
+    @abstractmethod
     def paths(self, subject: str) -> list[Path]:
-        """Return the files of a subject's recordings; none where they are known by other names."""
-        return []
+        """Return the files of a subject's recordings; none where they are known by other names (`origins`)."""
+
+    def files(self) -> list[Path]:  # noqa: D102
+        asked = subjects_asked(self.subjects, self.settings.subjects)
+        return list(dict.fromkeys(path for one in asked for path in self.paths(one)))
 
     def origins(self, subject: str) -> dict[str, str]:
         """Return what a network must not have met that is tested on a subject: mark of a recording -> its name."""

@@ -50,7 +50,7 @@ class Moabb(RecordingDataset):
     def subjects(self) -> list[str]:  # noqa: D102
         return [str(subject) for subject in self.source.subject_list]
 
-    def files(self) -> list[Path]:
+    def paths(self, subject: str) -> list[Path]:
         """Return nothing: MOABB does not say which files a subject has; trials are known by their content."""
         return []
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import Context, subjects_asked
+from brainbench.data.base import Context
 from brainbench.recipes.datasets import PhysionetMiSettings
 from brainbench.recordings.base import RecordingDataset, relative
 from brainbench.recordings.channels import set_types
@@ -93,9 +93,6 @@ class PhysionetMi(RecordingDataset):
     @property
     def subjects(self) -> list[str]:  # noqa: D102
         return self._subjects
-
-    def files(self) -> list[Path]:  # noqa: D102
-        return [path for one in subjects_asked(self._subjects, self.settings.subjects) for path in self.paths(one)]
 
     def notes(self) -> list[str]:  # noqa: D102
         return list(self._notes)

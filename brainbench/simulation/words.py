@@ -59,7 +59,7 @@ class SimulatedSeeg(RecordingDataset):
         """``sim-01``, ``sim-02``, ..."""
         return [f"sim-{index + 1:02d}" for index in range(self.own.n_subjects)]
 
-    def files(self) -> list[Path]:
+    def paths(self, subject: str) -> list[Path]:
         """Return nothing: no file is read."""
         return []
 

@@ -174,7 +174,7 @@ def test_sites_are_what_they_are_called(kind):
         gap = float((added - values["resid_post"]).abs().max())
         middle = values["resid_pre"] if kind == "cohere" else values["resid_pre"] + values["attn_out"]
         if kind in POST_NORM:
-            assert gap > 0.05
+            assert gap > (0.05 if kind == "duin" else 0.1)
             norm = network.get_submodule(f"{taps[block + 1].module}.{MIDDLE[kind]}")
             torch.testing.assert_close(norm(middle), values["resid_mid"], atol=1e-5, rtol=1e-5)
         else:

@@ -17,11 +17,8 @@ _BLOCK = 1 << 24
 
 FLAT = 1e-6
 """A column whose range is below this share of its largest absolute value never changes (float32 resolves 1e-7)."""
-
-
 _WHOLE = 1 << 24
 """Beyond, float32 leaves out whole numbers."""
-
 LEAST, MOST = 1e-30, 1e30
 """What a target may range over at least, and reach at most: squares of the rest leave what numbers can hold."""
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.data.base import Context, subjects_asked
+from brainbench.data.base import Context
 from brainbench.recipes.data.emotion import FilmSettings
 from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.channels import set_types
@@ -63,10 +63,6 @@ class FilmDataset(RecordingDataset):
     @abstractmethod
     def films(self, subject: str) -> dict[str, list[Film]]:
         """Return the films of every session of a subject, in the order in which files number them."""
-
-    def files(self) -> list[Path]:  # noqa: D102
-        asked = subjects_asked(self.subjects, self.settings.subjects)
-        return list(dict.fromkeys(path for one in asked for path in self.paths(one)))
 
     def notes(self) -> list[str]:  # noqa: D102
         return [
