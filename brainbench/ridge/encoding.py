@@ -167,7 +167,9 @@ class FoldDesign:
             self._turns = turns(self.clean[0].bases, inner)
         self._take(bands, also)
 
-    def _take(self, bands: Sequence[np.ndarray], also: Sequence[Sequence[np.ndarray]] = ()) -> None:
+    def _take(
+        self, bands: Sequence[np.ndarray], also: Sequence[Sequence[np.ndarray]] = (), *, once: bool = False
+    ) -> None:
         train = self.train
         pieces = [
             (self._rows(X, 0), np.concatenate([self._rows(one, 1) for one in (X, *others)]))
@@ -175,7 +177,8 @@ class FoldDesign:
         ]
         scaled = [_scale(*_reduce(*piece, self.settings)) for piece in pieces]
         del pieces
-        if len(scaled) == 1 and scaled[0][0].shape[1] >= WIDE * len(train) and np.isfinite(scaled[0][0]).all():
+        wide = len(scaled) == 1 and scaled[0][0].shape[1] >= WIDE * len(train)
+        if wide and not once and np.isfinite(scaled[0][0]).all():
             scaled = [_turned(*scaled[0])]  # what is not finite is named by the fit
         self.X_train = np.concatenate([piece[0] for piece in scaled], axis=1)
         self.X_test = np.concatenate([piece[1] for piece in scaled], axis=1)
@@ -187,10 +190,10 @@ class FoldDesign:
         return rows if self.clean is None else self.clean[part](rows)
 
     def of(self, bands: Sequence[np.ndarray]) -> FoldDesign:
-        """Return the same fold of other features: what is taken out of rows is not prepared again."""
+        """Return the same fold of other features, to fit once: what is taken out of rows is not prepared again."""
         other = copy(self)
         other._refits, other._solvers = None, {}
-        other._take(bands)
+        other._take(bands, once=True)
         return other
 
     def responses(self, Y: np.ndarray, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

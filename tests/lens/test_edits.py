@@ -498,6 +498,11 @@ def test_a_story_in_long_windows_is_edited_as_it_is_read(tmp_path):
     before, name = (tap.name for tap in encoder.taps[-2:])
     rows, read = range(len(STORY)), features(encoder, story)
     mean = means(encoder, story, rows, [(1, "z")])[1, "z"]
+    n, _, read_at = encoder.reads(story, rows, "mean")
+    with torch.inference_mode():
+        each = [encoder.run(read_at(range(i, i + 1)).inputs, [encoder.site(1, "z")])["z.1"][0] for i in range(n)]
+    # A window's first token is where attention goes that looks at nothing: it counts nowhere.
+    torch.testing.assert_close(mean, torch.cat([one[1:] for one in each]).mean(0))
     last = len(encoder.taps) - 2
     changes = [e.skip(0), e.skip(last), e.ablate_heads(1, [0], mean)]
     clean, changed = edited(encoder, story, rows, changes, name, "mean")

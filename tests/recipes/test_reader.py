@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -251,6 +253,18 @@ def test_every_shipped_recipe_is_valid():
     assert {"quickstart", "alice-language", "haxby-categories", "miyawaki-encoding"} <= {file.stem for file in files}
     for file in files:
         assert read_recipe(file).title
+
+
+def test_commands_that_recipes_name_in_their_comments_are_read():
+    """``brainbench run NAME --set ...``, over several lines: every setting is one that there is."""
+    folder, named = Path(__file__).parents[2] / "recipes", []
+    for file in sorted(folder.glob("*.yaml")):
+        said = re.sub(r"\\\n# *", "", "\n".join(re.findall(r"^#.*", file.read_text(), re.MULTILINE)))
+        for command in re.findall(r"^# +brainbench run (.*)", said, re.MULTILINE):
+            name, *words = shlex.split(command)
+            assert read_recipe(folder / f"{name}.yaml", [word for word in words if "=" in word]).title
+            named.append(name)
+    assert {"lens-alice", "lens-photos"} <= set(named)
 
 
 def quickest(*command: str) -> tuple[subprocess.CompletedProcess, float]:

@@ -310,7 +310,11 @@ class TextEncoder(TransformersEncoder):
                 states = rows_first(value, tap.layout)[0].float()
                 return states.new_zeros(n, states.shape[1]).index_add_(0, of, states[place]) / count
 
-            inputs = Inputs(1, kwargs={"input_ids": given, "attention_mask": torch.ones_like(given)})
+            real, special = torch.ones_like(given).bool(), standing_apart(self.tokenizer, given)
+            inputs = Inputs(
+                1, kwargs={"input_ids": given, "attention_mask": torch.ones_like(given)}, mask=real, special=special,
+                real=real,
+            )  # fmt: skip
             return Read(range(part.words.start, part.words.stop), inputs, mean)
 
         return windows(first, end, self.window - before.shape[1]), read

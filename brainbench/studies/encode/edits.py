@@ -170,6 +170,8 @@ class EditStudy:
             "pool": entry.settings.pool,
             "edit": [kind, list(places), self.settings.controls, self.opened.recipe.seed],
             "cases": self._read,
+            # First tokens of long windows had a part in means and controls before 2026-11-28.
+            **({"counted": "no first tokens"} if getattr(entry.settings, "context", None) == "stream" else {}),
         }
         what = "of all units" if kind == "sparsify" else "block" if len(places) == 1 else "blocks"
         where = f"{places[0]:g}" + (f"-{places[-1]:g}" if len(places) > 1 else "")
