@@ -9,8 +9,8 @@ import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
 
-TINY = 1e-30
-"""Volts squared; far below what any amplifier resolves."""
+TINY = 1e-40
+"""Volts or tesla squared; far below what any amplifier resolves, and any SQUID."""
 
 _ROWS = {
     "frontal": ("Fp", "AF", "F"),

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.signal import welch
 
 from benchmarks.fuzz_recordings import mutated_recording
 from benchmarks.recording_files import write_brainvision, write_edf, write_recording
@@ -27,7 +28,7 @@ from brainbench.recordings.matching import plain_name
 from brainbench.recordings.reading import files_of, read_raw
 from brainbench.recordings.recording import Recording
 from brainbench.recordings.units import volts
-from brainbench.studies.trials.trials import check_alike
+from brainbench.studies.trials.trials import _signal, check_alike
 from tests.data.test_trials import CHANNELS, SFREQ, folder, make_raw, write_folder
 
 mne = pytest.importorskip("mne")
@@ -373,7 +374,17 @@ def test_other_kinds_of_channels_are_read_alike(tmp_path, kind):
         runs.append((raw, onsets, labels))
     write_runs(tmp_path, *runs)
     dataset = own(tmp_path, kind=kind)
-    assert dataset.trials("s1").ch_names == ["C3", "Cz", "C4"] and "1 eog" in said(dataset)
+    trials = dataset.trials("s1")
+    assert trials.ch_names == ["C3", "Cz", "C4"] and "1 eog" in said(dataset)
+    signal = _signal(dataset, "s1", trials)
+    factor, unit = {"mag": (1e15, "fT"), "grad": (1e13, "fT/cm")}.get(kind, (1e6, "µV"))
+    runs = [one[0].get_data(picks=["C3", "Cz", "C4"]) for one in runs]
+    density = np.mean([welch(factor * one, SFREQ, nperseg=round(2 * SFREQ))[1] for one in runs], axis=0)
+    middle = np.percentile(10 * np.log10(density), 50, axis=0)
+    np.testing.assert_allclose(signal.before[1], middle[1 : len(signal.frequencies) + 1], atol=1e-3)
+    assert signal.unit == unit
+    power = 10 * np.log10((factor * trials.X).var(axis=-1).mean(axis=0))
+    np.testing.assert_allclose(signal.power, power, rtol=1e-6)
     average = own(tmp_path, kind=kind, reference="average")
     if scale < 1e-9:
         with pytest.raises(UserError, match="'average' is for electrodes"):

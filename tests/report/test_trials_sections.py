@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from brainbench.report.figures.trials import one_a_place, topographies
 from brainbench.report.page import Page
 from brainbench.report.sections.trials import accuracy, attention, confusion, parts, patterns, relevance, reliability
 
@@ -108,3 +109,16 @@ def test_attention_of_other_electrodes_is_not_left_out(page):
     assert [(one["title"], one["people"]) for one in shown] == [
         ("eegnet: made-1, made-2", ["made-1", "made-2"]), ("eegnet: made-3", ["made-3"])
     ]  # fmt: skip
+
+
+def test_both_coils_of_a_planar_gradiometer_are_one_place_of_a_map():
+    rng = np.random.default_rng(0)
+    place = rng.normal(size=(8, 3)) * [1, 1, 0.2] + [0, 0, 1]
+    place = np.repeat(0.09 * place / np.linalg.norm(place, axis=1, keepdims=True), 2, axis=0)
+    values = rng.normal(size=(1, 16))
+    pairs = values.reshape(8, 2)
+    for fields, wanted in ((True, np.sqrt((pairs**2).mean(axis=1))), (False, pairs.mean(axis=1))):
+        found, names, places = one_a_place(values, [f"MEG {n}" for n in range(16)], place, fields=fields)
+        np.testing.assert_allclose(found[0], wanted)
+        assert names[1] == "MEG 2" and places.shape == (8, 3)
+    assert topographies(values, [f"MEG {n}" for n in range(16)], place, fields=True) is not None

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = "osD^vPX*<>"
+SAME_PLACE = 1e-3
+"""Metres within which channels have one place on a map."""
 
 
 def spectra(people: Sequence[dict[str, Any]], mark: str = "", room: float = WIDTH) -> Figure:
@@ -22,7 +24,7 @@ def spectra(people: Sequence[dict[str, Any]], mark: str = "", room: float = WIDT
 
     Parameters
     ----------
-    people : sequence of {subject, frequencies, before, filtered_frequencies, filtered, band}
+    people : sequence of {subject, unit, frequencies, before, filtered_frequencies, filtered, band}
     mark : str
     room : float
         Inches across.
@@ -48,7 +50,8 @@ def spectra(people: Sequence[dict[str, Any]], mark: str = "", room: float = WIDT
     panels[0].set_ylim(max(lowest - 15, top - 80), top + 4)
     for axes in panels[max(0, len(people) - columns) : len(people)]:
         axes.set_xlabel("Hz")
-    figure.supylabel("dB of µV² per Hz", fontsize=9)
+    unit = people[0].get("unit", "µV")  # runs of before 28 November 2026 do not say it
+    figure.supylabel(f"dB of ({unit})² per Hz" if "/" in unit else f"dB of {unit}² per Hz", fontsize=9)
     return figure
 
 
@@ -278,9 +281,11 @@ def attention(matrix: np.ndarray, names: Sequence[str], mark: str = "", room: fl
 
 def topographies(
     patterns: np.ndarray, names: Sequence[str], positions: np.ndarray, mark: str = "",
-    titles: Sequence[str] | None = None, room: float = WIDTH,
+    titles: Sequence[str] | None = None, room: float = WIDTH, *, fields: bool = False,
 ) -> Figure | None:  # fmt: skip
     """Draw scalp maps with MNE; None where MNE is not installed.
+
+    Channels at one place, the two coils of a planar gradiometer, are drawn as one; see `one_a_place`.
 
     Parameters
     ----------
@@ -292,11 +297,14 @@ def topographies(
         One per map; patterns are numbered without it.
     room : float
         Inches across.
+    fields : bool
+        Whether values are what channels measure, not what is said of them.
     """
     try:
         import mne
     except ImportError:
         return None
+    patterns, names, positions = one_a_place(patterns, names, positions, fields=fields)
     info = mne.create_info(list(names), 1.0, "eeg")
     info.set_montage(
         mne.channels.make_dig_montage(dict(zip(names, positions, strict=True)), coord_frame="head"), verbose="ERROR"
@@ -315,3 +323,25 @@ def topographies(
         )
         axes.set_title(title)
     return figure
+
+
+def one_a_place(
+    values: np.ndarray, names: Sequence[str], positions: np.ndarray, *, fields: bool = False
+) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Return maps, names and positions of which no two share a place: no map could be drawn of those.
+
+    Parameters
+    ----------
+    values : ndarray (n_maps, n_channels)
+    names : sequence of str
+    positions : ndarray (n_channels, 3)
+        Metres.
+    fields : bool
+        Take the root mean square of two, since each coil measures a slope in a direction of its own; else their mean.
+    """
+    first = (np.linalg.norm(positions[:, None] - positions[None], axis=-1) < SAME_PLACE).argmax(axis=1)
+    places = np.unique(first)
+    if len(places) < len(first):
+        power = 2 if fields else 1
+        values = np.stack([(values[:, first == at] ** power).mean(axis=1) ** (1 / power) for at in places], axis=1)
+    return values, [names[at] for at in places], positions[places]

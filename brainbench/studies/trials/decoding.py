@@ -208,6 +208,7 @@ def _signal_facts(member: Member, recipe: TrialsRecipe) -> dict[str, Any]:
     return {
         "subject": member.subject,
         "sfreq": float(info["sfreq"]),
+        "unit": signal.unit,
         "band": recipe.dataset.model_dump().get("band"),
         "channels": list(info["ch_names"]),
         "positions": None if member.positions is None else np.round(member.positions, 5).tolist(),

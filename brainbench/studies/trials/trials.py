@@ -35,14 +35,18 @@ from brainbench.studies.opened import Opened, met_before
 
 MOST_TRIALS = 60
 """Of a subject, evenly spread: so many say what filtered spectra look like."""
+UNITS = {"mag": (1e15, "fT"), "grad": (1e13, "fT/cm")}
+"""Kind of channel -> how many of the unit that its spectra are drawn in are one T or T/m; others are drawn in µV."""
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Power densities before and after filtering, in decibels of microvolts squared per Hz (of fT for magnetometers).
+    """Power densities before and after filtering, in decibels of a unit squared per Hz.
 
     Attributes
     ----------
+    unit : str
+        Microvolts; of magnetic channels see `UNITS`.
     frequencies, filtered_frequencies : ndarray (n_frequencies,)
         Hz: of runs, and of trials.
     before, filtered : ndarray (3, n_frequencies)
@@ -51,6 +55,7 @@ class Signal:
         Of the trials: variance in decibels.
     """
 
+    unit: str
     frequencies: np.ndarray
     before: np.ndarray
     filtered_frequencies: np.ndarray
@@ -293,14 +298,15 @@ def _signal(dataset: RecordingDataset, subject: str, trials: Trials) -> Signal:
     frequencies, before = densities(runs, rate)
     step = max(1, len(trials) // MOST_TRIALS)
     own, filtered = densities(list(trials.X[::step]), trials.sfreq)
+    scale, unit = UNITS.get(dataset.kind, (1e6, "µV"))
 
     def decibels(density: np.ndarray) -> np.ndarray:
-        found: np.ndarray = 10 * np.log10(np.maximum(density * 1e12, 1e-12))
+        found: np.ndarray = 10 * np.log10(np.maximum(density * scale**2, 1e-12))
         return found
 
     percentiles = (10, 50, 90)
     return Signal(
-        frequencies, np.percentile(decibels(before), percentiles, axis=0), own,
+        unit, frequencies, np.percentile(decibels(before), percentiles, axis=0), own,
         np.percentile(decibels(filtered), percentiles, axis=0), decibels(trials.X.var(axis=-1).mean(axis=0)),
     )  # fmt: skip
 

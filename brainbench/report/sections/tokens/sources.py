@@ -41,7 +41,7 @@ def draw(page: Page) -> dict[str, Any] | None:
             titles = [f"source {start + number}" for number in range(1, len(part) + 1)]
             shown = "Fields" if field else "Attention"
             alt = f"{shown} of latent sources over {TYPES[kind]}; {strongest(part.tolist(), names, titles)}"
-            figure = partial(topographies, part, names, positions[mine], page.mark, titles)
+            figure = partial(topographies, part, names, positions[mine], page.mark, titles, fields=field)
             file = f"sources_{TYPES[kind]}_{start // IN_A_ROW + 1}"
             figures.append(page.save(figure, file, alt))
     return {"figures": figures, "subject": found["subject"], "field": field}

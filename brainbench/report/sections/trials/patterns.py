@@ -27,7 +27,7 @@ def draw(page: Page) -> dict[str, Any] | None:
     shown = []
     for entry, names, positions in placed[:MAX_MAPS]:
         title = f"{entry['subject']}, {entry['pipeline']}"
-        figure = partial(topographies, np.array(entry["values"]), names, positions, page.mark)
+        figure = partial(topographies, np.array(entry["values"]), names, positions, page.mark, fields=True)
         alt = f"Scalp patterns, {title}; {strongest(entry['values'], names)}"
         name = f"patterns_{entry['subject']}_{entry['pipeline']}"
         shown.append({"title": title, "figure": page.save(figure, name, alt)})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainbench.report.figures.trials import spectra, topographies
+from brainbench.report.figures.trials import one_a_place, spectra, topographies
 from brainbench.report.tables import number
 
 if TYPE_CHECKING:
@@ -30,12 +30,14 @@ def draw(page: Page) -> dict[str, Any]:
     placed = [one for one in shown if one["positions"] is not None and one["channels"] == shown[0]["channels"]]
     maps = None
     if placed:
-        power = np.array([one["power"] for one in placed])
-        titles = [one["subject"] for one in placed]
-        centred = power - np.median(power, axis=1, keepdims=True)
-        maps = partial(
-            topographies, centred, placed[0]["channels"], np.array(placed[0]["positions"]), page.mark, titles
+        decibels = np.array([one["power"] for one in placed])
+        power, names, places = one_a_place(
+            10 ** (decibels / 10), placed[0]["channels"], np.array(placed[0]["positions"])
         )
+        titles = [one["subject"] for one in placed]
+        decibels = 10 * np.log10(power)
+        centred = decibels - np.median(decibels, axis=1, keepdims=True)
+        maps = partial(topographies, centred, names, places, page.mark, titles)
     left = [row for row in page.facts["data"] if row["left_out"]]
     reasons: dict[tuple[str, str], list[str]] = {}
     for row in left:
