@@ -92,7 +92,9 @@ class Effects:
         return self.clean - self.refitted
 
 
-def effects(X: np.ndarray, edited: Sequence[np.ndarray], design: Design) -> Effects:
+def effects(
+    X: np.ndarray, edited: Sequence[np.ndarray], design: Design, shown: Sequence[np.ndarray] | None = None
+) -> Effects:
     """Return scores with and without edits, mean over the targets of every region.
 
     Frozen, a head is fitted on clean training rows and predicts edited test rows: what is chosen or scaled by training
@@ -105,8 +107,11 @@ def effects(X: np.ndarray, edited: Sequence[np.ndarray], design: Design) -> Effe
     edited : sequence of ndarray (n_rows, n_features)
         Under every edit.
     design : Design
+    shown : sequence of ndarray (n_rows, n_features), optional
+        What the frozen head is shown of every edit, in place of `edited` (`about_mean_of`).
     """
-    parts = [_predictions(X, edited, design, number) for number in range(len(design.folds))]
+    shown = edited if shown is None else shown
+    parts = [_predictions(X, edited, shown, design, number) for number in range(len(design.folds))]
     if design.pooled:
         parts = [(np.concatenate([true for true, _ in parts]), np.concatenate([said for _, said in parts], axis=1))]
     scores = np.array([[_by_region(y_true, y_pred, design) for y_pred in said] for y_true, said in parts])
@@ -114,8 +119,23 @@ def effects(X: np.ndarray, edited: Sequence[np.ndarray], design: Design) -> Effe
     return Effects(scores[:, 0], scores[:, 1 : 1 + n_edits], scores[:, 1 + n_edits :])
 
 
+def about_mean_of(intact: np.ndarray, changed: np.ndarray) -> np.ndarray:
+    """Return features under an edit about the mean that they have without it, over all stimuli.
+
+    What an edit adds to all stimuli alike says nothing of any of them. A frozen head would make the number of words of
+    it where words of a volume are summed, and a wrong level where rows are stimuli; one that is fitted again has to
+    live with it.
+
+    Parameters
+    ----------
+    intact, changed : ndarray (n_stimuli, n_features)
+    """
+    moved = intact.mean(axis=0, dtype=np.float64) - changed.mean(axis=0, dtype=np.float64)
+    return changed + moved.astype(changed.dtype)
+
+
 def _predictions(
-    X: np.ndarray, edited: Sequence[np.ndarray], design: Design, number: int
+    X: np.ndarray, edited: Sequence[np.ndarray], shown: Sequence[np.ndarray], design: Design, number: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return measured test rows of a fold, and predicted ones ``(1 + 2 n_edits, n_test, n_targets)``.
 
@@ -125,7 +145,7 @@ def _predictions(
     groups = None if design.inner_groups is None else design.inner_groups[number]
     whole = FoldDesign(
         [X], train, test, design.settings, inner_groups=groups, run=design.run, nuisance=design.nuisance,
-        also=[[one] for one in edited],
+        also=[[one] for one in shown],
     )  # fmt: skip
     y_train, y_test = whole.responses(design.Y)
     y_true = y_test - y_train.mean(axis=0)  # predictions are deviations from the training mean

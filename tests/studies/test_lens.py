@@ -302,6 +302,24 @@ def test_blocks_that_share_a_clean_pass_score_as_blocks_of_their_own(edited_run,
     assert len(ran) == 3 + 18 and alone == together
 
 
+def test_what_an_edit_adds_to_all_stimuli_alike_moves_no_frozen_head(edited_run, monkeypatch):
+    """It says nothing of any of them; of stories a frozen head would read the number of words in it."""
+    original = running.edited
+
+    def moved(*given, **more):
+        intact, changed = original(*given, **more)
+        return intact, changed + np.arange(changed.shape[-1], dtype=changed.dtype)
+
+    settings = ["lens.controls=2", "metrics=[r2]"]
+    before, _ = edited_run("[skip]", *settings, place="before")
+    monkeypatch.setattr(running, "edited", moved)
+    after, _ = edited_run("[skip]", *settings, place="after")
+    for one, other in zip(before["shown"][0]["rows"], after["shown"][0]["rows"], strict=True):
+        assert [one[name] for name in ("intact", "lost", "low", "high")] == pytest.approx(
+            [other[name] for name in ("intact", "lost", "low", "high")], abs=2e-3
+        ), (one["way"], one["block"])
+
+
 def test_hidden_units_are_switched_off_in_doses(edited_run):
     found, done = edited_run("[{edit: sparsify, doses: [0.1, 0.5, 0.9]}]", "lens.controls=3")
     doses, resnet = found["shown"]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from brainbench.lens.edits import Change
     from brainbench.lens.effects import Design, Effects
 
-VERSION = 3
+VERSION = 4
 """Raised when effects of earlier runs would come out otherwise."""
 OF_SOUND = "it hears sound in long windows, which edits do not read yet"
 NO_STREAM = "the sites of its blocks are not known: that all of them share one stream is not either"
@@ -117,14 +117,14 @@ class EditStudy:
 
     @property
     def megabytes(self) -> float:
-        """About what a unit holds: features of the last layer under every edit and control, twice."""
+        """About what a unit holds: features of the last layer under every edit and control, of stimuli and of rows."""
         most = 0.0
         for one in self.edited:
             encoder: Any = one.encoder.encoder
             if one.units:
                 n_runs = 1 + max(self._runs(encoder, one.kind), RUNS)
                 n_stimuli = max(len(case.features.stimuli) for case in self.cases)
-                most = max(most, 2 * megabytes((n_runs, n_stimuli, encoder.taps[-1].width or 1000), 4))
+                most = max(most, 4 * megabytes((n_runs, n_stimuli, encoder.taps[-1].width or 1000), 4))
         return most
 
     def _runs(self, encoder: NetworkEncoder, kind: str) -> int:
@@ -170,8 +170,6 @@ class EditStudy:
             "pool": entry.settings.pool,
             "edit": [kind, list(places), self.settings.controls, self.opened.recipe.seed],
             "cases": self._read,
-            # First tokens of long windows had a part in means and controls before 2026-11-28.
-            **({"counted": "no first tokens"} if getattr(entry.settings, "context", None) == "stream" else {}),
         }
         what = "of all units" if kind == "sparsify" else "block" if len(places) == 1 else "blocks"
         where = f"{places[0]:g}" + (f"-{places[-1]:g}" if len(places) > 1 else "")
@@ -183,7 +181,7 @@ class EditStudy:
 
         Of every place its edits, `n_real`, then their controls; `n_runs` of both.
         """
-        from brainbench.lens.effects import effects
+        from brainbench.lens.effects import about_mean_of, effects
         from brainbench.lens.running import edited
 
         encoder: Any = entry.encoder
@@ -202,13 +200,15 @@ class EditStudy:
                     every = [change for parts in each for part in parts for change in part]
                     intact, changed = edited(encoder, stimuli, rows, every, encoder.taps[-1].name, entry.settings.pool)
                 back = np.argsort(rows)
-                made = {stimuli.digest(): [one[back] for one in (intact, *changed)]}
+                shown = [about_mean_of(intact, one) for one in changed]
+                made = {stimuli.digest(): [one[back] for one in (intact, *changed, *shown)]}
             times = digest([stimuli.digest(), case.features.in_time, case.responses.stimulus, case.rows.first])
             if times not in placed:  # participants differ in what is taken out of features, not in when words came
                 placed = {times: [case.features.placed(one)[case.rows.first] for one in made[stimuli.digest()]]}
-            together = effects(
-                placed[times][0], placed[times][1:], self._design([self.cases[index] for index in group])
-            )
+            clean, *under = placed[times]
+            half = len(under) // 2
+            design = self._design([self.cases[index] for index in group])
+            together = effects(clean, under[:half], design, under[half:])
             found |= zip(group, _of_each(together, len(group)), strict=True)
         ordered = [found[index] for index in range(len(self.cases))]
         return {
