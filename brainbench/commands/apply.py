@@ -296,8 +296,11 @@ def _with_events(
         raise UserError(f"{path}: no row is of {file.name}{near}", hint=f"column 'path' names {one_of(set(named))}")
     if not own.all():
         notes.append(f"{int((~own).sum())} events of other recordings in {path.name} passed over")
-    end = recording.raw.times[-1]
-    off = [line for line, onset, mine in zip(table.lines, onsets, own, strict=True) if mine and not 0 <= onset <= end]
+    end, held = recording.raw.times[-1], np.ones(len(table), dtype=bool)
+    if recording.clock is not None:
+        onsets, held = recording.clock(onsets)
+    held &= (onsets >= 0) & (onsets <= end)
+    off = [line for line, known, mine in zip(table.lines, held, own, strict=True) if mine and not known]
     if off:
         raise UserError(f"{path}:{off[0]}  the event lies outside of the recording (0 to {end:g} s)")
     names = getattr(dataset.settings, "labels", None) or {}

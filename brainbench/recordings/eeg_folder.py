@@ -14,11 +14,10 @@ from brainbench.data.tables import read_table
 from brainbench.recipes.datasets import EegFolderSettings
 from brainbench.recordings.base import RecordingDataset
 from brainbench.recordings.channels import of_kind, set_types
-from brainbench.recordings.events import Events, channel_events, check_names, named_events, own_events
-from brainbench.recordings.formats.stamped import on_regular_clock
+from brainbench.recordings.events import Events, by_clock, channel_events, check_names, named_events, own_events
 from brainbench.recordings.intracranial.electrodes import contact_labels, electrode_files, electrode_tables
-from brainbench.recordings.reading import files_of, mark_of, read_raw, require_mne
-from brainbench.recordings.recording import Recording
+from brainbench.recordings.reading import files_of, mark_of, read_clocked, require_mne
+from brainbench.recordings.recording import Clock, Recording
 
 if TYPE_CHECKING:
     import mne
@@ -126,27 +125,25 @@ class EegFolder(RecordingDataset):
 
     def _read(self, path: str, session: str, run: str) -> tuple[Recording, set[str]]:
         """Return a recording, and the names that its events have in the file or the table."""
-        raw, said = read_raw(self.root / path)
+        raw, said, clock = read_clocked(self.root / path)
         set_types(raw, self.own.channel_types, path)
         if self.own.unit == "microvolt":
             names, _ = of_kind(raw, self.kind, path)
             raw.apply_function(lambda x: x * 1e-6, picks=names, verbose="ERROR")
-        events = self._events_of(path, raw)
+        events = self._events_of(path, raw, clock)
         seen = set(events.labels.tolist())
         events = named_events(events, self.own.labels)
         recording = Recording(
-            raw, events.onsets, events.labels, session, run, path, tuple(events.left_out), (*said, *events.said)
+            raw, events.onsets, events.labels, session, run, path, tuple(events.left_out), (*said, *events.said), clock
         )
         return recording, seen
 
-    def _events_of(self, path: str, raw: mne.io.BaseRaw) -> Events:
+    def _events_of(self, path: str, raw: mne.io.BaseRaw, clock: Clock | None) -> Events:
         own = self.own
         if self.events is not None:
             rows = self.events[self.events["path"] == path]
-            onsets = rows["onset"].to_numpy(dtype=float)
-            if path.lower().endswith(".csv"):  # whose samples have a clock of their own
-                onsets = on_regular_clock(self.root / path, onsets)
-            return Events(onsets, rows["label"].to_numpy(dtype=str))
+            events = Events(rows["onset"].to_numpy(dtype=float), rows["label"].to_numpy(dtype=str))
+            return events if clock is None else by_clock(events, clock)
         if own.events == "stim" or own.stim_channel is not None:
             return channel_events(raw, path, own.stim_channel)
         return own_events(raw, path, list(own.labels or {}))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.recordings.recording import LeftOut, counted
+from brainbench.recordings.recording import Clock, LeftOut, counted
 
 if TYPE_CHECKING:
     import mne
@@ -128,6 +128,14 @@ def channel_events(raw: mne.io.BaseRaw, where: str, channel: str | None = None) 
         [LeftOut(counted(falls, "change"), why)] if falls else [],
         [f"{counted(len(found), 'event')} from the stim channel{'s' * (len(names) > 1)} {_some(names)}"],
     )
+
+
+def by_clock(events: Events, clock: Clock) -> Events:
+    """Return events of a table, which count by a file's clock, where they stand in its samples; those that do."""
+    onsets, held = clock(events.onsets)
+    lost = int((~held).sum())
+    left = [LeftOut(counted(lost, "event"), "of times that were not recorded")] if lost else []
+    return Events(onsets[held], events.labels[held], [*events.left_out, *left], events.said)
 
 
 def named_events(events: Events, labels: Mapping[str, str] | None, why: str = "not named in `labels`") -> Events:

@@ -21,7 +21,7 @@ from brainbench.recordings.formats.gdf import read_gdf
 from brainbench.recordings.formats.stamped import read_stamped
 from brainbench.recordings.intracranial.electrodes import electrode_files, electrode_tables, place_contacts
 from brainbench.recordings.matching import plain_name
-from brainbench.recordings.recording import counted
+from brainbench.recordings.recording import Clock, counted
 from brainbench.recordings.units import header_text, mend_units
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ READERS = {
     ".csv": "",
 }
 """File ending -> reader of `mne.io`; tables have none."""
-OWN: dict[str, Callable[[Path], tuple[mne.io.BaseRaw, list[str]]]] = {
+OWN: dict[str, Callable[[Path], tuple[mne.io.BaseRaw, list[str], Clock | None]]] = {
     ".csv": read_stamped,
     ".gdf": read_gdf,
     ".edf": read_edf,
     ".bdf": read_edf,
 }
-"""File ending -> reader of ours, that says what it did."""
+"""File ending -> reader of ours, that says what it did, and which clock tables of events count by."""
 
 _BIDS_KINDS = {
     "EEG": "eeg", "ECOG": "ecog", "SEEG": "seeg", "DBS": "dbs", "EOG": "eog", "VEOG": "eog", "HEOG": "eog",
@@ -52,6 +52,8 @@ _BIDS_KINDS = {
     "DAC": "misc", "OTHER": "misc",
 }  # fmt: skip
 """Kinds of channels as BIDS writes them -> as MNE does; coils of MEG are known from the file alone."""
+_BIDS_FOLDERS = ("eeg", "meg", "ieeg")
+"""What recordings of BIDS end in, and the folders that they stand in."""
 _KNOWN = ("'boundary' events", "naming conventions")
 """Parts of MNE's warnings that say nothing new: interruptions are obeyed, and a file may be called anything."""
 _MIDDLE = 2**16
@@ -67,7 +69,12 @@ def require_mne() -> None:
 
 
 def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
-    """Return a recording in memory, in volts as MNE keeps it, and what is said of it: units mended, marks lost.
+    """Return a recording in memory and what is said of it; see `read_clocked`."""
+    return read_clocked(path)[:2]
+
+
+def read_clocked(path: Path) -> tuple[mne.io.BaseRaw, list[str], Clock | None]:
+    """Return a recording in memory, in volts as MNE keeps it, what is said of it (units mended, marks lost), its clock.
 
     It is read whole: MNE brings channels of several rates to the highest one, which goes wrong for single stretches.
 
@@ -92,8 +99,9 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
         try:
             raw: mne.io.BaseRaw
             said: list[str]
+            clock: Clock | None = None
             if ending in OWN:
-                raw, said = OWN[ending](path)
+                raw, said, clock = OWN[ending](path)
             else:
                 raw, said = getattr(mne.io, READERS[ending])(path, preload=True, verbose="WARNING"), []
             said = [*said, *mend_units(raw, path), *_slower_channels(raw, path)]
@@ -131,7 +139,7 @@ def read_raw(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
             said.append(f"{omitted[1]} annotations lie outside of the samples: the file may be cut short")
         elif issubclass(warning.category, RuntimeWarning) and not any(part in text for part in _KNOWN):
             said.append(f"MNE says: {text.splitlines()[0][:200]}")
-    return raw, said
+    return raw, said, clock
 
 
 def _slower_channels(raw: mne.io.BaseRaw, path: Path) -> list[str]:
@@ -218,10 +226,37 @@ def _companions(path: Path, *_state: int) -> tuple[Path, ...]:
 
 
 def channel_table(path: Path) -> Path | None:
-    """Return the table of channels that BIDS puts beside a recording: ``sub-01_task-x_channels.tsv``."""
-    named = re.fullmatch(r"(.+)_(eeg|meg|ieeg)", path.stem)
-    table = None if named is None else path.with_name(f"{named[1]}_channels.tsv")
-    return table if table is not None and table.is_file() else None
+    """Return the table of channels that BIDS gives a recording: ``sub-01_task-x_channels.tsv``.
+
+    A table may name fewer entities than the recording, as that of a split one does, and may stand in a folder above: of
+    the nearest folder that has any, the one that names most.
+
+    Raises
+    ------
+    UserError
+        If two name equally many.
+    """
+    *entities, suffix = path.stem.split("_")
+    if suffix not in _BIDS_FOLDERS or not entities:
+        return None
+    folder = path.parent
+    while True:
+        found: dict[int, list[Path]] = {}
+        for table in sorted(folder.glob("*_channels.tsv")):
+            named = table.stem.split("_")[:-1]
+            if set(named) <= set(entities):
+                found.setdefault(len(named), []).append(table)
+        if found:
+            first, *others = found[max(found)]
+            if others:
+                raise UserError(
+                    f"{path}: {first.name} and {others[0].name} are both its table of channels",
+                    hint="BIDS allows one in a folder: name what tells them apart, or join them",
+                )
+            return first
+        if folder.name not in _BIDS_FOLDERS and not folder.name.startswith(("sub-", "ses-")):
+            return None
+        folder = folder.parent
 
 
 def kinds_of(raw: mne.io.BaseRaw, path: Path) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 METADATA = ("subject", "session", "run", "trial", "onset", "label")
 """Columns that every trial has. `run` is unique within a session, `trial` within a run; `onset` is in seconds."""
+
+Clock = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""From moments by the clock of a file, in seconds after its first sample was taken, ``(n,)``, to where these stand in
+the samples that there are, in seconds, and which of them were recorded."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Recording:
         What the run has that is not used.
     said : tuple of str
         What was done to it: projectors applied, events read from a channel.
+    clock : Clock, optional
+        By which tables of events count, where the samples that there are do not keep it.
     """
 
     raw: mne.io.BaseRaw
@@ -63,6 +69,7 @@ class Recording:
     where: str
     left_out: tuple[LeftOut, ...] = ()
     said: tuple[str, ...] = ()
+    clock: Clock | None = None
 
     def digest(self) -> str:
         """Return the digest of its samples: two names of one recording have the same."""

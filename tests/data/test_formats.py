@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.recording_files import write_gdf
+from brainbench.commands.apply import _with_events
 from brainbench.core.errors import UserError
 from brainbench.data.base import Context
 from brainbench.recipes.datasets import DATASETS, dataset_settings
@@ -78,6 +79,10 @@ def test_a_table_of_events_keeps_the_clock_of_the_time_stamps(tmp_path):
     trials = dataset.trials("s1")
     for trial, mark in zip(trials.X, marks, strict=True):
         np.testing.assert_allclose(trial[0], 1e-6 * rows["C3"].to_numpy()[mark : mark + 251], atol=1e-12)
+    events[:-1].to_csv(tmp_path / "events.csv", index=False)
+    (run,) = dataset.continuous("s1")
+    applied = _with_events(run, tmp_path / "events.csv", tmp_path / "a.csv", dataset, [])
+    np.testing.assert_allclose(250 * applied.onsets, marks, atol=0.25)
     assert "outside of the recording" in "".join(map(str, dataset.account("s1")))
 
 
@@ -213,6 +218,22 @@ def test_marks_of_an_interrupted_edf_stand_where_they_were_set(tmp_path, ending)
     assert "2 interruptions: marks stand where they were set" in said
     assert "1 trial left out: touching a stretch marked 'BAD boundary'" in said
     assert "1 trial left out: touching a stretch marked 'BAD moved'" in said
+    table = pd.DataFrame(
+        [(f"a.{ending}", at - 0.5, text) for at, _, text in marks[:7]] + [(f"a.{ending}", 30.0, "left")]
+    )
+    table.to_csv(tmp_path / "events.csv", index=False, header=["path", "onset", "label"])
+    of_table = DATASETS.builder("eeg-folder").open(
+        dataset_settings(settings | {"events": "events.csv"}), tmp_path, Context()
+    )
+    np.testing.assert_allclose(of_table.trials("s1").onset, kept, atol=1e-9)
+    assert "1 event left out: of times that were not recorded" in "\n".join(map(str, of_table.account("s1")))
+    table[:7].to_csv(tmp_path / "events.csv", index=False, header=["path", "onset", "label"])
+    (run,) = of_table.continuous("s1")
+    applied = _with_events(run, tmp_path / "events.csv", tmp_path / f"a.{ending}", of_table, [])
+    np.testing.assert_allclose(applied.onsets, list(place.values()), atol=1e-9)
+    table.to_csv(tmp_path / "events.csv", index=False, header=["path", "onset", "label"])
+    with pytest.raises(UserError, match=r"events.csv:9  the event lies outside of the recording"):
+        _with_events(run, tmp_path / "events.csv", tmp_path / f"a.{ending}", of_table, [])
 
 
 def test_an_interrupted_edf_counts_marks_of_no_record_and_refuses_records_that_overlap(tmp_path):

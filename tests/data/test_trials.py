@@ -15,6 +15,7 @@ from brainbench.data.roots import resolve_root
 from brainbench.evaluation.trials.modes import MODES
 from brainbench.evaluation.trials.splitters import TrialRows, TrialSplitter
 from brainbench.recipes.datasets import DATASETS, dataset_settings
+from brainbench.recordings.reading import channel_table, files_of, read_raw
 
 mne = pytest.importorskip("mne")
 
@@ -220,6 +221,32 @@ def test_the_table_of_channels_that_bids_puts_beside_a_recording(tmp_path):
     table.write_text("channel\tkind\nC3\tEEG\n")
     with pytest.raises(UserError, match="no column 'name'"):
         folder(tmp_path).trials("s1")
+
+
+def test_a_table_of_channels_may_name_less_or_stand_above(tmp_path):
+    """By BIDS it holds for all parts of a split recording, for runs that it does not name, and for folders below."""
+    inside = tmp_path / "sub-1" / "ses-a" / "meg"
+    inside.mkdir(parents=True)
+    raw, *_ = make_raw()
+    path = inside / "sub-1_ses-a_task-x_run-1_split-01_meg.fif"
+    raw.save(path, verbose="ERROR")
+    tables = [
+        tmp_path / "task-x_channels.tsv", inside.parent / "sub-1_ses-a_channels.tsv",
+        inside / "sub-1_ses-a_task-x_channels.tsv", inside / "sub-1_ses-a_task-x_run-1_channels.tsv",
+    ]  # fmt: skip
+    (inside / "sub-1_ses-a_task-x_run-2_channels.tsv").write_text("of another run")
+    (tmp_path.parent / "task-x_channels.tsv").write_text("above the data set")
+    assert channel_table(path) is None
+    for bad, table in zip(CHANNELS, tables, strict=True):
+        table.write_text(
+            "name\tstatus\n" + "".join(f"{name}\t{'bad' if name == bad else 'good'}\n" for name in CHANNELS)
+        )
+        assert channel_table(path) == table and table in files_of(path)
+        assert read_raw(path)[0].info["bads"] == [bad]
+    tables[-1].unlink()
+    (inside / "sub-1_ses-a_run-1_channels.tsv").write_text("name\n")
+    with pytest.raises(UserError, match=r"sub-1_ses-a_run-1_channels.tsv and sub-1_ses-a_task-x_channels.tsv are both"):
+        channel_table(path)
 
 
 def test_a_recording_of_the_folder_is_read_as_a_new_one_is(tmp_path):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.recordings.recording import counted
+from brainbench.recordings.recording import Clock, counted
 
 if TYPE_CHECKING:
     import mne
@@ -52,8 +52,10 @@ class _Records:
         return record * self.length + np.clip(into, 0.0, self.length), held & (times > -1e-9)
 
 
-def read_edf(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
+def read_edf(path: Path) -> tuple[mne.io.BaseRaw, list[str], Clock | None]:
     """Return a recording whose marks stand where they were set; where it was interrupted stands ``boundary``.
+
+    What was done is returned with it, and of an interrupted file its clock.
 
     MNE puts the records of an interrupted file together and leaves its marks at the times of the clock: after an
     interruption they lie too late by its length.
@@ -73,13 +75,15 @@ def read_edf(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
         if interrupted:
             warnings.filterwarnings("ignore", message=".*annotation")  # of times that MNE takes for those of samples
         raw: mne.io.BaseRaw = reader(path, preload=True, verbose="WARNING")
-    return raw, _obey_records(raw, path) if interrupted else []
+    if not interrupted:
+        return raw, [], None
+    records = _records_of(raw, path)
+    return raw, _obey_records(raw, records, path), records.place
 
 
-def _obey_records(raw: mne.io.BaseRaw, path: Path) -> list[str]:
+def _obey_records(raw: mne.io.BaseRaw, records: _Records, path: Path) -> list[str]:
     import mne
 
-    records = _records_of(raw, path)
     marks = mne.read_annotations(path)
     start, held = records.place(marks.onset)
     stop, _ = records.place(marks.onset + marks.duration)

@@ -106,7 +106,7 @@ def gdf_units(path: Path) -> list[str]:
     return ["" if prefix is None else f"{prefix}V" for prefix in prefixes]
 
 
-def read_gdf(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
+def read_gdf(path: Path) -> tuple[mne.io.BaseRaw, list[str], None]:
     """Return a recording whose marks have their times, and those that the format defines the names that MNE obeys.
 
     Marks count at a rate of their own. A rejected trial becomes a stretch marked ``BAD``, a new segment an
@@ -123,7 +123,7 @@ def read_gdf(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*annotation")  # of times that MNE takes at another rate
         raw: mne.io.BaseRaw = mne.io.read_raw_gdf(path, preload=True, verbose="WARNING")
-    return raw, _obey_marks(raw, header) if header.n_marks else []
+    return raw, _obey_marks(raw, header) if header.n_marks else [], None
 
 
 def _obey_marks(raw: mne.io.BaseRaw, header: _Header) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError, one_of
 from brainbench.data.tables import number_in
+from brainbench.recordings.recording import Clock
 
 if TYPE_CHECKING:
     import mne
@@ -24,8 +26,8 @@ GAP = 1.5
 LEAST_HZ, MOST_HZ = 10.0, 100_000.0
 
 
-def read_stamped(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
-    """Return a recording with its markers as annotations, in the numbers of the file, and what is said of it.
+def read_stamped(path: Path) -> tuple[mne.io.BaseRaw, list[str], Clock]:
+    """Return a recording with its markers as annotations, in the numbers of the file, what is said of it, its clock.
 
     Raises
     ------
@@ -49,29 +51,14 @@ def read_stamped(path: Path) -> tuple[mne.io.BaseRaw, list[str]]:
     if at_markers is not None:
         onsets, labels = _events([row[at_markers].strip() for row in rows])
         raw.set_annotations(mne.Annotations(onsets / sfreq, 0.0, labels), verbose="ERROR")
-    return raw, said
+    return raw, said, partial(_on_regular_clock, times - times[0], sfreq)
 
 
-def on_regular_clock(path: Path, moments: np.ndarray) -> np.ndarray:
-    """Return where moments by the clock of time stamps lie when samples are taken for regular.
-
-    Parameters
-    ----------
-    path : Path
-        The table of the recording.
-    moments : ndarray (n_moments,)
-        Seconds from the first time stamp.
-
-    Returns
-    -------
-    ndarray (n_moments,)
-        Seconds from the first sample at the recording's rate.
-    """
-    _, times = _stamps(path, *_read(path))
-    sfreq, _ = _rate(path, times)
-    clock, regular = times - times[0], np.arange(len(times)) / sfreq
+def _on_regular_clock(clock: np.ndarray, sfreq: float, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where moments by the clock of time stamps ``(n_rows,)`` lie when samples are taken for regular."""
     beyond = moments - np.clip(moments, clock[0], clock[-1])
-    return np.interp(moments, clock, regular) + beyond
+    regular = np.interp(moments, clock, np.arange(len(clock)) / sfreq)
+    return regular + beyond, np.ones(len(moments), dtype=bool)
 
 
 def _stamps(path: Path, header: list[str], rows: list[list[str]]) -> tuple[int, np.ndarray]:
