@@ -175,6 +175,13 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     spoken = sentence(clear, "stripes", "skip")
     assert "0.200 (beyond 20 controls, " in spoken and "of what was lost 75 % comes back" in spoken
     assert "; q 0.010: controls take as much)" in spoken
+    # What is lost most need not be what is beyond its controls: that is said too.
+    least = min((row for row in skip["rows"] if row["way"] == "frozen"), key=lambda row: row["lost"])
+    one = [row | told | ({"lost": 0.1, "q": 0.02} if row is least else {"beyond": False, "p_controls": 1.4})
+           for row in skip["rows"]]  # fmt: skip
+    assert f"Also beyond controls of its own: with block {least['block']} 0.100, frozen (beyond 20" in sentence(
+        one, "stripes", "skip"
+    )
     assert "Nothing: the sites of its blocks are not known" in section
     # A run that was written before effects were held against chance too is read, and claims nothing by the old rule.
     facts = json.loads((done.path / "facts.json").read_text())

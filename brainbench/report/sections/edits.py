@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 PLACE = 361
 MOST = 12
 """Heads that the table shows, those with the largest effects."""
+MOST_SAID = 3
+"""Other effects beyond controls that a sentence names."""
 DONE = {"skip": "blocks are skipped", "erase": "what blocks are given is erased", "heads": "heads are silenced",
         "sparsify": "the smallest hidden units are switched off"}  # fmt: skip
 Row = dict[str, Any]
@@ -82,22 +84,36 @@ def sentence(rows: list[Row], roi: str, kind: str, where: str = "") -> str:
     if frozen["lost"] <= 0:
         return f"{said}of {number(frozen['intact'])} at the last layer no edit takes anything."
     if kind == "sparsify":
-        what = f"without {100 * frozen['dose']:g} % of the units"
         said += f"{half(_of(rows, roi, 'frozen'), 'frozen')}, {half(_of(rows, roi, 'refitted'), 'fitted again')}; "
-    else:
-        what = (
-            f"with block {frozen['block']}"
-            if kind != "heads"
-            else f"with head {frozen['head']} of block {frozen['block']}"
-        )
-    said += f"of {number(frozen['intact'])} at the last layer most is lost {what}, {number(frozen['lost'], 3)}"
+    said += f"of {number(frozen['intact'])} at the last layer most is lost {_what(frozen)}, {number(frozen['lost'], 3)}"
     said += f" ({_beside(frozen)}); with the head fitted again {number(again['lost'], 3)} ({_beside(again)})"
     if frozen.get("beyond") and again.get("beyond"):
-        return f"{said}: a new head does not find it either."
-    if frozen.get("beyond"):
+        said += ": a new head does not find it either"
+    elif frozen.get("beyond"):
         back = 1 - again["lost"] / frozen["lost"]
-        return f"{said}: of what was lost {100 * back:.0f} % comes back, and no more loss can be told from chance."
-    return f"{said}."
+        said += f": of what was lost {100 * back:.0f} % comes back, and no more loss can be told from chance"
+    return f"{said}.{_also_beyond(rows, roi, frozen)}"
+
+
+def _what(row: Row) -> str:
+    """Return what an effect is of."""
+    if "dose" in row:
+        return f"without {100 * row['dose']:g} % of the units"
+    return f"with block {row['block']}" if row["head"] is None else f"with head {row['head']} of block {row['block']}"
+
+
+def _also_beyond(rows: list[Row], roi: str, named: Row) -> str:
+    """Return which other effects on a region are beyond their controls, the least q first, or nothing."""
+    found = [
+        row for way in ("frozen", "refitted") for row in _of(rows, roi, way)
+        if row.get("beyond") and _place(row) != _place(named)
+    ]  # fmt: skip
+    if not found:
+        return ""
+    found.sort(key=lambda row: row["q"])
+    each = [f"{_what(row)} {number(row['lost'], 3)}, {row['way']} ({_beside(row)})" for row in found[:MOST_SAID]]
+    more = f", and {len(found) - MOST_SAID} more" if len(found) > MOST_SAID else ""
+    return f" Also beyond controls of its own: {'; '.join(each)}{more}."
 
 
 def half(rows: list[Row], how: str) -> str:
