@@ -1,12 +1,14 @@
-"""Which hidden units carry a region's response, block by block: conductance and neuron paths; what heads send.
+"""Who reads whom: hidden units that carry a region's response, what heads send, what blocks do without earlier ones.
 
 Conductance needs captum (extra ``lens``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,15 +18,18 @@ from brainbench.encoders.base import Pool
 from brainbench.encoders.capture import Edit
 from brainbench.encoders.network import NetworkEncoder
 from brainbench.encoders.sites import family_of
-from brainbench.lens.edits import Change, Pass
+from brainbench.lens.edits import Change, Pass, Step
 from brainbench.lens.measure import counted, tokens_of
 from brainbench.lens.running import edit_of
+from brainbench.networks.devices import in_batches
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MOST = 64
 """Stimuli: each costs a pass forward and back for every step."""
+SILENT = 1e-6
+"""Of the stream's norm: less than that a block does not add."""
 
 
 def conductance(
@@ -126,6 +131,105 @@ def sent(encoder: NetworkEncoder, stimuli: Stimuli, rows: Sequence[int], change:
     with torch.inference_mode():
         clean, new = (tokens_of(encoder.run(inputs, [at], some)[at.name], at) for some in ((), edits))
     return dict(zip(map(int, rows), new - clean, strict=True))
+
+
+@dataclass(frozen=True)
+class Without:
+    """How otherwise blocks add to the stream where an earlier one is skipped.
+
+    Attributes
+    ----------
+    largest, high : ndarray (n_blocks, n_blocks)
+        Skipped block by later block: |c - c'| / |c| of what the later one adds; the largest of all tokens, and their
+        95th percentile. NaN where the second block is not later.
+    silent : bool ndarray (n_blocks,)
+        Blocks that add nothing to any token; what is divided by is held above `SILENT` of the stream.
+    """
+
+    largest: np.ndarray
+    high: np.ndarray
+    silent: np.ndarray
+
+
+def without(
+    encoder: NetworkEncoder, stimuli: Stimuli, rows: Sequence[int], kind: Literal["total", "direct"] = "total",
+    *, skipped: Callable[[Tensor], Tensor] | None = None, read: Callable[[Tensor], Tensor] | None = None,
+) -> Without:  # fmt: skip
+    """Return what every later block adds otherwise where a block is skipped (arXiv:2505.13898).
+
+    Class, separator and first tokens go through all blocks and are not read, as the paper's code has it of the first.
+
+    Parameters
+    ----------
+    encoder : NetworkEncoder
+    stimuli : Stimuli
+    rows : sequence of int
+    kind : {"total", "direct"}
+        Whether what changes is handed on, or every later block alone is given the stream without what the skipped one
+        added: what it reads of it itself.
+    skipped, read : callable, optional
+        From the tokens that stand for something, bool ``(n, T)``, to those at which blocks are skipped, or read; by
+        default all of them. Skipped before a place and read behind it, it is the paper's effect on future tokens.
+
+    Raises
+    ------
+    UserError
+        If blocks normalise after: what they give is then not what they are given and what they add.
+    """
+    import torch
+
+    family = family_of(encoder.network, [tap.module for tap in encoder.stream[1:]])
+    if family is not None and family.norm == "post":
+        raise UserError(f"{encoder.name}: blocks that normalise after add nothing to a stream that could be compared")
+    encoder.check_stimuli(stimuli)
+    blocks = range(len(encoder.stream) - 1)
+    before, behind = ([encoder.site(block, site) for block in blocks] for site in ("resid_pre", "resid_post"))
+    n, size, read_at = encoder.reads(stimuli, rows, "mean")
+    found: dict[tuple[int, int], list[np.ndarray]] = {(s, t): [] for s in blocks for t in blocks if s < t}
+    silent = np.ones(len(blocks), dtype=bool)
+
+    def forward(places: range) -> None:
+        part = read_at(places)
+        inputs = part.inputs
+
+        def ran(steps: Sequence[Step]) -> tuple[list[Tensor], list[Tensor]]:
+            edits = [edit_of(encoder, step, Pass(np.asarray(part.rows), lambda _length: inside)) for step in steps]
+            values = encoder.run(inputs, [*before, *behind], edits)
+            return [tokens_of(values[at.name], at) for at in before], [tokens_of(values[at.name], at) for at in behind]
+
+        given, gave = ran(())
+        inside = counted(inputs, encoder.stream[1], given[0].shape[1])[2].to(given[0].device)
+        gone = (inside if skipped is None else skipped(inside)).unsqueeze(-1)
+        looked = inside if read is None else read(inside)
+        added = [new - old for old, new in zip(given, gave, strict=True)]
+        least = [SILENT * one.norm(dim=-1) for one in given]
+        for block in blocks:
+            silent[block] &= bool((added[block].norm(dim=-1) <= least[block])[inside].all())
+        for s in blocks:
+            taken = added[s].where(gone, 0)
+            if kind == "total":
+                steps = [Step(s, "resid_post", partial(_put, value=gave[s] - taken))]
+            else:  # each is given the stream without it, and hands on what it gave: the next one knows nothing of it
+                steps = [Step(t, "resid_pre", partial(_put, value=given[t] - taken)) for t in blocks[s + 1 :]]
+                steps += [Step(t, "resid_post", partial(_put, value=gave[t])) for t in blocks[s + 1 :]]
+            now_given, now_gave = ran(steps)
+            for t in blocks[s + 1 :]:
+                start = now_given[t] if kind == "total" else now_given[t] - taken
+                apart = (now_gave[t] - start - added[t]).norm(dim=-1) / added[t].norm(dim=-1).maximum(least[t])
+                found[s, t].append(apart[looked].cpu().numpy())
+
+    with torch.inference_mode():
+        for _ in in_batches(n, size, forward):
+            pass
+    largest, high = np.full((2, len(blocks), len(blocks)), np.nan)
+    for pair, parts in found.items():
+        every = np.concatenate(parts)
+        largest[pair], high[pair] = every.max(), np.quantile(every, 0.95)
+    return Without(largest, high, silent)
+
+
+def _put(_value: Tensor, _now: Pass, value: Tensor) -> Tensor:
+    return value
 
 
 def unit_path(values: np.ndarray) -> np.ndarray:

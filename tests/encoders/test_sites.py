@@ -157,8 +157,13 @@ def sites_of(kind, block):
     return {name: site(network, taps, block, name) for name in SITES}
 
 
+EXACT = {"vit", "gpt2", "llama", "clip vision", "clip text"}
+"""Networks that add attention and MLP to the stream one after the other: the sum is the same bits."""
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_sites_are_what_they_are_called(kind):
+    """T3."""
     network, _, taps = opened(kind)
     for block in range(len(taps) - 1):
         places = sites_of(kind, block)
@@ -180,6 +185,8 @@ def test_sites_are_what_they_are_called(kind):
         else:
             torch.testing.assert_close(middle, values["resid_mid"], atol=1e-5, rtol=1e-5)
             assert gap < 1e-5 * float(added.abs().max())
+            if kind in EXACT:
+                assert gap == 0
         assert float(values["attn_out"].abs().max()) > 1e-3 and float(values["mlp_out"].abs().max()) > 1e-3
         # The projections make of `z` and of the hidden units what is read behind them.
         family = family_of(network, [tap.module for tap in taps[1:]])
@@ -228,6 +235,12 @@ def test_attention_that_shows_no_pattern_is_refused():
     network = transformers.BlipTextModel(config).eval()
     tokens = torch.arange(4, 14).reshape(1, 10)
     pattern = Tap("pattern.1", "encoder.layer.1.attention.self", "pattern", 0.5)
+    for kind in ("llama", "vit", "bert"):  # where the kernel shows none, another one is taken while it is read
+        other, _, _ = opened(kind)
+        assert other.config._attn_implementation == "sdpa"
+        shown = run(kind, [sites_of(kind, 1)["pattern"]])["pattern.1"]
+        assert shown.ndim == 4 and shown.sum(-1).allclose(torch.ones(()))
+        assert other.config._attn_implementation == "sdpa"
     for edits in ((), [Edit(pattern, torch.zeros_like)]):
         reads = {} if edits else {pattern: torch.clone}
         with pytest.raises(UserError, match="BlipTextModel computes attention in its own way: no pattern is seen"):

@@ -82,6 +82,9 @@ def test_distances_on_a_grid_and_along_a_text():
     grid = torch.cartesian_prod(torch.arange(14.0), torch.arange(14.0))
     assert of(UNIFORM, patches=grid)["distance"] == pytest.approx(7.2808, abs=1e-3)
     assert of(torch.eye(N), patches=grid)["distance"] == 0
+    heads = of(UNIFORM, torch.eye(N), patches=grid)
+    assert (heads["distance_low"], heads["distance_high"]) == pytest.approx((0, 7.2808), abs=1e-3)
+    assert heads["distance"] == pytest.approx(7.2808 / 2, abs=1e-3)
     found = of(UNIFORM)
     assert found["distance"] == NOT_A_SEQUENCE and found["lag_ms"] == NO_SENSORS
 

@@ -7,7 +7,17 @@ import torch
 import transformers
 
 from brainbench.lens.base import Looked
-from brainbench.lens.diagnostics.content import FEW, NO_LABELS, NO_WORDS, across, concept, depth90, diagnostic, lens
+from brainbench.lens.diagnostics.content import (
+    FEW,
+    NO_LABELS,
+    NO_WORDS,
+    across,
+    concept,
+    depth90,
+    diagnostic,
+    jump,
+    lens,
+)
 from brainbench.lens.measure import measured
 from brainbench.lens.readout import TIED, Readout, readout_of
 from tests.encoders.tiny import SENTENCES, images, make, stimuli_of, write_bert, write_gpt2
@@ -32,7 +42,9 @@ def test_what_is_written_at_a_block_is_read_from_there_on():
     torch.testing.assert_close(found["lens_kl"][0].double(), forth, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found["lens_kl_reverse"][0].double(), back, rtol=1e-4, atol=1e-5)
     assert (forth - back).abs().mean() > 0.5  # the direction matters
-    assert found["lens_kl"][3:].max() == 0 and found["lens_top5"][3:].min() == 1
+    for name in ("lens_kl", "lens_kl_reverse"):
+        assert found[name][3:].max() == 0 and found[name][:3].min() > 1
+    assert found["lens_top5"][3:].min() == 1 and found["lens_top1"][3:].min() == 1
     assert found["lens_top1"][0].mean() < 0.1 and (found["committed"] == found["lens_top1"]).all()
     torch.testing.assert_close(found["group_mass"][5, 0].double(), end[0, target[0]])
     assert lens(states, Looked(readout=readout))["group_mass"] == NO_WORDS
@@ -101,7 +113,8 @@ def test_a_label_that_needs_a_nonlinearity_appears_where_it_is_computed():
     control = found["concept_control"].numpy().mean(1)
     assert control == pytest.approx(0.5, abs=0.12)
     np.testing.assert_allclose(found["selectivity"].numpy().mean(1), curve - control)
-    assert depth90(curve, 0.5) == 4 / 6  # the tap behind block 3
+    assert depth90(curve, 0.5) == 4 / 6 and jump(curve) == 3  # the tap behind block 3
+    assert np.isnan(jump(np.array([0.9, 0.95, 0.94])))
 
 
 def test_rare_classes_count_as_much_and_runs_stay_together():

@@ -8,10 +8,11 @@ import torch
 
 from brainbench.commands.catalog import listing
 from brainbench.core.errors import UserError
+from brainbench.encoders.capture import Edit
 from brainbench.encoders.sites import SITES
 from brainbench.lens import edits as e
 from brainbench.lens.modules import ModuleEncoder
-from brainbench.lens.paths import sent
+from brainbench.lens.paths import sent, without
 from brainbench.lens.running import edit_of, edited, exact_from, means, resumed, spreads
 from tests.encoders.test_sites import KINDS, POST_NORM, opened
 from tests.encoders.test_stories import STORY
@@ -232,35 +233,73 @@ def test_blocks_that_give_a_tuple_are_read_and_edited_like_others():
 
 def test_a_later_block_feels_the_skip_of_what_it_reads():
     """T17: block 2 reads what block 0 wrote and block 4 what block 2 wrote; nothing else hangs together."""
-    zero = [wire(6) for _ in range(6)]
-    zero[0], zero[2], zero[4] = (
+    blocks = [wire(6) for _ in range(6)]
+    blocks[0], blocks[2], blocks[4] = (
         wire(6, (0, 1, 1.0)),
-        wire(6, (1, 2, 0.5), (0, 3, 0.5)),
+        wire(6, (1, 2, 0.5), (0, 2, 0.5)),
         wire(6, (2, 4, 0.8), (0, 4, 0.2)),
     )
-    network = Blocks(*zero)
-    x = torch.zeros(2, 1, 6)
-    x[..., 0] = 1.0
-    encoder = ModuleEncoder(network, x)
-    states = {}
-    for skipped in (None, 0, 1, 2, 4):
-        changes = [] if skipped is None else [e.skip(skipped)]
-        values = []
-        for tap in encoder.taps:
-            clean, changed = edited(encoder, encoder.stimuli, range(2), changes or [e.steer({0: torch.zeros(6)}, 0.0)],
-                                    tap.name, "flatten")  # fmt: skip
-            values.append(clean if skipped is None else changed[0])
-        states[skipped] = np.stack(values)[:, 0]
-    added = {name: np.diff(value, axis=0) for name, value in states.items()}
-    effect = {
-        (s, t): np.linalg.norm(added[None][t] - added[s][t]) / max(np.linalg.norm(added[None][t]), 1e-12)
-        for s in (0, 1, 2, 4) for t in range(s + 1, 6)
-    }  # fmt: skip
-    found = {pair: value for pair, value in effect.items() if value > 1e-6}
-    write2, write4 = np.array([0.5, 0.5]), 0.5 * 0.8 + 0.2
-    assert set(found) == {(0, 2), (0, 4), (2, 4)}
-    assert found[0, 2] == pytest.approx(0.5 / np.linalg.norm(write2), rel=1e-5)
-    assert found[0, 4] == pytest.approx(0.4 / write4, rel=1e-5) and found[2, 4] == pytest.approx(0.4 / write4, rel=1e-5)
+    x = torch.zeros(3, 2, 6)
+    x[..., 0] = torch.tensor([1.0, 2.0, -1.0])[:, None]
+    encoder = ModuleEncoder(Blocks(*blocks), x)
+    later = np.triu(np.ones((6, 6), bool), 1)
+    for kind, told in (
+        ("total", {(0, 2): 0.5, (0, 4): 0.4, (2, 4): 0.8}),
+        ("direct", {(0, 2): 0.5, (2, 4): 0.8}),  # block 4 reads nothing of what block 0 wrote
+    ):
+        found = without(encoder, encoder.stimuli, range(3), kind)
+        expected = np.where(later, 0.0, np.nan)
+        for pair, value in told.items():
+            expected[pair] = value
+        np.testing.assert_allclose(found.largest, expected, atol=1e-6)
+        np.testing.assert_allclose(found.high, expected, atol=1e-6)
+        assert found.silent.tolist() == [False, True, False, True, False, True]
+
+
+@pytest.mark.parametrize("kind", ["llama", "timm"])
+def test_direct_effects_are_those_of_one_block_by_itself_and_total_ones_those_of_a_skip(kind):
+    encoder, rows = encoder_of(kind), [0, 1]
+    inputs, blocks = encoder.inputs(encoder.stimuli, rows), range(len(encoder.taps) - 1)
+    wanted = [encoder.site(block, site) for block in blocks for site in ("resid_pre", "resid_post")]
+
+    def added(*steps):
+        edits = [edit_of(encoder, step, e.Pass(np.array(rows), None)) for step in steps]
+        with torch.inference_mode():
+            found = encoder.run(inputs, wanted, edits)
+        return [found[f"resid_post.{block}"] - found[f"resid_pre.{block}"] for block in blocks]
+
+    first = 1  # the class token, or the first of a text, goes through all blocks
+    clean = added()
+    ways = {way: without(encoder, encoder.stimuli, rows, way) for way in ("total", "direct")}
+    for s in blocks:
+        taken = clean[s].clone()
+        taken[:, :first] = 0
+        skipped = added(e.Step(s, "resid_post", lambda value, _now, taken=taken: value - taken))
+        for t in blocks[s + 1 :]:
+            alone = added(e.Step(t, "resid_pre", lambda value, _now, taken=taken: value - taken))[t] + taken
+            for way, new in (("total", skipped[t]), ("direct", alone)):
+                # `added` reads what a block was given as the network computed it, before the step
+                ratio = ((new - clean[t]).norm(dim=-1) / clean[t].norm(dim=-1))[:, first:]
+                np.testing.assert_allclose(ways[way].largest[s, t], ratio.max(), rtol=1e-3, atol=1e-5)
+                np.testing.assert_allclose(ways[way].high[s, t], np.quantile(ratio, 0.95), rtol=1e-3, atol=1e-5)
+    later = np.triu_indices(len(blocks), 2)
+    assert np.abs(ways["total"].largest[later] - ways["direct"].largest[later]).min() > 1e-4
+
+    def tokens(behind):
+        return lambda inside: inside & ((torch.arange(inside.shape[1]) >= 3) == behind)
+
+    back, ahead = (
+        without(encoder, encoder.stimuli, rows, skipped=tokens(not behind), read=tokens(behind)).largest
+        for behind in (False, True)
+    )
+    later = np.triu_indices(len(blocks), 1)
+    assert ahead[later].min() > 0 and (back[later] == 0).all() == (kind == "llama")  # words never see later ones
+
+
+def test_blocks_that_normalise_after_have_no_matrix_of_skips():
+    encoder = encoder_of("bert")
+    with pytest.raises(UserError, match="normalise after"):
+        without(encoder, encoder.stimuli, [0, 1])
 
 
 class Copying(torch.nn.Module):
@@ -320,6 +359,12 @@ def test_steering_a_linear_stream_has_a_closed_form():
     weights = {block: w for block, w in enumerate((0.1, 0.7, 0.4, 0.9))}
     clean, (pushed,) = run(network, x, e.steer(dict.fromkeys(range(4), v), 2.5, weights))
     np.testing.assert_allclose(pushed - clean, np.tile(2.5 * 2.1 * v.numpy(), (3, 2)), rtol=1e-5)
+    # Pushed along a region's head b at block 1, its response rises by strength |b| there, and by as much behind.
+    b, encoder = v / v.norm(), ModuleEncoder(network, x)
+    for tap in encoder.taps:
+        clean, (pushed,) = edited(encoder, encoder.stimuli, range(3), [e.steer({1: b}, 2.5)], tap.name, "mean")
+        gain = (pushed - clean) @ v.numpy()
+        np.testing.assert_allclose(gain, 2.5 * v.norm() if tap.depth >= 0.5 else 0.0, rtol=1e-5)
 
 
 def test_thresholds_that_know_what_units_write_lose_less():
@@ -416,6 +461,32 @@ def test_post_norm_blocks_can_be_skipped():
         np.testing.assert_array_equal(after[0], before)
 
 
+def test_features_are_set_and_units_are_lesioned_where_they_are_said_to_be():
+    """Mean of a massive feature, or 0, at the first token or at all; hidden units at their mean, or at 0."""
+    encoder, rows = encoder_of("llama"), [0, 1]
+    inputs = encoder.inputs(encoder.stimuli, rows)
+    behind, act = encoder.site(2, "resid_pre"), encoder.site(1, "mlp_act")
+
+    def read(at, change):
+        edits = [edit_of(encoder, step, e.Pass(np.array(rows), None)) for step in change.steps]
+        found = {}
+        with torch.inference_mode():
+            encoder.run(inputs, [], [*edits, Edit(at, lambda value: found.setdefault("value", value.clone()))])
+        return found["value"]
+
+    for at, edits_to in (
+        (behind, lambda value: (e.set_coordinate(1, [0, 3], value), e.set_coordinate(1, [0, 3], value, token=0))),
+        (act, lambda value: (e.ablate_units(1, [0, 3], value),)),
+    ):
+        clean = read(at, e.Change("none", ()))
+        mean = clean.mean((0, 1))
+        for value, put in ((None, torch.zeros(2)), (mean[[0, 3]] if at is behind else mean, mean[[0, 3]])):
+            for change, tokens in zip(edits_to(value), (slice(None), slice(0, 1)), strict=False):
+                expected = clean.clone()
+                expected[:, tokens, [0, 3]] = put
+                torch.testing.assert_close(read(at, change), expected, rtol=0, atol=0)
+
+
 class Attends(torch.nn.Module):
     """Attention of one head over one-hot tokens, without queries and keys: its pattern is computed from the stream."""
 
@@ -435,7 +506,8 @@ def test_a_match_survives_without_the_head_that_prepares_it_where_its_pattern_is
 
     Block 0 tells every label which item it follows, block 1 looks for the item of the query and copies its label.
     Without block 0 the answer is a coin's; with block 1's pattern held to the right pair it is right, to the other
-    wrong.
+    wrong. How much more the query looks at the right label is another thing than being right: the first token can look
+    at itself alone and is taken for a match, unless it stands for nothing.
     """
     n, n_items = 200, 6
     rng = np.random.default_rng(0)
@@ -485,6 +557,28 @@ def test_a_match_survives_without_the_head_that_prepares_it_where_its_pattern_is
 
     assert accuracy() == 1 and accuracy(skipped=True) == pytest.approx(0.5, abs=0.12)
     assert accuracy(right, skipped=True) == 1 and accuracy(wrong, skipped=True) == 0
+
+    def strength(x, at):
+        shift = torch.eye(x.shape[1]).roll(-1, 1).tril()
+        shift[0, 0] = 1
+        head = Attends(lambda state: shift.expand(len(state), -1, -1), item, before)
+
+        def match(state):
+            score = 20 * state[..., item] @ state[..., before].transpose(1, 2)
+            return score.masked_fill(torch.ones(score.shape[1:]).triu(1) > 0, -torch.inf).softmax(-1)
+
+        network = Blocks(head, Attends(match, label, answer))
+        seen = {}
+        with torch.inference_mode():
+            network.blocks[1].seen.register_forward_hook(lambda _module, _args, value: seen.update(pattern=value))
+            said = network(x).hidden_states[-1][:, -1, answer].argmax(-1).numpy()
+        looks = seen["pattern"][:, 0, -1].numpy()
+        yes, no = (looks[np.arange(n), at + 2 * pair + 1] for pair in (asked, 1 - asked))
+        return (yes - no).mean(), (said == labels[np.arange(n), asked]).mean()
+
+    first_is_asked = (asked == 0).mean()  # then the query looks at the first token as much as at the right label
+    assert strength(x, 0) == pytest.approx((1 - first_is_asked / 2, 1), abs=1e-4)
+    assert strength(torch.cat([torch.zeros(n, 1, x.shape[2]), x], 1), 1) == pytest.approx((1, 1), abs=1e-4)
 
 
 def _now(n):

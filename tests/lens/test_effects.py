@@ -11,7 +11,7 @@ from brainbench.lens.effects import Design, centre_of_mass, dissociation, effect
 from brainbench.lens.modules import ModuleEncoder
 from brainbench.lens.running import edited
 from brainbench.ridge.encoding import FoldSettings, fit_fold
-from tests.lens.test_edits import Blocks
+from tests.lens.test_edits import Blocks, Scaling
 
 N = 240
 FOLDS = [(np.setdiff1d(np.arange(N), test), test) for test in np.array_split(np.arange(N), 4)]
@@ -181,12 +181,27 @@ def test_noise_and_a_region_that_an_edit_does_not_touch_are_seldom_called_beyond
 def test_recovery_of_the_parts_of_a_linear_stream_is_their_weight():
     """T19: .1 .4 .3 .2 of the outcome come back; nothing is said where nothing was lost."""
     weights = np.array([0.1, 0.4, 0.3, 0.2])
-    clean, corrupt = np.ones(4), np.zeros(4)
-    found = [recovery(weights @ clean, weights @ corrupt, weights @ np.eye(4)[k]) for k in range(4)]
-    np.testing.assert_allclose(found, weights)
-    assert (
-        sum(found) == pytest.approx(1) and np.isnan(recovery(0.5, 0.5, 0.5)) and np.isnan(recovery(0.5, 0.4, 0.6, 0.06))
-    )
+    x = torch.randn(5, 4, 1, generator=torch.Generator().manual_seed(0))
+    network = Blocks(Scaling(1.0), Scaling(2.0), Scaling(0.5))
+    good, bad = ModuleEncoder(network, x), ModuleEncoder(network, x - 3)  # every part loses as much
+    site = good.site(1, "resid_post")
+    with torch.inference_mode():
+        stored = dict(enumerate(good.run(good.inputs(good.stimuli, range(5)), [site])[site.name]))
+
+    def one(part):
+        return lambda inside: inside & (torch.arange(4) == part)
+
+    def outcome(encoder, *changes):
+        last = encoder.taps[-1].name
+        intact, changed = edited(encoder, encoder.stimuli, range(5), changes or [e.skip(0)], last, "flatten")
+        return [float((values @ weights).mean()) for values in (intact, *changed)]
+
+    clean = outcome(good)[0]
+    corrupt, *patched = outcome(bad, *(e.patch(1, "resid_post", stored, one(part)) for part in range(4)))
+    found = [recovery(clean, corrupt, value) for value in patched]
+    np.testing.assert_allclose(found, weights, rtol=1e-5)
+    assert sum(found) == pytest.approx(1)
+    assert np.isnan(recovery(0.5, 0.5, 0.5)) and np.isnan(recovery(0.5, 0.4, 0.6, 0.06))
     assert recovery(0.5, 0.3, 0.6) == pytest.approx(1.5) and recovery(0.5, 0.3, 0.2) == pytest.approx(-0.5)
 
 
@@ -204,9 +219,21 @@ def test_patching_a_clean_value_back_gives_back_what_it_carried(brain):
 
 
 def test_dissociation_of_disjoint_and_of_shared_circuits():
-    """T28."""
+    """T28: two sets of units, two regions; each region reads one set, or both read the first."""
     assert dissociation(np.array([[0.4, 0.0], [0.0, 0.3]])) == pytest.approx(0.7)
     assert dissociation(np.array([[0.4, 0.3], [0.4, 0.3]])) == pytest.approx(0)
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((N, 8)).astype(np.float32)
+    lesions = [X * (np.arange(8) // 4 != which) for which in (0, 1)]
+    one, other = X[:, :4].sum(1), X[:, 4:].sum(1)
+    regions = {"A": np.array([True, False]), "B": np.array([False, True])}
+    lost = {}
+    for name, sources in (("disjoint", (one, other)), ("shared", (one, one))):
+        Y = np.stack(sources, 1) + 0.5 * rng.standard_normal((N, 2))
+        lost[name] = effects(X, lesions, design(Y, **regions)).lost_frozen
+    apart = lost["disjoint"]
+    assert dissociation(apart) == pytest.approx(apart[0, 0] + apart[1, 1], abs=0.02) and np.diag(apart).min() > 0.8
+    assert lost["shared"][0].min() > 0.8 and dissociation(lost["shared"]) == pytest.approx(0, abs=0.05)
 
 
 def test_shared_heads_are_found_across_participants():

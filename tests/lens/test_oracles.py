@@ -19,8 +19,8 @@ from brainbench.lens.paths import conductance, joint_score, path_stability, unit
 from brainbench.lens.running import edited
 from tests.encoders.test_sites import KINDS
 from tests.encoders.tiny import images, make
-from tests.lens.test_edits import Blocks, encoder_of
-from tests.lens.test_effects import N, design
+from tests.lens.test_edits import Blocks, Scaling, encoder_of
+from tests.lens.test_effects import N, Product, design
 
 FOLDS = [(np.setdiff1d(np.arange(150), test), test) for test in np.array_split(np.arange(150), 2)]
 
@@ -38,6 +38,10 @@ def test_a_planted_unit_is_the_only_one_a_localizer_finds():
     for unit in (0, 5, 17):
         assert found.precision[unit] == pytest.approx(average_precision_score(label, values[:, unit]))
     assert contrast(rng.standard_normal((200, 60)), label).found().size == 0
+    layers = np.stack([rng.standard_normal((200, 12)) for _ in range(4)], axis=1)  # all blocks side by side
+    layers[:, 2, 5] += 4.0 * label
+    every = contrast(layers.reshape(200, -1), label)
+    assert np.unravel_index(every.found()[0], (4, 12)) == (2, 5) and np.sort(every.t)[-2] < every.t.max() / 5
     with pytest.raises(UserError, match="two stimuli with the label"):
         contrast(values, np.arange(200) == 3)
 
@@ -103,15 +107,23 @@ def test_a_product_of_two_modalities_gains_from_both_from_the_block_on_that_make
     """T29: text and picture alone say nothing of their product; no gain before block 2, nearly all behind it."""
     rng = np.random.default_rng(2)
     text, picture = rng.standard_normal((2, N))
-    Y = (text * picture + 0.3 * rng.standard_normal(N))[:, None]
-
-    def score(*features):
-        return float(effects(np.stack(features, 1), [], design(Y)).clean[0])
-
-    product = text * picture
-    before = modality_gain(score(text, picture), score(text), score(picture))
-    behind = modality_gain(score(text, picture, product), score(text, text**2), score(picture, picture**2))
-    assert before == pytest.approx(0, abs=0.03) and behind == pytest.approx(0.9, abs=0.06)
+    how = design((text * picture + 0.3 * rng.standard_normal(N))[:, None])
+    network = Blocks(Scaling(1.0), Scaling(1.0), Product(0, 1, 2), Scaling(1.0), Scaling(1.0))
+    shown = {name: np.zeros((N, 1, 3), np.float32) for name in ("both", "text", "picture")}
+    for name in ("both", "text"):
+        shown[name][:, 0, 0] = text
+    for name in ("both", "picture"):
+        shown[name][:, 0, 1] = picture
+    scores = {}
+    for name, given in shown.items():
+        encoder = ModuleEncoder(network, torch.from_numpy(given))
+        layers = [one.name for one in encoder.taps]
+        batches = list(encoder.encode(encoder.stimuli, layers, "flatten"))
+        found = [np.concatenate([batch[layer] for batch in batches]) for layer in layers]
+        scores[name] = [float(effects(one, [], how).clean[0]) for one in found]
+    gain = [modality_gain(*one) for one in zip(scores["both"], scores["text"], scores["picture"], strict=True)]
+    np.testing.assert_allclose(gain[:3], 0, atol=0.03)  # taps 0 to 2 lie before the block
+    np.testing.assert_allclose(gain[3:], 0.9, atol=0.06)
     driven = design((picture + 0.3 * rng.standard_normal(N))[:, None])
     alone, both = (effects(np.stack(one, 1), [], driven).clean[0] for one in ((picture,), (text, picture)))
     assert modality_gain(both, alone) == pytest.approx(0, abs=0.01)

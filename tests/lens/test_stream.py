@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from brainbench.lens.check import check_diagnostic, made_block
-from brainbench.lens.diagnostics.stream import MORE, NORMALISED, diagnostic, stream, void
+from brainbench.lens.diagnostics.stream import MORE, NORMALISED, _grown, diagnostic, stream, void
 from brainbench.lens.measure import NOTHING, depths, measured
 from brainbench.recipes.lens import DIAGNOSTICS
 from tests.encoders.tiny import SENTENCES, images, make, stimuli_of, write_bert
@@ -81,23 +81,37 @@ def test_a_stream_that_is_no_sum_is_left_empty():
     assert stream(replace(block, values=values)) == dict.fromkeys(NAMES, MORE)
 
 
-def flagged(norms, name):
-    """What `void` says of a token whose norm is `norms` along the blocks, each adding all of its growth."""
-    carry, found = {}, []
+def along(norms):
+    """A block, and how much of the stream it adds, of every growth of a token whose norm is `norms`."""
+    carry = {}
     for before, after in pairwise(norms):
         values = {
             "resid_pre": torch.full((1, 1, 1), float(before)), "resid_post": torch.full((1, 1, 1), float(after)),
         }  # fmt: skip
         one = torch.ones(1, 1, dtype=torch.bool)
         block = replace(made_block(), values=values, keep=one, real=one, inside=one, carry=carry)
-        found.append(bool(void(block, torch.tensor([[abs(after - before) / before]]))[name]))
-    return found
+        yield block, torch.tensor([[abs(after - before) / before]])
+
+
+def flagged(norms, name, **how):
+    return [bool(void(block, ratio, **how)[name]) for block, ratio in along(norms)]
+
+
+def thresholds(norms, inclusive=False):
+    return [0.8 * float(_grown(block)[2 if inclusive else 1]) for block, _ in along(norms)]
 
 
 def test_void_is_a_growth_below_a_share_of_the_range_before():
     """T4 and T5: thresholds 0, 0, .8, 1.6, 1.6; after one massive norm everything is void, also what adds much."""
-    assert flagged([1, 2, 4, 4, 5, 3], "void_80") == [False, False, True, True, True]
+    norms = [1, 2, 4, 4, 5, 3]
+    assert flagged(norms, "void_80") == [False, False, True, True, True]
+    assert flagged(norms, "void_80", inclusive=True) == [False, False, True, True, True]
+    for name, at_growth_1 in (("void_50", False), ("void_70", True), ("void_90", True)):  # thresholds 1, 1.4, 1.8
+        assert flagged(norms, name) == [False, False, True, at_growth_1, True]
+    assert thresholds(norms) == pytest.approx([0, 0, 0.8, 1.6, 1.6])
+    assert thresholds(norms, inclusive=True) == pytest.approx([0, 0.8, 1.6, 1.6, 3.2])
     massive = [1, 2, 1000, 1002, 1010, 1030, 1200]
+    assert thresholds(massive)[2:] == pytest.approx([797.6] * 4)
     assert flagged(massive, "void_80") == [False, False, True, True, True, True]
     assert flagged(massive, "void_disagrees") == [False] * 5 + [True]  # 1030 -> 1200: more than a tenth
 

@@ -69,7 +69,7 @@ ORACLES = {
     "T32": "lens/test_edits.py::test_blocks_that_give_a_tuple_are_read_and_edited_like_others",
     "T33": "lens/test_oracles.py::test_a_curve_over_checkpoints_is_found_again_with_its_peak",
 }
-"""Known answers that numbers of the lens are held against; of T17 the total effects, direct ones are not computed."""
+"""Known answers that numbers of the lens are held against."""
 FAMILIES = {"vit", "dinov2", "dinov3", "siglip", "clip vision", "clip text", "bert", "visual bert", "gpt2", "llama",
             "qwen2", "qwen3", "t5", "whisper", "wav2vec2", "hubert", "timm", "rbtransformer"}  # fmt: skip
 """Of networks, whose sites and edits are held against the invariants; MVCNet is refused, which is a test of its own."""

@@ -84,6 +84,18 @@ def test_what_normal_values_alone_would_give(n):
     assert gaussian_ratio(n) == pytest.approx((size.max(1) / np.median(size, axis=1)).mean(), rel=0.02)
 
 
+def test_tokens_that_look_like_the_first():
+    stream = drawn(2, 6, 8)
+    stream[:, 3] = 2 * stream[:, 0]
+    block = block_of(stream=stream)
+    keep = torch.zeros(2, 6, dtype=torch.bool)
+    keep[:, 3] = True
+    assert units(replace(block, keep=keep))["first_token_cos"].numpy() == pytest.approx(1)
+    keep[:, 4] = True
+    cosine = torch.nn.functional.cosine_similarity(stream[:, 4], stream[:, 0], dim=-1)
+    torch.testing.assert_close(units(replace(block, keep=keep))["first_token_cos"], (1 + cosine) / 2)
+
+
 def test_padding_is_no_value():
     block = block_of(stream=drawn(2, 6, 8))
     real = block.real.clone()
@@ -111,13 +123,14 @@ def test_smoothing_follows_its_closed_form():
     delta = delta - delta.mean(1, keepdim=True)
     size = float(mu.square().sum())
     spread = float(delta.square().sum(-1).mean())
-    layers, expected = [], []
-    for step in range(5):
-        layers.append(mu + delta * (1 - b) ** step)
+    layers, expected, x = [], [], mu + delta
+    for step in range(6):
+        layers.append(x)
+        x = (1 - b) * x + b * x.mean(1, keepdim=True)
         v = spread * (1 - b) ** (2 * step)
         expected.append((size - v / (d - 1)) / (size + v))
     found = similarity(torch.stack(layers), 0)
-    np.testing.assert_allclose(found["token_cos"].mean(1), expected, atol=2e-3)
+    np.testing.assert_allclose(found["token_cos"].mean(1), expected, atol=1e-3)
     np.testing.assert_allclose(found["token_cos_centred"].mean(1), -1 / (d - 1), atol=2e-3)
     same = similarity(torch.ones(1, 2, SAMPLE, 8), 0)
     assert same["token_cos"].numpy() == pytest.approx(1) and same["eff_rank"].numpy() == pytest.approx(1, abs=1e-3)

@@ -129,6 +129,12 @@ def depth90(curve: np.ndarray, chance: float) -> float:
     return float("nan") if not len(reached) else float((reached[0] + 1) / len(curve))
 
 
+def jump(curve: np.ndarray) -> float:
+    """Return the first block whose accuracy is 1.1 times that of the block before it, or more; NaN without any."""
+    found = np.flatnonzero(curve[1:] >= 1.1 * curve[:-1])
+    return float("nan") if not len(found) else float(found[0] + 1)
+
+
 KL, TOKENS, LABEL = "KL of the readout here and at the end (nats)", "readout here and at the end", "balanced accuracy"
 diagnostic = Diagnostic(
     name="content",

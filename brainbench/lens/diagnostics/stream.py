@@ -46,7 +46,7 @@ def stream(block: Block) -> Mapping[str, Tensor | str]:
     return found | void(block, both.norm(dim=-1) / before_size.clamp(min=SMALLEST))
 
 
-def void(block: Block, ratio: Tensor) -> dict[str, Tensor | str]:
+def void(block: Block, ratio: Tensor, *, inclusive: bool = False) -> dict[str, Tensor | str]:
     """Return the share of tokens whose norm grows less than a share of the range that its earlier growths span.
 
     Parameters
@@ -54,8 +54,11 @@ def void(block: Block, ratio: Tensor) -> dict[str, Tensor | str]:
     block : Block
     ratio : Tensor (n, T)
         Of what the block adds to the stream: a block that is void and adds more than `NOT_VOID` is told apart.
+    inclusive : bool
+        Whether the block's own growth belongs to the range; in the released code, and in the columns, it does not.
     """
-    grown, span = _grown(block)
+    grown, before, so_far = _grown(block)
+    span = so_far if inclusive else before
     found: dict[str, Tensor | str] = {}
     for name, alpha in VOID.items():
         found[name] = block.mean((grown < alpha * span).float())
@@ -63,8 +66,8 @@ def void(block: Block, ratio: Tensor) -> dict[str, Tensor | str]:
     return found
 
 
-def _grown(block: Block) -> tuple[Tensor, Tensor]:
-    """Return how much the norm of every token grows, and the range of its growth in the blocks before, ``(n, T)``."""
+def _grown(block: Block) -> tuple[Tensor, Tensor, Tensor]:
+    """Return how much every token's norm grows, and the range of its growth before and with this block, ``(n, T)``."""
     import torch
 
     grown = block["resid_post"].norm(dim=-1) - block["resid_pre"].norm(dim=-1)
@@ -72,7 +75,7 @@ def _grown(block: Block) -> tuple[Tensor, Tensor]:
     span = torch.zeros_like(grown) if low is None or high is None else high - low
     block.carry["low"] = grown if low is None else torch.minimum(low, grown)
     block.carry["high"] = grown if high is None else torch.maximum(high, grown)
-    return grown, span
+    return grown, span, block.carry["high"] - block.carry["low"]
 
 
 def _adds_up(block: Block) -> bool:

@@ -56,18 +56,22 @@ EDITS: dict[str, EditKind] = {
             "output of a token := that of the last block with d >= alpha (max - min of earlier d)", "resid_post",
             last_active,
         ),
-        EditKind("erase", DEPTH, "h[t] := mean of h over other stimuli and tokens", "resid_pre", erase),
+        EditKind("erase", DEPTH, "h[t] := mean of h over stimuli and tokens", "resid_pre", erase),
         EditKind("heads", REUSE, "z[head] := its mean", "z", ablate_heads),
         EditKind("units", "arXiv:2409.02877, arXiv:2502.11096", "units := their mean, or 0", "mlp_act", ablate_units),
         EditKind(
             "sparsify", "CHESS (2024), arXiv:2409.01366; Li et al. (2023), arXiv:2210.06313",
             "act := act where |act| > t, or among the largest", "mlp_act", sparsify,
         ),
-        EditKind("patch", "FCCT (2025), arXiv:2511.05923", "value := that of a clean run", "resid_post", patch),
+        EditKind(
+            "patch", "FCCT (2025), arXiv:2511.05923", "value := that of another run, here or at any site", "resid_post",
+            patch,
+        ),
         EditKind("path", REUSE, "block(h) := block(h + s) - s, s sent by heads before", "resid_pre", path),
         EditKind(
             "inject", "FCCT (2025), arXiv:2511.05923",
-            "a_t := (a_t + s sum_k w_k a_k) |a_t| / |a_t + s sum_k w_k a_k|, k < t", "attn_out", inject,
+            "a_t := (a_t + s sum_k w_k a_k) |a_t| / |a_t + s sum_k w_k a_k|, k < t; of attention or MLP", "attn_out",
+            inject,
         ),
         EditKind(
             "clamp", "Singh et al. (2024), arXiv:2404.07129", "A := s P + (1 - s) A where the mask is set", "pattern",
@@ -76,7 +80,7 @@ EDITS: dict[str, EditKind] = {
         EditKind("steer", "arXiv:2505.20309", "h := h + s w v", "resid_post", steer),
         EditKind(
             "set-coordinate", "Sun et al. (2024), arXiv:2402.17762; arXiv:2510.22603",
-            "h[features] := their mean, or 0", "resid_post", set_coordinate,
+            "h[features] := given values, such as their mean, or 0", "resid_post", set_coordinate,
         ),
     )
 }  # fmt: skip

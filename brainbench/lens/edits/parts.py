@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def erase(block: int, mean: Tensor, tokens: Callable[[Tensor], Tensor] | None = None) -> Change:
-    """Replace what a block is given, at some tokens, by the mean of other stimuli.
+    """Replace what a block is given, at some tokens, by the mean token.
 
     Parameters
     ----------
