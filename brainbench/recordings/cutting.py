@@ -11,7 +11,7 @@ import numpy as np
 
 from brainbench.core.errors import UserError
 from brainbench.recipes.datasets import RecordingSettings
-from brainbench.recordings.events import BAD_EDGE, interruptions, mark_stretches, onsets_of, stretches_of
+from brainbench.recordings.events import BAD_EDGE, NOT_RECORDED, interruptions, mark_stretches, onsets_of, stretches_of
 from brainbench.recordings.recording import METADATA, LeftOut, Recording, counted
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ def cut(
     reasons = Counter(
         f"too close to an end of the run for {span}"
         if reason[0] in _NOT_WHOLE
-        else f"touching a stretch marked '{reason[0]}' (`bad_stretches: keep` takes them)"
+        else f"touching a stretch marked '{reason[0]}'"
+        + ("" if NOT_RECORDED.match(reason[0]) else " (`bad_stretches: keep` takes them)")
         for reason in epochs.drop_log
         if reason
     )

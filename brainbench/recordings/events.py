@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _BAD = re.compile(r"(comment/)?bad", re.IGNORECASE)  # BrainVision files have a kind before every description
 _BAD_PREFIX = re.compile(r"^(comment/)?bad[ _]*", re.IGNORECASE)
 _BREAK = re.compile(r"edge|boundary|new segment|lostsamples", re.IGNORECASE)
+NOT_RECORDED = re.compile(r"bad_acq_skip", re.IGNORECASE)  # MNE puts zeros where a FIF file skips
 _REMARK = re.compile(r"comment|syncstatus|recording (starts?|ends?|stops?|paused|resumed)", re.IGNORECASE)
 """Beginnings of descriptions that no task writes: bad stretches, interruptions, and remarks of people or machines."""
 _ON_SAMPLE, _BESIDE = 2e-2, 1e-3
@@ -190,7 +191,7 @@ def keep_stretches(raw: mne.io.BaseRaw, choice: str) -> None:
     ----------
     raw : mne.io.BaseRaw
     choice : {"leave_out", "keep"}
-        `keep` takes bad stretches for good; filters still stop at interruptions.
+        `keep` takes bad stretches for good, but for what was not recorded; filters still stop at interruptions.
     """
     sfreq = raw.info["sfreq"]
     stretches: list[tuple[float, float, str]] = []
@@ -199,7 +200,7 @@ def keep_stretches(raw: mne.io.BaseRaw, choice: str) -> None:
         name = str(mark["description"])
         if _BREAK.match(_BAD_PREFIX.sub("", name)):
             breaks.add(round(start * sfreq))
-        elif _BAD.match(name) and choice == "leave_out":
+        elif _BAD.match(name) and (choice == "leave_out" or NOT_RECORDED.match(name)):
             stretches.append((start, float(mark["duration"]), re.sub("^comment/", "", name, flags=re.IGNORECASE)))
     inside = sorted(sample for sample in breaks if 0 < sample < raw.n_times)  # else the beginning or end of the file
     mark_stretches(raw, stretches, inside, spanned=choice == "keep")

@@ -188,6 +188,12 @@ def test_bad_stretches_take_their_trials_out(tmp_path):
     assert len(every.trials("s1")) - len(dataset.trials("s1")) == 2
     text = said(dataset)
     assert "1 trial left out: touching a stretch marked 'BAD_cough'" in text and "'BAD boundary'" in text
+    raw, *_ = make_raw()  # what was not recorded stands in the samples as zeros, and is nobody's choice
+    raw.set_annotations(mne.Annotations([onsets[2] + 0.5], [0.2], ["BAD_ACQ_SKIP"]))
+    (tmp_path / "skips").mkdir()
+    dataset = own(write_runs(tmp_path / "skips", (raw, onsets, labels)), tmin=-1.0, bad_stretches="keep")
+    assert len(dataset.trials("s1")) == len(every.trials("s1")) - 1
+    assert str(dataset.account("s1")[0]).endswith("1 trial left out: touching a stretch marked 'BAD_ACQ_SKIP'")
 
 
 @pytest.mark.parametrize("first", [0, 777, 3823])

@@ -83,25 +83,26 @@ def test_a_piece_is_the_mean_of_its_frames_from_the_middle_of_windows(kind, tmp_
         np.testing.assert_allclose(found[layer][row], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["whisper", "wav2vec2-bert"])
+@pytest.mark.parametrize("kind", ["whisper", "wav2vec2-bert", "parakeet_encoder", "speech_to_text"])
 def test_frames_are_at_the_moments_that_move_them(kind, tmp_path):
-    """A click changes the frames around it most: their times must be its own, on average."""
+    """A click changes the frames around it most: their times must be its own on average, early and late in a window."""
     encoder = make("audio", model=str(write_audio(kind, tmp_path)), window_s=2, overlap_s=1)
     rng = np.random.default_rng(0)
-    quiet, stem = (1e-3 * rng.standard_normal(32000)).astype(np.float32), encoder.taps[0]
+    quiet, stem = (2e-2 * rng.standard_normal(32000)).astype(np.float32), encoder.taps[0]
 
     def frames(samples):
         with torch.inference_mode():
             return encoder.run(encoder._inputs([samples]), [stem])[stem.name][0].numpy()
 
-    missed = []
-    for at in np.arange(0.4, 1.6, 0.037):
+    missed, still = [], frames(quiet)
+    for at in np.arange(0.2, 1.8, 0.037):
         click = quiet.copy()
-        click[round(at * 16000) - 8 : round(at * 16000) + 8] += 0.02 * rng.standard_normal(16).astype(np.float32)
-        moved = np.abs(frames(click) - frames(quiet)).sum(1)
+        click[round(at * 16000) - 8 : round(at * 16000) + 8] += 0.1 * rng.standard_normal(16).astype(np.float32)
+        moved = np.abs(frames(click) - still).sum(1)
+        moved -= np.median(moved)  # where processors scale a sound by its spread, all of it changes a little
         near = np.where(moved > 0.3 * moved.max(), moved, 0)
         missed.append(near @ encoder.times(len(near), 32000) / near.sum() - at)
-    assert abs(np.mean(missed)) < 0.004
+    assert abs(np.mean(missed)) < 0.004 and abs(np.mean(missed[:14]) - np.mean(missed[-14:])) < 0.01
 
 
 def test_a_network_of_spectra_as_pictures_has_no_moments(tmp_path):

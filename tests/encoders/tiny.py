@@ -143,9 +143,16 @@ def write_audio(kind, folder):
         "decoder_attention_heads": 2, "decoder_ffn_dim": 24, "vocab_size": 32, "pad_token_id": 0, "bos_token_id": 1,
         "eos_token_id": 2, "decoder_start_token_id": 1, "max_source_positions": 100,
     }  # fmt: skip
-    sizes = {"whisper": listens, "wav2vec2-bert": blocks}.get(kind, waves)
+    thinned = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
+    sizes = {
+        "whisper": listens, "wav2vec2-bert": blocks, "speech_to_text": listens | {"conv_channels": 8},
+        "parakeet_encoder": thinned | {"subsampling_conv_channels": 8, "num_mel_bins": 80},
+    }.get(kind, waves)  # fmt: skip
     _seeded(AutoModel.from_config, AutoConfig.for_model(kind, **sizes)).save_pretrained(folder)
-    names = {"whisper": "WhisperFeatureExtractor", "wav2vec2-bert": "SeamlessM4TFeatureExtractor"}
+    names = {
+        "whisper": "WhisperFeatureExtractor", "wav2vec2-bert": "SeamlessM4TFeatureExtractor",
+        "speech_to_text": "Speech2TextFeatureExtractor", "parakeet_encoder": "ParakeetFeatureExtractor",
+    }  # fmt: skip
     extractor = getattr(transformers, names.get(kind, "Wav2Vec2FeatureExtractor"))
     extractor(**({"chunk_length": 2} if kind == "whisper" else {})).save_pretrained(folder)
     return folder

@@ -82,6 +82,16 @@ class AudioEncoder(Listener, TransformersEncoder):
         elif isinstance(stacked := getattr(self.processor, "stride", None), int):
             # w2v-BERT: so many spectra of 25 ms, one every 10 ms, make a frame.
             self._stride, self._middle = 0.01 * stacked, 0.0125 + 0.005 * (stacked - 1)
+        elif self._thinned:  # frames lie around the spectrum that they keep
+            self._stride = 0.01 * self._thinned
+            # Parakeet's spectra lie around their moment; Speech2Text's begin with the sound and last 25 ms.
+            self._middle = 0.0 if hasattr(config, "subsampling_factor") else 0.0125
+
+    @property
+    def _thinned(self) -> int:
+        """Of how many spectra, one every 10 ms, convolutions keep one (Parakeet, Speech2Text); 0 for others."""
+        halved = getattr(self.config, "num_conv_layers", 0) if hasattr(self.config, "conv_kernel_sizes") else 0
+        return int(getattr(self.config, "subsampling_factor", 2**halved if halved else 0))
 
     def times(self, n_frames: int, n_samples: int) -> np.ndarray:
         """Return the middle of every frame of a window, seconds from its begin ``(n_frames,)``."""
@@ -96,8 +106,10 @@ class AudioEncoder(Listener, TransformersEncoder):
         """Return network, preprocessing, windows and the digest of the weights."""
         processor = digest_config(self.processor)
         found = {**self.of_network(), "processor": processor, "window_s": self.window_s, "overlap_s": self.overlap_s}
+        if hasattr(self.config, "conv_stride"):
+            return found
         # Frames that no convolution counts lay half a frame late, or drifted by it, before 2026-11-28.
-        return found if hasattr(self.config, "conv_stride") else {**found, "frames": "by their middle"}
+        return {**found, "frames": "by the spectra they keep" if self._thinned else "by their middle"}
 
     def batch_size(self) -> int:
         """Return how many windows a forward pass takes."""
