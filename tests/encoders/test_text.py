@@ -47,6 +47,45 @@ def test_sentences_equal_plain_forward_hooks(model, batch_size, request):
                 np.testing.assert_allclose(first[layer.name][row], state[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("begins", [False, True])
+def test_a_first_token_that_is_a_sink_is_in_no_mean(gpt2, tmp_path, begins):
+    """Means over texts of SmolLM2 followed 1 / length (r .95), and the first word of a story was 150 times the others."""
+    import json
+    import shutil
+
+    from transformers import GPT2Model
+
+    folder = tmp_path / "sink"
+    shutil.copytree(gpt2, folder)
+    network = GPT2Model.from_pretrained(folder)
+    network.wpe.weight.data[0] *= 1000
+    network.save_pretrained(folder)
+    if begins:  # as Llama's tokenizers do
+        from transformers import AutoTokenizer
+
+        from brainbench.encoders.language.text import _put_before
+
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        _put_before(tokenizer, tokenizer.bos_token)
+        tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    encoder = make("text", model=str(folder), batch_size=5)
+    assert "times as large as others" in encoder.note
+    found = features(encoder, TEXTS)
+    for row, text in enumerate(SENTENCES):
+        ids = encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
+        states = hidden_states(encoder, [encoder.tokenizer.bos_token_id, *ids])
+        for layer, state in zip(encoder.layers(), states, strict=True):
+            np.testing.assert_allclose(found[layer.name][row], state[1:].mean(axis=0), rtol=1e-4, atol=1e-4)
+    for context in (3, "stream"):
+        words = features(make("text", model=str(folder), context=context), stimuli_of(WORDS, "word"))
+        sizes = np.linalg.norm(words["h.2"], axis=1)
+        assert sizes[0] < 3 * np.median(sizes)
+    assert "first token" not in make("text", model=str(gpt2)).opened()
+
+
 def test_features_do_not_depend_on_the_company_of_a_batch(gpt2, tmp_path):
     """Many tokenizers of causal models pad on the left, which would move words to other positions."""
     import json

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +37,8 @@ SORTED = 16
 """Batches among which texts are sorted by length."""
 SENTENCES = ("The cat sat.", "A grey dog ran along the river all night, and nobody heard it come home again.")
 """What a network is checked on when it is opened: a short and a long text that begin differently."""
+SINK = 10.0
+"""A first token so many times as large as the others is a place of the network's own, whatever word stands there."""
 
 
 class TextEncoder(TransformersEncoder):
@@ -59,6 +61,8 @@ class TextEncoder(TransformersEncoder):
     pools = ("mean",)
     settings: TextSettings
     _story: _Story | None = None
+    _sink: dict[str, str] | None = None
+    """Of a network whose first token is a place of its own: what is put before texts."""
 
     def source_of(self, model: str) -> str:
         """Return what transformers reads `model` from; the installed one has a package."""
@@ -93,8 +97,10 @@ class TextEncoder(TransformersEncoder):
             self.config.use_cache = False
 
     def remarks_on_reading(self) -> list[str]:
-        """Say how a story is read in one pass."""
-        return [self._streams()] if self.settings.context == "stream" else []
+        """Say what is put before texts, and how a story is read in one pass."""
+        causal = self._is_causal()
+        said = self._first_token() if causal else []
+        return [*said, self._streams(causal)] if self.settings.context == "stream" else said
 
     def opened(self) -> dict[str, Any]:
         """Return network, tokenizer, context and the digest of the weights."""
@@ -106,6 +112,7 @@ class TextEncoder(TransformersEncoder):
             **({"window": self.window} if self.settings.context == "stream" else {}),
             # A last word that the vocabulary lacks was passed over before 2026-11-28.
             **({"tokens": "last, known or not"} if self.settings.tokens == "last" else {}),
+            **({} if self._sink is None else {"first token": self._sink}),
         }
 
     def parameters(self) -> dict[str, Any]:
@@ -131,7 +138,49 @@ class TextEncoder(TransformersEncoder):
         """Tokens of a window of ``context: stream``."""
         return min(self.settings.window, self.max_tokens)
 
-    def _streams(self) -> str:
+    def _is_causal(self) -> bool:
+        """Return whether words never see those that come after them."""
+        tokens = self._sentences([SENTENCES[1]]).kwargs
+        other = {name: value.clone() for name, value in tokens.items()}
+        ids = other["input_ids"]
+        ids[0, -1] = ids[0, 0] if ids[0, 0] != ids[0, -1] else ids[0, 1]
+        last = self.taps[-1]
+        one, two = (self._states(one, [last])[0][:-1] for one in (tokens, other))
+        return close(one, two)
+
+    def _states(self, tokens: Mapping[str, Any], taps: Sequence[Tap]) -> list[Tensor]:
+        """Return every tap's values of one text, each ``(n_tokens, n_features)``."""
+        import torch
+
+        n = tokens["input_ids"].shape[1]
+        with torch.inference_mode():
+            found = self.run(Inputs(1, kwargs=tokens), taps)
+        return [rows_first(found[tap.name], tap.layout)[0, :n] for tap in taps]
+
+    def _first_token(self) -> list[str]:
+        """Keep a first token that is far larger than all others out of means, and say so.
+
+        Causal networks use their first place as a sink of attention: what stands there gets values of hundreds of
+        times the others', in the same direction for every word. A mean over a text would be little else than one by its
+        length, and the first word of a story an outlier. Where nothing stands before a text, the token by which the
+        network knows the begin of one is put there.
+        """
+        states = self._states(self._sentences([SENTENCES[1]]).kwargs, self.taps)
+        sizes = [state.float().norm(dim=1) for state in states]
+        ratio = max(float(size[0] / size[1:].median()) for size in sizes)
+        if not ratio > SINK:
+            return []
+        put = ""
+        if not self._tokens_before():
+            put = self.tokenizer.bos_token or self.tokenizer.eos_token or ""
+            if not put:
+                return [f"the first token of a text is {ratio:.0f} times as large as others, and counts in means"]
+            _put_before(self.tokenizer, put)
+        self._sink = {"put before": put}
+        where = f"'{put}' is put before every text" if put else "special tokens are in no mean"
+        return [f"the first token of a text is {ratio:.0f} times as large as others, whichever it is: {where}"]
+
+    def _streams(self, causal: bool) -> str:
         """Say how a story is read in one pass.
 
         Raises
@@ -139,19 +188,7 @@ class TextEncoder(TransformersEncoder):
         UserError
             If words see those that come after them.
         """
-        import torch
-
-        tokens = self._sentences([SENTENCES[1]]).kwargs
-        other = {name: value.clone() for name, value in tokens.items()}
-        ids = other["input_ids"]
-        ids[0, -1] = ids[0, 0] if ids[0, 0] != ids[0, -1] else ids[0, 1]
-        last = self.taps[-1]
-        with torch.inference_mode():
-            states = [
-                rows_first(self.run(Inputs(1, kwargs=one), [last])[last.name], last.layout)[:, : ids.shape[1] - 1]
-                for one in (tokens, other)
-            ]
-        if not close(states[0], states[1]):
+        if not causal:
             raise UserError(
                 f"{self.who}: `context: stream` needs a network whose words never see later ones, and "
                 f"{type(self.network).__name__} looks both ways",
@@ -251,7 +288,7 @@ class TextEncoder(TransformersEncoder):
             raise UserError(
                 f"{self.who}: the text {texts[int(empty[0])]!r} has no token: its tokenizer drops all of it"
             )
-        mask = _last(own) if self.settings.tokens == "last" else real
+        mask = _last(own) if self.settings.tokens == "last" else real if self._sink is None else own
         return Inputs(len(texts), kwargs=dict(tokens), mask=mask, special=special, real=real)
 
     def _story_of(self, stimuli: Stimuli) -> _Story:
@@ -377,6 +414,16 @@ class _Story:
 def _last(mask: Tensor) -> Tensor:
     """Return the last token of each row of a mask alone."""
     return mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
+
+
+def _put_before(tokenizer: Any, token: str) -> None:
+    """Make a tokenizer begin every text with one of its special tokens."""
+    from tokenizers import processors
+
+    backend, special = tokenizer.backend_tokenizer, [(token, tokenizer.convert_tokens_to_ids(token))]
+    begin = processors.TemplateProcessing(single=[token, "$A"], pair=[token, "$A", "$B"], special_tokens=special)
+    own = backend.post_processor
+    backend.post_processor = begin if own is None else processors.Sequence([own, begin])
 
 
 def text_tower(network: Any) -> Any:
