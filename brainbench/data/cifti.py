@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.data.images import EmptyRois, named_labels, open_image, readable
+from brainbench.data.images import EmptyRois, is_outside, named_labels, open_image, readable
 from brainbench.data.layouts.matrices import check_finite
-from brainbench.data.surfaces import OUTSIDE
 
 DENSE = (".dtseries.nii", ".dscalar.nii")
 """Endings of responses: one map, or one time point, per row."""
@@ -160,7 +159,7 @@ def read_cifti_rois(path: Path, cifti: Cifti, empty: EmptyRois) -> tuple[dict[st
         keys = np.asarray(image.dataobj)[0].astype(np.int64)
     known = dict(zip(_places(brain), keys.tolist(), strict=True))
     labels = np.array([known.get(place, 0) for place in _places(cifti.brain)], dtype=np.int64)
-    names = {int(key): str(name) for key, (name, _) in maps.label[0].items() if key > 0 and name.lower() not in OUTSIDE}
+    names = {int(key): str(name) for key, (name, _) in maps.label[0].items() if key == 0 or not is_outside(name)}
     return named_labels(labels, names, path, empty)
 
 

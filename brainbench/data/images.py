@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,12 @@ ALL = "all"
 """The ROI that holds every target."""
 
 EmptyRois = Literal["refuse", "drop"]
+
+_OUTSIDE = re.compile(
+    r"\?+|0|none|clear.?label|(no.?|un)label(l?ed)?|unknown|unassigned|.*(background|outside|medial.?wall).*",
+    re.IGNORECASE,
+)
+"""What atlases call all that lies in no region."""
 
 
 class SubsetMasker:
@@ -211,7 +218,7 @@ class Atlas:
     image : Nifti1Image
         Three axes; 0 is outside.
     names : mapping of int to str
-        Several labels may share a name: together they make one ROI.
+        Several labels may share a name: together they make one ROI. Label 0 is the outside, whatever it is called.
     path : Path
     """
 
@@ -257,7 +264,7 @@ def label_table_of(path: Path) -> Path:
 
 
 def read_label_table(path: Path) -> dict[int, str]:
-    """Read a label table (columns ``index`` and ``name``, as BIDS has them); label 0 is the outside."""
+    """Read a label table (columns ``index`` and ``name``, as BIDS has them)."""
     table = read_table(path)
     table.require("index", "name")
     numbers, names = table.numbers("index", minimum=0), table.texts("name")
@@ -266,7 +273,7 @@ def read_label_table(path: Path) -> dict[int, str]:
         if np.isfinite(number) and number != round(number):
             table.problems.add(f"column 'index': {number:g} is not a whole number", line)
     table.finish()
-    return {int(number): name for number, name in zip(numbers, names, strict=True) if number != 0}
+    return {int(number): name for number, name in zip(numbers, names, strict=True)}
 
 
 def read_atlas(path: Path) -> Atlas:
@@ -357,18 +364,38 @@ def named_labels(
     Raises
     ------
     UserError
-        If an ROI has no target (``empty="refuse"``), or none has any.
+        If an ROI has no target (``empty="refuse"``), or none has any, or names are counted from 0 and labels from 1.
     """
     labels = np.asarray(labels).astype(np.int64)
     rois: dict[str, np.ndarray] = {}
+    first = names.get(0, "")
+    notes = outside_note(first, path)
+    names = {index: name for index, name in names.items() if index != 0}
     for index, name in names.items():
         rois[name] = rois.get(name, np.zeros(len(labels), dtype=bool)) | (labels == index)
     nameless = np.setdiff1d(np.unique(labels[labels > 0]), list(names))
-    notes = []
+    if notes and names and nameless.tolist() == [max(names) + 1]:
+        raise UserError(
+            f"{path}: its table counts from 0 ('{first}'), and label {max(names) + 1} has no name: every region "
+            "would have the name of the one after it",
+            hint="add 1 to every index of the table",
+        )
     if len(nameless):
         notes.append(f"{path.name}: labels {name_some(nameless.tolist())} have no name and are no ROI")
     kept, more = without_empty(rois, path, empty)
     return kept, notes + more
+
+
+def is_outside(name: str) -> bool:
+    """Return whether a label's name is one of all that lies in no region."""
+    return _OUTSIDE.fullmatch(name.strip()) is not None
+
+
+def outside_note(name: str, path: Path) -> list[str]:
+    """Say that label 0 is the outside where a table calls it by the name of a region."""
+    if not name or is_outside(name):
+        return []
+    return [f"{path.name}: label 0, '{name}', is taken for what lies outside of all regions, and is no ROI"]
 
 
 def without_empty(

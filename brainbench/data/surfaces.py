@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from brainbench.core.errors import UserError
-from brainbench.data.images import EmptyRois, named_labels, open_image, readable
+from brainbench.data.images import EmptyRois, is_outside, named_labels, open_image, outside_note, readable
 from brainbench.data.layouts.matrices import check_finite
 
 HEMISPHERES = ("L", "R")
@@ -26,7 +26,6 @@ _MESHES = {
     32492: "fs_LR 32k",
 }
 _STRUCTURES = {"L": "CortexLeft", "R": "CortexRight"}
-OUTSIDE = {"???", "unknown", "medial_wall", "medialwall", "medial wall"}
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def read_surface_rois(
         If a file has several maps, no label table, or another number of vertices than the responses.
     """
     expected = {"L": surface.n_left, "R": surface.values.shape[1] - surface.n_left}
-    sides = []
+    sides, notes = [], []
     names: dict[int, str] = {}
     for offset, hemisphere in enumerate(HEMISPHERES):
         path = files[hemisphere]
@@ -155,13 +154,15 @@ def read_surface_rois(
         table = {int(k): str(name) for k, name in open_image(path).labeltable.get_labels_as_dict().items()}
         if not table:
             raise UserError(f"{path}: the file has no label table, so its regions have no names")
+        notes += outside_note(table.get(0, "") if (keys == 0).any() else "", path)
         # Keys of the two sides are told apart by parity: equal keys may stand for different regions.
         inside = keys > 0
         sides.append(np.where(inside, 2 * keys.astype(np.int64) + offset, 0))
-        names |= {2 * k + offset: name for k, name in table.items() if k > 0 and name.lower() not in OUTSIDE}
+        names |= {2 * k + offset: name for k, name in table.items() if k > 0 and not is_outside(name)}
     labels = np.concatenate(sides)
     labels[~np.isin(labels, list(names))] = 0
-    return named_labels(labels, names, files["L"], empty)
+    rois, more = named_labels(labels, names, files["L"], empty)
+    return rois, notes + more
 
 
 def _arrays(path: Path, hemisphere: str) -> list[np.ndarray]:

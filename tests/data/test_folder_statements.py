@@ -132,6 +132,31 @@ def test_a_hemisphere_that_says_it_is_the_other_is_refused(root, setting):
         open_folder(root, **SURFACES).responses("sub-01")
 
 
+def test_a_region_that_a_label_file_gives_key_0_is_said_to_be_left_out(root):
+    write_surfaces(root, n=60)
+    assert not any("label 0" in note for note in open_folder(root, **SURFACES).responses("sub-01").notes)
+    image = nibabel.load(root / "R.label.gii")
+    image.labeltable.labels[0].label = "V2"
+    nibabel.save(image, root / "R.label.gii")
+    notes = open_folder(root, **SURFACES).responses("sub-01").notes
+    assert "R.label.gii: label 0, 'V2', is taken for what lies outside of all regions, and is no ROI" in notes
+
+
+def test_names_of_an_atlas_that_are_counted_from_0_are_refused(root):
+    """`enumerate(names)` wrote the table of an atlas whose labels begin at 1: each region had the name of the next."""
+    write_volumes(root)
+    table = root / "atlas.tsv"
+    table.write_text("index\tname\n0\tfront\n1\tback\n")
+    with pytest.raises(UserError, match=r"counts from 0 \('front'\), and label 2 has no name"):
+        open_folder(root, **VOLUMES).responses("sub-01")
+    table.write_text("index\tname\n0\tnowhere\n1\tfront\n2\tback\n")
+    assert any("label 0, 'nowhere'" in note for note in open_folder(root, **VOLUMES).responses("sub-01").notes)
+    for name in ("Background", "Unknown", "???", "Background+FreeSurfer_Defined_Medial_Wall", "unlabeled"):
+        table.write_text(f"index\tname\n0\t{name}\n1\tfront\n2\tback\n")
+        found = open_folder(root, **VOLUMES).responses("sub-01")
+        assert not any("label 0" in note for note in found.notes) and list(found.rois) == ["all", "front", "back"]
+
+
 def test_label_files_hold_one_map(root):
     """The second was left out without a word."""
     write_surfaces(root, n=60)

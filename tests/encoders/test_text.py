@@ -49,7 +49,7 @@ def test_sentences_equal_plain_forward_hooks(model, batch_size, request):
 
 @pytest.mark.parametrize("begins", [False, True])
 def test_a_first_token_that_is_a_sink_is_in_no_mean(gpt2, tmp_path, begins):
-    """Means over texts of SmolLM2 followed 1 / length (r .95), and the first word of a story was 150 times the others."""
+    """Means over texts of SmolLM2 followed 1 / length (r .95); a story's first word was 150 times the others."""
     import json
     import shutil
 
