@@ -293,8 +293,9 @@ def test_check_is_quick_imports_nothing_heavy_and_exits_with_2(tmp_path: Path):
     assert f"{file}:3:1  sed  unknown key; did you mean 'seed'?" in done.stderr
     assert "Traceback" not in done.stderr
     assert "torch" not in done.stdout and "sklearn" not in done.stdout and "pandas" not in done.stdout
-    _, bare = quickest("-c", "import pydantic, yaml, typer, rich.console")  # what it needs, on a machine however slow
-    assert best < max(1.0, 3 * bare)
+    # Beside what it needs, however slow a machine is.
+    _, bare = quickest("-c", "import numpy, pydantic, yaml, typer, rich.console")
+    assert best < max(1.0, 4 * bare)
 
 
 def test_help_is_quick():
