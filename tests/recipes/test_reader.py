@@ -295,7 +295,7 @@ def test_check_is_quick_imports_nothing_heavy_and_exits_with_2(tmp_path: Path):
     assert "torch" not in done.stdout and "sklearn" not in done.stdout and "pandas" not in done.stdout
     # Beside what it needs, however slow a machine is.
     _, bare = quickest("-c", "import numpy, pydantic, yaml, typer, rich.console")
-    assert best < max(1.0, 4 * bare)
+    assert best < max(1.0, 3 * bare)
 
 
 def test_help_is_quick():

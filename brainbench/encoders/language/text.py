@@ -61,8 +61,8 @@ class TextEncoder(TransformersEncoder):
     pools = ("mean",)
     settings: TextSettings
     _story: _Story | None = None
-    _sink: dict[str, str] | None = None
-    """Of a network whose first token is a place of its own: what is put before texts."""
+    _sink: str | None = None
+    """Of a network whose first token is a place of its own: the token that is put before texts, or nothing."""
 
     def source_of(self, model: str) -> str:
         """Return what transformers reads `model` from; the installed one has a package."""
@@ -98,8 +98,10 @@ class TextEncoder(TransformersEncoder):
 
     def remarks_on_reading(self) -> list[str]:
         """Say what is put before texts, and how a story is read in one pass."""
-        causal = self._is_causal()
-        said = self._first_token() if causal else []
+        tokens = self._sentences([SENTENCES[1]]).kwargs
+        states = self._states(tokens, self.taps)
+        causal = self._is_causal(tokens, states[-1])
+        said = self._first_token(states) if causal else []
         return [*said, self._streams(causal)] if self.settings.context == "stream" else said
 
     def opened(self) -> dict[str, Any]:
@@ -112,7 +114,7 @@ class TextEncoder(TransformersEncoder):
             **({"window": self.window} if self.settings.context == "stream" else {}),
             # A last word that the vocabulary lacks was passed over before 2026-11-28.
             **({"tokens": "last, known or not"} if self.settings.tokens == "last" else {}),
-            **({} if self._sink is None else {"first token": self._sink}),
+            **({} if self._sink is None else {"first token": {"put before": self._sink}}),
         }
 
     def parameters(self) -> dict[str, Any]:
@@ -138,15 +140,12 @@ class TextEncoder(TransformersEncoder):
         """Tokens of a window of ``context: stream``."""
         return min(self.settings.window, self.max_tokens)
 
-    def _is_causal(self) -> bool:
-        """Return whether words never see those that come after them."""
-        tokens = self._sentences([SENTENCES[1]]).kwargs
+    def _is_causal(self, tokens: Mapping[str, Any], last: Tensor) -> bool:
+        """Return whether words never see those that come after them: the last layer's values do not know the end."""
         other = {name: value.clone() for name, value in tokens.items()}
         ids = other["input_ids"]
         ids[0, -1] = ids[0, 0] if ids[0, 0] != ids[0, -1] else ids[0, 1]
-        last = self.taps[-1]
-        one, two = (self._states(one, [last])[0][:-1] for one in (tokens, other))
-        return close(one, two)
+        return close(last[:-1], self._states(other, self.taps[-1:])[0][:-1])
 
     def _states(self, tokens: Mapping[str, Any], taps: Sequence[Tap]) -> list[Tensor]:
         """Return every tap's values of one text, each ``(n_tokens, n_features)``."""
@@ -157,7 +156,7 @@ class TextEncoder(TransformersEncoder):
             found = self.run(Inputs(1, kwargs=tokens), taps)
         return [rows_first(found[tap.name], tap.layout)[0, :n] for tap in taps]
 
-    def _first_token(self) -> list[str]:
+    def _first_token(self, states: Sequence[Tensor]) -> list[str]:
         """Keep a first token that is far larger than all others out of means, and say so.
 
         Causal networks use their first place as a sink of attention: what stands there gets values of hundreds of
@@ -165,7 +164,6 @@ class TextEncoder(TransformersEncoder):
         length, and the first word of a story an outlier. Where nothing stands before a text, the token by which the
         network knows the begin of one is put there.
         """
-        states = self._states(self._sentences([SENTENCES[1]]).kwargs, self.taps)
         sizes = [state.float().norm(dim=1) for state in states]
         ratio = max(float(size[0] / size[1:].median()) for size in sizes)
         if not ratio > SINK:
@@ -176,7 +174,7 @@ class TextEncoder(TransformersEncoder):
             if not put:
                 return [f"the first token of a text is {ratio:.0f} times as large as others, and counts in means"]
             _put_before(self.tokenizer, put)
-        self._sink = {"put before": put}
+        self._sink = put
         where = f"'{put}' is put before every text" if put else "special tokens are in no mean"
         return [f"the first token of a text is {ratio:.0f} times as large as others, whichever it is: {where}"]
 
