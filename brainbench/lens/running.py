@@ -70,7 +70,7 @@ def edited(
     place_of_tap = sum(one.name in before for one in encoder.stream[1:])  # so many blocks ran before it
     # A run begins with what a block was given, or with what it gives, where a change is of that alone.
     n_blocks = len(encoder.stream) - 1
-    behind = {change.first for change in changes if change.output is not None}
+    behind = {change.first for change in changes if change.output is not None or change.leaves}
     firsts = sorted(
         ({change.first for change in changes} - {0}) | behind | {block + 1 for block in behind} - {n_blocks}
     )
@@ -101,13 +101,17 @@ def edited(
             out = []
             for change in changes:
                 first = change.first
-                if exact.get(first, False) and place_of_tap <= first and first > 0:
+                changed = n_blocks - 1 if change.leaves else first
+                if exact.get(first, False) and place_of_tap <= changed and changed > 0:
                     out.append(found[tap.name].cpu().numpy())  # it lies before all that changes
                     continue
                 now = Pass(np.asarray(read.rows), _inside(encoder, inputs))
                 edits = [edit_of(encoder, step, now) for step in change.steps]
                 with contextlib.ExitStack() as stack:
-                    if exact.get(first, False) and change.output is not None:
+                    if exact.get(first, False) and change.leaves:
+                        stack.enter_context(resumed(encoder, n_blocks, given[first + 1]))
+                        edits = []
+                    elif exact.get(first, False) and change.output is not None:
                         at = encoder.site(first, "resid_post")
                         gave = given[first + 1]
                         new = change.output(tokens_of(given[first], at), tokens_of(gave, at))

@@ -69,13 +69,14 @@ class Lens(Inside):
 
     edits: list[
         Annotated[
-            Annotated[Literal["skip", "erase", "heads"], Tag("name")] | Annotated[Doses, Tag("in-doses")],
+            Annotated[Literal["skip", "erase", "heads", "brain-lens"], Tag("name")] | Annotated[Doses, Tag("in-doses")],
             Discriminator(_form),
         ]
     ] = Field([], examples=[["skip", {"edit": "sparsify", "doses": [0.5, 0.8, 0.9]}]])
     """Edits whose effect on regions is computed, with the head frozen and refitted: of every block that it is skipped,
-    its input erased, or each of its heads silenced; of all blocks together hidden units switched off, in doses. Every
-    stimulus runs once an edit, and once a control."""
+    its input erased, each of its heads silenced, or its output read in the place of the last one's (`brain-lens`, which
+    costs a single run); of all blocks together hidden units switched off, in doses. Every stimulus runs once an edit,
+    and once a control."""
     controls: int = Field(20, ge=0)
     """Edits of the same kind and size, chosen at random, beside those of every block."""
 

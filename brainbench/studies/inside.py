@@ -157,7 +157,7 @@ class LensStudy:
         if look.unit is None:
             return shown | {"reason": look.reason, "blocks": [], "depth": [], "columns": []}
         found = runner.read([look.unit])[0]
-        columns = [
+        columns: list[dict[str, Any]] = [
             {
                 "diagnostic": one.name,
                 "column": column.name,
@@ -174,6 +174,29 @@ class LensStudy:
             "blocks": found["blocks"].tolist(),
             "depth": [float(depth) for depth in found["depth"]],
             "columns": columns,
+            "label": self._label({one["column"]: one["blocks"] for one in columns if not one["reason"]}, look),
+        }
+
+    def _label(self, columns: dict[str, list[Any]], look: Look) -> dict[str, Any] | None:
+        """Return where in depth the label is read off: of a curve of means, which has no error of its own."""
+        from brainbench.lens.diagnostics.content import depth90, jump
+
+        if "concept" not in columns:
+            return None
+        curve, exchanged = (
+            np.array([cell["value"] for cell in columns[name]]) for name in ("concept", "concept_control")
+        )
+        best, chance = int(curve.argmax()), 1 / len(np.unique(np.asarray(self._known(look.encoder).labels)))
+        changed = jump(curve)
+        return {
+            "name": self.settings.labels,
+            "chance": chance,
+            "best": best,
+            "peak": float(curve[best]),
+            "exchanged": float(exchanged[best]),
+            "low": columns["selectivity"][best]["low"],
+            "depth90": depth90(curve, chance),
+            "jump": None if np.isnan(changed) else int(changed),
         }
 
     def _cells(self, column: Column, values: np.ndarray) -> list[dict[str, Any] | None]:

@@ -55,6 +55,7 @@ def changes_of(encoder):
     return {
         "skip": e.skip(BLOCK),
         "last-active": e.last_active(n_blocks, 0.8),
+        "brain-lens": e.brain_lens(BLOCK, n_blocks),
         "erase": e.erase(BLOCK, mean[BLOCK, "resid_pre"]),
         "heads": e.ablate_heads(BLOCK, [0], mean[BLOCK, "z"]),
         "units": e.ablate_units(BLOCK, range(f // 2), mean[BLOCK, "mlp_act"]),

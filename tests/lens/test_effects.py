@@ -1,4 +1,4 @@
-"""Effects on a brain whose answer is known: frozen, refitted, controls, recovery (T19, T21, T22, T28)."""
+"""Effects on a brain whose answer is known: frozen, refitted, controls, recovery (T15, T19, T21, T22, T28)."""
 
 import numpy as np
 import pytest
@@ -70,6 +70,31 @@ def test_a_frozen_head_says_what_was_used_and_a_refitted_one_what_is_gone(brain)
     before, (same,) = under(encoder, 1, e.skip(1))
     np.testing.assert_array_equal(same, before)
     assert effects(before, [same], how).lost_frozen.tolist() == [[0, 0]]
+
+
+class Turning(torch.nn.Module):
+    """Turns two features of the stream into each other."""
+
+    def forward(self, x):
+        return x[..., [0, 1, 2, 4, 3, 5]]
+
+
+def test_a_head_of_the_end_finds_what_is_there_in_the_form_of_the_end_and_a_new_one_what_is_there():
+    """T15 with a region as the readout: block 1 writes what it follows, block 2 turns it into the form of the end."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((N, 1, 6), np.float32)
+    x[:, 0, :3] = rng.choice([-1.0, 1.0], (N, 3)) * rng.uniform(0.5, 1.5, (N, 3))
+    followed = x[:, 0, :1] * x[:, 0, 1:2]
+    network = Blocks(Product(0, 2, 5), Product(0, 1, 3), Turning(), Product(1, 2, 5))
+    encoder = ModuleEncoder(network, torch.from_numpy(x))
+    clean, read = under(encoder, 4, *(e.brain_lens(block, 4) for block in range(4)))
+    for block in range(4):
+        np.testing.assert_array_equal(read[block], under(encoder, block + 1, e.skip(0))[0])
+    found = effects(clean, list(read), design(followed + 0.4 * rng.standard_normal((N, 1)), A=np.array([True])))
+    intact = found.clean[0]
+    assert intact > 0.7 and found.frozen[2:, 0] == pytest.approx(intact, abs=0.02)
+    assert (found.frozen[:2, 0] < 0.1).all()  # at block 1 it is there, but not where the head looks
+    assert found.refitted[1:, 0] == pytest.approx(intact, abs=0.02) and found.refitted[0, 0] < 0.1
 
 
 def test_a_layer_that_was_trained_on_a_scale_can_go_below_zero_frozen(brain):

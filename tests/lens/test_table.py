@@ -13,6 +13,7 @@ from brainbench.cli import main
 from brainbench.core.errors import UserError
 from brainbench.data.base import Context
 from brainbench.data.check import check_dataset
+from brainbench.lens.diagnostics.content import depth90
 from brainbench.lens.table import over_stimuli
 from brainbench.networks.zoo.brainomni import BrainOmni, OmniShape
 from brainbench.networks.zoo.duin import DuInCodec, DuInMasked, DuInShape
@@ -100,7 +101,13 @@ def test_the_command_prints_and_writes_the_table(tmp_path, capsys):
     ours = bb.lens(encoder, values, diagnostics=["stream", "content"], labels=["a"] * 5 + ["b"] * 5)
     for column in ("r_layer", "cos_mlp", "lens_kl", "concept"):
         np.testing.assert_allclose(table[column], ours[column], rtol=1e-4, err_msg=column)
+    label = done.facts["findings"]["lens"]["encoders"][0]["label"]
+    curve = table["concept"].to_numpy()
+    assert (label["name"], label["chance"], label["best"]) == ("category", 0.5, curve.argmax())
+    assert label["peak"] == curve.max() and label["exchanged"] == table["concept_control"].iloc[curve.argmax()]
+    assert label["depth90"] == depth90(curve, 0.5) and (label["jump"] is None or curve[label["jump"]] > curve[0])
     page = done.report.read_text()
+    assert f"category: read off best at block {label['best']}, balanced accuracy" in page
     assert "What do the blocks of test_vit do with 10 stimuli?" in page and "over 10 stimuli; bands" in page
     assert "participant" not in page[page.index('id="inside-the-networks"') :][:3000] and "leading score" not in page
 

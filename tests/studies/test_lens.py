@@ -17,7 +17,9 @@ from brainbench.lens.diagnostics.content import NO_LABELS
 from brainbench.lens.diagnostics.units import FEW_TOKENS, SMOOTH
 from brainbench.recipes.reader import parse_recipe
 from brainbench.report.page import write_report
+from brainbench.report.sections import lens as lens_section
 from brainbench.report.sections.edits import sentence
+from brainbench.report.sections.lens import label_sentences
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.studies.base import study_of
@@ -108,6 +110,19 @@ def test_the_section_shows_every_column(run):
     assert "Nothing: it is no network" in section and "Left empty: r_attn, r_mlp" in section
 
 
+def test_a_label_is_said_to_be_read_off_where_it_is():
+    said = label_sentences({"name": "category", "chance": 0.25, "best": 5, "peak": 0.9, "exchanged": 0.24, "low": 0.5,
+                            "depth90": 4 / 6, "jump": 3})  # fmt: skip
+    assert said == [
+        "category: read off best at block 5, balanced accuracy 0.90 (0.24 with labels exchanged, 0.25 by chance); nine "
+        "tenths of the way there from chance by depth 0.67; a tenth more than the block before has it first at block 3."
+    ]
+    told = {"name": "category", "chance": 0.25, "best": 5, "peak": 0.3, "exchanged": 0.24, "depth90": 1.0, "jump": None}
+    for low in (-0.1, None):  # not beyond labels exchanged, or without an interval
+        assert label_sentences(told | {"low": low})[0].endswith("by chance): no block is known to tell it.")
+    assert label_sentences(None) == []
+
+
 def test_without_draws_there_are_means_and_no_intervals(run):
     folder = run.path.parent  # its cache holds the features
     with pytest.MonkeyPatch.context() as patch:
@@ -132,22 +147,28 @@ def test_an_unknown_name_is_met_with_the_nearest():
 def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     folder = run.path.parent
     places = {"out": folder / "edits", "cache": folder / "cache"}
-    overrides = ["lens.edits=[skip,heads,erase]", "lens.controls=3", "lens.diagnostics=[stream]",
+    overrides = ["lens.edits=[skip,heads,erase,brain-lens]", "lens.controls=3", "lens.diagnostics=[stream]",
                  "significance.n_permutations=0", "bootstrap.n_draws=0"]  # fmt: skip
-    assert bb.plan(folder / "recipe.yaml", overrides=overrides, **places).units["edits"] == (3, 3)
+    assert bb.plan(folder / "recipe.yaml", overrides=overrides, **places).units["edits"] == (4, 4)
+    mapped, original = [], lens_section.heat_map
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            lens_section,
+            "heat_map",
+            lambda groups, mark, **given: mapped.extend(groups) or original(groups, mark, **given),
+        )
         patch.setattr("matplotlib.figure.Figure.savefig", lambda figure, buffer, **_: buffer.write(b"drawn"))
         done = bb.run(folder / "recipe.yaml", overrides=overrides, **places)
-    assert bb.plan(folder / "recipe.yaml", overrides=overrides, **places).units["edits"] == (3, 0)
+    assert bb.plan(folder / "recipe.yaml", overrides=overrides, **places).units["edits"] == (4, 0)
     other = bb.plan(folder / "recipe.yaml", overrides=[*overrides, "lens.controls=2"], **places).units["edits"]
-    assert other == (3, 3)
+    assert other == (4, 2)  # no controls are drawn of heads, nor of another block that is read
     renamed = [*overrides, "title=Other"]  # not the finished run itself, whose plan is known
-    assert bb.plan(folder / "recipe.yaml", overrides=renamed, **places).units["edits"] == (3, 0)
+    assert bb.plan(folder / "recipe.yaml", overrides=renamed, **places).units["edits"] == (4, 0)
     found = done.facts["findings"]["edits"]
     assert found["rois"] == ["stripes"] and found["controls"] == 3 and found["people"] == 1
-    skip, heads, erase, *rest = found["shown"]
-    assert [one["edit"] for one in (skip, heads, erase)] == ["skip", "heads", "erase"]
-    assert [(one["encoder"], one["reason"]) for one in rest] == [("resnet", NO_STREAM)] * 3
+    skip, heads, erase, read, *rest = found["shown"]
+    assert [one["edit"] for one in (skip, heads, erase, read)] == ["skip", "heads", "erase", "brain-lens"]
+    assert [(one["encoder"], one["reason"]) for one in rest] == [("resnet", NO_STREAM)] * 4
     assert len(skip["rows"]) == len(erase["rows"]) == 12 and len(heads["rows"]) == 12 * 2  # blocks x ways (x heads)
     last = run.scores.query("encoder == 'vit' and layer == 'blocks.5' and fold == 'all' and metric == 'pearson_r'")
     for row in skip["rows"]:
@@ -160,12 +181,23 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     again = next(row for row in skip["rows"] if (row["block"], row["way"]) == (5, "refitted"))
     before = run.scores.query("encoder == 'vit' and layer == 'blocks.4' and fold == 'all' and metric == 'pearson_r'")
     assert again["intact"] - again["lost"] == pytest.approx(before["value"].iloc[0], abs=1e-4)
+    # Read with a head of its own every block scores as the layer that it is; at the end that is the head that there is.
+    lost = {(row["block"], row["way"]): row["lost"] for row in read["rows"]}
+    assert lost[5, "frozen"] == lost[5, "refitted"] == 0 and len(lost) == 12
+    assert again["intact"] - lost[4, "refitted"] == pytest.approx(before["value"].iloc[0], abs=1e-4)
+    assert all("n" not in row and "p_intact" in row and not row.get("beyond") for row in read["rows"])
     assert heads["shared"] is None  # one participant has no halves
     page = done.report.read_text()
     section = page[page.index('<h2 id="when-the-networks-are-changed"') :]
     section = section[: section.index("</section>")]
     # Random weights explain nothing here: where nothing is, nothing is said to be lost.
     assert "stripes: best at blocks.5 (depth 1.00, " in section and ", so that nothing can be lost." in section
+    assert mapped[-2:] == [f"brain lens, head of the last layer {way}, by region" for way in ("frozen", "refitted")]
+    lost = {"frozen": (0.3, 0.1, 0.3, 0.1, 0.1, 0), "refitted": (0.3, 0.1, 0.1, 0.1, 0.1, 0)}
+    planted = [row | {"p_intact": 0.001, "intact": 0.4, "lost": lost[row["way"]][row["block"]]} for row in read["rows"]]
+    spoken = sentence(planted, "stripes", "brain-lens")
+    assert spoken == ("stripes: of 0.40 at the last layer its head finds at least half in what every block from 3 on "
+                      "gives, and a head fitted to each from block 1 on.")  # fmt: skip
     spoken = sentence([row | {"p_intact": 0.001} for row in skip["rows"]], "stripes", "skip", "best at x")
     assert "at the last layer most is lost with block" in spoken and "with the head fitted again" in spoken
     assert "(3 controls, " in spoken and ": too few to call it beyond them, which takes 20)" in spoken
@@ -199,7 +231,7 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
     assert "10 % of the heads; 0.05 by chance" in page and '<td class="n">0.75</td>' in page
     # Features under edits are dropped: nothing but scores of regions is kept.
     kept = [unit for unit in (folder / "edits" / "units").iterdir() if "frozen" in np.load(unit)]
-    assert len(kept) == 3 and all(unit.stat().st_size < 20_000 for unit in kept)
+    assert len(kept) == 4 and all(unit.stat().st_size < 20_000 for unit in kept)
 
 
 def other_value(value):

@@ -6,7 +6,7 @@ A `Change` is steps at sites of blocks; builders make the published ones, which 
 from __future__ import annotations
 
 from brainbench.lens.edits.base import Change, EditKind, Pass, Step, StepFunction, together
-from brainbench.lens.edits.blocks import Spread, last_active, skip, skip_control
+from brainbench.lens.edits.blocks import Spread, brain_lens, last_active, skip, skip_control
 from brainbench.lens.edits.parts import (
     ablate_heads,
     ablate_units,
@@ -28,6 +28,7 @@ __all__ = [
     "StepFunction",
     "ablate_heads",
     "ablate_units",
+    "brain_lens",
     "clamp",
     "erase",
     "erase_control",
@@ -55,6 +56,10 @@ EDITS: dict[str, EditKind] = {
             "last-active", "Shemiranifar (2025), arXiv:2505.14467",
             "output of a token := that of the last block with d >= alpha (max - min of earlier d)", "resid_post",
             last_active,
+        ),
+        EditKind(
+            "brain-lens", f"after the readout lens ({DEPTH}), with the head of a region", "block L(h) := block l(h)",
+            "resid_post", brain_lens,
         ),
         EditKind("erase", DEPTH, "h[t] := mean of h over stimuli and tokens", "resid_pre", erase),
         EditKind("heads", REUSE, "z[head] := its mean", "z", ablate_heads),

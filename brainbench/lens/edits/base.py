@@ -61,11 +61,14 @@ class Change:
     output : callable, optional
         From what one block was given and gives to what it gives instead, where that is all of the change: runs begin
         behind the block.
+    leaves : bool
+        The last block gives what the first one of the steps gives, and that is all of the change: no block runs again.
     """
 
     name: str
     steps: tuple[Step, ...]
     output: Callable[[Tensor, Tensor], Tensor] | None = None
+    leaves: bool = False
 
     @property
     def first(self) -> int:

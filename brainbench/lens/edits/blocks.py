@@ -98,6 +98,24 @@ def _exchanged(name: str, block: int, output: Callable[[Tensor, Tensor], Tensor]
     return Change(name, (Step(block, "resid_pre", keep), Step(block, "resid_post", give)), output)
 
 
+def brain_lens(block: int, n_blocks: int) -> Change:
+    """Let the last block give what `block` gives, behind which stands all that stands behind the last one.
+
+    A head that was fitted to the last layer then reads an earlier block, as a readout lens reads it with the network's
+    own output layer: frozen it finds what is there in the form of the end, fitted again what is there in any form.
+    """
+
+    def keep(value: Tensor, now: Pass) -> Tensor:
+        now.memory["gave", block] = value.clone()
+        return value
+
+    def give(_value: Tensor, now: Pass) -> Tensor:
+        return now.memory["gave", block]
+
+    steps = (Step(block, "resid_post", keep), Step(n_blocks - 1, "resid_post", give))
+    return Change(f"block {block} read in place of the last one", steps, leaves=True)
+
+
 def last_active(n_blocks: int, alpha: float = 0.8) -> Change:
     """Read every token off the last block that is not void for it, as published; all blocks see the full stream.
 

@@ -133,19 +133,21 @@ def edits_along(
     along: str,
     mark: str = "",
     room: float = WIDTH,
+    value: str = "lost",
 ) -> Figure:
-    """Draw what every region loses under edits: a panel a region, frozen and refitted, with controls.
+    """Draw what every region loses, or keeps, under edits: a panel a region, frozen and refitted, with controls.
 
     Parameters
     ----------
     panels : mapping of region to mapping of {frozen, refitted} to rows
-        Rows of ``block`` or ``dose``, ``lost`` and, where there are controls, ``low`` and ``high``.
+        Rows of ``block`` or ``dose``, `value` and, where there are controls, ``low`` and ``high``.
     axis : str
-        What is lost.
+        What is drawn.
     along : {"block", "dose"}
     mark : str
     room : float
         Inches across.
+    value : {"lost", "kept"}
     """
     n_rows, n_columns = abreast(len(panels), PANEL, room)
     figure = new_figure(min(room, 3.2 * n_columns + 0.3), 2.6 * n_rows + 0.6, mark)
@@ -158,7 +160,7 @@ def edits_along(
             if all("low" in row for row in rows):
                 ax.fill_between(places, [row["low"] for row in rows], [row["high"] for row in rows], color=colour,
                                 alpha=0.16, linewidth=0, label=f"controls, {way}")  # fmt: skip
-            ax.plot(places, [row["lost"] for row in rows], f"{MARKERS[index]}-", color=colour, markersize=3.2,
+            ax.plot(places, [row[value] for row in rows], f"{MARKERS[index]}-", color=colour, markersize=3.2,
                     linewidth=1.3, label=way)  # fmt: skip
         ax.axhline(0, color=RULE, linewidth=0.8, zorder=0)
         ax.set_title(roi, loc="left")

@@ -19,7 +19,8 @@ MOST = 12
 MOST_SAID = 3
 """Other effects beyond controls that a sentence names."""
 DONE = {"skip": "blocks are skipped", "erase": "what blocks are given is erased", "heads": "heads are silenced",
-        "sparsify": "the smallest hidden units are switched off"}  # fmt: skip
+        "sparsify": "the smallest hidden units are switched off",
+        "brain-lens": "what a block gives is read in the place of what the last one gives"}  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -33,13 +34,14 @@ def draw(page: Page) -> dict[str, Any]:
     about = page.findings["edits"]
     shown = []
     for item in about["shown"]:
-        rows = [_by_todays_rule(row) for row in item["rows"]]
+        rows = [_by_todays_rule(row) | {"kept": row["intact"] - row["lost"]} for row in item["rows"]]
         figure = None
         if rows and item["edit"] != "heads":
             panels = {roi: {way: _of(rows, roi, way) for way in ("frozen", "refitted")} for roi in about["rois"]}
             along = "dose" if item["edit"] == "sparsify" else "block"
-            axis = f"lost {page.title_of(about['metric'])}"
-            figure = partial(edits_along, panels, axis, along, page.mark)
+            metric, value = page.title_of(about["metric"]), "kept" if item["edit"] == "brain-lens" else "lost"
+            axis = metric if value == "kept" else f"lost {metric}"
+            figure = partial(edits_along, panels, axis, along, page.mark, value=value)
         pairs = every = _pairs(rows)
         if item["edit"] == "heads":
             pairs = sorted(every, key=lambda pair: -pair["frozen"]["lost"])[:MOST]
@@ -81,6 +83,12 @@ def sentence(rows: list[Row], roi: str, kind: str, where: str = "") -> str:
     if frozen.get("p_intact") is not None and frozen["p_intact"] >= LEVEL:
         intact = f"{number(frozen['intact'])} at the last layer is not above 0 (p {number(frozen['p_intact'], 3)})"
         return f"{said}{intact}, so that nothing can be lost."
+    if kind == "brain-lens":
+        here, anew = (_from(_of(rows, roi, way)) for way in ("frozen", "refitted"))
+        return (
+            f"{said}of {number(frozen['intact'])} at the last layer its head finds at least half in what every block"
+            f" from {here} on gives, and a head fitted to each from block {anew} on."
+        )
     if frozen["lost"] <= 0:
         return f"{said}of {number(frozen['intact'])} at the last layer no edit takes anything."
     if kind == "sparsify":
@@ -93,6 +101,12 @@ def sentence(rows: list[Row], roi: str, kind: str, where: str = "") -> str:
         back = 1 - again["lost"] / frozen["lost"]
         said += f": of what was lost {100 * back:.0f} % comes back, and no more loss can be told from chance"
     return f"{said}.{_also_beyond(rows, roi, frozen)}"
+
+
+def _from(rows: list[Row]) -> int:
+    """Return the first block from which on at least half of the intact score is kept; the last one keeps it all."""
+    short = [row["block"] for row in rows if row["intact"] - row["lost"] < row["intact"] / 2]
+    return max(short, default=-1) + 1
 
 
 def _what(row: Row) -> str:

@@ -52,7 +52,10 @@ def draw(page: Page) -> dict[str, Any]:
                 "missing": _missing(columns),
                 "map": page.save(partial(heat_map, groups, page.mark) if drawn else None, f"{name}_map", words),
                 "figure": page.save(figure, name, words),
-                "sentences": [] if "edits" in page.findings else depth_sentences(page, entry["encoder"]),
+                "sentences": [
+                    *([] if "edits" in page.findings else depth_sentences(page, entry["encoder"])),
+                    *label_sentences(entry.get("label")),
+                ],
             }
         )
     return {"encoders": shown, "about": about}
@@ -73,12 +76,14 @@ def _groups(page: Page, entry: dict[str, Any], columns: list[dict[str, Any]]) ->
             groups.setdefault(one["diagnostic"], []).append((one["name"], values))
     for item in page.findings.get("edits", {}).get("shown", []):
         if item["encoder"] == entry["encoder"] and item["rows"] and item["edit"] != "heads":
+            lens = item["edit"] == "brain-lens"
             for way in ("frozen", "refitted"):
-                lost: dict[str, list[float]] = {}
+                found: dict[str, list[float]] = {}
                 for row in item["rows"]:
                     if row["way"] == way:
-                        lost.setdefault(row["roi"], []).append(row["lost"])
-                groups[f"lost with {item['edit']}, {way}, by region"] = [(k, np.array(v)) for k, v in lost.items()]
+                        found.setdefault(row["roi"], []).append(row["intact"] - row["lost"] if lens else row["lost"])
+                title = f"brain lens, head of the last layer {way}" if lens else f"lost with {item['edit']}, {way}"
+                groups[f"{title}, by region"] = [(roi, np.array(values)) for roi, values in found.items()]
     return groups
 
 
@@ -86,6 +91,23 @@ def depth_sentences(page: Page, encoder: str) -> list[str]:
     """Return a sentence a region: the layer that scores best, and the depth that scores lie at."""
     found = {roi: depth_words(rows, page.toward) for roi, rows in layers_of(page, encoder).items()}
     return [f"{roi}: {words}." for roi, words in found.items() if words]
+
+
+def label_sentences(label: dict[str, Any] | None) -> list[str]:
+    """Return where in depth a label of the stimuli is read off, beside the same with labels exchanged."""
+    if label is None:
+        return []
+    beside = f"{number(label['exchanged'])} with labels exchanged, {number(label['chance'])} by chance"
+    said = (
+        f"{label['name']}: read off best at block {label['best']}, balanced accuracy {number(label['peak'])} ({beside})"
+    )
+    if label["low"] is None or label["low"] <= 0 or label["peak"] <= label["chance"]:
+        return [f"{said}: no block is known to tell it."]
+    jump = "nowhere" if label["jump"] is None else f"first at block {label['jump']}"
+    return [
+        f"{said}; nine tenths of the way there from chance by depth {number(label['depth90'])}; a tenth more than the"
+        f" block before has it {jump}."
+    ]
 
 
 def depth_words(rows: Any, toward: int) -> str:

@@ -129,7 +129,11 @@ class EditStudy:
 
     def _runs(self, encoder: NetworkEncoder, kind: str) -> int:
         """Return how many edited runs a place takes: its edits and their controls."""
-        return heads_of(encoder) if kind == "heads" else 1 + self.settings.controls
+        return heads_of(encoder) if kind == "heads" else 1 + self._controls(kind)
+
+    def _controls(self, kind: str) -> int:
+        """Return how many controls are drawn of every edit: heads have each other, and other readings are no edits."""
+        return 0 if kind in ("heads", "brain-lens") else self.settings.controls
 
     def _edited(self, entry: OpenEncoder, settings: str | Doses) -> Edited:
         kind = settings if isinstance(settings, str) else settings.edit
@@ -168,7 +172,7 @@ class EditStudy:
             "device": encoder.device.split(":")[0],
             "layer": encoder.taps[-1].name,
             "pool": entry.settings.pool,
-            "edit": [kind, list(places), self.settings.controls, self.opened.recipe.seed],
+            "edit": [kind, list(places), self._controls(kind), self.opened.recipe.seed],
             "cases": self._read,
         }
         what = "of all units" if kind == "sparsify" else "block" if len(places) == 1 else "blocks"
@@ -245,6 +249,8 @@ class EditStudy:
         if kind == "heads":
             heads = range(heads_of(encoder))
             return [([edits.ablate_heads(block, [head], means[block]) for head in heads], []) for block in chosen]
+        if kind == "brain-lens":
+            return [([edits.brain_lens(block, len(blocks))], []) for block in chosen]
         drawn = spreads(encoder, stimuli, range(len(stimuli)), chosen, kind) if seeds else {}
         found = []
         for block in chosen:
@@ -356,7 +362,7 @@ class EditStudy:
 
     def _rows(self, one: Edited, blocks: Sequence[Mapping[str, np.ndarray]], way: str) -> Iterator[dict[str, Any]]:
         """Yield what every region loses under every edit, beside controls."""
-        from brainbench.lens.beyond import LOOSE, band
+        from brainbench.lens.beyond import LOOSE, band, p_noise
 
         kind, share = one.kind, _share(one.kind, blocks, way)
         law = share is not None and share <= LOOSE
@@ -374,10 +380,11 @@ class EditStudy:
                     row["head"] = index if kind == "heads" else None
                     mine = clean[:, :, region], edited[:, :, index, region], others[..., region].transpose(2, 0, 1)
                     row |= {"intact": float(mine[0].mean()), "lost": float((mine[0] - mine[1]).mean())}
+                    shares = float(np.mean(sizes))
+                    found = {"p_intact": p_noise(mine[0], shares)}
                     if len(mine[2]):
-                        found = vars(band(*mine, float(np.mean(sizes)), law=law))
-                        row |= {name: None if np.isnan(value) else value for name, value in found.items()}
-                    yield row
+                        found = vars(band(*mine, shares, law=law))
+                    yield row | {name: None if np.isnan(value) else value for name, value in found.items()}
             before += n_real
 
 
