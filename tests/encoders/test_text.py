@@ -63,10 +63,10 @@ def test_a_first_token_that_is_a_sink_is_in_no_mean(gpt2, tmp_path, begins):
     if begins:  # as Llama's tokenizers do
         from transformers import AutoTokenizer
 
-        from brainbench.encoders.language.text import _put_before
+        from brainbench.encoders.language.begin import put_before
 
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        _put_before(tokenizer, tokenizer.bos_token)
+        put_before(tokenizer, tokenizer.bos_token)
         tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
         settings = json.loads((folder / "tokenizer_config.json").read_text())
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"

@@ -1,5 +1,7 @@
 """Networks of pictures and texts, small, with random weights, saved to disk and read through the real classes."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -85,6 +87,31 @@ def test_all_tokens_are_words_and_patches_and_parts_depend_on_their_part_alone(k
     both = last("both", BOTH)
     assert np.abs(both - last("both", other_text)).max() > 1e-4
     assert np.abs(both - last("both", other_picture)).max() > 1e-4
+
+
+@pytest.mark.parametrize("given", ("text", "both"))
+def test_a_language_model_s_first_token_that_is_a_sink_is_in_no_mean(given, folders, regions, tmp_path, monkeypatch):
+    """Qwen's tokenizer puts nothing before a text: its first word stood where attention goes that looks at nothing."""
+    folder = shutil.copytree(folders("qwen2_5_vl"), tmp_path / "qwen")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer | {"post_processor": None}))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "[SEP]"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    before = fresh(folder, regions, given=given, tokens="text")
+    monkeypatch.setattr("brainbench.encoders.language.begin.SINK", 0.0)
+    encoder = fresh(folder, regions, given=given, tokens="text")
+    assert "'[SEP]' is put before every text" in encoder.note and "put before" not in before.note
+    assert encoder.digest() != before.digest()
+    begin, (mine, plain) = encoder.kind.tokenizer.eos_token_id, (one.inputs(BOTH, [1]) for one in (encoder, before))
+    ids = mine.kwargs["input_ids"]
+    assert ids[0].tolist() == [begin, *plain.kwargs["input_ids"][0].tolist()]
+    assert mine.text["joint"][0].tolist() == [False, *plain.text["joint"][0].tolist()] and plain.text["joint"].any()
+    with torch.inference_mode():
+        states = encoder.kind.hidden(mine)["joint"]
+    layer = encoder.layers()[1].name
+    found = features(encoder, BOTH, [layer])[layer][1]
+    np.testing.assert_allclose(found, states[1][0, mine.text["joint"][0]].mean(0).numpy(), atol=1e-5)
 
 
 def test_two_streams_are_read_side_by_side_at_one_depth(opened):

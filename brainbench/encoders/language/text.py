@@ -15,6 +15,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Pool
 from brainbench.encoders.capture import Tap, first_tensor, rows_first
+from brainbench.encoders.language.begin import tokens_before, without_sink
 from brainbench.encoders.language.words import Window, begin_of_context, extents, owners, standing_apart, windows
 from brainbench.encoders.network import Inputs, Read, TransformersEncoder
 from brainbench.encoders.reading import close
@@ -37,8 +38,6 @@ SORTED = 16
 """Batches among which texts are sorted by length."""
 SENTENCES = ("The cat sat.", "A grey dog ran along the river all night, and nobody heard it come home again.")
 """What a network is checked on when it is opened: a short and a long text that begin differently."""
-SINK = 10.0
-"""A first token so many times as large as the others is a place of the network's own, whatever word stands there."""
 
 
 class TextEncoder(TransformersEncoder):
@@ -101,7 +100,10 @@ class TextEncoder(TransformersEncoder):
         tokens = self._sentences([SENTENCES[1]]).kwargs
         states = self._states(tokens, self.taps)
         causal = self._is_causal(tokens, states[-1])
-        said = self._first_token(states) if causal else []
+        said = []
+        if causal:
+            self._sink, first = without_sink(self.tokenizer, states)
+            said = [first] * bool(first)
         return [*said, self._streams(causal)] if self.settings.context == "stream" else said
 
     def opened(self) -> dict[str, Any]:
@@ -155,28 +157,6 @@ class TextEncoder(TransformersEncoder):
         with torch.inference_mode():
             found = self.run(Inputs(1, kwargs=tokens), taps)
         return [rows_first(found[tap.name], tap.layout)[0, :n] for tap in taps]
-
-    def _first_token(self, states: Sequence[Tensor]) -> list[str]:
-        """Keep a first token that is far larger than all others out of means, and say so.
-
-        Causal networks use their first place as a sink of attention: what stands there gets values of hundreds of
-        times the others', in the same direction for every word. A mean over a text would be little else than one by its
-        length, and the first word of a story an outlier. Where nothing stands before a text, the token by which the
-        network knows the begin of one is put there.
-        """
-        sizes = [state.float().norm(dim=1) for state in states]
-        ratio = max(float(size[0] / size[1:].median()) for size in sizes)
-        if not ratio > SINK:
-            return []
-        put = ""
-        if not self._tokens_before():
-            put = self.tokenizer.bos_token or self.tokenizer.eos_token or ""
-            if not put:
-                return [f"the first token of a text is {ratio:.0f} times as large as others, and counts in means"]
-            _put_before(self.tokenizer, put)
-        self._sink = put
-        where = f"'{put}' is put before every text" if put else "special tokens are in no mean"
-        return [f"the first token of a text is {ratio:.0f} times as large as others, whichever it is: {where}"]
 
     def _streams(self, causal: bool) -> str:
         """Say how a story is read in one pass.
@@ -327,7 +307,7 @@ class TextEncoder(TransformersEncoder):
         own = self._owners(words, whole["offset_mapping"][0].numpy())
         ids = whole["input_ids"].to(self.device)
         first, end = extents(own, words, f"{self.who}")
-        before = torch.tensor([self._tokens_before()], dtype=ids.dtype, device=self.device)
+        before = torch.tensor([tokens_before(self.tokenizer)], dtype=ids.dtype, device=self.device)
 
         def read(part: Window) -> Read:
             given = torch.cat([before, ids[:, part.tokens]], dim=1)
@@ -353,12 +333,6 @@ class TextEncoder(TransformersEncoder):
             return Read(range(part.words.start, part.words.stop), inputs, mean)
 
         return windows(first, end, self.window - before.shape[1]), read
-
-    def _tokens_before(self) -> list[int]:
-        """Return the special tokens that the tokenizer puts before every text."""
-        bare = self.tokenizer("a", add_special_tokens=False)["input_ids"]
-        ids: list[int] = self.tokenizer("a")["input_ids"]
-        return ids[: next(i for i in range(len(ids)) if ids[i : i + len(bare)] == bare)]
 
     def _owners(self, words: Sequence[str], offsets: np.ndarray) -> np.ndarray:
         try:
@@ -412,16 +386,6 @@ class _Story:
 def _last(mask: Tensor) -> Tensor:
     """Return the last token of each row of a mask alone."""
     return mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
-
-
-def _put_before(tokenizer: Any, token: str) -> None:
-    """Make a tokenizer begin every text with one of its special tokens."""
-    from tokenizers import processors
-
-    backend, special = tokenizer.backend_tokenizer, [(token, tokenizer.convert_tokens_to_ids(token))]
-    begin = processors.TemplateProcessing(single=[token, "$A"], pair=[token, "$A", "$B"], special_tokens=special)
-    own = backend.post_processor
-    backend.post_processor = begin if own is None else processors.Sequence([own, begin])
 
 
 def text_tower(network: Any) -> Any:

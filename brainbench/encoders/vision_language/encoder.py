@@ -15,6 +15,7 @@ from brainbench.core.errors import UserError
 from brainbench.data.base import Stimuli
 from brainbench.encoders.base import Layer, Pool
 from brainbench.encoders.capture import Tap, pooled
+from brainbench.encoders.language.begin import without_sink
 from brainbench.encoders.network import NetworkEncoder
 from brainbench.encoders.pixels import checked_image
 from brainbench.encoders.selfcheck import Checked, Probe, checked
@@ -46,6 +47,8 @@ class VisionLanguageEncoder(NetworkEncoder):
     """
 
     modalities: tuple[str, ...] = ("image", "text")
+    _begin: str | None = None
+    """Of a language model whose first place is a sink: the token that is put before texts and pictures, or nothing."""
 
     def __init__(
         self, settings: VisionLanguageSettings, *, seed: int = 0, device: str = "auto", batch_size: int | None = None
@@ -125,6 +128,11 @@ class VisionLanguageEncoder(NetworkEncoder):
         """Check every stream that is read, and return the taps of each."""
         rng = np.random.default_rng(0)
         given, tokens = self.settings.given, self.settings.tokens
+        if self.kind.causal:
+            with quietly():
+                states = self.kind.hidden(self.kind.given(1, PROBES[1:], None))["joint"] or []
+            self._begin, said = without_sink(self.kind.tokenizer, [one[0] for one in states])
+            self._said += [said] * bool(said)
         withheld = {"image": "text", "text": "visual"}.get(given)
         if tokens == withheld:
             raise UserError(
@@ -226,6 +234,7 @@ class VisionLanguageEncoder(NetworkEncoder):
             "given": self.settings.given,
             "tokens": self.settings.tokens,
             "regions": None if self.regions is None else self.regions.parameters(),
+            **({"first token": {"put before": self._begin}} if self._begin else {}),
         }
 
     def parameters(self) -> dict[str, Any]:

@@ -68,6 +68,8 @@ class Kind(ABC):
     """Whether it sees pixels, or regions; or is prepared by one processor of pictures and texts."""
     instead: ClassVar[Mapping[str, str]] = {}
     """What is given in place of what is withheld, by `given`, for the report."""
+    causal: ClassVar[bool] = False
+    """Whether it is a language model whose first place may be a sink (`brainbench.encoders.language.begin`)."""
 
     def __init__(self, network: Any, tokenizer: Any, processor: Any, device: str, tokens: str) -> None:
         self.network, self.tokenizer, self.processor = network, tokenizer, processor
@@ -358,6 +360,7 @@ class Reader(Kind):
     """A language model that reads patches among its words (LLaVA, Qwen2.5-VL, BLIP-2 with OPT): picture, then text."""
 
     needs = "processor"
+    causal = True
     instead: ClassVar[Mapping[str, str]] = {
         "image": "no word follows the picture",
         "text": "without a picture it is a language model",
