@@ -31,7 +31,10 @@ $(VENV)/.test: $(VENV)/.torch
 quickstart: $(VENV)/.models
 	$(BIN)/brainbench run recipes/quickstart.yaml --out runs/quickstart
 
+# Processes that tests start read the bytecode of torch and others from here, whatever the shell says of bytecode:
+# uv compiles nothing, and compiling costs a start three times what importing does.
 test: $(VENV)/.test lint
+	PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytecode \
 	BRAINBENCH_REQUIRE_REAL_DATA=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(VENV)/.test
