@@ -235,7 +235,7 @@ class Responses:
         ``"volume"``, ``"fsaverage5"``, ``"surface"`` (another mesh), ``"cifti"``, ``"roi"`` (targets are ROI means)
         or ``"none"``.
     nuisance : ndarray (n_presentations, n_nuisance), optional
-        Regressors of no interest (motion), regressed out inside training folds.
+        Regressors of no interest (motion) of continuous designs, regressed out inside folds.
     labels : mapping of str to ndarray (n_presentations,)
         Known facts of the rows that a decoder may ask for (``category``) or that the leak certificate checks
         (``style``).

@@ -157,6 +157,8 @@ def _timing(responses: Responses, stimuli: Stimuli) -> Iterator[str]:
     n, continuous = responses.n_presentations, responses.continuous
     if (responses.stimulus is None) != (continuous is not None):
         yield "rows need either a stimulus each (trials) or a time each (continuous)"
+    if responses.nuisance is not None and continuous is None:
+        yield "nuisance is taken out of continuous designs alone"
     if responses.stimulus is not None:
         stimulus = np.asarray(responses.stimulus)
         if stimulus.shape != (n,) or stimulus.dtype.kind != "i":

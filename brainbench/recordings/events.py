@@ -6,6 +6,7 @@ when it was measured.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -185,7 +186,8 @@ def keep_stretches(raw: mne.io.BaseRaw, choice: str) -> None:
     """Leave on a recording only what trials and filters heed, in place: bad stretches, and where it was interrupted.
 
     An interruption is written as MNE writes it, so that no trial spans it and no filter runs across it. EEGLAB gives it
-    the length of what was cut away; in the samples that remain it has none.
+    the length of what was cut away; in the samples that remain it has none. And it puts it halfway between two samples,
+    of which the later one is the first of what follows.
 
     Parameters
     ----------
@@ -199,7 +201,7 @@ def keep_stretches(raw: mne.io.BaseRaw, choice: str) -> None:
     for start, mark in zip(onsets_of(raw), raw.annotations, strict=True):
         name = str(mark["description"])
         if _BREAK.match(_BAD_PREFIX.sub("", name)):
-            breaks.add(round(start * sfreq))
+            breaks.add(math.floor(start * sfreq + 0.5 + _ON_SAMPLE))
         elif _BAD.match(name) and (choice == "leave_out" or NOT_RECORDED.match(name)):
             stretches.append((start, float(mark["duration"]), re.sub("^comment/", "", name, flags=re.IGNORECASE)))
     inside = sorted(sample for sample in breaks if 0 < sample < raw.n_times)  # else the beginning or end of the file

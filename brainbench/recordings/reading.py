@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from brainbench.core.digests import digest
 from brainbench.core.errors import UserError, did_you_mean, one_of
-from brainbench.core.matlab import check_mat
 from brainbench.core.remembered import file_state
 from brainbench.data.tables import read_table
 from brainbench.recordings.channels import listed
 from brainbench.recordings.formats.edf import read_edf
+from brainbench.recordings.formats.eeglab import read_eeglab
 from brainbench.recordings.formats.gdf import read_gdf
 from brainbench.recordings.formats.stamped import read_stamped
 from brainbench.recordings.intracranial.electrodes import electrode_files, electrode_tables, place_contacts
@@ -42,6 +42,7 @@ OWN: dict[str, Callable[[Path], tuple[mne.io.BaseRaw, list[str], Clock | None]]]
     ".gdf": read_gdf,
     ".edf": read_edf,
     ".bdf": read_edf,
+    ".set": read_eeglab,
 }
 """File ending -> reader of ours, that says what it did, and which clock tables of events count by."""
 
@@ -92,8 +93,6 @@ def read_clocked(path: Path) -> tuple[mne.io.BaseRaw, list[str], Clock | None]:
     if not path.is_file():
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")]) if path.parent.is_dir() else ""
         raise UserError(f"{path} does not exist{near}")
-    if ending == ".set":
-        check_mat(path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

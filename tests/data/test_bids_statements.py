@@ -134,6 +134,9 @@ def test_the_unit_of_the_repetition_time_is_read(own, t_r, unit, message):
         ({"RepetitionTime": "2"}, "RepetitionTime is '2'"),
         ({"RepetitionTime": 2.0, "StartTime": "early"}, "StartTime is 'early'"),
         ({"RepetitionTime": 2.0, "StartTime": 9.0}, "StartTime is 9.0; it is a number of seconds from 0 to 2"),
+        ({"VolumeTiming": [0.0, 2.0, 8.0, 10.0]}, "VolumeTiming: volumes were measured 2 to 6 s after one another"),
+        ({"VolumeTiming": [0.0, 1.5, 3.0]}, "repetition time 2 s, but .* says 1.5 s"),
+        ({"VolumeTiming": 2.0}, "VolumeTiming is the seconds at which every volume was measured"),
     ],
 )
 def test_numbers_of_a_sidecar_are_seconds(own, facts, message):

@@ -254,11 +254,6 @@ BAD_TRIALS = {
         {"ncsnr": "ncsnr.npy"},
         "9 x 1 values, one for each of 10 targets",
     ),
-    "nuisance too short": (
-        lambda r: np.save(r / "sub-01" / "n.npy", np.ones((4, 2))) or np.save(r / "sub-02" / "n.npy", np.ones((4, 2))),
-        {"nuisance": "{subject}/n.npy"},
-        "4 rows, the responses of sub-01 have 18",
-    ),
 }
 
 
@@ -308,6 +303,11 @@ BAD_STORIES = {
         r"design.csv:6 .*4 s after the row above",
     ),
     "no time": (lambda r: edit(r / "sub-01" / "design.csv", "time", "tyme"), {}, "did you mean 'tyme'"),
+    "nuisance too short": (
+        lambda r: np.save(r / "sub-01" / "n.npy", np.ones((4, 2))),
+        {"nuisance": "{subject}/n.npy"},
+        "4 rows, the responses of sub-01 have 60",
+    ),
 }
 
 
@@ -317,6 +317,11 @@ def test_bad_stories_are_refused_with_their_place(story, name):
     spoil(story)
     with pytest.raises(UserError, match=message):
         read_all(story, continuous=True, modality="word", **settings)
+
+
+def test_nuisance_of_trials_is_refused_since_nothing_takes_it_out(trials):
+    with pytest.raises(ValueError, match="`nuisance` is for `continuous: true`: of trials nothing is taken out"):
+        open_folder(trials, nuisance="{subject}/n.npy")
 
 
 def test_subjects_whose_tables_differ_are_not_averaged(trials):

@@ -1,14 +1,15 @@
-"""Recordings in GDF and in tables (time stamps, channels, a marker column); and spectra of what is read."""
+"""Recordings in GDF, EDF, EEGLAB's format and tables (time stamps, channels, markers); and spectra of what is read."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.recording_files import write_gdf
+from benchmarks.recording_files import write_gdf, write_recording
 from brainbench.commands.apply import _with_events
 from brainbench.core.errors import UserError
 from brainbench.data.base import Context
 from brainbench.recipes.datasets import DATASETS, dataset_settings
+from brainbench.recordings.events import interruptions, keep_stretches, own_events
 from brainbench.recordings.power import densities
 from brainbench.recordings.reading import read_raw
 
@@ -246,6 +247,21 @@ def test_an_interrupted_edf_counts_marks_of_no_record_and_refuses_records_that_o
     write_interrupted(path, data, 100, [0, 1, 2, 2.5, 9, 10], [])
     with pytest.raises(UserError, match=r"record 4 began at 2.5 s, before the one before it had ended \(3 s\)"):
         read_raw(path)
+
+
+def test_eeglab_puts_interruptions_between_samples_and_may_call_them_by_number(tmp_path):
+    data = np.random.default_rng(0).normal(0, 1e-5, (2, 4000))
+    for sfreq, name in ((250.0, "boundary"), (256.0, "-99"), (500.0, "-99.0")):
+        raw = mne.io.RawArray(data, mne.create_info(["Cz", "Pz"], sfreq, "eeg"), verbose="ERROR")
+        first = np.array([301, 1000, 1001, 2500, 2667])  # the samples, from 0, that follow interruptions
+        at = [*((first - 0.5) / sfreq), 400 / sfreq, 800 / sfreq]
+        raw.set_annotations(mne.Annotations(at, 0.0, [name] * 5 + ["1", "2"]))
+        write_recording(tmp_path / "a.set", raw)
+        back, said = read_raw(tmp_path / "a.set")
+        assert said == (["5 events called -99, by which EEGLAB means an interruption"] if name != "boundary" else [])
+        assert own_events(back, "a.set").labels.tolist() == ["1", "2"]
+        keep_stretches(back, "leave_out")
+        assert interruptions(back) == first.tolist()
 
 
 def test_densities_are_those_of_white_noise_and_of_a_sine():

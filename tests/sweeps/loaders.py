@@ -96,7 +96,6 @@ LOADERS: dict[str, Loader] = {
         {
             "name": "folder",
             "rois": "rois.csv",
-            "nuisance": "{subject}/nuisance.npy",
             "ceiling": "{subject}/ceiling.npy",
         },
         {"design.csv[repeat]": "which showing it is: checked, not used", **_LABELS},
@@ -104,7 +103,10 @@ LOADERS: dict[str, Loader] = {
     "folder tables": Loader(
         write_tables, {"name": "folder", "rois": "rois.csv", "responses": "{subject}/responses.csv"}, _LABELS
     ),
-    "folder story": Loader(write_story_of_runs, {"name": "folder", "continuous": True, "modality": "word"}),
+    "folder story": Loader(
+        write_story_of_runs,
+        {"name": "folder", "continuous": True, "modality": "word", "nuisance": "{subject}/nuisance.npy"},
+    ),
     "folder volumes": Loader(write_images, {"name": "folder", **VOLUMES}, _LABELS),
     "folder surfaces": Loader(write_pairs, {"name": "folder", **SURFACES}),
     "folder cifti": Loader(

@@ -17,7 +17,7 @@ from tests.data.folders import write_story, write_surfaces, write_trials, write_
 
 
 def write_trials_with_all(root: Path) -> None:
-    """Trials of images with labels, ceilings, nuisance and a table of ROIs."""
+    """Trials of images with labels, ceilings and a table of ROIs."""
     write_trials(root)
     rng = np.random.default_rng(5)
     for subject in ("sub-01", "sub-02"):
@@ -25,7 +25,6 @@ def write_trials_with_all(root: Path) -> None:
         design["block"] = [f"b{row % 4}" for row in range(len(design))]
         design["repeat"] = design.groupby("stimulus").cumcount()
         design.to_csv(root / subject / "design.csv", index=False)
-        np.save(root / subject / "nuisance.npy", rng.normal(size=(len(design), 2)))
         np.save(root / subject / "ceiling.npy", rng.uniform(0.2, 0.9, 10))
     stimuli = pd.read_csv(root / "stimuli.csv")
     stimuli["kind"] = ["animal", "thing"] * 3
@@ -46,7 +45,7 @@ def write_tables(root: Path) -> None:
 
 
 def write_story_of_runs(root: Path) -> None:
-    """A story of two runs with durations, counted from the start of each run."""
+    """A story of two runs with durations, counted from the start of each run, and nuisance."""
     write_story(root, n_rows=40, n_words=20)
     table = pd.read_csv(root / "stimuli.csv")
     table["onset"] = np.round(np.r_[np.linspace(1, 30, 10), np.linspace(2, 31, 10)], 3)
@@ -56,6 +55,7 @@ def write_story_of_runs(root: Path) -> None:
     table.to_csv(root / "stimuli.csv", index=False)
     time = np.r_[np.arange(20), np.arange(20)] * 2.0
     pd.DataFrame({"time": time, "run": ["a"] * 20 + ["b"] * 20}).to_csv(root / "sub-01" / "design.csv", index=False)
+    np.save(root / "sub-01" / "nuisance.npy", np.random.default_rng(5).normal(size=(40, 2)))
 
 
 def write_cifti(root: Path) -> None:

@@ -80,10 +80,10 @@ def test_a_changed_file_is_seen_in_the_scores(name, day, tmp_path):
 def test_the_sweep_sees_a_loader_that_forgets_a_column(tmp_path):
     loader = LOADERS["folder"]
     loader.write(tmp_path / "original")
-    forgetful = type(loader)(loader.write, {**loader.settings, "nuisance": None})
+    forgetful = type(loader)(loader.write, {**loader.settings, "ceiling": None})
     dataset = loader.open(tmp_path / "original", None)
     wanted = {change.name for change in changes(tmp_path / "original", dataset)}
-    assert {"sub-01/design.csv[stimulus]", "sub-01/nuisance.npy[value]", "stimuli.csv[kind]"} <= wanted
+    assert {"sub-01/design.csv[stimulus]", "sub-01/ceiling.npy[value]", "stimuli.csv[kind]"} <= wanted
     # `repeat` is read to be checked and has no effect, which only this loader's list of exceptions forgives.
     bare = type(loader)(loader.write, loader.settings, {})
     found = sweep(bare, tmp_path / "original", tmp_path, lambda all: [c for c in all if "[repeat]" in c.name])
@@ -91,7 +91,7 @@ def test_the_sweep_sees_a_loader_that_forgets_a_column(tmp_path):
         one.outcome == "refused" for one in found
     )
     assert not any(
-        "nuisance" in change.name
+        "ceiling" in change.name
         for change in changes(tmp_path / "original", forgetful.open(tmp_path / "original", None))
     )
 

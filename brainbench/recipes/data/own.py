@@ -33,7 +33,7 @@ class FolderSettings(DatasetSettings):
     ncsnr: str | None = Field(None, examples=["{subject}/ncsnr.npy"])
     """One noise-ceiling SNR per target (Allen et al. 2022), relative to root."""
     nuisance: str | None = Field(None, examples=["{subject}/motion.csv"])
-    """Regressors of no interest, one row per response, relative to root."""
+    """Regressors of no interest of a story, one row per response, relative to root."""
     background: str | None = Field(None, examples=["{subject}/T1w.nii.gz"])
     """Image that maps are drawn on, relative to root."""
     continuous: bool = False
@@ -86,6 +86,11 @@ class FolderSettings(DatasetSettings):
             raise ValueError("give `ceiling` or `ncsnr`, not both")
         if self.ncsnr is not None and self.continuous:
             raise ValueError("`ncsnr` is for repeated trials; continuous designs take `ceiling`")
+        if self.nuisance is not None and not self.continuous:
+            raise ValueError(
+                "`nuisance` is for `continuous: true`: of trials nothing is taken out; take it out of the responses, "
+                "or let the GLM that estimates them do so"
+            )
         if self.aligned_targets and self.flat_targets == "drop":
             raise ValueError("`aligned_targets: true` needs `flat_targets: refuse`: dropping moves targets")
         return self

@@ -35,6 +35,7 @@ class Rows:
         The row that each presentation went into.
     continuous : Continuous, optional
     nuisance : ndarray (n_rows, n_nuisance), optional
+        Of continuous designs.
     labels : mapping of str to ndarray (n_rows,)
     """
 
@@ -134,7 +135,7 @@ def make_rows(responses: Responses, scheme: Scheme, settings: ResponseSettings) 
             run,
             np.arange(n),
             None,
-            responses.nuisance,
+            None,
             dict(responses.labels),
         )
     by_run = "run" in scheme.hold_out
@@ -156,9 +157,7 @@ def make_rows(responses: Responses, scheme: Scheme, settings: ResponseSettings) 
         run=run[first] if by_run else np.where(counts == 1, run[first], "averaged"),
         group=group,
         continuous=None,
-        nuisance=None
-        if responses.nuisance is None
-        else group_means(np.asarray(responses.nuisance, dtype=np.float64), group, counts),
+        nuisance=None,
         labels={
             name: np.asarray(values)[first]
             for name, values in responses.labels.items()

@@ -140,7 +140,7 @@ class KeptDesigns:
         order = np.lexsort((run, rows.stimulus)) if rows.continuous is None else np.arange(len(rows))
         place = np.argsort(order)
         bands = [case.features.rows(*source)[rows.first[order]] for source in sources]
-        nuisance = rows.nuisance if recipe.timing.regress_nuisance and rows.continuous is not None else None
+        nuisance = rows.nuisance if recipe.timing.regress_nuisance else None
         run = run if rows.continuous is not None else np.zeros_like(run)
         folds = [(np.sort(place[train]), np.sort(place[test])) for train, test in case.split.folds]
         inner = [case.split.inner_groups(order[train]) for train, _ in folds]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nibabel.gifti import GiftiImage
 
 from brainbench.core.errors import UserError
@@ -52,7 +53,8 @@ def read_timing(root: Path, run: BidsRun) -> Timing:
     Raises
     ------
     UserError
-        If nothing says the repetition time, two places say different ones, or a number is none of seconds.
+        If nothing says the repetition time, two places say different ones, a number is none of seconds, or volumes were
+        measured at unequal times.
     """
     images = {path: open_image(path) for path in run.images}
     headers = [_header(path, image) for path, image in images.items()]
@@ -64,13 +66,11 @@ def read_timing(root: Path, run: BidsRun) -> Timing:
     said: list[tuple[Path, float]] = []
     sidecars, derived = run.sidecars, [_read_json(path) for path in run.sidecars]
     for path, facts in zip(sidecars, derived, strict=True):
-        if "RepetitionTime" in facts:
-            said.append((path, _seconds(facts["RepetitionTime"], path, "RepetitionTime", _T_R_RANGE)))
+        said += _repetition_times(facts, path)
     for path in inherited(root, run, "_bold.json"):
         sidecars.append(path)
-        facts = _read_json(path)
-        if "RepetitionTime" in facts:
-            said.append((path, _seconds(facts["RepetitionTime"], path, "RepetitionTime", _T_R_RANGE)))
+        if found := _repetition_times(_read_json(path), path):
+            said += found
             break  # of the raw data set's own, the nearest holds
     said += [(path, t_r) for path, (_, t_r) in zip(run.images, headers, strict=True) if t_r is not None]
     notes = [] if sidecars else [f"{run.name}: no sidecar; the repetition time is that of the image header"]
@@ -95,6 +95,28 @@ def read_timing(root: Path, run: BidsRun) -> Timing:
             if not any(abs(step * unit - said[0][1]) < 1e-3 for unit in (1.0, 1e-3)):
                 raise UserError(f"{path}: TimeStep {step:g}, in s or in ms, but {said[0][0]} says {said[0][1]:g} s")
     return Timing(said[0][1], start, n_volumes, sidecars, notes)
+
+
+def _repetition_times(facts: dict[str, Any], path: Path) -> list[tuple[Path, float]]:
+    """Return the repetition times that a sidecar says, as such or by the times of all volumes, with its path."""
+    said = []
+    if "RepetitionTime" in facts:
+        said.append(_seconds(facts["RepetitionTime"], path, "RepetitionTime", _T_R_RANGE))
+    if "VolumeTiming" in facts:
+        try:
+            steps = np.diff(np.asarray(facts["VolumeTiming"], dtype=float))
+        except (TypeError, ValueError):
+            steps = np.zeros(0)
+        if steps.ndim != 1 or not len(steps):
+            raise UserError(f"{path}: VolumeTiming is the seconds at which every volume was measured")
+        if np.ptp(steps) > 1e-3:
+            raise UserError(
+                f"{path}: VolumeTiming: volumes were measured {steps.min():g} to {steps.max():g} s after one another",
+                hint="a GLM takes volumes at equal times here: estimate betas elsewhere, and read them with "
+                "`name: folder`",
+            )
+        said.append(_seconds(float(steps.mean()), path, "the step of VolumeTiming", _T_R_RANGE))
+    return [(path, one) for one in said]
 
 
 def _header(path: Path, image: Any) -> tuple[int, float | None]:
