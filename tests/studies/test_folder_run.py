@@ -10,6 +10,8 @@ import yaml
 
 import brainbench as bb
 from brainbench.core.errors import UserError
+from brainbench.recipes.reader import parse_recipe
+from brainbench.studies.check import check_study
 from tests.data.bids_folder import write_bids
 from tests.data.folders import SURFACES, VOLUMES, write_story, write_surfaces, write_trials, write_volumes
 from tests.sweeps.made_folders import write_cifti
@@ -42,6 +44,22 @@ def test_images_in_a_space_give_maps_that_are_drawn(tmp_path, write, settings):
     assert list((done.path / "figures").glob("map_*.svg"))
     bounds = {entry["roi"] for entry in done.facts["findings"]["rsa_ceilings"]}
     assert "all" in bounds
+
+
+def test_rows_without_a_label_are_of_no_class(tmp_path):
+    write_trials(tmp_path / "data")
+    path = tmp_path / "data" / "stimuli.csv"
+    pd.read_csv(path).assign(kind=["face", "house", "n/a", "face", "house", ""]).to_csv(path, index=False)
+    recipe = {
+        "kind": "decode", "dataset": {"name": "folder", "root": str(tmp_path / "data"), "subjects": ["sub-01"]},
+        "hold_out": ["run"], "significance": {"n_permutations": 0}, "bootstrap": {"n_draws": 4},
+        "decoding": {"label": "kind", "decoders": [{"name": "one", "classifier": "ridge_classifier"}]},
+    }  # fmt: skip
+    outcome, _ = check_study(parse_recipe(yaml.safe_dump(recipe), "recipe.yaml"), tmp_path / "run")
+    assert {row["n_rows"] for row in outcome.rows if row["fold"] == "all"} == {12}
+    assert all(item["labels"] == ["face", "house"] for item in outcome.findings["confusion"])
+    assert outcome.chance["balanced_accuracy"] == 0.5
+    assert "decoding of sub-01: 6 of 18 rows are left out, which have no label (n/a, or nothing)" in outcome.warnings
 
 
 def test_a_story_of_ones_own(tmp_path):

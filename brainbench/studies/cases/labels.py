@@ -23,6 +23,8 @@ from brainbench.studies.cases.label_tasks import LabelTask
 from brainbench.studies.outcome import ALL, Outcome
 from brainbench.studies.words import number, significant
 
+UNLABELLED = ("", "n/a")
+"""How tables, and those of BIDS, write that a row has no label."""
 UNEQUAL = 1.25
 """How many times its equal share the most frequent class may have before the page says so."""
 
@@ -42,7 +44,7 @@ def plan_readings(recipe: Recipe, decoding: Decoding, cases: Iterable[Case]) -> 
     found = []
     for case in cases:
         labels = labels_of(case, decoding.label)
-        classes = tuple(str(name) for name in np.unique(labels))
+        classes = classes_of(labels)
         pairs = combinations(classes, 2) if decoding.pairwise and len(classes) > 2 else ()
         tasks = [LabelTask(recipe, case, labels, chosen) for chosen in (classes, *pairs)]
         for decoder in decoding.decoders:
@@ -55,6 +57,12 @@ def plan_readings(recipe: Recipe, decoding: Decoding, cases: Iterable[Case]) -> 
 def report_readings(recipe: Recipe, runner: Runner, outcome: Outcome, readings: Iterable[Reading]) -> None:
     """Add the scores of every classifier."""
     for reading in readings:
+        task = reading.tasks[0][0]
+        if without := len(task.labels) - len(task.rows):
+            outcome.warn(
+                f"decoding of {reading.case.rows.subject}: {without} of {len(task.labels)} rows are left out, which "
+                "have no label (n/a, or nothing)"
+            )
         for index, (task, unit) in enumerate(reading.tasks):
             arrays = runner.read([unit])[0]
             null, missing = task.null(arrays)
@@ -83,9 +91,15 @@ def labels_of(case: Case, name: str) -> np.ndarray:
             hint=f"row labels: {one_of(known) or 'none'}",
         )
     labels = np.asarray(known[name], dtype=str)
-    if len(np.unique(labels)) < 2:
-        raise UserError(f"decoding.label: every row of {case.rows.subject} is '{labels[0]}': nothing to tell apart")
+    if len(classes := classes_of(labels)) < 2:
+        shown = f"'{classes[0]}'" if classes else "without a label"
+        raise UserError(f"decoding.label: every row of {case.rows.subject} is {shown}: nothing to tell apart")
     return labels
+
+
+def classes_of(labels: np.ndarray) -> tuple[str, ...]:
+    """Return the classes among the labels of rows, sorted; rows without a label are of none."""
+    return tuple(str(name) for name in np.unique(labels) if name not in UNLABELLED)
 
 
 def choose_rois(case: Case, decoding: Decoding) -> list[str]:

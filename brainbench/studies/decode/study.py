@@ -13,7 +13,14 @@ from brainbench.recipes.kinds.decode import DecodeRecipe
 from brainbench.studies.base import EffectOf, Stage, Study
 from brainbench.studies.cases.across import lead_subject
 from brainbench.studies.cases.case import Case, note_case, open_cases
-from brainbench.studies.cases.labels import Reading, labels_of, plan_readings, reading_claims, report_readings
+from brainbench.studies.cases.labels import (
+    Reading,
+    classes_of,
+    labels_of,
+    plan_readings,
+    reading_claims,
+    report_readings,
+)
 from brainbench.studies.memory import held_responses, jobs_of, largest, megabytes
 from brainbench.studies.outcome import Outcome
 from brainbench.studies.words import joined
@@ -47,7 +54,7 @@ class DecodeStudy(Study[DecodeRecipe]):
         def features(stimuli: Stimuli, responses: Responses) -> np.ndarray:
             case = next(open_cases(self.opened, stimuli, responses))
             shown = labels_of(case, label)[case.rows.group]
-            return (shown[:, None] == np.unique(shown)).astype(np.float64)
+            return (shown[:, None] == np.array(classes_of(shown))).astype(np.float64)
 
         return EffectOf(f"the label {label}", "", features)
 
