@@ -222,6 +222,21 @@ def test_how_steady_a_run_was_and_how_far_the_head_moved_is_said(own):
     assert any(line.strip() == first for line in check_dataset(open_bids(own)))
 
 
+def test_volumes_before_the_steady_state_are_in_no_number(own):
+    path = next(derived(own).glob("*run-1_desc-confounds*.tsv"))
+    early = {f"non_steady_state_outlier0{at}": (np.arange(120) == at).astype(int) for at in range(3)}
+    pd.read_csv(path, sep="\t").assign(**early).to_csv(path, sep="\t", index=False)
+    before = open_bids(own).responses("sub-01")
+    assert before.modelled.runs[0].n_kept == 117
+    path = next(derived(own).glob("*run-1_space-MNI*_desc-preproc_bold.nii.gz"))
+    image = nibabel.load(path)
+    values = image.get_fdata() * np.where(np.arange(120) < 3, 2.0, 1.0)
+    nibabel.save(nibabel.Nifti1Image(values.astype(np.float32), image.affine, image.header), path)
+    after = open_bids(own).responses("sub-01")
+    np.testing.assert_allclose(after.data, before.data, rtol=1e-4, atol=1e-5)
+    assert after.modelled.runs[0].tsnr == pytest.approx(before.modelled.runs[0].tsnr)
+
+
 def test_the_model_of_a_run_is_kept_with_its_design_and_mask(own):
     responses = open_bids(own).responses("sub-01")
     model = responses.modelled.runs[0]

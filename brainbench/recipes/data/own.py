@@ -175,6 +175,10 @@ class BidsSettings(DatasetSettings):
     @model_validator(mode="after")
     def _drift_once(self) -> Self:
         if self.betas == "glmsingle":
+            if self.smoothing_fwhm_mm is not None:
+                raise ValueError(
+                    "`smoothing_fwhm_mm` is for a GLM that is fitted here: GLMsingle's betas stay as they are"
+                )
             return self
         if "high_pass" in self.confounds and self.high_pass_s is not None:
             raise ValueError(

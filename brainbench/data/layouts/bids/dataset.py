@@ -310,7 +310,7 @@ class Bids(Dataset):
         settings = self.settings
         made_of = {
             # Until November 2026 betas were smoothed a second time when read.
-            "glm of": "series of targets, with their signal to noise and the design",
+            "glm of": "series of targets, with the signal to noise of what is kept and the design",
             "images": [remembered_digest(path, self.context.cache) for path in run.files.images],
             "events": [digest_array(run.events.onset), digest_array(run.events.duration)],
             "rows": run.rows(settings.betas),
@@ -329,7 +329,7 @@ class Bids(Dataset):
             design, series = design_of(run, settings), place.series(run.files)
             return {
                 "betas": first_level(run, series, settings, design),
-                "tsnr": temporal_snr(series),
+                "tsnr": temporal_snr(series[design.kept]),
                 "design": design.matrix.astype(np.float32),
                 "regressors": np.array(design.names),
                 "events": np.array(len(design.events)),
