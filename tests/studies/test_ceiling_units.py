@@ -63,6 +63,26 @@ PEOPLE = {
 }
 
 
+@pytest.mark.parametrize("regress", [True, False])
+def test_a_ceiling_from_others_is_of_what_is_scored(regress):
+    """All heads move with the story: where motion is taken out of responses, it is no part of what can be predicted."""
+    rng = np.random.default_rng(0)
+    n, time = 2000, 2.0 * np.arange(2000)
+    shared, moved = rng.normal(size=(n, 1)), rng.normal(size=(n, 1))
+    people = [
+        Responses(
+            f"P{at}", shared + 2 * moved + 2 * rng.normal(size=(n, 1)), None, np.repeat(["a", "b"], n // 2),
+            {"all": np.ones(1, bool)}, continuous=Continuous(time, 2.0), space="roi", nuisance=moved,
+        )
+        for at in range(8)
+    ]  # fmt: skip
+    timing = SimpleNamespace(high_pass_s=128.0, regress_nuisance=regress)
+    ceilings = CeilingBook(SimpleNamespace(ceiling=SimpleNamespace(method="auto"), timing=timing), people, None)
+    signal = 1 if regress else 5
+    expected = signal / np.sqrt((signal + 4) * (signal + 4 / 7))
+    assert ceilings._compute(people[0], None).values[0] == pytest.approx(expected, abs=0.04)
+
+
 @pytest.mark.parametrize("case", PEOPLE)
 def test_other_participants_give_a_ceiling_where_rows_and_targets_are_theirs_too(case):
     """Equal numbers of rows and targets were enough, whatever they were: ceilings lay near 0 without a word."""

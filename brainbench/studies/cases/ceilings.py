@@ -14,7 +14,7 @@ from brainbench.data.images import same_places
 from brainbench.evaluation import ceilings
 from brainbench.evaluation.ceilings import Ceiling, RegionCeiling
 from brainbench.evaluation.metrics import MEDIAN, metric_of
-from brainbench.features.drift import remove_drift, segments_of
+from brainbench.features.drift import drift_bases, nuisance_bases, segments_of, without
 from brainbench.recipes.kinds.encode import EncodeRecipe
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
@@ -114,8 +114,9 @@ class CeilingBook:
         if unit is not None:
             found = self.runner.read([unit])[0]
             return Ceiling(found["values"], int(found["power"]), found.get("left_out"))
-        stack = np.stack([self._clean(member) for member in self.members])
-        if responses.subject == GROUP:
+        group = responses.subject == GROUP  # whose mean has everybody's nuisance
+        stack = np.stack([self._clean(member, nuisance=not group) for member in self.members])
+        if group:
             return ceilings.group_split_half(stack, n_splits=self.recipe.ceiling.n_splits, seed=self.recipe.seed)
         names = [member.subject for member in self.members]
         return ceilings.leave_one_out(stack)[names.index(responses.subject)]
@@ -163,13 +164,16 @@ class CeilingBook:
             same_moments(first, other) and (self.aligned or same_targets(first, other)) for other in others
         )
 
-    def _clean(self, member: Responses) -> np.ndarray:
-        """Return a participant's z-scored responses without the drifts that no fold scores."""
-        data = np.asarray(member.data, dtype=np.float64)
+    def _clean(self, member: Responses, *, nuisance: bool) -> np.ndarray:
+        """Return a participant's z-scored responses without the drifts, and the nuisance, that no fold scores."""
+        data, timing = np.asarray(member.data, dtype=np.float64), self.recipe.timing
         if member.continuous is not None:
             rows = np.arange(len(data))
             segments = segments_of(rows, np.asarray(member.run, dtype=str))
-            data = remove_drift(data, segments, member.continuous.t_r, self.recipe.timing.high_pass_s)
+            bases = list(drift_bases(segments, member.continuous.t_r, timing.high_pass_s))
+            if nuisance and timing.regress_nuisance and member.nuisance is not None:
+                bases += nuisance_bases(without(member.nuisance, bases), [rows])
+            data = without(data, bases)
         return zscore(data)
 
 
