@@ -17,6 +17,7 @@ from brainbench.core.order import natural
 from brainbench.data.layouts.bids.files import entities_of
 from brainbench.data.tables import Table, number_in
 from brainbench.recordings.events import own_events
+from brainbench.recordings.formats.eeglab import read_eeglab
 from brainbench.recordings.formats.stamped import TIME, read_stamped
 from brainbench.recordings.reading import OWN, READERS, kinds_of
 
@@ -140,6 +141,8 @@ def _header(path: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            if path.suffix.lower() == ".set":
+                return read_eeglab(path, preload=False)[0]
             if path.suffix.lower() in OWN:
                 return OWN[path.suffix.lower()](path)[0]
             return getattr(mne.io, READERS[path.suffix.lower()])(path, preload=False, verbose="ERROR")

@@ -15,8 +15,14 @@ _NUMBERS = ("-99", "-99.0")
 """What EEGLAB and ERPLAB call an interruption where all events are numbers; elsewhere it is a ``boundary``."""
 
 
-def read_eeglab(path: Path) -> tuple[mne.io.BaseRaw, list[str], None]:
+def read_eeglab(path: Path, *, preload: bool = True) -> tuple[mne.io.BaseRaw, list[str], None]:
     """Return a recording whose interruptions are all called so, and what is said of it.
+
+    Parameters
+    ----------
+    path : Path
+    preload : bool
+        Whether samples are read.
 
     Raises
     ------
@@ -26,7 +32,7 @@ def read_eeglab(path: Path) -> tuple[mne.io.BaseRaw, list[str], None]:
     import mne
 
     check_mat(path)
-    raw = mne.io.read_raw_eeglab(path, preload=True, verbose="WARNING")
+    raw = mne.io.read_raw_eeglab(path, preload=preload, verbose="WARNING")
     marks = raw.annotations.description.tolist()
     n = sum(mark in _NUMBERS for mark in marks)
     if not n:
