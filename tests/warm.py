@@ -2,6 +2,7 @@
 
 import matplotlib.figure
 import nilearn.maskers
+import torch._dynamo  # which the first optimizer of a process imports
 import torch.optim
 
 import brainbench.cli

@@ -12,11 +12,14 @@ from brainbench.recipes.parts import Execution, Slurm
 from brainbench.runs import cluster
 from brainbench.runs.folder import RunFolder
 from tests import processes
-from tests.studies.recipes import write_recipe
+from tests.studies.recipes import SMALL, write_recipe
 
 pytestmark = pytest.mark.long
 
 pytest.importorskip("distributed")
+
+
+RECIPE = SMALL.replace("n_subjects: 2", "n_subjects: 1")
 
 
 def free_port():
@@ -58,10 +61,18 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_page():
+    """Runs of this process leave their page undrawn; those of the command line draw it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
+        yield
+
+
 @pytest.fixture(scope="module")
 def local(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("local")
-    return bb.run(write_recipe(folder), out=folder / "run", cache=cache)
+    return bb.run(write_recipe(folder, RECIPE), out=folder / "run", cache=cache)
 
 
 def units_done(folder):
@@ -82,7 +93,7 @@ def start(recipe, out, cache, address):
 def test_a_cluster_gives_the_same_bytes_and_a_killed_worker_loses_nothing(scheduler, local, tmp_path, cache):
     address, processes = scheduler
     folder = RunFolder(tmp_path / "run")
-    process = start(write_recipe(tmp_path), folder.path, cache, address)
+    process = start(write_recipe(tmp_path, RECIPE), folder.path, cache, address)
     wait_for(lambda: len(units_done(folder)) >= 3 or process.poll() is not None)
     processes[1].send_signal(signal.SIGKILL)
     ended = process.wait(timeout=300)
@@ -95,7 +106,7 @@ def test_a_cluster_gives_the_same_bytes_and_a_killed_worker_loses_nothing(schedu
 def test_a_scheduler_that_goes_away_is_one_message_and_the_run_resumes(scheduler, local, tmp_path, cache):
     address, processes = scheduler
     folder = RunFolder(tmp_path / "run")
-    recipe = write_recipe(tmp_path)
+    recipe = write_recipe(tmp_path, RECIPE)
     process = start(recipe, folder.path, cache, address)
     wait_for(lambda: len(units_done(folder)) >= 3 or process.poll() is not None)
     processes[0].send_signal(signal.SIGKILL)
@@ -110,7 +121,7 @@ def test_a_scheduler_that_goes_away_is_one_message_and_the_run_resumes(scheduler
 
 def test_workers_of_its_own(local, tmp_path, cache):
     overrides = ["execution.engine=dask", "execution.jobs=1"]
-    run = bb.run(write_recipe(tmp_path), overrides=overrides, out=tmp_path / "run", cache=cache)
+    run = bb.run(write_recipe(tmp_path, RECIPE), overrides=overrides, out=tmp_path / "run", cache=cache)
     assert (run.path / "scores.csv").read_bytes() == (local.path / "scores.csv").read_bytes()
 
 
@@ -119,7 +130,7 @@ def test_no_scheduler_is_one_message(tmp_path, cache, monkeypatch):
     address = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(UserError, match=f"no scheduler answers at {address}"):
         bb.run(
-            write_recipe(tmp_path),
+            write_recipe(tmp_path, RECIPE),
             overrides=["execution.engine=dask", f"execution.address={address}"],
             out=tmp_path / "run",
             cache=cache,

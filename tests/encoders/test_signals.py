@@ -1,7 +1,6 @@
 """Networks of trials as encoders: the contract, their taps, and the whole way to a report of layers."""
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from brainbench.encoders.base import open_encoder
 from brainbench.encoders.check import check_encoder
 from brainbench.networks import training as loop
 from tests.data.test_trials import folder, write_folder
+from tests.processes import SERVER
 
 pytest.importorskip("mne")
 EEGNET = {"decoder": "braindecode", "model": "EEGNet", "max_epochs": 2, "batch_size": 8}
@@ -242,7 +242,7 @@ def run_and_die(root, folder):
 
 
 def test_a_run_that_was_killed_in_training_continues_it_to_the_same_bytes(root, done, tmp_path, monkeypatch):
-    process = multiprocessing.get_context("forkserver").Process(target=run_and_die, args=(root, tmp_path))
+    process = SERVER.Process(target=run_and_die, args=(root, tmp_path))
     process.start()
     process.join(timeout=300)
     assert process.exitcode == -signal.SIGKILL

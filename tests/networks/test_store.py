@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import time
@@ -19,6 +18,7 @@ from brainbench.networks import training as loop
 from brainbench.networks.classifiers import NetworkClassifier
 from brainbench.networks.store import NetworkStore
 from brainbench.networks.tensors import load_tensors, save_tensors
+from tests.processes import SERVER
 
 WHAT = {"network": "a test", "seed": 1}
 
@@ -157,9 +157,7 @@ def fit(folder: Path, kill_at: int, wait: float) -> None:
 
 
 def start(folder: Path, kill_at: int = 0, wait: float = 0.0) -> Any:
-    context = multiprocessing.get_context("forkserver")  # torch is imported once for all
-    context.set_forkserver_preload([__name__, "torch._dynamo"])  # which the first optimizer imports
-    process = context.Process(target=fit, args=(folder, kill_at, wait))
+    process = SERVER.Process(target=fit, args=(folder, kill_at, wait))
     process.start()
     return process
 

@@ -30,6 +30,11 @@ def run(tmp_path, root, *overrides):
     )
 
 
+@pytest.fixture
+def no_page(monkeypatch):
+    monkeypatch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
+
+
 def cell(scores: pd.DataFrame, **wanted) -> pd.Series:
     for name, value in {"fold": "all", **wanted}.items():
         scores = scores[scores[name] == value]
@@ -38,7 +43,8 @@ def cell(scores: pd.DataFrame, **wanted) -> pd.Series:
 
 
 def test_imagined_fists(tmp_path, real_data):
-    done = run(tmp_path, real_data)
+    two = "pipelines=[{name: tangent_lr, decoder: tangent_lr}, {name: fbcsp_lda, decoder: fbcsp_lda}]"
+    done = run(tmp_path, real_data, two, "significance.n_permutations=99")
     scores = done.scores
     assert {"accuracy", "balanced_accuracy", "kappa", "roc_auc"} <= set(scores["metric"])
     assert cell(scores, subject="S001", pipeline="tangent_lr", metric="roc_auc")["value"] > 0.80
@@ -47,19 +53,19 @@ def test_imagined_fists(tmp_path, real_data):
     weak = cell(scores, subject="S003", pipeline="tangent_lr", metric="accuracy")
     said = next(claim for claim in done.facts["claims"] if claim.startswith("S003"))
     assert weak["q"] >= 0.05 and "tangent_lr" in said.split("Not above chance:")[1]
-    again = run(tmp_path, real_data)
+    again = run(tmp_path, real_data, two, "significance.n_permutations=99")
     assert again.manifest["stages"] == done.manifest["stages"]  # a finished run is not run again
 
 
-def test_fists_and_feet(tmp_path, real_data):
-    done = run(tmp_path, real_data, "dataset.subjects=[S001]", "dataset.paradigm=imagery_fists_feet")
+def test_fists_and_feet(tmp_path, real_data, no_page):
+    one = ("pipelines=[{name: tangent_lr, decoder: tangent_lr}]", "significance.n_permutations=9")
+    done = run(tmp_path, real_data, "dataset.subjects=[S001]", "dataset.paradigm=imagery_fists_feet", *one)
     assert cell(done.scores, subject="S001", pipeline="tangent_lr", metric="accuracy")["value"] > 0.80
 
 
-def test_jobs_never_change_a_byte(tmp_path, real_data):
-    runs = [
-        run(tmp_path / str(jobs), real_data, "dataset.subjects=[S002]", f"execution.jobs={jobs}") for jobs in (1, 2)
-    ]
+def test_jobs_never_change_a_byte(tmp_path, real_data, no_page):
+    few = ("dataset.subjects=[S002]", "significance.n_permutations=19")
+    runs = [run(tmp_path / str(jobs), real_data, *few, f"execution.jobs={jobs}") for jobs in (1, 2)]
     assert runs[0].path.joinpath("scores.csv").read_bytes() == runs[1].path.joinpath("scores.csv").read_bytes()
 
 

@@ -1,6 +1,5 @@
 """A run of decoders of trials that is killed in the middle goes on where it was, to the same bytes."""
 
-import multiprocessing
 import os
 import signal
 
@@ -10,6 +9,7 @@ import pytest
 import brainbench as bb
 from brainbench.networks import training as loop
 from tests.data.test_trials import write_folder
+from tests.processes import SERVER
 
 pytest.importorskip("braindecode")
 
@@ -57,7 +57,7 @@ def test_a_run_killed_in_the_middle_ends_in_the_same_bytes(tmp_path, monkeypatch
     recipe.write_text(RECIPE.format(root=write_folder(tmp_path / "data", runs=3)))
     whole = bb.run(recipe, out=tmp_path / "whole", cache=tmp_path / "other")
 
-    process = multiprocessing.get_context("forkserver").Process(target=run_and_die, args=(tmp_path,))
+    process = SERVER.Process(target=run_and_die, args=(tmp_path,))
     process.start()
     process.join(timeout=400)
     assert process.exitcode == -signal.SIGKILL

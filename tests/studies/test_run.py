@@ -174,7 +174,7 @@ def start(recipe, out, cache, *more):
     return processes.start("run", recipe, "--out", out, "--cache", cache, *more)
 
 
-def test_kill_9_at_five_moments_changes_nothing(finished, tmp_path):
+def test_kill_9_at_three_moments_changes_nothing(finished, tmp_path):
     recipe, out, cache = write_recipe(tmp_path), tmp_path / "run", tmp_path / "cache"
     folder = RunFolder(out)
 
@@ -189,14 +189,14 @@ def test_kill_9_at_five_moments_changes_nothing(finished, tmp_path):
         ready = out.exists() if share == 0 else done() >= share * total
         return ready or process.poll() is not None
 
-    for share in (0.0, 0.1, 0.3, 0.6, 0.9):
+    for share in (0.0, 0.2, 0.8):
         process = start(recipe, out, cache)
         wait_for(partial(at, share, process))
         time.sleep(float(rng.uniform(0, 0.05)))
         killed += process.poll() is None
         process.kill()
         process.wait()
-    assert killed >= 4
+    assert killed >= 2
     left = done()
     last = start(recipe, out, cache).wait(timeout=300)
     assert last.returncode == 0, last.stderr
@@ -206,7 +206,7 @@ def test_kill_9_at_five_moments_changes_nothing(finished, tmp_path):
     assert len(units) == len(set(units)) == total and left < total
     started = pd.Series([event["unit"] for event in events if event["event"] == "unit_started"]).value_counts()
     # Only what was in flight at a kill is started again: at most one unit per job and kill.
-    assert (started - 1).sum() <= 5 * os.cpu_count()
+    assert (started - 1).sum() <= 3 * os.cpu_count()
     assert not list(out.rglob(".tmp-*")) and not list(cache.rglob(".tmp-*"))
 
 
