@@ -13,12 +13,14 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session")
-def trained_small(tmp_path_factory):
-    """A `small` generator that was trained on the toy of bars."""
+def trained_small(tmp_path_factory, request):
+    """A `small` generator that was trained on the toy of bars, by the first process of this run that wants it."""
     import torch
 
     from tests.reconstruction.toy import bars, toy_generator
 
     torch.set_num_threads(1)
     images, features = bars(256, seed=0)
-    return toy_generator().train(images, features, tmp_path_factory.mktemp("small"), seed=0)
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if hasattr(request.config, "workerinput") else folder
+    return toy_generator().train(images, features, shared / "small", seed=0)

@@ -14,6 +14,7 @@ import pytest
 import brainbench as bb
 from brainbench.commands.compare import compare_runs
 from brainbench.report import write_report
+from tests.figures import undrawn
 
 FROZEN = Path(__file__).parent / "frozen"
 RUNS = ["encode", "reconstruct"]
@@ -34,7 +35,7 @@ def cells(page: str) -> list[str]:
 
 
 def test_its_page_is_drawn_again_with_every_number_it_had(run, monkeypatch):
-    monkeypatch.setattr("brainbench.report.frame.vectors", lambda figure: ("drawn", b"drawn"))
+    undrawn(monkeypatch)
     page = write_report(run.path).read_text()
     had = json.loads((run.path / "cells.json").read_text())
     assert len(had) > 10 and Counter(had) - Counter(cells(page)) == Counter()

@@ -25,6 +25,9 @@ from brainbench.runs.folder import RunFolder
 from brainbench.studies.base import study_of
 from brainbench.studies.encode.edits import NO_STREAM, EditStudy
 from brainbench.studies.opened import open_all
+from tests.figures import undrawn
+
+pytestmark = pytest.mark.long
 
 NAMES = ["stream", "attention", "units", "content"]
 
@@ -50,6 +53,16 @@ ceiling: {method: none}
 significance: {n_permutations: 19}
 bootstrap: {n_draws: 20}
 """
+ALONE = (
+    "encoders=[{name: vit, family: image, model: test_vit, weights: random, image_size: 32, layers: [blocks.5]}]",
+    "lens.diagnostics=[stream]", "significance.n_permutations=0", "bootstrap.n_draws=0",
+)  # fmt: skip
+"""The one network that has a stream, where nothing but effects of edits is looked at."""
+
+
+@pytest.fixture
+def no_page(monkeypatch):
+    monkeypatch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +72,7 @@ def run(tmp_path_factory):
     places = {"out": folder / "run", "cache": folder / "cache"}
     before = bb.plan(folder / "recipe.yaml", **places).units["lens"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("matplotlib.figure.Figure.savefig", lambda figure, buffer, **_: buffer.write(b"drawn"))
+        undrawn(patch)
         done = bb.run(folder / "recipe.yaml", **places)
     after = bb.plan(folder / "recipe.yaml", **places).units["lens"]
     assert (before, after) == ((2, 2), (2, 0))  # all, missing: the same units are described again
@@ -126,8 +139,8 @@ def test_a_label_is_said_to_be_read_off_where_it_is():
 def test_without_draws_there_are_means_and_no_intervals(run):
     folder = run.path.parent  # its cache holds the features
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("matplotlib.figure.Figure.savefig", lambda figure, buffer, **_: buffer.write(b"drawn"))
-        overrides = ["bootstrap.n_draws=0", "significance.n_permutations=0"]
+        undrawn(patch)
+        overrides = [ALONE[0], "bootstrap.n_draws=0", "significance.n_permutations=0"]
         done = bb.run(folder / "recipe.yaml", overrides=overrides, out=folder / "none", cache=folder / "cache")
     (vit, *_), (other, *_) = (one.facts["findings"]["lens"]["encoders"] for one in (done, run))
     for column, before in zip(vit["columns"], other["columns"], strict=True):
@@ -157,7 +170,7 @@ def test_edits_are_units_and_stand_beside_their_controls(run, tmp_path):
             "heat_map",
             lambda groups, mark, **given: mapped.extend(groups) or original(groups, mark, **given),
         )
-        patch.setattr("matplotlib.figure.Figure.savefig", lambda figure, buffer, **_: buffer.write(b"drawn"))
+        undrawn(patch)
         done = bb.run(folder / "recipe.yaml", overrides=overrides, **places)
     assert bb.plan(folder / "recipe.yaml", overrides=overrides, **places).units["edits"] == (4, 0)
     other = bb.plan(folder / "recipe.yaml", overrides=[*overrides, "lens.controls=2"], **places).units["edits"]
@@ -300,11 +313,9 @@ def test_a_unit_of_edits_has_another_name_when_anything_that_it_reads_changes(tm
     assert len(set(names.values())) == len(names)
 
 
-def test_edits_that_run_beside_one_another_do_not_meet(run, tmp_path, monkeypatch):
+def test_edits_that_run_beside_one_another_do_not_meet(run, tmp_path, no_page):
     """A network is another one while it is edited: units in threads of one process take turns."""
-    monkeypatch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
-    overrides = ["lens.edits=[skip]", "lens.controls=2", "lens.diagnostics=[stream]", "significance.n_permutations=0",
-                 "bootstrap.n_draws=0"]  # fmt: skip
+    overrides = ["lens.edits=[skip]", "lens.controls=2", *ALONE]
     alone, beside = (
         bb.run(
             run.path.parent / "recipe.yaml", overrides=[*overrides, f"execution.jobs={jobs}"], cache=tmp_path / "cache",
@@ -316,9 +327,8 @@ def test_edits_that_run_beside_one_another_do_not_meet(run, tmp_path, monkeypatc
 
 
 @pytest.fixture
-def edited_run(run, tmp_path, monkeypatch):
+def edited_run(run, tmp_path):
     """Run the recipe with edits alone, and return what it found of them, the whole run and its units."""
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, buffer, **_: buffer.write(b"drawn"))
 
     def of(edits, *overrides, place="out"):
         given = [f"lens.edits={edits}", "lens.diagnostics=[stream]", "significance.n_permutations=0",
@@ -331,17 +341,17 @@ def edited_run(run, tmp_path, monkeypatch):
     return of
 
 
-def test_blocks_that_share_a_clean_pass_score_as_blocks_of_their_own(edited_run, monkeypatch):
+def test_blocks_that_share_a_clean_pass_score_as_blocks_of_their_own(edited_run, monkeypatch, no_page):
     ran, original = [], running.edited
     monkeypatch.setattr(running, "edited", lambda *given, **more: ran.append(1) or original(*given, **more))
-    together, _ = edited_run("[skip, heads, erase]", "lens.controls=2", place="together")
+    together, _ = edited_run("[skip, heads, erase]", "lens.controls=2", *ALONE, place="together")
     assert len(ran) == 3
     monkeypatch.setattr("brainbench.studies.encode.edits.RUNS", 1)
-    alone, _ = edited_run("[skip, heads, erase]", "lens.controls=2", place="alone")
+    alone, _ = edited_run("[skip, heads, erase]", "lens.controls=2", *ALONE, place="alone")
     assert len(ran) == 3 + 18 and alone == together
 
 
-def test_what_an_edit_adds_to_all_stimuli_alike_moves_no_frozen_head(edited_run, monkeypatch):
+def test_what_an_edit_adds_to_all_stimuli_alike_moves_no_frozen_head(edited_run, monkeypatch, no_page):
     """It says nothing of any of them; of stories a frozen head would read the number of words in it."""
     original = running.edited
 
@@ -349,7 +359,7 @@ def test_what_an_edit_adds_to_all_stimuli_alike_moves_no_frozen_head(edited_run,
         intact, changed = original(*given, **more)
         return intact, changed + np.arange(changed.shape[-1], dtype=changed.dtype)
 
-    settings = ["lens.controls=2", "metrics=[r2]"]
+    settings = ["lens.controls=2", "metrics=[r2]", *ALONE]
     before, _ = edited_run("[skip]", *settings, place="before")
     monkeypatch.setattr(running, "edited", moved)
     after, _ = edited_run("[skip]", *settings, place="after")

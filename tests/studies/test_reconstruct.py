@@ -217,7 +217,7 @@ generator:
   width: 8
   condition_on: [{encoder: pixels, layer: pixels}]
   train_on: training
-  train_steps: 60
+  train_steps: 20
   batch_size: 8
   steps: 4
 """  # fmt: skip

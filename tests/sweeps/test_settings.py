@@ -14,12 +14,15 @@ from brainbench.recipes.reader import parse_recipe
 from tests.studies.recipes import SMALL
 from tests.sweeps.settings import REDUCED, TINY, Setting, compare, places, setting
 
+pytestmark = pytest.mark.long
+
 N_CHANGES = 8
 
 
 @pytest.fixture
 def values():
-    overrides = [*TINY, "dataset.n_subjects=1", "dataset.n_stimuli=48"]
+    overrides = [*TINY, "dataset.n_subjects=1", "dataset.n_stimuli=48", "encoders[0].layers=[scale.0, scale.3]"]
+    overrides += [*(f"dataset.rois[{k}].n_voxels=4" for k in range(3)), "encoders[0].image_size=32"]
     return parse_recipe(SMALL, "small.yaml", overrides).model_dump(mode="json")
 
 
