@@ -16,6 +16,7 @@ from brainbench.encoders.base import open_encoder
 from brainbench.encoders.check import check_encoder
 from brainbench.networks import training as loop
 from tests.data.test_trials import folder, write_folder
+from tests.figures import undrawn
 from tests.processes import SERVER
 
 pytest.importorskip("mne")
@@ -195,7 +196,9 @@ def run_recipe(root, folder):
     text = RECIPE.format(root=root, trained_on="{recordings: other.csv, events: other_events.csv}")
     folder.mkdir(exist_ok=True)
     (folder / "x.yaml").write_text(text)
-    return bb.run(str(folder / "x.yaml"), out=folder / "run", cache=folder / "cache")
+    with pytest.MonkeyPatch.context() as patch:
+        undrawn(patch)
+        return bb.run(str(folder / "x.yaml"), out=folder / "run", cache=folder / "cache")
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def cell(scores: pd.DataFrame, **wanted) -> pd.Series:
     return scores.iloc[0]
 
 
-def test_imagined_fists(tmp_path, real_data):
+def test_imagined_fists(tmp_path, real_data, no_page):
     two = "pipelines=[{name: tangent_lr, decoder: tangent_lr}, {name: fbcsp_lda, decoder: fbcsp_lda}]"
     done = run(tmp_path, real_data, two, "significance.n_permutations=99")
     scores = done.scores

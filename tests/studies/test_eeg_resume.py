@@ -9,6 +9,7 @@ import pytest
 import brainbench as bb
 from brainbench.networks import training as loop
 from tests.data.test_trials import write_folder
+from tests.figures import undrawn
 from tests.processes import SERVER
 
 pytest.importorskip("braindecode")
@@ -52,6 +53,7 @@ def networks(cache):
 
 
 def test_a_run_killed_in_the_middle_ends_in_the_same_bytes(tmp_path, monkeypatch):
+    undrawn(monkeypatch)
     (tmp_path / "data").mkdir()
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE.format(root=write_folder(tmp_path / "data", runs=3)))

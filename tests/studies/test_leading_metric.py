@@ -14,6 +14,7 @@ from brainbench.report.page import Page
 from brainbench.report.sections.responses import participants
 from brainbench.studies.cases.across import mean_over_subjects
 from brainbench.studies.outcome import Outcome
+from tests.figures import undrawn
 from tests.studies.recipes import SMALL, write_recipe
 
 SMALLER = (
@@ -47,7 +48,9 @@ def led(request, tmp_path_factory, cache, added):
     """The same recipe, led by one metric after the other."""
     folder = tmp_path_factory.mktemp("led")
     recipe = write_recipe(folder, SMALLER + f"metrics: {request.param}\n")
-    return bb.run(recipe, out=folder / "run", cache=cache)
+    with pytest.MonkeyPatch.context() as patch:
+        undrawn(patch)
+        return bb.run(recipe, out=folder / "run", cache=cache)
 
 
 def test_only_the_leading_metric_is_tested_and_its_interval_is_its_own(led):

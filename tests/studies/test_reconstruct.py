@@ -15,6 +15,7 @@ from brainbench.reconstruction.metrics import METRICS
 from brainbench.runs.folder import RunFolder
 from brainbench.studies.reconstruct.gallery import ranked
 from tests import processes
+from tests.figures import undrawn
 from tests.studies.recipes import write_recipe
 
 pytestmark = pytest.mark.long
@@ -108,7 +109,8 @@ def test_the_report_has_gallery_ladder_and_the_cost_of_clusters(run):
         assert stored["images"].shape == (96, 1, 16, 16, 3)
 
 
-def test_a_second_run_computes_nothing_and_a_lost_unit_comes_back_the_same(run, tmp_path):
+def test_a_second_run_computes_nothing_and_a_lost_unit_comes_back_the_same(run, tmp_path, monkeypatch):
+    undrawn(monkeypatch)
     before = (run.path / "scores.csv").read_bytes()
     again = bb.run(write_recipe(tmp_path, RECIPE), out=run.path, cache=tmp_path / "cache")
     assert (again.path / "scores.csv").read_bytes() == before
@@ -223,7 +225,8 @@ generator:
 """  # fmt: skip
 
 
-def test_a_killed_run_trains_and_draws_on_to_the_same_bytes(tmp_path):
+def test_a_killed_run_trains_and_draws_on_to_the_same_bytes(tmp_path, monkeypatch):
+    undrawn(monkeypatch)
     recipe = write_recipe(tmp_path, GENERATED)
     whole = bb.run(recipe, out=tmp_path / "whole", cache=tmp_path / "cache")
     rungs = whole.scores.query("metric == 'pixcorr' and stimulus == ''").set_index(["stage", "row"])["value"]

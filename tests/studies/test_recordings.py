@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import brainbench as bb
+from tests.figures import undrawn
 
 pytestmark = pytest.mark.long
 
@@ -57,7 +58,8 @@ def test_haxby_semantics_is_claimed_only_on_unseen_categories(haxby, real_data):
     assert any((haxby.path / "figures").glob("map_*.svg"))
 
 
-def test_miyawaki_beats_its_null_and_shows_the_leaking_score_as_such(tmp_path, real_data):
+def test_miyawaki_beats_its_null_and_shows_the_leaking_score_as_such(tmp_path, real_data, monkeypatch):
+    undrawn(monkeypatch)
     run = bb.run(
         "miyawaki-encoding",
         overrides=[f"dataset.root={real_data / 'miyawaki2008'}", "significance.n_permutations=99"],
@@ -81,7 +83,8 @@ def test_miyawaki_beats_its_null_and_shows_the_leaking_score_as_such(tmp_path, r
     assert "LEAK" in (run.path / "report.html").read_text()
 
 
-def test_alice_is_held_against_its_controls(tmp_path, real_data):
+def test_alice_is_held_against_its_controls(tmp_path, real_data, monkeypatch):
+    undrawn(monkeypatch)
     run = bb.run(
         "alice-language",
         overrides=[
