@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from brainbench.data.base import Continuous, Responses
 from brainbench.recipes.parts import ResponseSettings
-from brainbench.studies.cases.rows import normalize_runs
+from brainbench.studies.cases.rows import group_responses, normalize_runs
 
 
 @pytest.mark.parametrize("settings", [{"center": "run"}, {"scale": "run"}, {"center": "run", "scale": "run"}])
@@ -17,3 +18,15 @@ def test_runs_of_raw_counts_in_float32_are_centered_as_in_float64(settings):
     assert found.dtype == np.float32
     offsets = np.array([(found - exact)[run == one].mean(axis=0) for one in range(4)])
     np.testing.assert_allclose(offsets, 0, atol=2e-3 * exact[run == 0].std(axis=0).min())
+
+
+@pytest.mark.parametrize("motion", [None, np.zeros((6, 2))])
+def test_the_mean_of_participants_says_whether_it_has_their_nuisance(motion):
+    rng, time = np.random.default_rng(0), Continuous(2.0 * np.arange(6), 2.0)
+    people = [
+        Responses(name, rng.normal(size=(6, 3)), None, np.array(["a"] * 6), {}, continuous=time, nuisance=motion)
+        for name in ("one", "two")
+    ]
+    found = group_responses(people)
+    assert found.nuisance is None
+    assert ("their nuisance is not taken out" in found.notes[0]) == (motion is not None)

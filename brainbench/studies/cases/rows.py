@@ -212,6 +212,7 @@ def group_responses(members: Sequence[Responses]) -> Responses:
                 hint="choose `dataset.subjects` that met the same stimuli",
             )
     shared = set.intersection(*(set(member.extra_features) for member in members))
+    kept = "; their nuisance is not taken out" if any(member.nuisance is not None for member in members) else ""
     return replace(
         first,
         subject=GROUP,
@@ -222,7 +223,7 @@ def group_responses(members: Sequence[Responses]) -> Responses:
             for name in sorted(shared)
         },
         ceiling=None,
-        notes=[f"mean of the z-scored responses of {len(members)} participants"],
+        notes=[f"mean of the z-scored responses of {len(members)} participants{kept}"],
     )
 
 
