@@ -365,6 +365,8 @@ def test_a_trigger_channel_of_no_kind_can_be_named(tmp_path):
     for choice in ({"channel_types": {"X1": "stim"}}, {"stim_channel": "X1", "exclude_channels": ["X1"]}):
         trials = own(tmp_path, events="stim", labels=names, **choice).trials("s1")
         assert trials.label.tolist() == labels.tolist() and trials.ch_names == CHANNELS
+    with pytest.raises(ValueError, match="`stim_channel` is for `events: stim`; events would come from the table"):
+        own(tmp_path, events="events.csv", stim_channel="X1")
 
 
 @pytest.mark.parametrize("kind", ["mag", "grad", "seeg", "ecog"])

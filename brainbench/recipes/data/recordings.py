@@ -187,3 +187,9 @@ class EegFolderSettings(RecordingSettings):
     contacts: str | None = Field(None, examples=["contacts.csv"])
     """Table of contacts, relative to root: `name`, where it is of several people `subject`, and columns of labels
     (region, atlas, tissue); null takes the electrodes.tsv of BIDS beside the recordings, where there is one."""
+
+    @model_validator(mode="after")
+    def _one_source_of_events(self) -> Self:
+        if self.stim_channel is not None and self.events not in ("annotations", "stim"):
+            raise ValueError(f"`stim_channel` is for `events: stim`; events would come from the table {self.events}")
+        return self
