@@ -127,6 +127,7 @@ def test_miyawaki_in_nilearns_layout(tmp_path):
     nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), root / "mask" / "mask.nii.gz")
     nibabel.save(nibabel.Nifti1Image(left, np.eye(4)), root / "mask" / "LHV1.nii.gz")
     patterns = rng.integers(0, 2, (3, 100))
+    images = patterns.reshape(-1, 10, 10, order="F")  # as nilearn's examples do, whose figures are upright
     for run in (1, 2):
         shown = np.concatenate([np.concatenate([np.full((4, 100), -1), np.tile(one, (4, 1))]) for one in patterns])
         shown = np.concatenate([shown, np.full((4, 100), -1)])
@@ -141,6 +142,11 @@ def test_miyawaki_in_nilearns_layout(tmp_path):
     assert responses.rois["LHV1"].sum() == 9
     level = responses.data.mean(axis=1)
     assert level[0] < level[1] < level[2] and level[3] < level[4] < level[5]
+    stimuli = dataset.stimuli("sub-01")
+    np.testing.assert_array_equal([stimuli.load(index) for index in range(3)], images)
+    np.savetxt(root / "label" / "data_figure_run01_label.csv", shown[:, :99], fmt="%d", delimiter=",")
+    with pytest.raises(UserError, match="99 columns; a square of patches"):
+        open_real("miyawaki2008", root).responses("sub-01")
 
 
 def test_miyawaki(real_data):

@@ -240,12 +240,24 @@ def _distinct(patterns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_labels(path: Path) -> np.ndarray:
-    """Read a label table of nilearn's layout: a row per volume, a column per patch, -1 where nothing is shown."""
+    """Read a label table of nilearn's layout: a row per volume, a column per patch, -1 where nothing is shown.
+
+    The table goes down the columns of an image, as MATLAB does (nilearn's examples reshape it with ``order="F"``).
+
+    Returns
+    -------
+    int ndarray (n_volumes, side * side)
+        Patches row by row.
+    """
     try:
         values = np.loadtxt(path, dtype=int, delimiter=",", ndmin=2)
     except ValueError as error:
         raise UserError(f"{path}: not a table of whole numbers ({error})") from None
-    return values
+    side = round(np.sqrt(values.shape[1]))
+    if side**2 != values.shape[1]:
+        raise UserError(f"{path}: {values.shape[1]} columns; a square of patches was expected (100: 10 x 10)")
+    upright: np.ndarray = values.reshape(-1, side, side).swapaxes(1, 2).reshape(values.shape)
+    return upright
 
 
 def _blocks(shown: np.ndarray) -> list[tuple[int, int]]:
