@@ -54,7 +54,7 @@ def export_run(
     Returns
     -------
     list of Path
-        ``predictions/*.npy`` (held-out `y_true`, `y_pred`, `row`, `fold`), ``weights/*.npy``,
+        ``predictions/*.npy`` (held-out `y_true`, `y_pred`, `row`, `fold`, of trials `stimulus`), ``weights/*.npy``,
         ``preference/*.npy`` (index of the best layer per target by the first metric, -1: none above chance) with
         ``preference/*.json`` naming the layers, and ``maps/*.nii.gz`` of the preferences, counted from 1 there (0 is
         outside, or none). Of a run that decoded
@@ -92,11 +92,10 @@ def export_run(
     for case in study.cases:
         values: dict[str, list[tuple[str, np.ndarray]]] = {}
         for fit in plan_fits(opened, case):
-            held_out = gather(fit, run.folder)
             names = (case.rows.subject, case.rows.scheme.label, fit.encoder.name, fit.layer.name)
             stem = TargetMap(*names, "x", np.zeros(0)).stem.removesuffix("_stat-x")
-            for name in ("y_true", "y_pred", "row", "fold"):
-                written.append(_write(made, "predictions", f"{stem}_{name.replace('_', '')}", held_out[name]))
+            for name, array in _read(fit, run).items():
+                written.append(_write(made, "predictions", f"{stem}_{name.replace('_', '')}", array))
             score = np.load(run.path / scored[*names, lead.name], allow_pickle=False)
             values.setdefault(fit.encoder.name, []).append((fit.layer.name, score))
             if weights and case.rows.scheme.label == recipe.schemes[0].label:
@@ -204,8 +203,12 @@ def held_out(
 
 
 def _read(fit: LayerFits, run: Run) -> dict[str, np.ndarray]:
-    found = gather(fit, run.folder)
-    return {name: found[name] for name in ("y_true", "y_pred", "row", "fold")}
+    """Return held-out rows; those of trials with the ids of their stimuli, for repeats were averaged into one row."""
+    found, rows = gather(fit, run.folder), fit.case.rows
+    arrays = {name: found[name] for name in ("y_true", "y_pred", "row", "fold")}
+    if rows.continuous is None:
+        arrays["stimulus"] = np.array(fit.case.features.stimuli.ids, dtype=str)[rows.stimulus[found["row"]]]
+    return arrays
 
 
 def _write(made: MadeFiles, folder: str, stem: str, array: np.ndarray) -> Path:
@@ -236,7 +239,9 @@ def _write_preference(
 
 
 README = """\
-predictions/  held-out responses as they were fitted (ytrue) and predicted (ypred), rows x targets, with row and fold
+predictions/  held-out responses as they were fitted (ytrue) and predicted (ypred), rows x targets, less the mean of
+              the training rows of their fold, with row and fold. Where repeats were averaged, rows are counted after
+              that: stimulus says what each one showed. Of a story row is the row of the responses
 weights/      ridge weights refitted on all rows of the main scheme, for raw features: coef (features x targets),
               intercept, and the penalty (alpha) of every target
 preference/   index of the best layer of every target (-1: none is better than chance); the .json names the layers

@@ -31,12 +31,15 @@ class Predictions:
     Attributes
     ----------
     y_true, y_pred : ndarray (n_rows, n_targets)
-        As they were fitted; rows in the order of the test folds.
+        As they were fitted, less the mean of the training rows of their fold.
     row : int ndarray (n_rows,)
-        Which row of the responses each one is.
+        Which of the fitted rows each one is: where repeats were averaged (`responses.average_repeats`) one of their
+        means, in the order of first showing; else the row of the responses.
     fold : int ndarray (n_rows,)
         The test fold of each row.
     subject, scheme, encoder, layer : str
+    stimulus : str ndarray (n_rows,) or None
+        Id of the stimulus of each row; None in a story, whose rows are moments.
     """
 
     y_true: np.ndarray
@@ -47,6 +50,7 @@ class Predictions:
     scheme: str
     encoder: str
     layer: str
+    stimulus: np.ndarray | None = None
 
     def __repr__(self) -> str:
         rows, targets = self.y_pred.shape
@@ -144,7 +148,7 @@ class Run(StoredRun):
             if all(value is None or names[name] == value for name, value in wanted.items()):
                 arrays = read()
                 y_true, y_pred, row, fold = (arrays[part] for part in ("y_true", "y_pred", "row", "fold"))
-                return Predictions(y_true, y_pred, row, fold, **names)
+                return Predictions(y_true, y_pred, row, fold, **names, stimulus=arrays.get("stimulus"))
         for name, one in wanted.items():
             if one is not None and one not in seen[name]:
                 raise UserError(

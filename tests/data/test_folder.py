@@ -327,3 +327,11 @@ def test_nuisance_of_trials_is_refused_since_nothing_takes_it_out(trials):
 def test_subjects_whose_tables_differ_are_not_averaged(trials):
     with pytest.raises(UserError, match=r"row .* differs from that of sub-01"):
         open_folder(trials, aligned_targets=True)
+    (trials / "sub-02" / "design.csv").write_text((trials / "sub-01" / "design.csv").read_text())
+    names = [f"area{index}" for index in range(N_TARGETS)]
+    for subject, order in (("sub-01", names), ("sub-02", [*names[:7], "area9", "area8", "own"])):
+        values = np.load(trials / subject / "responses.npy")
+        pd.DataFrame(values, columns=order).to_csv(trials / subject / "responses.csv", index=False)
+    read_all(trials, responses="{subject}/responses.csv")  # names decide nothing where no columns are averaged
+    with pytest.raises(UserError, match="'area9' is column 8, in the table of sub-01 it is column 10"):
+        read_all(trials, responses="{subject}/responses.csv", aligned_targets=True)

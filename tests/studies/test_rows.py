@@ -30,3 +30,15 @@ def test_the_mean_of_participants_says_whether_it_has_their_nuisance(motion):
     found = group_responses(people)
     assert found.nuisance is None
     assert ("their nuisance is not taken out" in found.notes[0]) == (motion is not None)
+
+
+def test_a_region_of_other_targets_in_one_participant_is_none_of_their_mean():
+    rng, stimulus = np.random.default_rng(0), np.arange(6)
+    masks = {"V1": [[True, False, False], [False, True, False]], "V2": [[False, False, True]] * 2}
+    people = [
+        Responses(name, rng.normal(size=(6, 3)), stimulus, np.array(["a"] * 6), {
+            roi: np.array(mask[index]) for roi, mask in masks.items()} | ({"own": np.ones(3, bool)} if index else {}))
+        for index, name in enumerate(("one", "two"))
+    ]  # fmt: skip
+    found = group_responses(people)
+    assert list(found.rois) == ["V2"] and found.notes[1].endswith("left out: V1, own")

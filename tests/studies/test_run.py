@@ -21,9 +21,11 @@ import pytest
 import brainbench as bb
 from brainbench.cli import main
 from brainbench.core.errors import UserError
+from brainbench.recipes.reader import parse_recipe
 from brainbench.runs.columns import COLUMNS
 from brainbench.runs.folder import RunFolder
 from brainbench.runs.units import jobs_to_use
+from brainbench.studies.opened import open_all
 from tests import processes
 from tests.processes import command
 from tests.studies.recipes import SMALL, write_recipe
@@ -340,6 +342,15 @@ def test_compare_export_and_report(finished, tmp_path, cache):
     found = other.predictions(encoder="gabor", layer="scale.0", cache=str(cache))
     np.testing.assert_array_equal(found.y_pred, y_pred)
     np.testing.assert_array_equal(found.y_true, y_true)
+    # Repeats are averaged, so that the number of a row is not that of a presentation: its stimulus is named.
+    dataset = open_all(parse_recipe((other.path / "recipe.yaml").read_text(), "recipe.yaml"), cache).dataset
+    shown, ids = dataset.responses("sim-01"), np.array(dataset.stimuli("sim-01").ids)
+    means = np.array([shown.data[ids[shown.stimulus] == one].mean(axis=0) for one in found.stimulus])
+    for fold in range(3):
+        trained_on = means[found.fold != fold].mean(axis=0)
+        np.testing.assert_allclose(found.y_true[found.fold == fold], means[found.fold == fold] - trained_on, atol=1e-5)
+    stimulus = np.load(next((tmp_path / "export" / "predictions").glob("*gabor*scale.0_stimulus.npy")))
+    assert len(shown.data) > 90 and list(stimulus) == list(found.stimulus)
     assert repr(found) == "Predictions(sim-01, stimulus, gabor scale.0): 90 rows x 36 targets"
     with pytest.raises(UserError, match="has no layer"):
         other.predictions(layer="scale.9", cache=str(cache))

@@ -59,6 +59,7 @@ class Folder(Dataset):
         if settings.aligned_targets:
             self._check_aligned()
         self._known: dict[str, Responses] = {}
+        self._named: tuple[str, list[str]] | None = None
 
     @classmethod
     def open(cls, settings: FolderSettings, root: Path | None, context: Context) -> Folder:
@@ -172,6 +173,19 @@ class Folder(Dataset):
                         hint="`aligned_targets: true` averages rows over subjects: the tables must be equal",
                     )
 
+    def _check_order(self, subject: str, names: list[str], path: Path) -> None:
+        """Refuse a table whose columns stand elsewhere than those of the table that was read first."""
+        self._named = self._named or (subject, names)
+        first, known = self._named
+        place = {name: index for index, name in enumerate(known)}
+        moved = next((index for index, name in enumerate(names) if place.get(name, index) != index), None)
+        if moved is not None:
+            raise UserError(
+                f"{path}: '{names[moved]}' is column {moved + 1}, in the table of {first} it is column "
+                f"{place[names[moved]] + 1}",
+                hint="`aligned_targets: true` averages columns over subjects: bring them into one order",
+            )
+
     def _comparable(self, first: str, second: str) -> list[tuple[np.ndarray, np.ndarray]]:
         if self._trials:
             ids = np.array(self._table.stimuli.ids)
@@ -208,6 +222,8 @@ class Folder(Dataset):
         files = self._files(subject)
         path, targets = files.path("responses"), files.targets()
         n_rows, n_all = targets.values.shape
+        if self.settings.aligned_targets and targets.names is not None:
+            self._check_order(subject, targets.names, path)
         design = self._design(files, targets, n_rows)
         if len(design) != n_rows:
             raise UserError(

@@ -190,7 +190,8 @@ def _constant_within(values: np.ndarray, group: np.ndarray) -> bool:
 def group_responses(members: Sequence[Responses]) -> Responses:
     """Return the mean of the participants' z-scored responses as one pseudo-subject.
 
-    Nuisance regressors belong to single participants and are not carried over.
+    Nuisance regressors belong to single participants and are not carried over, nor are regions that are not the same
+    targets in everybody.
 
     Raises
     ------
@@ -213,6 +214,15 @@ def group_responses(members: Sequence[Responses]) -> Responses:
             )
     shared = set.intersection(*(set(member.extra_features) for member in members))
     kept = "; their nuisance is not taken out" if any(member.nuisance is not None for member in members) else ""
+    notes = [f"mean of the z-scored responses of {len(members)} participants{kept}"]
+    rois = {
+        name: mask
+        for name, mask in first.rois.items()
+        if all(np.array_equal(mask, one.rois.get(name, ())) for one in members)
+    }
+    own = [name for name in dict.fromkeys(name for one in members for name in one.rois) if name not in rois]
+    if own:
+        notes.append(f"regions that are not the same targets in every participant are left out: {', '.join(own)}")
     return replace(
         first,
         subject=GROUP,
@@ -222,8 +232,9 @@ def group_responses(members: Sequence[Responses]) -> Responses:
             name: np.mean([np.asarray(member.extra_features[name], dtype=np.float64) for member in members], axis=0)
             for name in sorted(shared)
         },
+        rois=rois,
         ceiling=None,
-        notes=[f"mean of the z-scored responses of {len(members)} participants{kept}"],
+        notes=notes,
     )
 
 
