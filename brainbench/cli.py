@@ -294,7 +294,7 @@ def compare(
     page: Annotated[Path | None, typer.Option(help="Also write a page with paired differences, an .html file.")] = None,
 ) -> None:
     """Put the scores of several runs side by side."""
-    from brainbench.commands.compare import compare_runs, render, write_page
+    from brainbench.commands.compare import compare_runs, other_data, render, write_page
 
     table = compare_runs(folders, metric=metric)
     if csv is not None:
@@ -302,6 +302,8 @@ def compare(
 
         write_text(csv, table.to_csv(index=False))
     typer.echo(render(table))
+    for sentence in other_data(folders, table):
+        typer.echo(sentence)
     if page is not None:
         typer.echo(f"page {write_page(folders, page, metric=metric)}")
 

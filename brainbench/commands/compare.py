@@ -49,21 +49,23 @@ def compare_runs(folders: Sequence[Path], metric: str | None = None) -> pd.DataF
     runs = [Run(folder) for folder in folders]
     metric = metric or str(runs[0].facts["metric"])
     names = _distinct([run.path for run in runs])
-    columns = []
-    for run, name in zip(runs, names, strict=True):
-        scores = run.scores
-        known = sorted(scores["metric"].unique())
-        if metric not in known:
-            raise UserError(
-                f"{run.path} has no metric '{metric}'{did_you_mean(metric, known)}", hint=f"it has {one_of(known)}"
-            )
-        chosen = scores[(scores["metric"] == metric) & (scores["fold"] == ALL) & (scores["stimulus"] == "")]
-        columns.append(chosen.set_index(ROW)["value"].rename(name))
+    columns = [_over_folds(run, metric)["value"].rename(name) for run, name in zip(runs, names, strict=True)]
     table = pd.concat(columns, axis=1, sort=True)
     if len(runs) == 2:
         table["difference"] = table[names[1]] - table[names[0]]
     table.insert(0, "metric", metric)
     return table.reset_index()
+
+
+def _over_folds(run: Run, metric: str) -> pd.DataFrame:
+    """Return the scores of a metric over folds and stimuli, by `ROW`."""
+    scores = run.scores
+    known = sorted(scores["metric"].unique())
+    if metric not in known:
+        raise UserError(
+            f"{run.path} has no metric '{metric}'{did_you_mean(metric, known)}", hint=f"it has {one_of(known)}"
+        )
+    return scores[(scores["metric"] == metric) & (scores["fold"] == ALL) & (scores["stimulus"] == "")].set_index(ROW)
 
 
 def paired(table: pd.DataFrame) -> pd.DataFrame:
@@ -129,15 +131,51 @@ def unmatched(table: pd.DataFrame) -> list[str]:
     return found
 
 
+def other_data(folders: Sequence[Path], table: pd.DataFrame) -> list[str]:
+    """Return what runs scored that has one name and is not the same: other data, regions of other targets, other rows.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+    table : DataFrame
+        As `compare_runs` returns it.
+    """
+    names, runs = _names(table), [Run(folder) for folder in folders]
+    data = [(str(run.facts["dataset"]["name"]), _recipe(run.path).get("dataset", {}).get("root")) for run in runs]
+    found = []
+    if len({name for name, _ in data}) > 1 or len({root for _, root in data if root is not None}) > 1:
+        said = [
+            f"{name} of {one}{f' in {root}' if root else ''}" for name, (one, root) in zip(names, data, strict=True)
+        ]
+        found.append(f"{joined(said)}: participants are taken for the same where they have one name")
+    metric = str(table["metric"].iloc[0])
+    scores = [_over_folds(run, metric) for run in runs]
+    for size, place, what in (("n_targets", "roi", "targets"), ("n_rows", "scheme", "rows scored")):
+        sizes = pd.concat([one[size].rename(name) for one, name in zip(scores, names, strict=True)], axis=1)
+        sizes = sizes.reset_index().query("subject not in @TOGETHER")
+        for where, mine in sizes[sizes[names].nunique(axis=1) > 1].groupby(place, sort=False):
+            said = [f"{mine[name].iloc[0]:g} {what} in {name}" for name in names if pd.notna(mine[name].iloc[0])]
+            found.append(
+                f"{WORDS[place]} {where} is not the same: {mine['subject'].iloc[0]} has {joined(said)} (differs in "
+                f"{mine['subject'].nunique()} of {sizes['subject'].nunique()} participants)"
+            )
+    return found
+
+
 def settings_that_differ(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """Return the settings in which recipes differ: name and value of every run; what changes no number is left out."""
     flat = []
     for folder in folders:
-        recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+        recipe = _recipe(folder)
         flat.append(dict(_flat({name: value for name, value in recipe.items() if name not in ("execution", "title")})))
     keys = list(dict.fromkeys(key for one in flat for key in one))
     found = [{"name": key, "values": [one.get(key, "–") for one in flat]} for key in keys]
     return [one for one in found if len(set(map(repr, one["values"]))) > 1]
+
+
+def _recipe(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+    return found
 
 
 def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
@@ -166,7 +204,8 @@ def write_page(folders: Sequence[Path], page: Path, metric: str | None = None) -
     runs = [Run(folder) for folder in folders]
     return write_comparison(
         page, [(name, run.path) for name, run in zip(_names(table), runs, strict=True)], table.drop(columns="metric"),
-        str(table["metric"].iloc[0]), paired(table), unmatched(table), settings_that_differ(folders),
+        str(table["metric"].iloc[0]), paired(table), [*other_data(folders, table), *unmatched(table)],
+        settings_that_differ(folders),
     )  # fmt: skip
 
 

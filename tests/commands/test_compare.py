@@ -9,7 +9,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from brainbench.commands.compare import ROW, compare_runs, paired, settings_that_differ, unmatched, write_page
+from brainbench.commands.compare import (
+    ROW,
+    compare_runs,
+    other_data,
+    paired,
+    settings_that_differ,
+    unmatched,
+    write_page,
+)
 from brainbench.core.errors import UserError
 from tests.report.browser import Browser
 from tests.report.test_browser import LOOK
@@ -74,6 +82,29 @@ def test_what_does_not_match_is_named_and_so_are_settings_that_differ(two):
     assert any(one.startswith("region Silent <b> is not in one") for one in said)
     (changed,) = settings_that_differ(two)
     assert changed == {"name": "folds.n_splits", "values": [2, 4]}
+
+
+def test_one_name_for_other_data_is_said(two, tmp_path):
+    """Participants, regions and ways of holding out are matched by name, which does not say that they are the same."""
+    assert other_data(two, compare_runs(two)) == []
+    other = tmp_path / "other"
+    shutil.copytree(two[0], other)
+    scores = pd.read_csv(other / "scores.csv", dtype=str)
+    fine = (scores["roi"] == "fine") & (scores["subject"] == "sim-01")
+    scores.loc[fine, "n_targets"] = "7"
+    scores.to_csv(other / "scores.csv", index=False)
+    said = other_data([two[0], other], compare_runs([two[0], other]))
+    same = "region fine is not the same: sim-01 has 21 targets in one and 7 targets in other"
+    assert said == [f"{same} (differs in 1 of 2 participants)"]
+    scores.loc[scores["subject"] != "mean", "n_rows"] = "12"
+    scores.to_csv(other / "scores.csv", index=False)
+    facts = (other / "facts.json").read_text()
+    (other / "facts.json").write_text(facts.replace('"name": "simulated"', '"name": "folder"'))
+    said = other_data([two[0], other], compare_runs([two[0], other]))
+    assert said[0].startswith("one of simulated and other of folder: participants are taken for the same")
+    assert any(one.startswith("way of holding out stimulus is not the same: sim-01 has 40 rows") for one in said)
+    page = write_page([two[0], other], tmp_path / "page.html").read_text()
+    assert "4 things do not match" in page and said[1] in page
 
 
 def test_the_page_says_it_and_opens_in_a_browser(two, tmp_path):
