@@ -35,7 +35,7 @@ COLUMNS: dict[str, str] = {
     "test": "what was exchanged, and whether the p is about new stimuli or about these",
     "q": "p after Benjamini-Hochberg, over all encoders, regions and participants of a scheme (best_...; the group "
     "apart), else over all encoder x layer x ROI tests of this metric, subject and scheme",
-    "n_targets": "targets in the ROI",
+    "n_targets": "targets in the ROI; of `mean` empty where participants have different numbers",
     "n_rows": "rows scored",
 }
 """Column name -> meaning, in order."""

@@ -143,10 +143,12 @@ def test_the_ceiling_beside_a_mean_is_of_the_same_participants(added):
     ):
         outcome = Outcome()
         for subject, (ceiling, low) in enumerate(found):
-            more = {"subject": f"s{subject}", "ceiling": ceiling, "ceiling_low": low}
+            more = {"subject": f"s{subject}", "ceiling": ceiling, "ceiling_low": low, "n_targets": 9 + (low != 0)}
             outcome.add(fold="all", metric="r2", value=0.1 + 0.1 * subject, roi="all", **more)
         mean_over_subjects(recipe, outcome, ["s0", "s1"])
         assert outcome.rows[-1]["subject"] == "mean" and outcome.rows[-1]["ceiling"] == right
+        numbers = {row["n_targets"] for row in outcome.rows[:-1]}
+        assert outcome.rows[-1]["n_targets"] == (numbers.pop() if len(numbers) == 1 else None)
 
 
 def test_a_region_is_tested_once_over_all_layers(led):

@@ -112,6 +112,8 @@ def mean_over_subjects(recipe: Recipe, outcome: Outcome, subjects: Sequence[str]
         ceilings = [row["ceiling"] for row in rows if row.get("ceiling") is not None]
         a_found = any(row.get("ceiling_low") is None or row["ceiling_low"] > 0 for row in rows)
         first = {name: value for name, value in rows[0].items() if name in _SHARED}
+        if len({row.get("n_targets") for row in rows}) > 1:  # no number of targets is that of all
+            first["n_targets"] = None
         outcome.add(
             **first,
             subject=MEAN,
