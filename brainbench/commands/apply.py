@@ -155,6 +155,11 @@ def make_ready(
     whole, _ = cut(kept, new.subject, alike)
     prints = fingerprints(np.empty((0, 1, 1)) if whole is None else whole.get_data(copy=False))
     fitted = fit_decoder(folder, opened, members, settings, how, train_runs=train_runs, itself=itself, prints=prints)
+    learned = [str(name) for name in fitted.decoder.classes_]
+    if learned != classes:  # the runs that train need not have every class
+        kept = _known_events(kept, learned, notes, needed=whole_trials)
+        new = replace(new, recording=kept)
+        trials = cut_new(opened, new, first, bands, []) if whole_trials else []
     raw = kept.raw
     lines = [
         f"{path}: {raw.times[-1]:.0f} s, {len(raw.ch_names)} channels at {raw.info['sfreq']:g} Hz, "

@@ -168,6 +168,29 @@ def test_a_new_person_gets_a_decoder_of_everybody(tmp_path, simulated):
     assert np.allclose(done.table["probability_left"], unlabelled.table["probability_left"])
 
 
+def test_events_of_a_class_that_no_training_run_has_are_left_out(tmp_path):
+    """They were scored as if they were of the class before which their name stands in the alphabet."""
+    write_folder(tmp_path, runs=4)
+    table = pd.read_csv(tmp_path / "events.csv")
+    late = table["path"].isin(["s1_2_raw.fif", "s1_3_raw.fif"]) & (table["label"] == "right")
+    table.assign(label=table["label"].mask(late, "feet")).to_csv(tmp_path / "events.csv", index=False)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"kind: decode\ndataset: {{name: eeg-folder, root: {tmp_path}, tmin: 0, tmax: 2}}\n"
+        "pipelines: [{name: tangent, decoder: tangent_lr}]\n"
+        "evaluate: [{scheme: leave-one-run-out}]\nsignificance: {n_permutations: 0}\n"
+    )
+    run = run_undrawn(recipe, out=tmp_path / "run", cache=tmp_path / "cache")
+    labels = ["left", "right", "left", "feet"] * 3
+    (tmp_path / "new").mkdir()
+    path, events = new_file(tmp_path / "new", labels=labels[:11])
+    done = apply_run(run.path, path, out=tmp_path / "p.csv", events=events, train_runs=["r0", "r1"])
+    right = np.mean(done.table["label"] == done.table["predicted"])
+    assert sorted(set(done.table["label"])) == ["left", "right"] and right > 0.8
+    assert any("2 events of other classes left out: feet" in line for line in done.lines)
+    assert "9 labelled trials: ROC-AUC" in done.lines[-1] and f"accuracy {right:.3f}" in done.lines[-1]
+
+
 def test_channels_order_and_rate_are_brought_to_those_of_training(tmp_path, simulated):
     path, events = new_file(tmp_path)
     plain = apply_run(simulated.path, path, out=tmp_path / "p.csv", events=events).table
