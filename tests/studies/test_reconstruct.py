@@ -78,6 +78,12 @@ def test_the_ladder_is_ordered(run, metric):
         assert value(run, metric, "baseline", "mean").value < predicted.value
 
 
+def test_rows_that_are_means_over_runs_have_no_run_whose_images_could_be_averaged(run):
+    assert not (run.scores.row == "run_mean").any()
+    assert any(one.startswith("sim-01, stimulus: the rung run_mean is left out") for one in run.warnings)
+    assert "with no brain at all" not in " ".join(run.facts["claims"])
+
+
 def test_tables_have_a_row_per_rung_scheme_and_stimulus(run):
     scores = run.scores
     assert {"subject", "stage", "row", "metric", "folds", "stimulus", "value"} <= set(scores.columns)

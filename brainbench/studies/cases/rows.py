@@ -15,6 +15,8 @@ from brainbench.recipes.parts import ResponseSettings, Scheme
 
 GROUP = "group"
 """The pseudo-subject whose responses are the mean over participants."""
+AVERAGED = "averaged"
+"""The run of a row that is a mean over showings which may be of several runs."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def make_rows(responses: Responses, scheme: Scheme, settings: ResponseSettings) 
         Y=Y,
         first=first,
         stimulus=stimulus[first],
-        run=run[first] if by_run else np.where(counts == 1, run[first], "averaged"),
+        run=run[first] if by_run else np.where(counts == 1, run[first], AVERAGED),
         group=group,
         continuous=None,
         nuisance=None,

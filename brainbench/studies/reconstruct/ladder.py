@@ -23,6 +23,7 @@ from brainbench.reconstruction.resizing import resized, with_channels
 from brainbench.runs.engines import Runner
 from brainbench.runs.units import Unit
 from brainbench.studies.cases.folds import labels_of_rows
+from brainbench.studies.cases.rows import AVERAGED
 from brainbench.studies.outcome import ALL, Outcome
 from brainbench.studies.reconstruct.reconstruction import Drawn, Reconstruction
 
@@ -63,10 +64,14 @@ def items_of(one: Reconstruction, drawn: Sequence[tuple[Drawn, list[Unit]]], pre
         found.append(Item("low_level", "predicted", label, units, "low_level"))
         if one.generator is not None:
             found.append(Item("final", "predicted", label, units, "final"))
-    found += [
-        Item("baseline", rung, "", predictions, rung) for rung in ("nearest", "mean", "run_mean") if rung in ladder
-    ]
+    known = ("nearest", "mean", "run_mean") if rows_have_runs(one) else ("nearest", "mean")
+    found += [Item("baseline", rung, "", predictions, rung) for rung in known if rung in ladder]
     return found
+
+
+def rows_have_runs(one: Reconstruction) -> bool:
+    """Return whether every row is of one run: a mean over showings in several has no run whose images a mean is of."""
+    return AVERAGED not in one.case.rows.run
 
 
 class Judge:

@@ -33,6 +33,7 @@ from brainbench.studies.reconstruct.ladder import (
     note_chance,
     report_difference,
     report_item,
+    rows_have_runs,
     score_units,
 )
 from brainbench.studies.reconstruct.reconstruction import (
@@ -170,6 +171,11 @@ class ReconstructStudy(Study[ReconstructRecipe]):
                 outcome.warn(f"{name} is unavailable: {reason}")
         for ladder in self.ladders:
             one, judge, items = ladder.one, ladder.judge, ladder.items
+            if "run_mean" in self.recipe.ladder and not rows_have_runs(one):
+                outcome.warn(
+                    f"{one.label}: the rung run_mean is left out: showings are averaged over runs, so that rows have "
+                    "none (`responses.average_repeats: false`, or hold out runs, keeps them)"
+                )
             arrays = self.runner.read(ladder.scores)
             scored = {(item.stage, item.name): found for item, found in zip(items, arrays, strict=True)}
             note_chance(outcome, one)
