@@ -1,11 +1,15 @@
 """Responses become rows: what centering and scaling of runs leaves of them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from brainbench.core.errors import UserError
 from brainbench.data.base import Continuous, Responses
-from brainbench.recipes.parts import ResponseSettings
-from brainbench.studies.cases.rows import group_responses, normalize_runs
+from brainbench.recipes.parts import ResponseSettings, Scheme
+from brainbench.studies.cases.folds import choose_null
+from brainbench.studies.cases.rows import group_responses, make_rows, normalize_runs
 
 
 @pytest.mark.parametrize("settings", [{"center": "run"}, {"scale": "run"}, {"center": "run", "scale": "run"}])
@@ -30,6 +34,19 @@ def test_the_mean_of_participants_says_whether_it_has_their_nuisance(motion):
     found = group_responses(people)
     assert found.nuisance is None
     assert ("their nuisance is not taken out" in found.notes[0]) == (motion is not None)
+
+
+def test_rows_that_are_means_over_runs_are_not_said_to_be_exchanged_within_them():
+    shown, run = np.repeat(np.arange(6), 2), np.tile(["a", "b"], 6)
+    responses = Responses("one", np.zeros((12, 3)), shown, run, {})
+    recipe = SimpleNamespace(significance=SimpleNamespace(null="within_run", block_s=None))
+    for hold_out, averaged in (("stimulus", True), ("stimulus", False), ("run", True)):
+        rows = make_rows(responses, Scheme(hold_out=[hold_out]), ResponseSettings(average_repeats=averaged))
+        if hold_out == "stimulus" and averaged:
+            with pytest.raises(UserError, match="showings are averaged over runs"):
+                choose_null(rows, recipe, None)
+        else:
+            assert choose_null(rows, recipe, None)[0] == "within_run"
 
 
 def test_a_region_of_other_targets_in_one_participant_is_none_of_their_mean():

@@ -17,7 +17,7 @@ from brainbench.features.drift import remove_drift, restore_drift, segments_of
 from brainbench.recipes.kinds import Recipe
 from brainbench.recipes.parts import Scheme
 from brainbench.studies.cases.features import Features
-from brainbench.studies.cases.rows import Rows
+from brainbench.studies.cases.rows import AVERAGED, Rows
 
 MIN_ROWS_PER_FOLD = 3
 """Below so many test rows of different stimuli a fold has no score of its own: predictions are pooled over folds."""
@@ -185,13 +185,20 @@ def choose_null(rows: Rows, recipe: Recipe, features: Features) -> tuple[str, in
     Raises
     ------
     UserError
-        If time is to be exchanged in a design that has none.
+        If time or runs are to be kept by rows that have none.
     """
     asked, seconds = recipe.significance.null, recipe.significance.block_s
     continuous = rows.continuous
     if continuous is None:
         if asked in ("block", "shift"):
             raise UserError(f"significance.null: '{asked}' is for continuous designs, whose rows have a time")
+        if asked == "within_run" and AVERAGED in rows.run:
+            raise UserError(
+                f"significance.null: 'within_run' with {rows.subject}, {rows.scheme.label}: showings are averaged over "
+                "runs, so that rows have none to stay in",
+                hint="`null: auto` exchanges whole stimuli; `responses.average_repeats: false`, or holding out runs, "
+                "keeps rows in their runs",
+            )
         if asked != "auto":
             return asked, None
         return ("within_run" if list(rows.scheme.hold_out) == ["run"] else "stimulus"), None
