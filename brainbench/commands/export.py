@@ -243,7 +243,8 @@ predictions/  held-out responses as they were fitted (ytrue) and predicted (ypre
               the training rows of their fold, with row and fold. Where repeats were averaged, rows are counted after
               that: stimulus says what each one showed. Of a story row is the row of the responses
 weights/      ridge weights refitted on all rows of the main scheme, for raw features: coef (features x targets),
-              intercept, and the penalty (alpha) of every target
+              intercept, and the penalty (alpha) of every target. Of a story both are without drifts (and nuisance), and
+              with delays all features of the first delay stand before those of the next
 preference/   index of the best layer of every target (-1: none is better than chance); the .json names the layers
 maps/         the same as images, layers counted from 1; 0 is outside, and where none is better than chance
 All arrays are plain .npy files without pickle.
