@@ -11,6 +11,8 @@ import brainbench as bb
 from brainbench.core.errors import RecipeError
 from brainbench.recipes.reader import parse_recipe
 from brainbench.runs.folder import Run
+from brainbench.studies.explore.exploration import Target
+from brainbench.studies.explore.results import control_regions
 from tests.studies.recipes import write_recipe
 
 RECIPE = """\
@@ -55,6 +57,14 @@ def value(run: Run, **wanted: str) -> float:
         mine = mine[mine[name].fillna("") == one]
     assert len(mine) == 1, wanted
     return float(mine.value.iloc[0])
+
+
+def test_regions_that_share_voxels_with_the_target_are_no_controls() -> None:
+    names = {"all": "1111", "V1": "1100", "V1v": "1000", "FFA": "0010", "PPA": "0001"}
+    rois = {name: np.array(list(inside)) == "1" for name, inside in names.items()}
+    assert control_regions(rois, Target("V1", "V1")) == [3, 4]
+    assert control_regions(rois, Target("V1 - PPA", "V1", "PPA")) == [3]
+    assert control_regions(rois, Target("all", "all")) == []
 
 
 def test_guided_images_are_predicted_to_drive_the_region(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -138,9 +139,15 @@ def _regions(
     return means
 
 
+def control_regions(rois: Mapping[str, np.ndarray], target: Target) -> list[int]:
+    """Return the places of the regions that have no voxel of the target's: parts and wholes of it are no controls."""
+    own = np.any([rois[name] for name in (target.roi, target.minus) if name is not None], axis=0)
+    return [place for place, mask in enumerate(rois.values()) if not np.any(own & mask)]
+
+
 def _selectivity(outcome: Outcome, one: Exploration, target: Target, place: dict[str, Any], read: np.ndarray) -> None:
     """Add the region's response less the mean of the control regions'."""
-    controls = [i for i, roi in enumerate(one.rois) if roi not in (target.roi, target.minus)]
+    controls = control_regions(one.case.responses.rois, target)
     if not controls:
         return
     values = read[:, one.rois.index(target.roi)] - read[:, controls].mean(axis=1)
