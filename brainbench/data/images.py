@@ -342,11 +342,22 @@ def atlas_rois(
     -------
     rois : mapping of str to bool ndarray (n_voxels,)
     notes : list of str
+
+    Raises
+    ------
+    UserError
+        If the atlas lies on another grid and is not to be resampled, or does not say where it lies.
     """
     image, notes = atlas.image, []
     if resample and grid_difference(image, mask):
         from nilearn.image import resample_to_img
 
+        if np.array_equal(image.affine, np.eye(4)):
+            raise UserError(
+                f"{atlas.path}: its affine is np.eye(4), what an image has that was saved without one, and its grid is "
+                f"not that of {mask_path}: nothing says where its labels lie",
+                hint="save it with the affine of the image that its labels were drawn on",
+            )
         notes.append(f"{atlas.path.name} was resampled from {_size(image)} to {_size(mask)} mm with nearest neighbor")
         image = resample_to_img(image, mask, interpolation="nearest", force_resample=True, copy_header=True)
     else:

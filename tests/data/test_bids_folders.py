@@ -11,7 +11,7 @@ from PIL import Image
 from brainbench.core.errors import UserError
 from brainbench.data.base import choose_subjects, subject_named
 from brainbench.data.check import check_dataset
-from brainbench.data.images import label_table_of
+from brainbench.data.images import atlas_rois, label_table_of, read_atlas
 from brainbench.data.layouts.bids.betas import in_mask, temporal_snr
 from brainbench.data.layouts.bids.quality import agreement_of_runs
 from brainbench.report.figures.models import motion
@@ -188,6 +188,21 @@ def test_the_segmentation_of_fmriprep_is_an_atlas_with_the_table_at_the_root(own
     assert rois["ctx-lh-postcentral"].sum() == INSIDE[:, 2:].sum() and "wrong" not in rois
     with pytest.raises(UserError, match=r"desc-aseg_dseg.nii.gz is not there"):
         open_bids(own, atlas="aseg").files()
+
+
+def test_an_atlas_that_was_saved_without_an_affine_is_not_resampled(tmp_path):
+    """Its labels came to lie beside the origin of the scanner, in whichever voxels are there."""
+    labels, path = np.ones((6, 6, 6), np.int16), tmp_path / "atlas.nii.gz"
+    (tmp_path / "atlas.tsv").write_text("index\tname\n1\tfront\n")
+    mask = nibabel.Nifti1Image(np.ones((3, 3, 3), np.uint8), np.diag([2.0, 2.0, 2.0, 1.0]))
+    for affine, known in ((np.diag([1.0, 1.0, 1.0, 1.0]), False), (np.diag([-1.0, 1.0, 1.0, 1.0]), True)):
+        nibabel.save(nibabel.Nifti1Image(labels, affine), path)
+        if known:
+            rois, notes = atlas_rois(read_atlas(path), mask, tmp_path / "mask.nii.gz", resample=True, empty="drop")
+            assert 0 < rois["front"].sum() < 27 and "resampled from 1 x 1 x 1 to 2 x 2 x 2 mm" in notes[0]
+        else:
+            with pytest.raises(UserError, match=r"its affine is np.eye\(4\)"):
+                atlas_rois(read_atlas(path), mask, tmp_path / "mask.nii.gz", resample=True, empty="drop")
 
 
 def test_the_table_that_names_most_of_an_atlas_is_its_own_and_two_alike_are_refused(tmp_path):
