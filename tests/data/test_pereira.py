@@ -70,6 +70,7 @@ def changed(path, **changes):
         ({"examples_passagesentences": np.ones((384, 3))}, r"roiColumns of 'languageLH' hold 1 ... 4; 1 ... 3 were"),
         ({"labelsPassageForEachSentence": np.repeat(np.arange(96), 4)}, "sentences of passages 1 ... 96 were expected"),
         ({"labelsPassageCategory": np.full(96, 25)}, r"holds 25; 1 ... 24 were expected"),
+        ({"labelsSentences": np.roll(np.arange(1, 385), 1)}, "images are in another order than 'keySentences'"),
     ],
 )
 def test_what_differs_is_refused(changes, message, tmp_path):

@@ -97,7 +97,8 @@ class Pereira(Dataset):
 
     def _names(self, subject: str) -> list[str]:
         """Return the concepts, or the sentences, in the order of the rows."""
-        key = "keyConcept" if self.settings.experiment == "180concepts" else "keySentences"
+        concepts = self.settings.experiment == "180concepts"
+        key, rows = ("keyConcept", "labelsConcept") if concepts else ("keySentences", "labelsSentences")
         names = [str(one).strip() for one in np.atleast_1d(self._get(subject, key))]
         expected = COUNTS[self.settings.experiment]
         if len(names) != expected:
@@ -105,6 +106,13 @@ class Pereira(Dataset):
         empty = next((row for row, name in enumerate(names) if not name), None)
         if empty is not None:
             raise UserError(f"{self._files[subject]}: entry {empty + 1} of '{key}' is empty")
+        if rows in self._of(subject):
+            path = self._files[subject]
+            order, listed = _whole(self._get(subject, rows), path, rows), np.arange(1, expected + 1)
+            if np.array_equal(np.sort(order), listed) and not np.array_equal(order, listed):
+                raise UserError(
+                    f"{path}: images are in another order than '{key}', says '{rows}': not 1 ... {expected}"
+                )
         return names
 
     def _labels(self, subject: str) -> dict[str, np.ndarray]:
