@@ -103,6 +103,15 @@ def test_ncsnr_and_ceilings(trials):
     np.testing.assert_allclose(responses.ncsnr, np.linspace(0.1, 2, N_TARGETS))
     np.save(trials / "ceiling.npy", np.full(N_TARGETS, 0.5))
     assert open_folder(trials, ceiling="ceiling.npy").responses("sub-01").ceiling.tolist() == [0.5] * N_TARGETS
+    names = [f"area{index}" for index in range(N_TARGETS)]
+    pd.DataFrame(np.load(trials / "sub-01" / "responses.npy"), columns=names).to_csv(trials / "a.csv", index=False)
+    known = {"responses": "a.csv", "design": "sub-01/design.csv", "ncsnr": "ncsnr.csv"}
+    table = pd.DataFrame([np.arange(N_TARGETS)], columns=names)
+    table[names[::-1]].to_csv(trials / "ncsnr.csv", index=False)  # matched by name
+    assert open_folder(trials, **known).responses("subject").ncsnr.tolist() == list(range(N_TARGETS))
+    table.rename(columns={"area3": "area"}).to_csv(trials / "ncsnr.csv", index=False)
+    with pytest.raises(UserError, match="no column 'area3', a target of the responses"):
+        open_folder(trials, **known).responses("subject")
     np.save(trials / "ceiling.npy", np.full(N_TARGETS, 1.5))
     with pytest.raises(UserError, match=r"target 0 has 1.5; Pearson r lies in 0 ... 1"):
         read_all(trials, ceiling="ceiling.npy")

@@ -21,7 +21,7 @@ from brainbench.data.images import (
     read_volumes,
     volume_interval,
 )
-from brainbench.data.layouts.matrices import absent_columns, flat_columns, name_some, read_matrix
+from brainbench.data.layouts.matrices import Matrix, absent_columns, flat_columns, name_some, read_matrix
 from brainbench.data.surfaces import HEMISPHERES, Surface, SurfaceMasker, read_surface, read_surface_rois
 from brainbench.data.tables import read_table
 from brainbench.recipes.datasets import FolderSettings
@@ -238,7 +238,7 @@ class SubjectFiles:
             mask_path = self.path("mask")
             values = read_volumes(path, read_mask(mask_path), mask_path)
         else:
-            values = np.asarray(read_matrix(path).values)
+            values = _in_order(read_matrix(path), targets)
         return np.asarray(values, dtype=np.float64)
 
     def nuisance(self, n_rows: int) -> np.ndarray | None:
@@ -250,3 +250,20 @@ class SubjectFiles:
         if len(values) != n_rows:
             raise UserError(f"{path}: {len(values)} rows, the responses of {self.subject} have {n_rows}")
         return values
+
+
+def _in_order(matrix: Matrix, targets: Targets) -> np.ndarray:
+    """Return the columns of a table that names targets in the order of the responses; others are taken as they stand.
+
+    Raises
+    ------
+    UserError
+        If it names some of the targets and not all.
+    """
+    names, wanted = matrix.names or [], targets.names or []
+    if not set(names) & set(wanted):
+        return np.asarray(matrix.values)
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise UserError(f"{matrix.path}: no column '{missing[0]}', a target of the responses: {name_some(names)}")
+    return np.asarray(matrix.values)[:, [names.index(name) for name in wanted]]
