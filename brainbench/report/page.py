@@ -167,8 +167,12 @@ class Page:
     @property
     def who(self) -> str:
         """Whose scores head the page, in words."""
+        return self.called(self.lead)
+
+    def called(self, subject: str) -> str:
+        """Return who a row is of, in words."""
         words = {GROUP: "the mean response over participants", MEAN: "the mean over participants"}
-        return words.get(self.lead, self.lead)
+        return words.get(subject, subject)
 
     @property
     def truth(self) -> dict[str, Any]:

@@ -4,8 +4,10 @@ import copy
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import brainbench as bb
@@ -19,7 +21,7 @@ from brainbench.recipes.reader import parse_recipe
 from brainbench.report.page import write_report
 from brainbench.report.sections import lens as lens_section
 from brainbench.report.sections.edits import sentence
-from brainbench.report.sections.lens import label_sentences
+from brainbench.report.sections.lens import depth_words, label_sentences, layers_of
 from brainbench.runs.engines import LocalEngine, Runner
 from brainbench.runs.folder import RunFolder
 from brainbench.studies.base import study_of
@@ -134,6 +136,20 @@ def test_a_label_is_said_to_be_read_off_where_it_is():
     for low in (-0.1, None):  # not beyond labels exchanged, or without an interval
         assert label_sentences(told | {"low": low})[0].endswith("by chance): no block is known to tell it.")
     assert label_sentences(None) == []
+
+
+def test_scores_beside_edits_are_means_over_participants_as_what_edits_take_is():
+    """Of Alice's mean response r was .48 where what edits take was told of .07, the mean over listeners."""
+    scores = {"group": 0.48, "mean": 0.07, "P01": 0.05}
+    rows = pd.DataFrame({"subject": scores.keys(), "value": scores.values()})
+    rows = rows.assign(encoder="vit", layer="blocks.0", roi="a", depth=0.5)
+    page = SimpleNamespace(
+        scores=rows, lead="group", rois=["a"], scheme="", facts={"metric": "pearson_r"}, findings={"edits": {}},
+        over_folds=lambda _metric, _scheme, subject: rows[rows["subject"] == subject],
+    )  # fmt: skip
+    assert depth_words(layers_of(page, "vit")["a"], 1) == "best at blocks.0 (depth 0.50, 0.07)"
+    page.findings = {}  # without edits it is whose scores head the page
+    assert depth_words(layers_of(page, "vit")["a"], 1) == "best at blocks.0 (depth 0.50, 0.48)"
 
 
 def test_without_draws_there_are_means_and_no_intervals(run):

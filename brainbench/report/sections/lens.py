@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainbench.report.figures.lens import against_depth, heat_map
-from brainbench.report.tables import number
+from brainbench.report.tables import MEAN, number
 
 if TYPE_CHECKING:
     from brainbench.report.page import Page
@@ -41,7 +41,7 @@ def draw(page: Page) -> dict[str, Any]:
             )  # fmt: skip
         figure = None
         if panels:
-            axis = page.title_of(page.facts["metric"])
+            axis = f"{page.title_of(page.facts['metric'])} of {page.called(whose(page))}"
             figure = partial(against_depth, panels, _scores(page, entry["encoder"]), axis, page.mark)
         name, words = f"lens_{entry['encoder']}", _in_words(entry["encoder"], drawn)
         groups = _groups(page, entry, drawn)
@@ -69,7 +69,8 @@ def _groups(page: Page, entry: dict[str, Any], columns: list[dict[str, Any]]) ->
         for roi, rows in layers_of(page, entry["encoder"]).items()
     }
     if any(np.isfinite(values).any() for values in scores.values()):
-        groups[f"{page.title_of(page.facts['metric'])} of what a block gives, by region"] = list(scores.items())
+        title = f"{page.title_of(page.facts['metric'])} of {page.called(whose(page))}"
+        groups[f"{title}, of what a block gives, by region"] = list(scores.items())
     for one in columns:
         if one["over"] != "mode":  # names of units have no height
             values = np.array([np.nan if cell is None else cell["value"] for cell in one["blocks"]], dtype=float)
@@ -144,9 +145,15 @@ def _scores(page: Page, encoder: str) -> dict[str, tuple[np.ndarray, np.ndarray]
     }
 
 
+def whose(page: Page) -> str:
+    """Return whose scores stand beside depth: what edits take is a mean over participants, and so are these, then."""
+    means = "edits" in page.findings and (page.scores["subject"] == MEAN).any()
+    return MEAN if means else page.lead
+
+
 def layers_of(page: Page, encoder: str) -> dict[str, Any]:
     """Return the leading scores of an encoder's layers by region, in order of depth; none without a brain."""
-    rows = page.over_folds(page.facts["metric"], page.scheme, page.lead)
+    rows = page.over_folds(page.facts["metric"], page.scheme, whose(page))
     rows = rows[(rows["encoder"] == encoder) & (rows["layer"] != "")].sort_values("depth", kind="stable")
     return {roi: rows[rows["roi"] == roi] for roi in page.rois if roi in set(rows["roi"])}
 
