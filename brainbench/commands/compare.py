@@ -150,6 +150,11 @@ def other_data(folders: Sequence[Path], table: pd.DataFrame) -> list[str]:
         found.append(f"{joined(said)}: participants are taken for the same where they have one name")
     metric = str(table["metric"].iloc[0])
     scores = [_over_folds(run, metric) for run in runs]
+    people = [set(one.index.get_level_values("subject")) - set(TOGETHER) for one in scores]
+    if any(one != people[0] for one in people):
+        said = [f"{len(one)} in {name}" for one, name in zip(people, names, strict=True)]
+        both = len(set.intersection(*people))
+        found.append(f"means are over other participants: {joined(said)}, {both} of them in all runs")
     for size, place, what in (("n_targets", "roi", "targets"), ("n_rows", "scheme", "rows scored")):
         sizes = pd.concat([one[size].rename(name) for one, name in zip(scores, names, strict=True)], axis=1)
         sizes = sizes.reset_index().query("subject not in @TOGETHER")

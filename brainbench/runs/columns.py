@@ -36,7 +36,7 @@ COLUMNS: dict[str, str] = {
     "q": "p after Benjamini-Hochberg, over all encoders, regions and participants of a scheme (best_...; the group "
     "apart), else over all encoder x layer x ROI tests of this metric, subject and scheme",
     "n_targets": "targets in the ROI; of `mean` empty where participants have different numbers",
-    "n_rows": "rows scored",
+    "n_rows": "rows scored; of `mean` participants",
 }
 """Column name -> meaning, in order."""
 

@@ -105,6 +105,9 @@ def test_one_name_for_other_data_is_said(two, tmp_path):
     assert any(one.startswith("way of holding out stimulus is not the same: sim-01 has 40 rows") for one in said)
     page = write_page([two[0], other], tmp_path / "page.html").read_text()
     assert "4 things do not match" in page and said[1] in page
+    scores[scores["subject"] != "sim-02"].to_csv(other / "scores.csv", index=False)
+    said = other_data([two[0], other], compare_runs([two[0], other]))
+    assert said[1] == "means are over other participants: 2 in one and 1 in other, 1 of them in all runs"
 
 
 def test_the_page_says_it_and_opens_in_a_browser(two, tmp_path):
