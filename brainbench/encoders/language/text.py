@@ -217,7 +217,12 @@ class TextEncoder(TransformersEncoder):
         """Return stimuli in an order that brings like lengths together, so that less of a batch is padding."""
         if self._in_stream(stimuli):
             return np.arange(len(stimuli))
-        length = np.array([len(stimuli.load(i)) + 1 for i in range(len(stimuli))])
+        # A word's tokens depend on the space before it: about so many are in a window, which is enough for an order.
+        space = " " if stimuli.modality == "word" else ""
+        texts = [space + self._checked(stimuli.load(i), stimuli.ids[i]) for i in range(len(stimuli))]
+        length = np.array(
+            [len(ids) for ids in self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
+        )
         if stimuli.modality == "word":
             end = np.cumsum(length)
             length = end - np.concatenate([[0], end])[self._story_of(stimuli).begin]
