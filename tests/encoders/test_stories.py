@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brainbench.core.errors import UserError
+from brainbench.encoders.language.begin import tokens_before
 from brainbench.encoders.language.words import owners, windows
 from brainbench.encoders.network import in_order
 from tests.encoders.test_text import hidden_states
@@ -163,7 +164,7 @@ def test_a_token_before_every_text_stands_before_every_window(gpt2, tmp_path):
         '"eos_token": "<|endoftext|>"}'
     )
     encoder = make("text", model=str(folder), context="stream")
-    assert encoder._tokens_before() == [0]
+    assert tokens_before(encoder.tokenizer) == [0]
     found = features(encoder, stimuli_of(WORDS[:5], "word"))["h.2"]
     ids, offsets = whole(encoder, WORDS[:5])
     state = hidden_states(encoder, [0, *ids])[-1][1:]
