@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.figures import unwritten
+
 _CANDIDATES = [os.environ.get("BRAINBENCH_DATA"), Path(__file__).resolve().parents[2] / "shared" / "data"]
 _REAL: set[str] = set()
 """Tests that read real recordings, from their reports: with pytest-xdist the tests run in other processes."""
@@ -19,6 +21,12 @@ def real_data_root() -> Path | None:
         if candidate and Path(candidate, "README.md").exists():
             return Path(candidate)
     return None
+
+
+@pytest.fixture
+def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the report of runs unwritten."""
+    unwritten(monkeypatch)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from brainbench.studies.trials.fitted import open_decode_run
 from brainbench.studies.trials.trials import open_trials
 from tests.conftest import real_data_root
 from tests.data.test_trials import make_raw, write_folder
+from tests.figures import unwritten
 
 pytestmark = pytest.mark.long
 
@@ -41,7 +42,7 @@ def said_of(done):
 def run_undrawn(recipe, **options):
     """Run a recipe without its report, which takes most of the time and is not looked at here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
+        unwritten(patch)
         return bb.run(recipe, **options)
 
 

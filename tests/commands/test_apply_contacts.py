@@ -11,6 +11,7 @@ from brainbench.studies.trials.decoding import pipeline_units
 from brainbench.studies.trials.fitted import open_decode_run
 from brainbench.studies.trials.trials import open_trials
 from tests.data.contacts_copy import raw_of
+from tests.figures import unwritten
 
 mne = pytest.importorskip("mne")
 
@@ -49,7 +50,7 @@ def done(tmp_path_factory):
     pd.DataFrame(rows).to_csv(root / "recordings.csv", index=False)
     (folder / "recipe.yaml").write_text(RECIPE.format(root=root))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
+        unwritten(patch)
         return bb.run(folder / "recipe.yaml", out=folder / "run", cache=folder / "cache")
 
 

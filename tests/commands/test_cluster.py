@@ -12,6 +12,7 @@ from brainbench.recipes.parts import Execution, Slurm
 from brainbench.runs import cluster
 from brainbench.runs.folder import RunFolder
 from tests import processes
+from tests.figures import unwritten
 from tests.studies.recipes import SMALL, write_recipe
 
 pytestmark = pytest.mark.long
@@ -65,7 +66,7 @@ def cache(tmp_path_factory):
 def _no_page():
     """Runs of this process leave their page undrawn; those of the command line draw it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
+        unwritten(patch)
         yield
 
 

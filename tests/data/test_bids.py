@@ -90,12 +90,16 @@ def test_glmsingle_betas_are_read_in_the_order_of_runs_and_onsets(folder, tmp_pa
         ({"space": "T1w"}, "no .*space 'T1w'"),
         ({"stimulus_column": "stim_fil"}, "stim_fil"),
         ({"derivatives": "derivatives/nope"}, "is not a folder"),
-        ({"betas": "glmsingle", "smoothing_fwhm_mm": 4.0}, "GLMsingle's betas stay as they are"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(folder, change, message):
-    with pytest.raises((UserError, ValueError), match=message):
+    with pytest.raises(UserError, match=message):
         open_bids(folder[0], **change).responses("sub-01")
+
+
+def test_betas_that_are_estimated_are_not_smoothed(folder):
+    with pytest.raises(ValueError, match="GLMsingle's betas stay as they are"):
+        open_bids(folder[0], betas="glmsingle", smoothing_fwhm_mm=4.0)
 
 
 def test_files_that_do_not_fit_are_named(tmp_path):

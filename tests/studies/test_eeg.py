@@ -30,11 +30,6 @@ def run(tmp_path, root, *overrides):
     )
 
 
-@pytest.fixture
-def no_page(monkeypatch):
-    monkeypatch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
-
-
 def cell(scores: pd.DataFrame, **wanted) -> pd.Series:
     for name, value in {"fold": "all", **wanted}.items():
         scores = scores[scores[name] == value]

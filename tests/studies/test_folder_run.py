@@ -14,6 +14,7 @@ from brainbench.recipes.reader import parse_recipe
 from brainbench.studies.check import check_study
 from tests.data.bids_folder import write_bids
 from tests.data.folders import SURFACES, VOLUMES, write_story, write_surfaces, write_trials, write_volumes
+from tests.figures import unwritten
 from tests.sweeps.made_folders import write_cifti
 
 COMMON = {"kind": "encode", "significance": {"n_permutations": 20}, "bootstrap": {"n_draws": 20}}
@@ -76,7 +77,7 @@ def test_a_story_of_ones_own(tmp_path):
 
 def test_regions_in_another_order_keep_their_own_numbers(tmp_path, monkeypatch):
     """Units keep numbers of regions side by side: intervals of one were read as those of another from the cache."""
-    monkeypatch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
+    unwritten(monkeypatch)
     write_bids(tmp_path / "data")
     names = tmp_path / "data" / "atlas.tsv"
     dataset = {"name": "bids", "task": "read", "modality": "text", "atlas": "atlas.nii.gz"}

@@ -62,11 +62,6 @@ ALONE = (
 """The one network that has a stream, where nothing but effects of edits is looked at."""
 
 
-@pytest.fixture
-def no_page(monkeypatch):
-    monkeypatch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lens")

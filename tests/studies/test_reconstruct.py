@@ -15,7 +15,7 @@ from brainbench.reconstruction.metrics import METRICS
 from brainbench.runs.folder import RunFolder
 from brainbench.studies.reconstruct.gallery import ranked
 from tests import processes
-from tests.figures import undrawn
+from tests.figures import undrawn, unwritten
 from tests.studies.recipes import write_recipe
 
 pytestmark = pytest.mark.long
@@ -127,7 +127,7 @@ def test_a_second_run_computes_nothing_and_a_lost_unit_comes_back_the_same(run, 
 
 
 def test_only_rungs_that_the_ladder_names_are_there(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
+    unwritten(monkeypatch)
     shutil.copytree(run.path, tmp_path / "run")
     text = RECIPE.partition("also:")[0] + "encoders:" + RECIPE.partition("encoders:")[2] + "ladder: [predicted, mean]\n"
     found = bb.run(write_recipe(tmp_path, text), out=tmp_path / "run", cache=tmp_path / "cache")

@@ -51,12 +51,6 @@ def copied(finished, tmp_path):
     return shutil.copytree(finished.path, tmp_path / "run")
 
 
-@pytest.fixture
-def no_page(monkeypatch):
-    """Leave the report undrawn, which takes half the time of a small run."""
-    monkeypatch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
-
-
 def test_scores_are_long_form_with_ceilings_nulls_and_q(finished):
     scores = finished.scores
     assert list(scores.columns) == list(COLUMNS)

@@ -22,6 +22,7 @@ from brainbench.studies.encode.nulls import SmallerNull
 from brainbench.studies.opened import open_all
 from tests.data.folders import write_rdms
 from tests.data.test_trials import write_folder
+from tests.figures import unwritten
 from tests.studies.recipes import write_recipe
 from tests.studies.test_pretrain import write_people
 
@@ -158,7 +159,7 @@ def finished(request, tmp_path_factory) -> tuple[str, Path, Run]:
         text = text.replace("PEOPLE", str(write_people(folder / "people")))
     recipe = write_recipe(folder, text)
     with pytest.MonkeyPatch.context() as patch:  # drawing the page takes longer than all units
-        patch.setattr("brainbench.report.write_report", lambda folder: (folder / "report.html").write_text(""))
+        unwritten(patch)
         return name, recipe, bb.run(recipe, out=folder / "run", cache=folder / "cache")
 
 
